@@ -23,7 +23,7 @@ use std::{
 
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use terms::ParameterUse;
-use trainer_protocol::{ToTrainer, TrainerOutcome};
+use trainer_protocol::{MetricsPlan, ToTrainer, TrainerOutcome};
 
 pub(crate) use self::verdict::End;
 use crate::{
@@ -95,6 +95,8 @@ pub(crate) struct Run<'a, W> {
     pub(crate) output: &'a Output<W>,
     /// Jobs that were told to stop.
     pub(crate) stopped: &'a mut Stops,
+    /// Where its metrics come from.
+    pub(crate) plan: &'a MetricsPlan,
     pub(crate) tally: Tally,
     pub(crate) log: Log,
     pub(crate) scratch: &'a Scratch,

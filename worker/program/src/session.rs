@@ -268,6 +268,7 @@ impl<W: Write> Session<W> {
             events: &self.events,
             output: &self.output,
             stopped,
+            plan: &program.metrics,
             tally,
             log,
             scratch,

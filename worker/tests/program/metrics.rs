@@ -132,12 +132,21 @@ fn job_with_budget(script: &mut Script) -> Value {
 
 #[test]
 fn a_program_that_reports_nothing_of_use_has_failed_with_what_would_be_right() {
-    for (text, part) in [
-        ("print('done')", "reported no metrics"),
-        ("import sweep; sweep.report(1, los=1)", "it reported los"),
-        ("import sweep; sweep.report(1, loss='low')", "'loss' is no number"),
+    let plain = json!({"objective": "loss"});
+    let by_pattern = json!({"objective": "loss", "pattern": "los=(?P<loss>\\d+)"});
+    let by_table = json!({"objective": "loss", "csv": "metric.csv"});
+    for (text, metrics, part) in [
+        ("print('done')", &plain, "reported no metrics; have it call sweep.report"),
+        ("print('loss=1')", &by_pattern, "no line that it printed matches metrics.pattern"),
+        (
+            "open('metrics.csv', 'w').close()",
+            &by_table,
+            "it wrote no row of metrics to metric.csv (metrics.csv)",
+        ),
+        ("import sweep; sweep.report(1, los=1)", &plain, "it reported los"),
+        ("import sweep; sweep.report(1, loss='low')", &plain, "'loss' is no number"),
     ] {
-        let told = run(text, json!({}), json!({"metrics": {"objective": "loss"}}));
+        let told = run(text, json!({}), json!({"metrics": metrics}));
         assert_eq!(told.outcome(), "failed");
         assert!(told.reason().contains(part), "{}", told.reason());
     }

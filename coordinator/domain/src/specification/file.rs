@@ -24,7 +24,7 @@ mod write;
 
 use std::path::PathBuf;
 
-use serde::de::DeserializeSeed;
+use serde::de::{DeserializeSeed, IgnoredAny};
 use serde_yaml::{Mapping, Value};
 
 use self::{
@@ -68,7 +68,11 @@ pub(super) fn read(source: &SpecificationSource) -> Result<(Specification, Grid)
         )));
     }
     let known = Head::read(text, &source.overrides).known(&source.models);
-    let mut raw = parsed(text, known).map_err(|error| located(file, &error))?;
+    let mut raw = parsed(text, known).map_err(|error| {
+        // What is not YAML says nothing about its trainable, so that its keys would be read as those of a model.
+        let syntax = serde_yaml::from_str::<IgnoredAny>(text).err();
+        located(file, &syntax.unwrap_or(error))
+    })?;
     lay_over(&mut raw, &source.overrides, known)?;
     if let Some(path) = &source.dataset_path {
         raw.dataset.get_or_insert_default().path = Some(PathBuf::from(path));

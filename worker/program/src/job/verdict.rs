@@ -22,8 +22,21 @@ const SIGNALS: i32 = 128;
 /// Said of a program that went on from a checkpoint that is ahead of the records.
 const AHEAD: &str = "the checkpoint is ahead of the reported epochs; the job goes on from an earlier one, so that no epoch is missing";
 
-/// Said of a program that reported nothing.
-const NO_METRICS: &str = "the program ended well, but reported no metrics; have it call sweep.report(epoch, loss=…), or name metrics.pattern or metrics.csv in the sweep file";
+/// Said of a program that reported nothing, with what its sweep file expects.
+fn no_metrics(pattern: Option<&str>, table: Option<&str>) -> String {
+    let why = match (pattern, table) {
+        (None, None) => {
+            "have it call sweep.report(epoch, loss=…), or name metrics.pattern or metrics.csv in the sweep file"
+                .to_owned()
+        }
+        (Some(_), None) => "no line that it printed matches metrics.pattern".to_owned(),
+        (None, Some(table)) => format!("it wrote no row of metrics to {table} (metrics.csv)"),
+        (Some(_), Some(table)) => {
+            format!("no line that it printed matches metrics.pattern, and it wrote no row to {table} (metrics.csv)")
+        }
+    };
+    format!("the program ended well, but reported no metrics; {why}")
+}
 
 impl End {
     pub(crate) fn new(outcome: TrainerOutcome, reason: impl Into<String>) -> Self {
@@ -53,7 +66,9 @@ impl<W> Run<'_, W> {
             return self.judge_failure(status);
         }
         if self.tally.epochs() == 0 {
-            return End::failed(NO_METRICS, Again::UnlessRepeated);
+            let table = self.plan.csv.as_ref().map(|path| path.display().to_string());
+            let reason = no_metrics(self.plan.pattern.as_deref(), table.as_deref());
+            return End::failed(reason, Again::UnlessRepeated);
         }
         if !self.tally.has_objective() {
             let names = self.tally.names().collect::<Vec<_>>().join(", ");

@@ -11,6 +11,20 @@ use crate::{
     specification::{ArgumentStyle, Models, Specification, SpecificationSource, Trainable, is_setting},
 };
 
+#[test]
+fn what_is_not_yaml_is_reported_as_that_and_not_as_keys_of_a_model() {
+    let file = |rest: &str| {
+        format!(
+            "name: x\nprogram: train.py\nmetric: {{name: loss, goal: minimize}}\nparameters: {{a: {{value: 1}}}}\n{rest}\n"
+        )
+    };
+    for rest in ["metrics: {pattern: \"(?P<loss>\\S+)\"}", "execution: {attempts_max: 2"] {
+        let said = parse(&file(rest)).unwrap_err().to_string();
+        assert!(said.contains(":5:") || said.contains(":6:"), "{said}");
+        assert!(!said.contains("metric.name"), "{said}");
+    }
+}
+
 pub(super) const TRAIN: &str = "\
 name: my-search
 program: train.py
