@@ -60,18 +60,19 @@ impl Api {
         // A task of its own: what is on its way to the engine keeps others waiting also when the user hangs up.
         let retrying = self.tasks.spawn(async move {
             let _alone = alone;
-            api.retry_in_turns(issuer, request, JOBS_A_TURN).await
+            api.retry_in_turns(issuer, request, JOBS_A_TURN, TURNS_BEGIN_WITHIN).await
         });
         retrying.await.map_err(|_| task_ended())?
     }
 
-    /// Has the jobs tried again, at most `jobs_a_turn` at a time. No job twice: one that fails again meanwhile has failed after the
+    /// Has the jobs tried again, at most `jobs_a_turn` at a time, and begins no turn after `begin_within`. No job twice: one that fails again meanwhile has failed after the
     /// call began.
     pub(super) async fn retry_in_turns(
         &self,
         issuer: Issuer,
         request: RetryRequest,
         jobs_a_turn: usize,
+        begin_within: Duration,
     ) -> Result<Answer<Retried>, ApiError> {
         let (begun, mut after, mut jobs) = (Instant::now(), None, 0);
         loop {
@@ -84,7 +85,7 @@ impl Api {
             let (mut answer, last) = retried;
             jobs += answer.content.jobs;
             after = last;
-            if after.is_none() || begun.elapsed() >= TURNS_BEGIN_WITHIN {
+            if after.is_none() || begun.elapsed() >= begin_within {
                 answer.content.jobs = jobs;
                 return Ok(answer);
             }

@@ -1,5 +1,7 @@
 //! The use cases over a store whose lists take as long as a test says.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use domain::record::{BestEpoch, History, Record, StoredSweep, WeightsFile, WeightsState};
 use engine::{
@@ -224,7 +226,7 @@ async fn more_jobs_than_one_turn_takes_are_tried_again_by_one_call() {
     let mut served = served([1, 2, 3].into_iter().flat_map(failed)).await;
     let request = RetryRequest { sweep: SweepId(1), job: None, cancelled_too: true };
     let retry = |api: Api| async move {
-        let retried = api.retry_in_turns(Issuer::local(), request, 1).await?;
+        let retried = api.retry_in_turns(Issuer::local(), request, 1, Duration::MAX).await?;
         Ok::<u64, ApiError>(retried.encode(|retried: Retried| retried.jobs))
     };
     let retrying = tokio::spawn(retry(served.api.clone()));
@@ -242,12 +244,26 @@ async fn more_jobs_than_one_turn_takes_are_tried_again_by_one_call() {
 }
 
 #[tokio::test]
-async fn a_sweep_that_is_stopped_between_two_turns_of_a_retry_stays_stopped() {
+async fn a_call_begins_no_turn_when_its_time_is_over() {
     let mut served = served([1, 2, 3].into_iter().flat_map(failed)).await;
     let request = RetryRequest { sweep: SweepId(1), job: None, cancelled_too: true };
     let api = served.api.clone();
     let retrying =
-        tokio::spawn(async move { api.retry_in_turns(Issuer::local(), request, 1).await.map(drop) });
+        tokio::spawn(async move { api.retry_in_turns(Issuer::local(), request, 1, Duration::ZERO).await });
+    served.lists.recv().await.unwrap().send(()).unwrap();
+    let retried = retrying.await.unwrap().unwrap();
+    assert_eq!(retried.encode(|retried: Retried| retried.jobs), 1);
+    assert_eq!((served.counts().await.failed, served.counts().await.pending), (2, 1));
+}
+
+#[tokio::test]
+async fn a_sweep_that_is_stopped_between_two_turns_of_a_retry_stays_stopped() {
+    let mut served = served([1, 2, 3].into_iter().flat_map(failed)).await;
+    let request = RetryRequest { sweep: SweepId(1), job: None, cancelled_too: true };
+    let api = served.api.clone();
+    let retrying = tokio::spawn(async move {
+        api.retry_in_turns(Issuer::local(), request, 1, Duration::MAX).await.map(drop)
+    });
     served.lists.recv().await.unwrap().send(()).unwrap();
     // The second turn reads.
     let reads = served.lists.recv().await.unwrap();

@@ -16,6 +16,7 @@ use proto::{
     Message as _,
     v1::{self, worker_message::Message, worker_service_server::WorkerService},
 };
+use terms::WorkerName;
 use tokio::sync::mpsc;
 use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 use tokio_util::{
@@ -128,6 +129,15 @@ impl WorkerService for WorkerServer {
     }
 }
 
+/// Says in the log that a worker describes a model in another way than others do.
+async fn warn_if_it_differs(driver: DriverHandle, worker: WorkerName) {
+    if let Ok(view) = driver.query(DescribeWorker(worker.clone())).await
+        && let Some(differs) = view.differs
+    {
+        tracing::warn!(%worker, "{differs}");
+    }
+}
+
 impl WorkerServer {
     /// Reads a worker's messages until its stream ends, in either direction.
     async fn converse(
@@ -150,12 +160,9 @@ impl WorkerServer {
         tracing::info!(worker = %name, slots = hello.slots.len(), held = hello.held.len(), "a worker connected");
         // The driver holds the only sender: when it lets go, the worker's stream ends.
         driver.open_session(session, hello, outbound).await.map_err(refused)?;
-        // Nothing can be said of one that was turned away.
-        if has_models
-            && let Ok(view) = driver.query(DescribeWorker(name.clone())).await
-            && let Some(differs) = view.differs
-        {
-            tracing::warn!(worker = %name, "{differs}");
+        if has_models {
+            // Not awaited: an answer may wait until the lead is sure, and what the worker says must not.
+            tokio::spawn(warn_if_it_differs(driver.clone(), name.clone()));
         }
         let ended = tokio::select! {
             // What came before its reader was gone is heard.

@@ -22,7 +22,8 @@ pub enum Again {
     /// It may: a machine or a device can have been the cause.
     #[default]
     Yes,
-    /// It may, unless the attempt before it ended at the same epoch and for the same reason.
+    /// It may, unless an attempt failed at the same epoch and for the same reason before it, on another worker or where no
+    /// other takes the sweep's jobs.
     UnlessRepeated,
     /// It cannot: it would be started in the same way.
     No,

@@ -165,11 +165,6 @@ impl OutputIndex {
         let expected = self.archive_bytes();
         if found == expected { Ok(()) } else { Err(OutputError::Length { found, expected }) }
     }
-
-    /// How many files were left out.
-    pub fn left_out_count(&self) -> u64 {
-        self.left_out.iter().map(|left_out| left_out.count).sum()
-    }
 }
 
 impl OutputFile {
@@ -309,6 +304,19 @@ mod tests {
                 let _ = OutputIndex::read(&bytes[BLOCK..]);
             }
             let _ = OutputIndex::read(&bytes);
+        }
+
+        #[test]
+        fn no_list_that_is_accepted_panics(
+            lengths in proptest::collection::vec(prop_oneof![0..5_u64, any::<u64>()], 0..4), left_out in any::<u64>(),
+        ) {
+            let of = |(index, bytes): (usize, &u64)| OutputFile { bytes: *bytes, ..file(&format!("{index}"), b"") };
+            let left_out = OutputsLeftOut { reason: "x".to_owned(), count: left_out, examples: Vec::new() };
+            let files = lengths.iter().enumerate().map(of).collect();
+            let text = serde_json::to_vec(&OutputIndex { files, left_out: vec![left_out.clone(), left_out] }).unwrap();
+            if let Ok(index) = OutputIndex::read(&text) {
+                let _ = (index.places(), index.check_length(0), index.archive_bytes());
+            }
         }
     }
 }

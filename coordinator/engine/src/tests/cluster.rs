@@ -93,6 +93,34 @@ pub(super) fn ended_with(outcome: Outcome, reason: &str, details: EndDetails) ->
     AttemptEvent::Ended { outcome, reason: reason.to_owned(), log_tail: Vec::new(), weights: None, details }
 }
 
+/// The first sweep as the store has it, whose first job is `running`.
+pub(super) fn stored(
+    specification: &Specification,
+    running: StoredAttempt,
+    history: History,
+    reason: &str,
+) -> StoredSweep {
+    let open = StoredJob { job: 1, attempts: 1, history, reason: reason.to_owned(), running: Some(running) };
+    StoredSweep {
+        sweep: SweepId(1),
+        request_id: String::new(),
+        specification: specification.to_yaml(),
+        manifest: None,
+        metrics: MetricSchema::default(),
+        parameters: Default::default(),
+        state: SweepState::Running,
+        created_unix_ms: 0,
+        ended_unix_ms: None,
+        dataset: None,
+        next_unstarted: 2,
+        out_of_order: Default::default(),
+        finals: Vec::new(),
+        best: Default::default(),
+        weights: Vec::new(),
+        open_jobs: vec![open],
+    }
+}
+
 impl Cluster {
     pub(super) fn new() -> Self {
         Self {
@@ -129,26 +157,7 @@ impl Cluster {
             last: None,
             best: None,
         };
-        let open =
-            StoredJob { job: 1, attempts: 1, history, reason: reason.to_owned(), running: Some(running) };
-        let stored = StoredSweep {
-            sweep: SweepId(1),
-            request_id: String::new(),
-            specification: specification(1, "").to_yaml(),
-            manifest: None,
-            metrics: MetricSchema::default(),
-            parameters: Default::default(),
-            state: SweepState::Running,
-            created_unix_ms: 0,
-            ended_unix_ms: None,
-            dataset: None,
-            next_unstarted: 2,
-            out_of_order: Default::default(),
-            finals: Vec::new(),
-            best: Default::default(),
-            weights: Vec::new(),
-            open_jobs: vec![open],
-        };
+        let stored = stored(&specification(1, ""), running, history, reason);
         let mut cluster = Self::new();
         cluster.engine = Engine::restore(CONFIG, cluster.now(), vec![stored]).unwrap();
         cluster

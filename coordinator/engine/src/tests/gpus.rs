@@ -1,16 +1,16 @@
 //! Jobs with several GPUs: they get all slots of their GPUs at once, keep them as long as their processes run, and get their turn.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use domain::{
-    record::{Record, StoredAttempt, StoredJob, StoredSweep},
+    record::{Record, StoredAttempt, StoredSweep},
     specification::Specification,
 };
 use proptest::prelude::*;
-use terms::{AttemptKey, JobKey, MetricSchema, Outcome, SweepId, SweepState};
+use terms::{AttemptKey, JobKey, Outcome, SweepId};
 
 use super::{
-    cluster::{Cluster, ended, key},
+    cluster::{Cluster, ended, key, stored},
     resources::{two_gpus, with},
 };
 use crate::{
@@ -208,7 +208,7 @@ fn a_worker_that_comes_back_keeps_the_gpus_of_what_it_holds_and_frees_those_of_w
 }
 
 /// The first sweep, whose first job runs on the worker `a`.
-fn stored(specification: &Specification, slot: u32, device: &str) -> StoredSweep {
+fn on_a(specification: &Specification, slot: u32, device: &str) -> StoredSweep {
     let running = StoredAttempt {
         worker: "a".parse().unwrap(),
         slot,
@@ -219,37 +219,14 @@ fn stored(specification: &Specification, slot: u32, device: &str) -> StoredSweep
         last: None,
         best: None,
     };
-    StoredSweep {
-        sweep: SweepId(1),
-        request_id: String::new(),
-        specification: specification.to_yaml(),
-        manifest: None,
-        metrics: MetricSchema::default(),
-        parameters: Default::default(),
-        state: SweepState::Running,
-        created_unix_ms: 0,
-        ended_unix_ms: None,
-        dataset: None,
-        next_unstarted: 2,
-        out_of_order: BTreeSet::new(),
-        finals: Vec::new(),
-        best: Default::default(),
-        weights: Vec::new(),
-        open_jobs: vec![StoredJob {
-            job: 1,
-            attempts: 1,
-            history: Default::default(),
-            reason: String::new(),
-            running: Some(running),
-        }],
-    }
+    stored(specification, running, Default::default(), "")
 }
 
 #[test]
 fn a_coordinator_that_starts_again_knows_which_gpus_its_jobs_have() {
     let mut cluster = cluster(&["cuda:0", "cuda:1", "cuda:2"]);
     // The file may have changed since the grant.
-    cluster.restart(stored(&with("resources: {gpus: 1}"), 0, "cuda:0,cuda:2"));
+    cluster.restart(on_a(&with("resources: {gpus: 1}"), 0, "cuda:0,cuda:2"));
     cluster.connect(1, "a", 5, &[(key(1, 1), 0)]);
     assert_eq!(slots(&mut cluster), [(1, vec![]), (4, vec![])], "the slots of the GPU between them");
     assert_eq!(busy(&cluster, "a"), (5, 3));
@@ -260,7 +237,7 @@ fn a_coordinator_that_starts_again_knows_which_gpus_its_jobs_have() {
 #[test]
 fn a_job_with_one_gpu_has_its_slot_alone_after_a_restart() {
     let mut cluster = cluster(&["cuda:0", "cuda:1"]);
-    cluster.restart(stored(&with("resources: {gpus: 2}"), 2, "cuda:0"));
+    cluster.restart(on_a(&with("resources: {gpus: 2}"), 2, "cuda:0"));
     cluster.connect(1, "a", 4, &[(key(1, 1), 2)]);
     assert_eq!((cluster.grants(), busy(&cluster, "a")), (vec![], (1, 1)));
 }

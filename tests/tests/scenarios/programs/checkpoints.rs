@@ -88,6 +88,12 @@ fn has_file(folder: &Path, prefix: &str, ending: &str) -> bool {
     })
 }
 
+/// Waits until the third epoch is kept, which was reported after its checkpoint.
+fn until_third_epoch(checkpoints: &Path) {
+    let third = || has_file(checkpoints, "0000000002-", ".tail").then_some(());
+    until("the third epoch, which was reported after its checkpoint", third);
+}
+
 #[tokio::test]
 async fn a_program_that_is_killed_with_its_worker_goes_on_elsewhere_with_the_same_numbers() {
     let cluster = permissive();
@@ -98,8 +104,7 @@ async fn a_program_that_is_killed_with_its_worker_goes_on_elsewhere_with_the_sam
     let reached = cluster.folder.path().join("reached");
     until("the middle of the fourth epoch", || fs::exists(&reached).unwrap().then_some(()));
     let checkpoints = cluster.folder.path().join("checkpoints");
-    let third = || has_file(&checkpoints, "0000000002-", ".tail").then_some(());
-    until("the third epoch, which was reported after its checkpoint", third);
+    until_third_epoch(&checkpoints);
     watch.until_epoch(3).await;
     let processes = tests::descendants(one.pid());
     one.kill();
@@ -130,8 +135,7 @@ async fn a_program_continues_on_its_machine_where_no_place_for_checkpoints_is_gi
     let mut watch = cluster.watch(1).await;
     watch.until_epoch(3).await;
     let kept = cluster.folder.path().join("spool-may/checkpoints");
-    let third = || has_file(&kept, "0000000002-", ".tail").then_some(());
-    until("the third epoch, which was reported after its checkpoint", third);
+    until_third_epoch(&kept);
     let reached = cluster.folder.path().join("reached");
     until("the middle of the fourth epoch", || fs::exists(&reached).unwrap().then_some(()));
     let processes = tests::descendants(worker.0.id());
@@ -155,8 +159,7 @@ async fn an_epoch_whose_report_was_lost_after_its_checkpoint_is_trained_again() 
     let mut watch = cluster.watch(1).await;
     watch.until_epoch(3).await;
     let checkpoints = cluster.folder.path().join("checkpoints");
-    let third = || has_file(&checkpoints, "0000000002-", ".tail").then_some(());
-    until("the third checkpoint and the report after it", third);
+    until_third_epoch(&checkpoints);
     fs::write(gate.with_extension("begin"), "").unwrap();
     let fourth = || has_file(&checkpoints, "0000000003-0000000001-", ".checkpoint").then_some(());
     until("the fourth checkpoint", fourth);
