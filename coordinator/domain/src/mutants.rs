@@ -44,10 +44,16 @@ pub enum Mutant {
     TermsAreNotRaised,
     /// A job with several GPUs occupies the slot that runs it alone.
     SeveralGpusCountAsOne,
+    /// The slot of a job that has paused stays occupied.
+    PausedJobsKeepTheirSlots,
+    /// A job that was promoted can be promoted again.
+    PromotedJobsStayPaused,
+    /// After a restart, jobs train to their ends, however far they were granted.
+    BudgetsForgotten,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
         Self::NoFencing,
         Self::AcknowledgeBeforeCommit,
         Self::DuplicateOvertakesCommit,
@@ -68,6 +74,9 @@ impl Mutant {
         Self::CommitsAreNotFenced,
         Self::TermsAreNotRaised,
         Self::SeveralGpusCountAsOne,
+        Self::PausedJobsKeepTheirSlots,
+        Self::PromotedJobsStayPaused,
+        Self::BudgetsForgotten,
     ];
 }
 
