@@ -226,14 +226,14 @@ impl StartOptions {
     pub(crate) fn trainers(&self, slot: &v1::Slot, own: &Path, spool: &Path) -> Trainers {
         Trainers {
             device: slot.device.clone(),
-            model: self.trainer_command(slot, own, spool),
+            model: self.trainer_command(slot, own, Some(spool)),
             program: self.allow_commands.then(|| self.program_command(slot, spool)),
         }
     }
 
     /// How the runner of users' programs is started.
     fn program_command(&self, slot: &v1::Slot, spool: &Path) -> TrainerCommand {
-        let environment = self.trainer_environment(slot, spool);
+        let environment = self.trainer_environment(slot, Some(spool));
         let mut words: Vec<OsString> = [KEEPER, "--", OWN_FILE, "program"].map(OsString::from).into();
         words.extend(self.job_logs.iter().flat_map(|folder| ["--logs".into(), folder.into()]));
         TrainerCommand {
@@ -250,13 +250,13 @@ impl StartOptions {
     }
 
     /// Where checkpoints are kept: the place that all workers share, or this worker's own.
-    fn place_for_checkpoints(&self, spool: &Path) -> Option<String> {
-        let own = || kept_checkpoints::folder(spool).to_str().map(str::to_owned);
+    fn place_for_checkpoints(&self, spool: Option<&Path>) -> Option<String> {
+        let own = || kept_checkpoints::folder(spool?).to_str().map(str::to_owned);
         self.checkpoints.clone().or_else(own)
     }
 
     /// The environment of every trainer of a slot.
-    fn trainer_environment(&self, slot: &v1::Slot, spool: &Path) -> Vec<(&'static str, String)> {
+    fn trainer_environment(&self, slot: &v1::Slot, spool: Option<&Path>) -> Vec<(&'static str, String)> {
         let threads = self.threads_per_slot.to_string();
         let mut environment = vec![
             ("OMP_NUM_THREADS", threads.clone()),
@@ -271,8 +271,13 @@ impl StartOptions {
         environment
     }
 
-    /// How the trainer of models is started.
-    pub(crate) fn trainer_command(&self, slot: &v1::Slot, own: &Path, spool: &Path) -> TrainerCommand {
+    /// How the trainer of models is started; without a spool, it has no place of its own for checkpoints.
+    pub(crate) fn trainer_command(
+        &self,
+        slot: &v1::Slot,
+        own: &Path,
+        spool: Option<&Path>,
+    ) -> TrainerCommand {
         let threads = self.threads_per_slot.to_string();
         let environment = self.trainer_environment(slot, spool);
         let place_is_for_pauses = self.checkpoints.is_none();
@@ -393,7 +398,7 @@ mod tests {
     #[test]
     fn the_trainer_is_the_own_one_unless_another_is_named() {
         let own = options(&["--threads-per-slot", "2", "--skip-corrupt", "--cache-dir", "/c"])
-            .trainer_command(&slot(), "/bin/sweep-trainer".as_ref());
+            .trainer_command(&slot(), "/bin/sweep-trainer".as_ref(), Some("/s".as_ref()));
         assert_eq!(own.program, PathBuf::from("/bin/sweep-trainer"));
         let expected = [
             "train",
@@ -410,11 +415,8 @@ mod tests {
             "/s/checkpoints",
         ];
         assert_eq!(own.arguments, expected.map(OsString::from));
-        let other = options(&["--trainer", "python3 train.py"]).trainer_command(
-            &slot(),
-            "/bin/x".as_ref(),
-            "/s".as_ref(),
-        );
+        let other =
+            options(&["--trainer", "python3 train.py"]).trainer_command(&slot(), "/bin/x".as_ref(), None);
         let expected = [KEEPER, "--", "/bin/sh", "-c", "python3 train.py"];
         assert_eq!(other.arguments, expected.map(OsString::from));
         assert!(other.environment.contains(&("SWEEP_TRAINER_DEVICE", "cuda:1".into())));

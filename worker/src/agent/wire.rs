@@ -273,7 +273,8 @@ mod tests {
                 val_path: "val".into(),
             }),
             timeout_ms: 0,
-            checkpoints: Some(v1::CheckpointPlan { key: "1-9/2".into(), every_epochs: 4 }),
+            checkpoints: Some(v1::CheckpointPlan { key: "1-9/2".into(), every_epochs: 4, pauses: true }),
+            until_epoch: 3,
             keep_weights: true,
             ..v1::JobAssignment::default()
         }
@@ -287,6 +288,7 @@ mod tests {
         assert_eq!(work.dataset.unwrap().val_path.as_deref(), Some(std::path::Path::new("val")));
         let plan = CheckpointPlan { key: "1-9/2".into(), attempt: 3, every_epochs: 4 };
         assert_eq!((work.checkpoints, work.keep_weights), (Some(plan), true));
+        assert_eq!((work.until_epoch, work.pauses), (Some(3), true));
     }
 
     #[test]
