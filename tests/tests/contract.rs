@@ -112,6 +112,7 @@ fn granted(job: u64, attempt: u32) -> Record {
         device: "cpu".into(),
         // Alone at first, in packs afterwards.
         pack_size: attempt,
+        budget: None,
         at_unix_ms: 2_000,
     }
 }

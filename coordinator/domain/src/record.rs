@@ -77,6 +77,8 @@ pub enum Record {
         device: String,
         /// How many jobs the slot trains at the same time, this one included.
         pack_size: u32,
+        /// After how many epochs it pauses, at its end at the latest; none where it trains to its end.
+        budget: Option<u32>,
         /// Wall-clock time, in milliseconds since 1970.
         at_unix_ms: u64,
     },
@@ -115,6 +117,14 @@ pub enum Record {
         state: JobState,
         /// What has gone wrong with it so far.
         history: History,
+        reason: String,
+    },
+    /// A job that was paused waits for an attempt that trains further.
+    JobPromoted {
+        job: JobKey,
+        /// How far: a number of epochs.
+        budget: u32,
+        /// Why, for people.
         reason: String,
     },
     /// The weights of a job that is done are on their way, are kept, or no longer are.
@@ -299,8 +309,20 @@ pub struct StoredJob {
     pub history: History,
     /// Why it waits, for people.
     pub reason: String,
-    /// The attempt that holds its lease; none while the job waits.
-    pub running: Option<StoredAttempt>,
+    /// How far its attempts train, where a rule says it.
+    pub budget: Option<u32>,
+    pub stage: StoredStage,
+}
+
+/// Where a job is that has not ended.
+#[derive(Debug, Clone)]
+pub enum StoredStage {
+    /// It waits for an attempt.
+    Waiting,
+    /// An attempt holds its lease.
+    Running(StoredAttempt),
+    /// It has trained as far as it was granted.
+    Paused,
 }
 
 /// A running attempt as a store returns it.

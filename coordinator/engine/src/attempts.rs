@@ -59,7 +59,7 @@ impl Engine {
                     match outcome {
                         Outcome::OutOfMemory => self.pack_sizes.too_large(key, pack_size),
                         Outcome::PackLost => self.pack_sizes.lost(key, pack_size, active.epochs_done() > 0),
-                        Outcome::Done => self.pack_sizes.trained(key, pack_size),
+                        Outcome::Done | Outcome::Paused => self.pack_sizes.trained(key, pack_size),
                         _ => {}
                     }
                 }
@@ -194,6 +194,18 @@ impl Engine {
         self.end_attempt(now, attempt, state, reason, Vec::new(), out);
     }
 
+    /// Ends an attempt, and its job with it, because the rule of early stopping says so. The epochs that it has count.
+    pub(super) fn stop_early(&mut self, now: Now, attempt: AttemptKey, reason: String, out: &mut Output) {
+        let session = self.session_of(attempt);
+        let active = self.sweeps.get_mut(attempt.job.sweep).and_then(|run| run.active_mut(attempt));
+        let Some(active) = active else { return };
+        active.stop_early();
+        if let Some(session) = session {
+            revoke(session, &[attempt], &reason, out);
+        }
+        self.end_attempt(now, attempt, AttemptState::Revoked, reason, Vec::new(), out);
+    }
+
     /// Ends an attempt that a worker cannot run, and returns its state and reason. Remembers that the worker cannot run
     /// the sweep, so that its jobs go to others; unless the sweep's data set has moved since, as the worker has not
     /// looked there.
@@ -290,10 +302,13 @@ fn job_after(
     let attempts_max = run.definition().execution.attempts_max;
     match state {
         AttemptState::Done => JobState::Done,
+        AttemptState::Paused if ended.is_last() => JobState::Cancelled,
+        AttemptState::Paused => JobState::Paused,
         AttemptState::Diverged => JobState::Diverged,
         AttemptState::Failed | AttemptState::Lost if history.failures >= attempts_max => JobState::Failed,
         AttemptState::Lost if history.losses >= LOSSES_MAX => JobState::Failed,
         AttemptState::Rejected if !others_fit => JobState::Failed,
+        AttemptState::Revoked if ended.is_stopped_early() => JobState::Stopped,
         _ if ended.is_last() => JobState::Cancelled,
         _ if matches!(run.state(), SweepState::Running | SweepState::Paused) => JobState::Pending,
         _ => JobState::Cancelled,
@@ -325,6 +340,14 @@ fn verdict(active: &mut ActiveAttempt, outcome: Outcome, reason: String) -> (Att
             )
         }
         Outcome::Done => (AttemptState::Done, reason),
+        Outcome::Paused => match active.until_epoch() {
+            Some(until) if active.epochs_done() >= until => (AttemptState::Paused, reason),
+            Some(until) => {
+                let done = active.epochs_done();
+                (AttemptState::Failed, format!("the trainer paused after {done} of {until} epochs"))
+            }
+            None => (AttemptState::Failed, "the trainer paused a job that trains to its end".to_owned()),
+        },
         Outcome::Diverged => (AttemptState::Diverged, reason),
         // Not the job's fault, or not only: it is tried again in smaller packs, in the end alone.
         Outcome::OutOfMemory | Outcome::PackLost if active.placement().pack_size > 1 => {

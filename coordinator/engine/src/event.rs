@@ -89,6 +89,8 @@ pub struct Hello {
     pub runs_programs: bool,
     /// Whether it takes jobs that occupy several of its slots.
     pub spans_slots: bool,
+    /// Whether it pauses jobs.
+    pub pauses: bool,
     /// The models that its trainer trains.
     pub models: Vec<Described>,
 }

@@ -13,7 +13,7 @@ use super::{
     packs::PackKey,
     resources::allows,
     sessions::send,
-    sweep_run::{Lease, Placement, SweepRun},
+    sweep_run::{ActiveAttempt, Lease, Placement, SweepRun},
     workers::WorkerState,
 };
 
@@ -149,9 +149,10 @@ impl Engine {
         let is_probe = worker.begin_probe(run, run.attempt_key(job, waiting.next_attempt()));
         // One job is enough to probe for the data set.
         let size = if is_probe { 1 } else { size };
+        let budget = waiting.budget();
         let mut jobs = vec![(job, waiting)];
         if size > 1 {
-            jobs.extend(run.take_pack_candidates(job, size, size - 1));
+            jobs.extend(run.take_pack_candidates((job, budget), size, size - 1));
         }
         let placement =
             Placement { worker: name.clone(), slot: slot.index, device, pack_size: jobs.len() as u32 };
@@ -213,6 +214,7 @@ fn assignment(run: &SweepRun, attempt: terms::AttemptKey, keeps_weights: bool) -
         model: specification.trainable.name().to_owned(),
         parameters: definition.parameters(attempt.job.job),
         budget: definition.budget(attempt.job.job),
+        until_epoch: run.active(attempt).and_then(ActiveAttempt::until_epoch),
         program,
         objective: specification.metric.name.to_string(),
         dataset: specification.dataset.as_ref().map(|dataset| DatasetPlan {
@@ -227,6 +229,7 @@ fn assignment(run: &SweepRun, attempt: terms::AttemptKey, keeps_weights: bool) -
         // Sweeps of other coordinators with the same URL have other times.
         checkpoint_key: format!("{}-{}/{}", run.id(), run.created_unix_ms(), attempt.job.job),
         checkpoint_every_epochs: definition.execution.checkpoint_every_epochs,
+        pauses: run.pauses(),
         keep_weights: keeps_weights && specification.artifacts.keep != Keep::None,
         also_slots: Vec::new(),
     }

@@ -53,8 +53,12 @@ pub(super) struct SweepRun {
     out_of_order: BTreeSet<u64>,
     waiting: BTreeMap<u64, WaitingJob>,
     active: BTreeMap<u64, ActiveAttempt>,
+    /// Jobs that have trained as far as they were granted, until the rule of early stopping promotes them.
+    paused: BTreeMap<u64, WaitingJob>,
     done: u64,
     diverged: u64,
+    /// Jobs that the rule of early stopping has ended.
+    stopped: u64,
     failed: u64,
     /// Jobs that had an attempt and were cancelled.
     cancelled: u64,
@@ -86,8 +90,10 @@ impl SweepRun {
             out_of_order: BTreeSet::new(),
             waiting: BTreeMap::new(),
             active: BTreeMap::new(),
+            paused: BTreeMap::new(),
             done: 0,
             diverged: 0,
+            stopped: 0,
             failed: 0,
             cancelled: 0,
             ends: EndsSeen::default(),
@@ -185,6 +191,22 @@ impl SweepRun {
         self.active.len()
     }
 
+    /// How many jobs are paused.
+    pub(super) fn paused_jobs(&self) -> u64 {
+        self.paused.len() as u64
+    }
+
+    /// How far a job trains that waits without a budget of its own, as the rule of early stopping says; none where it trains to its
+    /// end.
+    pub(super) fn budget_of(&self, _job: u64) -> Option<u32> {
+        None
+    }
+
+    /// Whether jobs of the sweep pause.
+    pub(super) fn pauses(&self) -> bool {
+        false
+    }
+
     /// How many jobs wait, for the first time or again.
     pub(super) fn waiting_jobs(&self) -> u64 {
         self.never_started() + self.waiting.len() as u64
@@ -199,10 +221,11 @@ impl SweepRun {
         self.active.get_mut(&job)
     }
 
-    /// What has gone wrong so far with a job that waits or runs.
+    /// What has gone wrong so far with a job that waits, runs or is paused.
     pub(super) fn history(&self, job: u64) -> Option<&History> {
         let active = self.active.get(&job).map(ActiveAttempt::history);
-        active.or_else(|| self.waiting.get(&job).map(WaitingJob::history))
+        let still = || self.waiting.get(&job).or_else(|| self.paused.get(&job));
+        active.or_else(|| still().map(WaitingJob::history))
     }
 
     /// Where attempts that begin now find their data set.
@@ -211,8 +234,8 @@ impl SweepRun {
     }
 
     /// What an attempt of a job that begins now has to do.
-    fn plan(&self, job: u64) -> Plan {
-        Plan { dataset_path: self.dataset_path().into(), epochs_total: self.definition.budget(job) }
+    fn plan(&self, job: u64, budget: Option<u32>) -> Plan {
+        Plan { dataset_path: self.dataset_path().into(), epochs_total: self.definition.budget(job), budget }
     }
 
     pub(super) fn job_count(&self) -> u64 {
@@ -260,28 +283,32 @@ impl SweepRun {
 
     /// The next job to start with what is known of it: jobs to be tried again first, then by number.
     pub(super) fn take_next(&mut self) -> Option<(u64, WaitingJob)> {
-        if let Some(again) = self.waiting.pop_first() {
-            return Some(again);
-        }
-        if self.never_started() == 0 {
-            return None;
-        }
-        let job = self.next_unstarted;
-        self.begin(job);
-        Some((job, WaitingJob::first()))
+        let (job, waiting) = match self.waiting.pop_first() {
+            Some(again) => again,
+            None if self.never_started() == 0 => return None,
+            None => {
+                let job = self.next_unstarted;
+                self.begin(job);
+                (job, WaitingJob::first())
+            }
+        };
+        let budget = waiting.budget().or_else(|| self.budget_of(job));
+        Some((job, waiting.with_budget(budget)))
     }
 
-    /// Takes up to `count` jobs that can be trained in one pack of `pack_size` with `job`.
+    /// Takes up to `count` jobs that can be trained in one pack of `pack_size` with `job`, as far as this budget.
     pub(super) fn take_pack_candidates(
         &mut self,
-        job: u64,
+        (job, budget): (u64, Option<u32>),
         pack_size: u32,
         count: u32,
     ) -> Vec<(u64, WaitingJob)> {
         let definition = Arc::clone(&self.definition);
+        let is_as_far =
+            |candidate: u64, own: Option<u32>| own.or_else(|| self.budget_of(candidate)) == budget;
         let waits = |candidate: &u64| match self.waiting.get(candidate) {
-            Some(waiting) => waiting.fits(pack_size),
-            None => !self.has_begun(*candidate),
+            Some(waiting) => waiting.fits(pack_size) && is_as_far(*candidate, waiting.budget()),
+            None => !self.has_begun(*candidate) && is_as_far(*candidate, None),
         };
         let candidates: Vec<u64> = definition
             .pack_candidates(job, CANDIDATES_LOOKED_AT_MAX)
@@ -289,10 +316,10 @@ impl SweepRun {
             .take(count as usize)
             .collect();
         let take = |job| match self.waiting.remove(&job) {
-            Some(again) => (job, again),
+            Some(again) => (job, again.with_budget(budget)),
             None => {
                 self.begin(job);
-                (job, WaitingJob::first())
+                (job, WaitingJob::first().with_budget(budget))
             }
         };
         candidates.into_iter().map(take).collect()
@@ -329,7 +356,8 @@ impl SweepRun {
 
     /// Whether some job's results come from the data set that was found, so that no other may replace it.
     pub(super) fn data_set_is_settled(&self) -> bool {
-        self.done + self.diverged + self.failed > 0 || self.active.values().any(ActiveAttempt::has_started)
+        self.done + self.diverged + self.failed + self.stopped + self.paused.len() as u64 > 0
+            || self.active.values().any(ActiveAttempt::has_started)
     }
 
     /// Counts the end of a job that had an attempt, with the values of the objective at its last and its best epoch.
@@ -340,9 +368,10 @@ impl SweepRun {
                 self.best.consider(&self.definition.metric, job, last, best);
             }
             JobState::Diverged => self.diverged += 1,
+            JobState::Stopped => self.stopped += 1,
             JobState::Failed => self.failed += 1,
             JobState::Cancelled => self.cancelled += 1,
-            JobState::Pending | JobState::Running => {}
+            JobState::Pending | JobState::Running | JobState::Paused => {}
         }
     }
 
@@ -364,6 +393,7 @@ impl SweepRun {
     pub(super) fn settled_state(&self) -> Option<SweepState> {
         let idle = self.active.is_empty();
         match self.state {
+            // What is paused then is not promoted any more.
             SweepState::Running | SweepState::Paused => {
                 (idle && self.waiting.is_empty() && self.never_started() == 0).then_some(SweepState::Finished)
             }
@@ -374,14 +404,18 @@ impl SweepRun {
 
     pub(super) fn counts(&self) -> JobCounts {
         let (mut pending, mut cancelled) = (self.waiting_jobs(), self.cancelled);
+        let (mut paused, mut stopped) = (self.paused.len() as u64, self.stopped);
         if self.state.is_final() {
             cancelled += std::mem::take(&mut pending);
+            stopped += std::mem::take(&mut paused);
         }
         JobCounts {
             pending,
             running: self.active.len() as u64,
+            paused,
             done: self.done,
             diverged: self.diverged,
+            stopped,
             failed: self.failed,
             cancelled,
         }

@@ -87,6 +87,8 @@ pub(super) struct WorkerState {
     /// How many GPUs it has, and whether it takes jobs that occupy several of them.
     gpus: u32,
     spans_slots: bool,
+    /// Whether it pauses jobs.
+    pauses: bool,
     /// What its trainer trains.
     models: Vec<Described>,
     last_seen_unix_ms: u64,
@@ -169,6 +171,7 @@ impl WorkerState {
             runs_programs: hello.runs_programs,
             gpus,
             spans_slots: hello.spans_slots,
+            pauses: hello.pauses,
             models,
             last_seen_unix_ms: now.unix_ms,
             last_heard_ms: now.monotonic_ms,
@@ -182,9 +185,15 @@ impl WorkerState {
         }
     }
 
-    /// Whether it can run the sweep's jobs: it knows what they are, and has the GPUs that one of them takes.
+    /// Whether it can run the sweep's jobs: it knows what they are, has the GPUs that one of them takes, and can pause them
+    /// where they pause.
     pub(super) fn can_run(&self, run: &SweepRun) -> bool {
-        self.knows(run) && self.gpus_of_a_job() >= run.gpus()
+        self.knows(run) && self.gpus_of_a_job() >= run.gpus() && self.can_pause(run)
+    }
+
+    /// Whether it can pause the sweep's jobs, as far as they pause: older workers train every job to its end.
+    pub(super) fn can_pause(&self, run: &SweepRun) -> bool {
+        self.pauses || !run.pauses()
     }
 
     /// Whether it can run what the sweep is about: programs only where its user allows them, models only where its trainer

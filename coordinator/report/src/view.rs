@@ -101,7 +101,7 @@ pub struct Job {
     pub job: u64,
     /// Its parameters by name; those whose condition does not hold are not there.
     pub parameters: Value,
-    /// `pending`, `running`, `done`, `diverged`, `failed`, `cancelled`; `unknown` where this version does not know it.
+    /// `pending`, `running`, `paused`, `done`, `diverged`, `stopped`, `failed`, `cancelled`; `unknown` where this version does not know it.
     pub state: &'static str,
     /// How many attempts began; where one job is shown, the attempts themselves.
     pub attempts: Attempts,

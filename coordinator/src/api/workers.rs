@@ -111,6 +111,7 @@ mod tests {
             draining: false,
             runs_programs: false,
             spans_slots: false,
+            pauses: false,
             models: Vec::new(),
         }
     }

@@ -78,7 +78,7 @@ pub(super) fn is_final(sweep: &v1::Sweep) -> bool {
 /// reasons.
 pub(super) fn verdict(sweep: &v1::Sweep, reasons: &str) -> Result<(), Failure> {
     let counts = sweep.counts.unwrap_or_default();
-    let without_result = sweep.job_count.saturating_sub(counts.done + counts.diverged);
+    let without_result = sweep.job_count.saturating_sub(counts.done + counts.diverged + counts.stopped);
     if without_result == 0 {
         return Ok(());
     }

@@ -120,6 +120,7 @@ pub fn hello(wire: v1::Hello) -> Result<Hello, Status> {
         draining: wire.draining,
         runs_programs: wire.allow_commands,
         spans_slots: wire.spans_slots,
+        pauses: wire.pauses,
         models,
     })
 }

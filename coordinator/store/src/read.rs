@@ -7,7 +7,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use async_trait::async_trait;
 use domain::record::{
-    BestEpoch, BestJobs, History, StoredAttempt, StoredJob, StoredSweep, StoredWeights, WeightsState,
+    BestEpoch, BestJobs, History, StoredAttempt, StoredJob, StoredStage, StoredSweep, StoredWeights,
+    WeightsState,
 };
 use terms::{Epoch, Goal, JobState, MetricRow, MetricSchema, MetricUse, Objective, SweepId, SweepState};
 
@@ -194,7 +195,7 @@ pub(super) fn best_epoch(row: &tables::Job) -> Result<Option<BestEpoch>, StoreEr
 }
 
 async fn open_jobs(connection: &mut impl Queries, sweep: i64) -> Result<Vec<StoredJob>, StoreError> {
-    let open = "WHERE sweep_id = $1 AND state IN ('pending', 'running') ORDER BY job";
+    let open = "WHERE sweep_id = $1 AND state IN ('pending', 'running', 'paused') ORDER BY job";
     let jobs: Vec<tables::Job> = select(connection, open, &[sweep]).await?;
     let running = "WHERE sweep_id = $1 AND (job, attempt) IN \
                    (SELECT job, attempts FROM jobs WHERE sweep_id = $1 AND state = 'running')";
@@ -206,16 +207,19 @@ async fn open_jobs(connection: &mut impl Queries, sweep: i64) -> Result<Vec<Stor
     let epochs: HashMap<i64, tables::Epoch> = epochs.into_iter().map(|row| (row.job, row)).collect();
     let mut open_jobs = Vec::with_capacity(jobs.len());
     for row in &jobs {
-        let running = match job_state(&row.state)? {
-            JobState::Running => Some(running_attempt(row, attempts.get(&row.job), epochs.get(&row.job))?),
-            _ => None,
+        let stage = match job_state(&row.state)? {
+            JobState::Running => {
+                StoredStage::Running(running_attempt(row, attempts.get(&row.job), epochs.get(&row.job))?)
+            }
+            JobState::Paused => StoredStage::Paused,
+            _ => StoredStage::Waiting,
         };
-        open_jobs.push(open_job(row, running)?);
+        open_jobs.push(open_job(row, stage)?);
     }
     Ok(open_jobs)
 }
 
-fn open_job(row: &tables::Job, running: Option<StoredAttempt>) -> Result<StoredJob, StoreError> {
+fn open_job(row: &tables::Job, stage: StoredStage) -> Result<StoredJob, StoreError> {
     Ok(StoredJob {
         job: number(row.job, "job")?,
         attempts: number(row.attempts, "attempts")?,
@@ -225,7 +229,8 @@ fn open_job(row: &tables::Job, running: Option<StoredAttempt>) -> Result<StoredJ
             lost_with: names(&row.lost_with)?,
         },
         reason: row.reason.to_string(),
-        running,
+        budget: row.budget.0.map(|budget| number(budget, "budget")).transpose()?,
+        stage,
     })
 }
 

@@ -137,8 +137,17 @@ impl Rows {
                     change_job(row, record)?;
                     changes.jobs.insert(*job);
                 }
-                if state.is_final() {
+                // What is paused may stay so for long.
+                if state.is_final() || *state == JobState::Paused {
                     changes.ended_jobs.insert(*job);
+                }
+            }
+            Record::JobPromoted { job, budget, reason } => {
+                if let Some(row) = self.jobs.get_mut(job).map(Arc::make_mut) {
+                    row.state = JobState::Pending.as_str().into();
+                    row.budget = Added(Some((*budget).into()));
+                    row.reason = text(reason)?;
+                    changes.jobs.insert(*job);
                 }
             }
             Record::WeightsChanged { attempt, .. } => {
@@ -150,7 +159,7 @@ impl Rows {
 
     /// The job starts over: nothing of an earlier attempt counts any more, but its history stays.
     fn grant(&mut self, key: AttemptKey, record: &Record, changes: &mut Changes) -> Result<(), StoreError> {
-        let Record::AttemptGranted { is_first, .. } = record else { return Ok(()) };
+        let Record::AttemptGranted { is_first, budget, .. } = record else { return Ok(()) };
         let attempt = made::attempt(record)?;
         // The first attempt of a job creates its row, unless the job was cancelled before.
         if *is_first {
@@ -162,6 +171,7 @@ impl Rows {
             row.attempts = attempt.attempt;
             row.worker = attempt.worker.clone();
             row.pack_size = attempt.pack_size.0;
+            row.budget = Added(budget.map(i64::from));
             row.epochs_done = 0;
             row.train_seconds = 0.0;
             (row.objective, row.metrics) = (None, None);
@@ -249,6 +259,10 @@ fn change_attempt(row: &mut tables::Attempt, record: &Record) -> Result<(), Stor
 
 fn change_job(row: &mut tables::Job, record: &Record) -> Result<(), StoreError> {
     let Record::JobChanged { state, history, reason, .. } = record else { return Ok(()) };
+    if *state == JobState::Pending && row.state != JobState::Running.as_str() {
+        // A user tries it again: the rule of early stopping says afresh how far.
+        row.budget = Added(None);
+    }
     row.state = state.as_str().into();
     row.failures = history.failures.into();
     row.losses = history.losses.into();

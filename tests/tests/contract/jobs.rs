@@ -94,13 +94,21 @@ async fn a_job_that_never_began_can_be_cancelled_and_begin_after_all() {
         store.close().await;
         drop(store);
         let store = place.open().await;
-        let Record::AttemptGranted { attempt, worker, slot, device, pack_size, at_unix_ms, .. } =
+        let Record::AttemptGranted { attempt, worker, slot, device, pack_size, budget, at_unix_ms, .. } =
             granted(4, 1)
         else {
             panic!("it is a grant")
         };
-        let again =
-            Record::AttemptGranted { attempt, is_first: false, worker, slot, device, pack_size, at_unix_ms };
+        let again = Record::AttemptGranted {
+            attempt,
+            is_first: false,
+            worker,
+            slot,
+            device,
+            pack_size,
+            budget,
+            at_unix_ms,
+        };
         store.commit(&[again]).await.unwrap();
         let open = store.load().await.unwrap().remove(0).open_jobs;
         let running: Vec<_> = open.iter().map(|job| (job.job, job.attempts, job.running.is_some())).collect();

@@ -40,8 +40,9 @@ fn with_text(text: &str) -> Vec<(&'static str, Vec<Record>)> {
         ..terms::DatasetSummary::default()
     };
     let device = match granted(1, 1) {
-        Record::AttemptGranted { attempt, is_first, worker, slot, pack_size, at_unix_ms, .. } => {
-            Record::AttemptGranted { attempt, is_first, worker, slot, device: text(), pack_size, at_unix_ms }
+        Record::AttemptGranted { attempt, is_first, worker, slot, pack_size, budget, at_unix_ms, .. } => {
+            let device = text();
+            Record::AttemptGranted { attempt, is_first, worker, slot, device, pack_size, budget, at_unix_ms }
         }
         other => panic!("{other:?}"),
     };

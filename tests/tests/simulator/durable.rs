@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::record::{BestEpoch, BestJobs, EndedJob, History, Record, StoredAttempt, StoredJob, StoredSweep};
+use domain::record::{
+    BestEpoch, BestJobs, EndedJob, History, Record, StoredAttempt, StoredJob, StoredStage, StoredSweep,
+};
 use engine::SweepView;
 use proto::v1;
 use terms::{
@@ -45,6 +47,8 @@ struct Job {
     last: Option<Epoch>,
     best: Option<BestEpoch>,
     train_seconds: f64,
+    /// How far its attempts train.
+    budget: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -78,6 +82,7 @@ impl Job {
             last: None,
             best: None,
             train_seconds: 0.0,
+            budget: None,
         }
     }
 }
@@ -116,7 +121,24 @@ impl Durable {
                 rule(!row.state.is_final() || again, || {
                     format!("job {job} was {:?} and became {state:?}", row.state)
                 })?;
+                let epochs_done = row.last.as_ref().map_or(0, |last| last.number);
+                let is_far_enough = row.budget.is_some_and(|budget| epochs_done >= budget);
+                rule(*state != JobState::Paused || is_far_enough, || {
+                    format!("job {job} is paused after {epochs_done} epochs of {:?}", row.budget)
+                })?;
+                row.budget = row.budget.filter(|_| !again);
                 (row.state, row.history, row.reason) = (*state, history.clone(), reason.clone());
+                Ok(())
+            }
+            Record::JobPromoted { job, budget, .. } => {
+                let row = self.jobs.get_mut(job).ok_or("a job was promoted that never ran")?;
+                rule(row.state == JobState::Paused, || {
+                    format!("job {job} was promoted while {:?}", row.state)
+                })?;
+                rule(row.budget.is_some_and(|before| before < *budget), || {
+                    format!("job {job} was promoted from {:?} to {budget} epochs", row.budget)
+                })?;
+                (row.state, row.budget) = (JobState::Pending, Some(*budget));
                 Ok(())
             }
             _ => self.keep_of_attempt(record),
@@ -175,7 +197,7 @@ impl Durable {
 
     fn keep_of_attempt(&mut self, record: &Record) -> Result<(), String> {
         match record {
-            Record::AttemptGranted { attempt, is_first, worker, slot, device, pack_size, .. } => {
+            Record::AttemptGranted { attempt, is_first, worker, slot, device, pack_size, budget, .. } => {
                 rule(*is_first != self.jobs.contains_key(&attempt.job), || {
                     format!(
                         "{attempt} was granted as if its job had {} row",
@@ -190,7 +212,13 @@ impl Durable {
                     started: false,
                     state: AttemptState::Running,
                 };
-                self.grant(*attempt, row)
+                let before = self.jobs.get(&attempt.job).and_then(|job| job.budget);
+                rule(before.is_none() || before <= *budget, || {
+                    format!("{attempt} trains to {budget:?} epochs, its job was to train to {before:?}")
+                })?;
+                self.grant(*attempt, row)?;
+                self.jobs.entry(attempt.job).or_insert_with(Job::waiting).budget = *budget;
+                Ok(())
             }
             Record::AttemptStarted { attempt, .. } => {
                 self.running(*attempt, "began")?.started = true;
@@ -310,7 +338,9 @@ impl Durable {
             })?;
         }
         for (key, job) in &self.jobs {
-            rule(job.state.is_final(), || format!("job {key} is {:?} indefinitely", job.state))?;
+            // Once a sweep has ended, no job is promoted any more.
+            let has_ended = job.state.is_final() || job.state == JobState::Paused;
+            rule(has_ended, || format!("job {key} is {:?} indefinitely", job.state))?;
             let last = AttemptKey { job: *key, attempt: job.attempts };
             let whole = (1..=epochs).all(|epoch| self.has_epoch(last, epoch));
             rule(job.state != JobState::Done || whole, || format!("job {key} is done and lacks epochs"))?;
@@ -362,16 +392,21 @@ impl Durable {
             attempts: job.attempts,
             history: job.history.clone(),
             reason: job.reason.clone(),
-            running: running.map(|attempt| StoredAttempt {
-                worker: attempt.worker.clone(),
-                slot: attempt.slot,
-                device: attempt.device.clone(),
-                pack_size: attempt.pack_size,
-                started: attempt.started,
-                train_seconds: job.train_seconds,
-                last: job.last.clone(),
-                best: job.best.clone(),
-            }),
+            budget: job.budget,
+            stage: match running {
+                None if job.state == JobState::Paused => StoredStage::Paused,
+                None => StoredStage::Waiting,
+                Some(attempt) => StoredStage::Running(StoredAttempt {
+                    worker: attempt.worker.clone(),
+                    slot: attempt.slot,
+                    device: attempt.device.clone(),
+                    pack_size: attempt.pack_size,
+                    started: attempt.started,
+                    train_seconds: job.train_seconds,
+                    last: job.last.clone(),
+                    best: job.best.clone(),
+                }),
+            },
         }
     }
 }

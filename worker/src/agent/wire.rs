@@ -53,6 +53,7 @@ pub fn encode(message: ToCoordinator, identity: &Identity) -> v1::WorkerMessage 
             allow_commands: identity.allow_commands,
             trains_no_models: identity.programs_only,
             spans_slots: true,
+            pauses: true,
             trainables: identity.trainables.clone(),
         }),
         ToCoordinator::Event(event) => Outgoing::Event(encode_event(event)),
@@ -196,6 +197,7 @@ fn decode_work(attempt: AttemptKey, wire: v1::JobAssignment) -> Result<Work, Str
         model: wire.model,
         parameters: parameters.0.into_iter().map(to_json).collect::<Result<_, _>>()?,
         epochs,
+        until_epoch: Some(wire.until_epoch).filter(|until| *until > 0),
         program,
         files,
         dataset: wire.dataset.map(|dataset| DatasetSpec {
@@ -206,6 +208,7 @@ fn decode_work(attempt: AttemptKey, wire: v1::JobAssignment) -> Result<Work, Str
             val_path: (!dataset.val_path.is_empty()).then(|| dataset.val_path.into()),
         }),
         timeout: (wire.timeout_ms > 0).then(|| Duration::from_millis(wire.timeout_ms)),
+        pauses: wire.checkpoints.as_ref().is_some_and(|plan| plan.pauses),
         checkpoints: wire.checkpoints.map(|plan| CheckpointPlan {
             key: plan.key,
             attempt: attempt.attempt,

@@ -164,6 +164,7 @@ fn opened(session: u64) -> Input<Called> {
         draining: false,
         runs_programs: false,
         spans_slots: false,
+        pauses: false,
         models: Vec::new(),
     };
     Input::Opened(SessionId(session), Box::new(hello))

@@ -39,6 +39,8 @@ pub(crate) fn work() -> Work {
         files: None,
         timeout: Some(Duration::from_secs(7200)),
         checkpoints: None,
+        pauses: false,
+        until_epoch: None,
         keep_weights: true,
         also_slots: Vec::new(),
     }

@@ -280,6 +280,8 @@ fn assignment() -> v1::JobAssignment {
         dataset: Some(dataset),
         timeout_ms: 0,
         checkpoints: None,
+        pauses: false,
+        until_epoch: None,
         keep_weights: false,
         ..v1::JobAssignment::default()
     }

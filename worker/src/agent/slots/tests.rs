@@ -27,6 +27,7 @@ pub(in crate::agent) fn script(text: &str) -> TrainerCommand {
         role: Role::Program,
         ahead: false,
         weights: None,
+        place_is_for_pauses: false,
     }
 }
 

@@ -28,6 +28,7 @@ fn job(seed: u64) -> TrainJob {
         parameters,
         checkpoints: None,
         budget: None,
+        until_epoch: None,
         program: None,
         weights: None,
     }
