@@ -44,10 +44,18 @@ pub enum Mutant {
     TermsAreNotRaised,
     /// A job with several GPUs occupies the slot that runs it alone.
     SeveralGpusCountAsOne,
+    /// Of the jobs at a rung, the worst are promoted.
+    WorstArePromoted,
+    /// One job more than the share of a rung is promoted.
+    TooManyArePromoted,
+    /// A job without a value is compared as if it had a very good one.
+    DivergedArePromoted,
+    /// After a restart, no job has reached a rung.
+    RungsForgotten,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 24] = [
         Self::NoFencing,
         Self::AcknowledgeBeforeCommit,
         Self::DuplicateOvertakesCommit,
@@ -68,6 +76,10 @@ impl Mutant {
         Self::CommitsAreNotFenced,
         Self::TermsAreNotRaised,
         Self::SeveralGpusCountAsOne,
+        Self::WorstArePromoted,
+        Self::TooManyArePromoted,
+        Self::DivergedArePromoted,
+        Self::RungsForgotten,
     ];
 }
 

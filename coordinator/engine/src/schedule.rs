@@ -136,6 +136,9 @@ impl Engine {
         let (device, also_slots) = place.devices(worker);
         let share = run.room().div_ceil(slots);
         run.moves();
+        if !run.has_jobs_to_try_again() {
+            out.records.append(&mut run.promote_next(1));
+        }
         let Some((job, waiting)) = run.take_next() else { return };
         let pack_key = takes_packs.then(|| {
             let device = slot.description.clone();
@@ -152,6 +155,7 @@ impl Engine {
         let budget = waiting.budget();
         let mut jobs = vec![(job, waiting)];
         if size > 1 {
+            out.records.append(&mut run.promote_next(size - 1));
             jobs.extend(run.take_pack_candidates((job, budget), size, size - 1));
         }
         let placement =

@@ -18,7 +18,7 @@ pub use self::{
     brackets::Brackets,
     halving::{Halving, Promotion},
     ladder::{Ladder, RUNGS_MAX},
-    median::Median,
+    median::{COMPARISONS_MAX, Median},
     rung::{Quota, Standing},
 };
 

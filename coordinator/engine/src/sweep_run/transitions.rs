@@ -126,7 +126,12 @@ impl SweepRun {
         debug_assert!(JobState::Running.may_become(state));
         match state {
             JobState::Pending => drop(self.waiting.insert(job, ended.into_waiting(history.clone()))),
-            JobState::Paused => drop(self.paused.insert(job, ended.into_waiting(history.clone()))),
+            JobState::Paused => {
+                self.paused.insert(job, ended.into_waiting(history.clone()));
+                if let Some(stopping) = &mut self.stopping {
+                    stopping.job_entered(job, state);
+                }
+            }
             _ => {
                 let results = ended.results();
                 self.count_end(job, state, results.objective, results.best_value());

@@ -163,6 +163,12 @@ impl Halving {
         }
     }
 
+    /// The highest rung that the job has reached, in epochs.
+    pub fn reached(&self, job: u64) -> Option<u32> {
+        let reached = self.jobs.get(&job)?;
+        self.ladder_of(job).rungs.get(reached.rung).map(Rung::epochs)
+    }
+
     /// Where the highest rung that the job has reached stands.
     pub fn standing(&self, job: u64) -> Option<Standing> {
         let reached = self.jobs.get(&job)?;
@@ -180,6 +186,11 @@ impl Halving {
         if let Some(reached) = self.jobs.get_mut(&job) {
             reached.goes_on = goes_on;
         }
+    }
+
+    /// Whether jobs are promoted once all have reached a rung, and not before.
+    pub fn waits_for_all(&self) -> bool {
+        self.ladders.iter().flat_map(|bracket| &bracket.rungs).any(Rung::waits_for_all)
     }
 
     fn bracket_of(&self, job: u64) -> usize {

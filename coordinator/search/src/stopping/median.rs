@@ -7,15 +7,18 @@ use terms::Goal;
 
 use super::Verdict;
 
+/// Most epochs after which a job is compared: the values there are kept for each job.
+pub const COMPARISONS_MAX: u32 = 1_000;
+
 /// The rule and what it has seen.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Median {
     goal: Goal,
     /// Complete jobs before the rule says anything.
     jobs_min: u64,
-    /// The first epoch after which it is asked.
+    /// The first epoch after which jobs are compared.
     epochs_min: u32,
-    /// It is asked after each so many epochs from there on, at least 1.
+    /// They are compared after each so many epochs from there on, at least 1.
     interval: u32,
     complete: u64,
     /// The values of complete jobs at each epoch, in increasing order.
@@ -30,31 +33,31 @@ impl Median {
         Self { goal, jobs_min, epochs_min, interval: interval.max(1), complete: 0, at, open }
     }
 
-    /// An epoch of a job is durable, with its value where that can be ranked. Epochs of a job come in their order; those that come
-    /// again replace the later ones.
-    pub fn observe(&mut self, job: u64, epoch: u32, value: Option<f64>) -> Verdict {
+    /// Whether jobs are compared after that epoch.
+    pub fn compares_after(&self, epoch: u32) -> bool {
+        let Some(beyond) = epoch.checked_sub(self.epochs_min) else { return false };
+        // The first epoch stands for those before it, of which there are none.
+        (beyond.is_multiple_of(self.interval) || epoch == 1) && beyond / self.interval < COMPARISONS_MAX
+    }
+
+    /// An epoch of a job is durable, with its value and the best of its epochs so far, where they can be ranked. What comes again
+    /// replaces what came before, from this epoch on.
+    pub fn observe(&mut self, job: u64, epoch: u32, value: Option<f64>, best: Option<f64>) -> Verdict {
+        if !self.compares_after(epoch) {
+            return Verdict::Continue;
+        }
         let values = self.open.entry(job).or_default();
         values.retain(|(known, _)| *known < epoch);
         values.extend(value.filter(|value| value.is_finite()).map(|value| (epoch, value)));
-        if self.complete == 0 || self.complete < self.jobs_min || !self.is_asked_after(epoch) {
+        if self.complete == 0 || self.complete < self.jobs_min {
             return Verdict::Continue;
         }
-        let values = self.open[&job].iter().map(|(_, value)| *value);
-        let (best, is_worse): (_, fn(f64, f64) -> bool) = match self.goal {
-            Goal::Minimize => (values.reduce(f64::min), |best, median| best > median),
-            Goal::Maximize => (values.reduce(f64::max), |best, median| best < median),
-        };
-        let Some(best) = best else { return Verdict::Stop };
-        match self.at.get(&epoch).and_then(|values| median(values)) {
-            Some(median) if is_worse(best, median) => Verdict::Stop,
-            _ => Verdict::Continue,
-        }
-    }
-
-    fn is_asked_after(&self, epoch: u32) -> bool {
-        let Some(beyond) = epoch.checked_sub(self.epochs_min) else { return false };
-        // The first epoch is asked about where the epochs before it would have been.
-        beyond.is_multiple_of(self.interval) || epoch == 1
+        let Some(best) = best.filter(|best| best.is_finite()) else { return Verdict::Stop };
+        let is_worse = self.at(epoch).is_some_and(|median| match self.goal {
+            Goal::Minimize => best > median,
+            Goal::Maximize => best < median,
+        });
+        if is_worse { Verdict::Stop } else { Verdict::Continue }
     }
 
     /// The job has trained all its epochs.
@@ -71,9 +74,21 @@ impl Median {
         self.open.remove(&job);
     }
 
-    /// The median at an epoch, for people.
+    /// The median of the complete jobs at an epoch.
     pub fn at(&self, epoch: u32) -> Option<f64> {
         self.at.get(&epoch).and_then(|values| median(values))
+    }
+
+    /// Takes in what a store kept of a job that is not complete: its values at the epochs after which jobs are compared. Where it is
+    /// complete, [`Self::complete`] follows.
+    pub fn restore(&mut self, job: u64, values: impl IntoIterator<Item = (u32, Option<f64>)>) {
+        let values = values.into_iter().filter_map(|(epoch, value)| Some((epoch, value?)));
+        self.open.insert(job, values.collect());
+    }
+
+    /// Takes in how many jobs are complete, with those that were too short to be compared.
+    pub fn restore_complete(&mut self, jobs: u64) {
+        self.complete = jobs;
     }
 }
 

@@ -8,7 +8,8 @@ use super::*;
 
 enum Rule {
     Halving(Halving),
-    Median(Median),
+    /// With the best value of each job so far.
+    Median { rule: Median, goal: Goal, best: BTreeMap<u64, f64> },
 }
 
 impl Rule {
@@ -36,7 +37,8 @@ impl Rule {
                 let jobs_min = number(["startup", "n_startup_trials"], 5);
                 let epochs_min = number(["warmup", "n_warmup_steps"], 0);
                 let interval = number(["interval", "interval_steps"], 1);
-                Self::Median(Median::new(goal, jobs_min.into(), epochs_min, interval))
+                let rule = Median::new(goal, jobs_min.into(), epochs_min, interval);
+                Self::Median { rule, goal, best: BTreeMap::new() }
             }
             other => panic!("no rule {other}"),
         }
@@ -46,8 +48,12 @@ impl Rule {
     fn stops(&mut self, job: u64, epoch: u32, value: Option<f64>, is_last: bool) -> bool {
         match self {
             Self::Halving(rule) => rule.observe(job, epoch, value) == Verdict::Stop,
-            Self::Median(rule) => {
-                let stops = rule.observe(job, epoch, value) == Verdict::Stop;
+            Self::Median { rule, goal, best } => {
+                if let Some(value) = value {
+                    let best = best.entry(job).or_insert(value);
+                    *best = if *goal == Goal::Minimize { best.min(value) } else { best.max(value) };
+                }
+                let stops = rule.observe(job, epoch, value, best.get(&job).copied()) == Verdict::Stop;
                 if stops {
                     rule.forget(job);
                 } else if is_last {
