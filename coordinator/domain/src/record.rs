@@ -341,6 +341,16 @@ pub struct StoredJob {
     pub stage: StoredStage,
 }
 
+impl StoredJob {
+    /// The attempt that holds its lease, where one does.
+    pub fn running(&self) -> Option<&StoredAttempt> {
+        match &self.stage {
+            StoredStage::Running(attempt) => Some(attempt),
+            StoredStage::Waiting | StoredStage::Paused => None,
+        }
+    }
+}
+
 /// Where a job is that has not ended.
 #[derive(Debug, Clone)]
 pub enum StoredStage {

@@ -149,7 +149,7 @@ async fn a_zero_with_a_sign_leaves_every_row_readable() {
         drop(store);
         let store = place.open().await;
         let open = store.load().await.unwrap().remove(0).open_jobs.remove(0);
-        assert_eq!(open.running.unwrap().best, best);
+        assert_eq!(open.running().unwrap().best, best);
         store.commit(&ended(1, 1, AttemptState::Done, JobState::Done)).await.unwrap();
         let sweep = store.load().await.unwrap().remove(0);
         assert_eq!(sweep.best, BestJobs { by_last: Some((1, 0.0)), by_best: Some((1, 0.0)) });

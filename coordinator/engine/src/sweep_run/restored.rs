@@ -60,8 +60,8 @@ impl SweepRun {
 }
 
 fn restore_job(run: &mut SweepRun, stored: StoredJob, deadline_ms: u64) {
+    let is_running = stored.running().is_some();
     let StoredJob { job, attempts, history, reason, budget, stage } = stored;
-    let is_running = matches!(stage, StoredStage::Running(_));
     let (attempts, deadline_ms) = (
         if !is_running && mutants::is_on(Mutant::AttemptNumbersForgotten) { 0 } else { attempts },
         if mutants::is_on(Mutant::LeasesNotRearmed) { 0 } else { deadline_ms },

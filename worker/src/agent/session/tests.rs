@@ -5,6 +5,7 @@ mod coordinator;
 mod leaving;
 mod packs;
 mod patience;
+mod pauses;
 mod programs;
 mod several;
 mod trainers;
