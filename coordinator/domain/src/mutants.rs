@@ -48,8 +48,8 @@ pub enum Mutant {
     WorstArePromoted,
     /// One job more than the share of a rung is promoted.
     TooManyArePromoted,
-    /// A job without a value is compared as if it had a very good one.
-    DivergedArePromoted,
+    /// A sweep ends although paused jobs may go on.
+    SweepsEndBeforePromotions,
     /// After a restart, no job has reached a rung.
     RungsForgotten,
 }
@@ -78,7 +78,7 @@ impl Mutant {
         Self::SeveralGpusCountAsOne,
         Self::WorstArePromoted,
         Self::TooManyArePromoted,
-        Self::DivergedArePromoted,
+        Self::SweepsEndBeforePromotions,
         Self::RungsForgotten,
     ];
 }

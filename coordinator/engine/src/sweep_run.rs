@@ -29,6 +29,7 @@ use self::active::Plan;
 pub(super) use self::active::{ActiveAttempt, Lease, Placement, WaitingJob};
 use self::{metrics::LeftOutMetrics, stopping::Stopping};
 use super::{EndsSeen, JobCounts, weights::Weights};
+use crate::mutants::{self, Mutant};
 
 /// Points of the grid that are examined as pack candidates: each costs some nanoseconds. Where jobs start in the order
 /// of their numbers, the candidates follow the job.
@@ -396,7 +397,11 @@ impl SweepRun {
         match self.state {
             // What is paused then is not promoted any more.
             SweepState::Running | SweepState::Paused => {
-                (idle && self.startable_jobs() == 0).then_some(SweepState::Finished)
+                let left = match mutants::is_on(Mutant::SweepsEndBeforePromotions) {
+                    true => self.waiting_jobs(),
+                    false => self.startable_jobs(),
+                };
+                (idle && left == 0).then_some(SweepState::Finished)
             }
             SweepState::Stopping => idle.then_some(SweepState::Stopped),
             _ => None,

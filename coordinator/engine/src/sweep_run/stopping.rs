@@ -139,13 +139,7 @@ impl SweepRun {
         let (epoch, results) = (active.epochs_done(), active.results());
         let is_last = active.epochs_total() == Some(epoch);
         let best = results.best_value();
-        let mut value = self.ranked_value(results.objective, best);
-        if value.is_none() && mutants::is_on(Mutant::DivergedArePromoted) {
-            value = Some(match self.definition.metric.goal {
-                Goal::Minimize => f64::MIN,
-                Goal::Maximize => f64::MAX,
-            });
-        }
+        let value = self.ranked_value(results.objective, best);
         let key = attempt.job;
         let record = |value, goes_on| Some(Record::RungReached { job: key, rung: Rung { epoch, value, goes_on } });
         match &mut self.stopping {
@@ -226,28 +220,32 @@ impl SweepRun {
     /// Why a job is paused, for people.
     pub(crate) fn why_paused(&self, job: u64) -> Option<String> {
         let Standing { epochs, jobs, quota, .. } = self.stopping.as_ref()?.halving()?.standing(job)?;
-        Some(format!("paused after {epochs} epochs: of the {jobs} jobs that came so far, the best {quota} go on"))
+        Some(format!("paused after epoch {epochs}: the best of the jobs there go on ({jobs} so far, of which {quota} may)"))
     }
 }
 
 fn why_promoted(Standing { epochs, jobs, quota, .. }: Standing) -> String {
-    format!("goes on from {epochs} epochs: it is one of the best {quota} of the {jobs} jobs that came so far")
+    format!("promoted after epoch {epochs}: it is among the best {quota} of {jobs} jobs there")
 }
 
 fn why_stopped(standing: Option<Standing>, epoch: u32, value: Option<f64>) -> String {
     match (standing, value) {
         (Some(Standing { epochs, jobs, quota, .. }), Some(_)) => {
-            format!("stopped after {epochs} epochs: of the {jobs} jobs that came so far, the best {quota} go on")
+            format!("stopped after epoch {epochs}: it is not among the best {quota} of {jobs} jobs there")
         }
-        _ => format!("stopped after {epoch} epochs: it has no value that could be compared"),
+        _ => without_value(epoch),
     }
 }
 
 fn why_below_median(epoch: u32, best: Option<f64>, median: Option<f64>) -> String {
     match best.zip(median) {
         Some((best, median)) => format!(
-            "stopped after {epoch} epochs: its best value, {best}, is worse than the median of the complete jobs, {median}"
+            "stopped after epoch {epoch}: its best value {best} is worse than {median}, the median of the jobs that are done"
         ),
-        None => format!("stopped after {epoch} epochs: it has no value that could be compared"),
+        None => without_value(epoch),
     }
+}
+
+fn without_value(epoch: u32) -> String {
+    format!("stopped after epoch {epoch}: it has no value to compare")
 }
