@@ -52,10 +52,16 @@ pub enum Mutant {
     SweepsEndBeforePromotions,
     /// After a restart, no job has reached a rung.
     RungsForgotten,
+    /// The slot of a job that has paused stays occupied.
+    PausedJobsKeepTheirSlots,
+    /// A job that was promoted can be promoted again.
+    PromotedJobsStayPaused,
+    /// After a restart, jobs train to their ends, however far they were granted.
+    BudgetsForgotten,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 27] = [
         Self::NoFencing,
         Self::AcknowledgeBeforeCommit,
         Self::DuplicateOvertakesCommit,
@@ -80,6 +86,9 @@ impl Mutant {
         Self::TooManyArePromoted,
         Self::SweepsEndBeforePromotions,
         Self::RungsForgotten,
+        Self::PausedJobsKeepTheirSlots,
+        Self::PromotedJobsStayPaused,
+        Self::BudgetsForgotten,
     ];
 }
 

@@ -336,6 +336,8 @@ pub struct StoredJob {
     pub history: History,
     /// Why it waits, for people.
     pub reason: String,
+    /// The worker of its last attempt, where it had one.
+    pub worker: Option<WorkerName>,
     /// How far its attempts train, where a rule says it.
     pub budget: Option<u32>,
     pub stage: StoredStage,

@@ -30,7 +30,9 @@ impl Engine {
         let Some(name) = self.heard(now, session) else { return };
         // What is refused is acknowledged, too, or the worker would send it indefinitely.
         out.effects.push(Effect::Acknowledge { session, sequence });
-        if matches!(event, AttemptEvent::Ended { .. }) {
+        let has_paused = matches!(event, AttemptEvent::Ended { outcome: Outcome::Paused, .. });
+        let keeps_slot = has_paused && mutants::is_on(Mutant::PausedJobsKeepTheirSlots);
+        if matches!(event, AttemptEvent::Ended { .. }) && !keeps_slot {
             self.workers.release(&name, attempt);
         }
         let lease_ms = self.config.lease_ms;

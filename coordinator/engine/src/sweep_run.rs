@@ -22,7 +22,7 @@ use domain::{
 };
 use terms::{
     AttemptKey, DatasetSummary, JobKey, JobState, MetricSchema, MetricUse, ParameterUse, SweepId, SweepState,
-    manifest::Described,
+    WorkerName, manifest::Described,
 };
 
 use self::active::Plan;
@@ -196,6 +196,11 @@ impl SweepRun {
         self.active.len()
     }
 
+    /// Whether a job is paused.
+    pub(super) fn is_paused(&self, job: u64) -> bool {
+        self.paused.contains_key(&job)
+    }
+
     /// How many jobs are paused.
     pub(super) fn paused_jobs(&self) -> u64 {
         self.paused.len() as u64
@@ -270,19 +275,39 @@ impl SweepRun {
         self.active.get_mut(&key.job.job).filter(|active| active.is(key.attempt))
     }
 
-    /// Whether jobs wait that have had an attempt.
-    pub(super) fn has_jobs_to_try_again(&self) -> bool {
-        !self.waiting.is_empty()
-    }
-
     /// Whether another job may start now.
     pub(super) fn can_start(&self) -> bool {
         self.state == SweepState::Running && self.room() > 0
     }
 
-    /// The next job to start with what is known of it: jobs to be tried again first, then by number.
-    pub(super) fn take_next(&mut self) -> Option<(u64, WaitingJob)> {
-        let (job, waiting) = match self.waiting.pop_first() {
+    /// The workers that have kept the checkpoint of a job that waits.
+    pub(super) fn keepers(&self) -> BTreeSet<&WorkerName> {
+        // Of sweeps whose jobs do not pause, hundreds of thousands may wait.
+        let waiting = self.pauses().then_some(&self.waiting).into_iter().flat_map(BTreeMap::values);
+        waiting.filter_map(WaitingJob::kept_by).collect()
+    }
+
+    /// Whether a job waits whose checkpoint is not `far`: with none of these workers.
+    pub(super) fn has_job_without(&self, far: &BTreeSet<WorkerName>) -> bool {
+        self.never_started() > 0
+            || far.is_empty()
+            || self.promotable() > 0
+            || self.has_waiting_job_without(far)
+    }
+
+    /// The same among the jobs that have had an attempt.
+    pub(super) fn has_waiting_job_without(&self, far: &BTreeSet<WorkerName>) -> bool {
+        let is_near = |waiting: &WaitingJob| waiting.kept_by().is_none_or(|keeper| !far.contains(keeper));
+        self.waiting.values().any(is_near)
+    }
+
+    /// The next job to start with what is known of it: jobs to be tried again first, then by number; none whose checkpoint is `far`:
+    /// with one of these workers.
+    pub(super) fn take_next(&mut self, far: &BTreeSet<WorkerName>) -> Option<(u64, WaitingJob)> {
+        let is_near = |waiting: &WaitingJob| waiting.kept_by().is_none_or(|keeper| !far.contains(keeper));
+        let again = self.waiting.iter().find(|(_, waiting)| is_near(waiting)).map(|(job, _)| *job);
+        let again = again.and_then(|job| self.waiting.remove_entry(&job));
+        let (job, waiting) = match again {
             Some(again) => again,
             None if self.never_started() == 0 => return None,
             None => {
@@ -299,6 +324,7 @@ impl SweepRun {
     pub(super) fn take_pack_candidates(
         &mut self,
         (job, budget): (u64, Option<u32>),
+        far: &BTreeSet<WorkerName>,
         pack_size: u32,
         count: u32,
     ) -> Vec<(u64, WaitingJob)> {
@@ -306,7 +332,10 @@ impl SweepRun {
         let is_as_far =
             |candidate: u64, own: Option<u32>| own.or_else(|| self.budget_of(candidate)) == budget;
         let waits = |candidate: &u64| match self.waiting.get(candidate) {
-            Some(waiting) => waiting.fits(pack_size) && is_as_far(*candidate, waiting.budget()),
+            Some(waiting) => {
+                let is_near = waiting.kept_by().is_none_or(|keeper| !far.contains(keeper));
+                waiting.fits(pack_size) && is_near && is_as_far(*candidate, waiting.budget())
+            }
             None => !self.has_begun(*candidate) && is_as_far(*candidate, None),
         };
         let candidates: Vec<u64> = definition

@@ -89,6 +89,8 @@ pub(super) struct WorkerState {
     spans_slots: bool,
     /// Whether it pauses jobs.
     pauses: bool,
+    /// Where it keeps checkpoints that other workers find, too; empty where it is its own machine.
+    checkpoints: String,
     /// What its trainer trains.
     models: Vec<Described>,
     last_seen_unix_ms: u64,
@@ -126,7 +128,7 @@ impl Hello {
         };
         // Most workers have the same, which are kept once; those that many have are built in.
         let is_own = |model: &&Described| !builtins_described().contains(model);
-        let texts = [&self.instance, &self.host, &self.software_version];
+        let texts = [&self.instance, &self.host, &self.software_version, &self.checkpoints];
         size_of::<WorkerState>()
             + self.slots.iter().map(of_slot).sum::<usize>()
             + texts.into_iter().map(String::capacity).sum::<usize>()
@@ -172,6 +174,7 @@ impl WorkerState {
             gpus,
             spans_slots: hello.spans_slots,
             pauses: hello.pauses,
+            checkpoints: hello.checkpoints,
             models,
             last_seen_unix_ms: now.unix_ms,
             last_heard_ms: now.monotonic_ms,
@@ -189,6 +192,11 @@ impl WorkerState {
     /// where they pause.
     pub(super) fn can_run(&self, run: &SweepRun) -> bool {
         self.knows(run) && self.gpus_of_a_job() >= run.gpus() && self.can_pause(run)
+    }
+
+    /// Whether it finds the checkpoints that another worker has kept.
+    pub(super) fn shares_checkpoints_with(&self, other: &Self) -> bool {
+        !self.checkpoints.is_empty() && self.checkpoints == other.checkpoints
     }
 
     /// Whether it can pause the sweep's jobs, as far as they pause: older workers train every job to its end.
@@ -372,7 +380,8 @@ impl WorkerState {
         self.slots.shrink_to_fit();
         let slots = self.slots.iter_mut().map(|slot| &mut slot.description);
         let texts = slots.flat_map(|slot| [&mut slot.device, &mut slot.description]);
-        for text in texts.chain([&mut self.host, &mut self.software_version, &mut self.leaving]) {
+        let own = [&mut self.host, &mut self.software_version, &mut self.checkpoints, &mut self.leaving];
+        for text in texts.chain(own) {
             if let Some((end, _)) = text.char_indices().nth(DEPARTED_TEXT_MAX) {
                 text.truncate(end);
                 text.shrink_to_fit();

@@ -112,6 +112,7 @@ mod tests {
             runs_programs: false,
             spans_slots: false,
             pauses: false,
+            checkpoints: String::new(),
             models: Vec::new(),
         }
     }

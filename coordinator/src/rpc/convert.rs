@@ -121,6 +121,7 @@ pub fn hello(wire: v1::Hello) -> Result<Hello, Status> {
         runs_programs: wire.allow_commands,
         spans_slots: wire.spans_slots,
         pauses: wire.pauses,
+        checkpoints: wire.checkpoints,
         models,
     })
 }

@@ -244,6 +244,7 @@ fn open_job(row: &tables::Job, stage: StoredStage) -> Result<StoredJob, StoreErr
             lost_with: names(&row.lost_with)?,
         },
         reason: row.reason.to_string(),
+        worker: (!row.worker.is_empty()).then(|| worker(&row.worker)).transpose()?,
         budget: row.budget.0.map(|budget| number(budget, "budget")).transpose()?,
         stage,
     })

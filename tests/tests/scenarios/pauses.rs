@@ -44,7 +44,8 @@ fn checkpoints(cluster: &Cluster) -> usize {
 #[tokio::test]
 async fn paused_jobs_go_on_at_another_worker_with_the_same_numbers() {
     let without_grace = ["--grace", "0s"].map(str::to_owned).into();
-    let cluster = Cluster::start(ClusterOptions { lease: "2s", worker: without_grace, ..ClusterOptions::default() });
+    let cluster =
+        Cluster::start(ClusterOptions { lease: "2s", worker: without_grace, ..ClusterOptions::default() });
     let one = cluster.worker("one");
     // Both go on, once both have got that far.
     let sweep = submit(&cluster, "{type: top_k, min_iter: 2, k: 2}").await;

@@ -447,6 +447,7 @@ impl Durable {
             attempts: job.attempts,
             history: job.history.clone(),
             reason: job.reason.clone(),
+            worker: self.attempts.get(&last).map(|attempt| attempt.worker.clone()),
             budget: job.budget,
             stage: match running {
                 None if job.state == JobState::Paused => StoredStage::Paused,

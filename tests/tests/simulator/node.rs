@@ -115,6 +115,7 @@ impl Node {
         let name = format!("w{name}").parse().expect("a letter and a digit name a worker");
         let identity = Identity {
             trainables: Vec::new(),
+            checkpoints: String::new(),
             name,
             instance: String::new(),
             predecessors: Vec::new(),

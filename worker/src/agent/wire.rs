@@ -35,6 +35,8 @@ pub struct Identity {
     pub programs_only: bool,
     /// The manifests of what its trainer trains, each as JSON; none of one that names none.
     pub trainables: Vec<String>,
+    /// Where checkpoints are kept that all workers find, as a URL; empty where that is this machine.
+    pub checkpoints: String,
 }
 
 /// The message for the wire.
@@ -54,6 +56,7 @@ pub fn encode(message: ToCoordinator, identity: &Identity) -> v1::WorkerMessage 
             trains_no_models: identity.programs_only,
             spans_slots: true,
             pauses: true,
+            checkpoints: identity.checkpoints.clone(),
             trainables: identity.trainables.clone(),
         }),
         ToCoordinator::Event(event) => Outgoing::Event(encode_event(event)),

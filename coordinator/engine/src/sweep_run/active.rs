@@ -46,6 +46,8 @@ pub(crate) struct WaitingJob {
     history: History,
     /// How far it trains, where a rule has said it: a number of epochs.
     budget: Option<u32>,
+    /// The worker that kept its checkpoint, where it has paused.
+    kept_by: Option<WorkerName>,
     /// Most jobs of its next pack, itself included, after a larger one failed. Not durable: a restart only makes it try
     /// a larger one again.
     pack_size_max: Option<u32>,
@@ -78,7 +80,8 @@ impl Failure {
 impl WaitingJob {
     /// One that the store knows.
     pub(crate) fn again(attempts: u32, history: History, budget: Option<u32>) -> Self {
-        Self { attempts, is_first: false, history, budget, pack_size_max: None, failure: None }
+        let (kept_by, pack_size_max, failure) = (None, None, None);
+        Self { attempts, is_first: false, history, budget, kept_by, pack_size_max, failure }
     }
 
     /// One that never had an attempt.
@@ -94,6 +97,16 @@ impl WaitingJob {
     /// How far it trains, where a rule has said it.
     pub(crate) fn budget(&self) -> Option<u32> {
         self.budget
+    }
+
+    /// The worker that kept its checkpoint, where it has paused.
+    pub(crate) fn kept_by(&self) -> Option<&WorkerName> {
+        self.kept_by.as_ref()
+    }
+
+    /// The same, whose checkpoint this worker has kept.
+    pub(crate) fn kept_at(self, kept_by: Option<WorkerName>) -> Self {
+        Self { kept_by, ..self }
     }
 
     /// The same, which trains as far as this.

@@ -61,7 +61,8 @@ impl SweepRun {
 
 fn restore_job(run: &mut SweepRun, stored: StoredJob, deadline_ms: u64) {
     let is_running = stored.running().is_some();
-    let StoredJob { job, attempts, history, reason, budget, stage } = stored;
+    let StoredJob { job, attempts, history, reason, worker, budget, stage } = stored;
+    let budget = budget.filter(|_| !mutants::is_on(Mutant::BudgetsForgotten));
     let (attempts, deadline_ms) = (
         if !is_running && mutants::is_on(Mutant::AttemptNumbersForgotten) { 0 } else { attempts },
         if mutants::is_on(Mutant::LeasesNotRearmed) { 0 } else { deadline_ms },
@@ -71,7 +72,7 @@ fn restore_job(run: &mut SweepRun, stored: StoredJob, deadline_ms: u64) {
             run.waiting.insert(job, WaitingJob::again(attempts, history, budget));
         }
         StoredStage::Paused => {
-            run.paused.insert(job, WaitingJob::again(attempts, history, budget));
+            run.paused.insert(job, WaitingJob::again(attempts, history, budget).kept_at(worker));
         }
         StoredStage::Running(attempt) => {
             let objective = attempt.last.as_ref().and_then(|last| run.objective_of(&last.row));

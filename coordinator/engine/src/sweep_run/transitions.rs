@@ -9,7 +9,12 @@ use domain::{
 use terms::{AttemptKey, DatasetSummary, Epoch, JobKey, JobState, ParameterUse, SweepState};
 
 use super::{ActiveAttempt, Lease, Placement, SweepRun, WaitingJob};
-use crate::{EndsSeen, Observation, job_control::STOPPED, packs::PackKey};
+use crate::{
+    EndsSeen, Observation,
+    job_control::STOPPED,
+    mutants::{self, Mutant},
+    packs::PackKey,
+};
 
 impl SweepRun {
     /// Enters a state that is not final.
@@ -127,7 +132,9 @@ impl SweepRun {
         match state {
             JobState::Pending => drop(self.waiting.insert(job, ended.into_waiting(history.clone()))),
             JobState::Paused => {
-                self.paused.insert(job, ended.into_waiting(history.clone()));
+                let worker = ended.worker().clone();
+                let paused = ended.into_waiting(history.clone()).kept_at(Some(worker));
+                self.paused.insert(job, paused);
                 if let Some(stopping) = &mut self.stopping {
                     stopping.job_entered(job, state);
                 }
@@ -143,7 +150,11 @@ impl SweepRun {
     /// A job that is paused waits for an attempt that trains it as far as `budget`; nothing where it is not paused.
     pub(crate) fn promote(&mut self, job: u64, budget: u32, reason: String) -> Option<Record> {
         debug_assert!(JobState::Paused.may_become(JobState::Pending));
-        let paused = self.paused.remove(&job)?;
+        let paused = if mutants::is_on(Mutant::PromotedJobsStayPaused) {
+            self.paused.get(&job).cloned()
+        } else {
+            self.paused.remove(&job)
+        }?;
         self.waiting.insert(job, paused.with_budget(Some(budget)));
         Some(Record::JobPromoted { job: self.job_key(job), budget, reason })
     }

@@ -44,6 +44,8 @@ pub(super) struct Cluster {
     pub(super) spans_slots: bool,
     /// Whether workers that say hello from now on pause jobs.
     pub(super) pauses: bool,
+    /// Where workers that say hello from now on keep checkpoints; empty for each on its own machine.
+    pub(super) checkpoints: &'static str,
     /// The devices of the slots of workers that connect, in turn.
     pub(super) devices: Vec<&'static str>,
     /// What the trainers of workers that connect train.
@@ -107,6 +109,7 @@ pub(super) fn stored(
         attempts: 1,
         history,
         reason: reason.to_owned(),
+        worker: None,
         budget: None,
         stage: StoredStage::Running(running),
     };
@@ -127,6 +130,7 @@ pub(super) fn stored(
         best: Default::default(),
         weights: Vec::new(),
         open_jobs: vec![open],
+        rungs: Vec::new(),
     }
 }
 
@@ -143,6 +147,7 @@ impl Cluster {
             runs_programs: false,
             spans_slots: true,
             pauses: true,
+            checkpoints: "",
             devices: vec!["cpu"],
             models: builtins_described().to_vec(),
         }
@@ -294,6 +299,7 @@ impl Cluster {
             runs_programs: self.runs_programs,
             spans_slots: self.spans_slots,
             pauses: self.pauses,
+            checkpoints: self.checkpoints.to_owned(),
             models: self.models.clone(),
         };
         self.hear(Event::SessionOpened { session: SessionId(session), hello });

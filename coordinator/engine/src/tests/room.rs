@@ -27,6 +27,7 @@ fn hello(name: &str, slots: u32, description: &str) -> Hello {
         runs_programs: false,
         spans_slots: false,
         pauses: false,
+        checkpoints: String::new(),
         models: terms::manifest::builtins_described().to_vec(),
     }
 }

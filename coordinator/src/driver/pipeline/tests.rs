@@ -165,6 +165,7 @@ fn opened(session: u64) -> Input<Called> {
         runs_programs: false,
         spans_slots: false,
         pauses: false,
+        checkpoints: String::new(),
         models: Vec::new(),
     };
     Input::Opened(SessionId(session), Box::new(hello))
