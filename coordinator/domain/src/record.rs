@@ -119,7 +119,13 @@ pub enum Record {
         history: History,
         reason: String,
     },
-    /// A job that was paused waits for an attempt that trains further.
+    /// A job has reached an epoch after which the rule of early stopping compares jobs, for the first time or again with another
+    /// value.
+    RungReached {
+        job: JobKey,
+        rung: Rung,
+    },
+    /// A job that was paused waits for an attempt that trains further: it goes on from its last rung.
     JobPromoted {
         job: JobKey,
         /// How far: a number of epochs.
@@ -139,6 +145,16 @@ pub enum Record {
         /// Why, for people; empty where nothing went wrong.
         reason: String,
     },
+}
+
+/// What a job had reached at an epoch after which the rule of early stopping compares jobs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rung {
+    pub epoch: u32,
+    /// The value that ranks it, where it has one.
+    pub value: Option<f64>,
+    /// Whether it trains on from there.
+    pub goes_on: bool,
 }
 
 /// A file of trained weights, known by its content.
@@ -282,6 +298,17 @@ pub struct StoredSweep {
     pub open_jobs: Vec<StoredJob>,
     /// The weights that are kept or on their way.
     pub weights: Vec<StoredWeights>,
+    /// What its jobs had reached where the rule of early stopping compares them, in the order of the jobs.
+    pub rungs: Vec<StoredRungs>,
+}
+
+/// What a job had reached where the rule of early stopping compares jobs, as a store returns it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredRungs {
+    pub job: u64,
+    pub state: JobState,
+    /// By epoch.
+    pub rungs: Vec<Rung>,
 }
 
 /// Weights that are kept or on their way, as a store returns them.

@@ -11,7 +11,7 @@ use super::{
     attribution::{LOSSES_MAX, attribute},
     sessions::revoke,
     settle,
-    sweep_run::{ActiveAttempt, Placement, SweepRun, metrics::Measured},
+    sweep_run::{ActiveAttempt, Placement, SweepRun, metrics::Measured, stopping::Compared},
     weights::Left,
     workers::WorkerState,
 };
@@ -178,8 +178,12 @@ impl Engine {
         }
         let epoch = Epoch { number: report.number, seconds: report.seconds, row };
         let Some((record, observation)) = run.record_epoch(attempt, epoch, objective) else { return };
-        out.records.push(record);
+        let Compared { record: compared, stops } = run.compare(attempt);
+        out.records.extend([record].into_iter().chain(compared));
         out.effects.push(Effect::Observed { sweep: attempt.job.sweep, observation });
+        if let Some(reason) = stops {
+            self.stop_early(now, attempt, reason, out);
+        }
     }
 
     /// Ends an attempt that its worker still runs.
@@ -241,6 +245,13 @@ impl Engine {
         let others_fit = self.some_worker_takes_jobs(attempt.job.sweep);
         let are_others = state == AttemptState::Failed && self.others_than_its_own_take_jobs(attempt);
         let Some(run) = self.sweeps.get_mut(attempt.job.sweep) else { return };
+        if state == AttemptState::Diverged && run.active(attempt).is_some() {
+            out.records.extend(run.compare_diverged(attempt));
+        }
+        let reason = match state {
+            AttemptState::Paused => run.why_paused(attempt.job.job).unwrap_or(reason),
+            _ => reason,
+        };
         let Some(mut ended) = run.end(attempt) else { return };
         debug_assert!(AttemptState::Running.may_become(state));
         let Placement { worker, pack_size, .. } = ended.placement().clone();

@@ -138,13 +138,39 @@ impl Engine {
         run.keepers().iter().filter(is_far).map(|keeper| (*keeper).clone()).collect()
     }
 
+    /// Promotes paused jobs until one waits that can go on at this place: the decision falls when a slot is free, not before. Where the
+    /// place takes packs, that many of the same rung. Returns the workers whose checkpoints the place does not find.
+    fn promote_for(
+        &mut self,
+        sweep: SweepId,
+        place: &Place<'_>,
+        slots: u64,
+        out: &mut Output,
+    ) -> Option<BTreeSet<WorkerName>> {
+        let takes_packs = self.takes_packs(sweep, place);
+        loop {
+            let (run, worker) = (self.sweeps.get(sweep)?, self.workers.get(place.name)?);
+            let far = self.keepers_far_from(worker, run);
+            if run.has_waiting_job_without(&far) {
+                return Some(far);
+            }
+            let pack_size_max = worker.slots().get(place.first())?.description.pack_size_max;
+            let share = u32::try_from(run.room().div_ceil(slots)).unwrap_or(u32::MAX);
+            let count = if takes_packs { share.min(pack_size_max).max(1) } else { 1 };
+            let mut promoted = self.sweeps.get_mut(sweep)?.promote_next(count);
+            if promoted.is_empty() {
+                return Some(far);
+            }
+            out.records.append(&mut promoted);
+        }
+    }
+
     /// Gives a free slot the sweep's next job, and as many pack candidates as pay; or several free slots one job.
     pub(super) fn grant(&mut self, now: Now, sweep: SweepId, place: Place<'_>, out: &mut Output) {
         let Place { name, granted, .. } = place;
         let takes_packs = self.takes_packs(sweep, &place);
         let slots = if takes_packs { self.packing_slots(sweep).saturating_sub(granted).max(1) } else { 1 };
-        let (Some(run), Some(worker)) = (self.sweeps.get(sweep), self.workers.get(name)) else { return };
-        let far = self.keepers_far_from(worker, run);
+        let Some(far) = self.promote_for(sweep, &place, slots, out) else { return };
         let Some(run) = self.sweeps.get_mut(sweep) else { return };
         let Some(worker) = self.workers.get_mut(name) else { return };
         let (Some(session), Some(slot)) = (worker.session(), worker.slots().get(place.first())) else {

@@ -7,6 +7,7 @@ mod active;
 mod invariants;
 pub(crate) mod metrics;
 mod restored;
+pub(crate) mod stopping;
 mod transitions;
 
 use std::{
@@ -26,8 +27,9 @@ use terms::{
 
 use self::active::Plan;
 pub(super) use self::active::{ActiveAttempt, Lease, Placement, WaitingJob};
-use self::metrics::LeftOutMetrics;
+use self::{metrics::LeftOutMetrics, stopping::Stopping};
 use super::{EndsSeen, JobCounts, weights::Weights};
+use crate::mutants::{self, Mutant};
 
 /// Points of the grid that are examined as pack candidates: each costs some nanoseconds. Where jobs start in the order
 /// of their numbers, the candidates follow the job.
@@ -55,6 +57,8 @@ pub(super) struct SweepRun {
     active: BTreeMap<u64, ActiveAttempt>,
     /// Jobs that have trained as far as they were granted, until the rule of early stopping promotes them.
     paused: BTreeMap<u64, WaitingJob>,
+    /// The rule of early stopping, where the sweep has one.
+    stopping: Option<Stopping>,
     done: u64,
     diverged: u64,
     /// Jobs that the rule of early stopping has ended.
@@ -78,6 +82,7 @@ impl SweepRun {
     pub(super) fn new(definition: SweepDefinition, created_unix_ms: u64) -> Self {
         Self {
             id: definition.id,
+            stopping: Stopping::of(&definition.specification),
             definition: Arc::new(definition),
             state: SweepState::Running,
             created_unix_ms,
@@ -201,17 +206,6 @@ impl SweepRun {
         self.paused.len() as u64
     }
 
-    /// How far a job trains that waits without a budget of its own, as the rule of early stopping says; none where it trains to its
-    /// end.
-    pub(super) fn budget_of(&self, _job: u64) -> Option<u32> {
-        None
-    }
-
-    /// Whether jobs of the sweep pause.
-    pub(super) fn pauses(&self) -> bool {
-        false
-    }
-
     /// How many jobs wait, for the first time or again.
     pub(super) fn waiting_jobs(&self) -> u64 {
         self.never_started() + self.waiting.len() as u64
@@ -264,7 +258,7 @@ impl SweepRun {
             .execution
             .max_parallel
             .map(|max| u64::from(max).saturating_sub(self.active.len() as u64));
-        room.unwrap_or(u64::MAX).min(self.waiting_jobs())
+        room.unwrap_or(u64::MAX).min(self.startable_jobs())
     }
 
     pub(super) fn attempt_key(&self, job: u64, attempt: u32) -> AttemptKey {
@@ -295,8 +289,16 @@ impl SweepRun {
 
     /// Whether a job waits whose checkpoint is not `far`: with none of these workers.
     pub(super) fn has_job_without(&self, far: &BTreeSet<WorkerName>) -> bool {
+        self.never_started() > 0
+            || far.is_empty()
+            || self.promotable() > 0
+            || self.has_waiting_job_without(far)
+    }
+
+    /// The same among the jobs that have had an attempt.
+    pub(super) fn has_waiting_job_without(&self, far: &BTreeSet<WorkerName>) -> bool {
         let is_near = |waiting: &WaitingJob| waiting.kept_by().is_none_or(|keeper| !far.contains(keeper));
-        self.never_started() > 0 || far.is_empty() || self.waiting.values().any(is_near)
+        self.waiting.values().any(is_near)
     }
 
     /// The next job to start with what is known of it: jobs to be tried again first, then by number; none whose checkpoint is `far`:
@@ -388,6 +390,9 @@ impl SweepRun {
 
     /// Counts the end of a job that had an attempt, with the values of the objective at its last and its best epoch.
     fn count_end(&mut self, job: u64, state: JobState, last: Option<f64>, best: Option<f64>) {
+        if let Some(stopping) = &mut self.stopping {
+            stopping.job_entered(job, state);
+        }
         match state {
             JobState::Done => {
                 self.done += 1;
@@ -421,7 +426,11 @@ impl SweepRun {
         match self.state {
             // What is paused then is not promoted any more.
             SweepState::Running | SweepState::Paused => {
-                (idle && self.waiting.is_empty() && self.never_started() == 0).then_some(SweepState::Finished)
+                let left = match mutants::is_on(Mutant::SweepsEndBeforePromotions) {
+                    true => self.waiting_jobs(),
+                    false => self.startable_jobs(),
+                };
+                (idle && left == 0).then_some(SweepState::Finished)
             }
             SweepState::Stopping => idle.then_some(SweepState::Stopped),
             _ => None,

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use async_trait::async_trait;
 use domain::record::{
-    BestEpoch, BestJobs, History, StoredAttempt, StoredJob, StoredStage, StoredSweep, StoredWeights,
+    BestEpoch, BestJobs, History, StoredAttempt, StoredJob, StoredRungs, StoredStage, StoredSweep, StoredWeights,
     WeightsState,
 };
 use terms::{Epoch, Goal, JobState, MetricRow, MetricSchema, MetricUse, Objective, SweepId, SweepState};
@@ -16,6 +16,7 @@ pub(super) use self::shown::{artifacts, attempts, epochs, jobs, jobs_in_state};
 use super::{
     ArtifactRow, StoreError,
     cells::{Cells, dataset, job_state, metric_row, names, natural, number, parameters, text, worker},
+    rungs::decoded,
     tables::{self, TableRow},
 };
 
@@ -116,7 +117,21 @@ async fn sweep<Q: Queries>(connection: &mut Q, row: tables::Sweep) -> Result<Sto
         best: best(connection, key, &objective).await?,
         open_jobs: open_jobs(connection, key).await?,
         weights: weights(connection, key).await?,
+        rungs: rungs(connection, key).await?,
     })
+}
+
+async fn rungs(connection: &mut impl Queries, sweep: i64) -> Result<Vec<StoredRungs>, StoreError> {
+    let compared = "WHERE sweep_id = $1 AND rungs IS NOT NULL ORDER BY job";
+    let jobs: Vec<tables::Job> = select(connection, compared, &[sweep]).await?;
+    let stored = |row: &tables::Job| {
+        Ok(StoredRungs {
+            job: number(row.job, "job")?,
+            state: job_state(&row.state)?,
+            rungs: decoded(row.rungs.0.as_deref())?,
+        })
+    };
+    jobs.iter().map(stored).collect()
 }
 
 /// The smallest number without a row, and the larger ones with one: packs start jobs out of order.

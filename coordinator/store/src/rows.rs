@@ -16,6 +16,7 @@ use terms::{AttemptKey, JobKey, JobState, SweepId};
 use super::{
     StoreError,
     cells::{dataset_json, integer, lines_json, names_json, parameters_json},
+    rungs,
     tables::{self, Added, Row, Table, TableRow, text},
 };
 
@@ -142,8 +143,15 @@ impl Rows {
                     changes.ended_jobs.insert(*job);
                 }
             }
+            Record::RungReached { job, rung } => {
+                if let Some(row) = self.jobs.get_mut(job).map(Arc::make_mut) {
+                    row.rungs = Added(Some(rungs::with(row.rungs.0.as_deref(), *rung)?.into()));
+                    changes.jobs.insert(*job);
+                }
+            }
             Record::JobPromoted { job, budget, reason } => {
                 if let Some(row) = self.jobs.get_mut(job).map(Arc::make_mut) {
+                    row.rungs = Added(rungs::promoted(row.rungs.0.as_deref())?.map(Into::into));
                     row.state = JobState::Pending.as_str().into();
                     row.budget = Added(Some((*budget).into()));
                     row.reason = text(reason)?;

@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::record::{
-    BestEpoch, BestJobs, EndedJob, History, Record, StoredAttempt, StoredJob, StoredStage, StoredSweep,
+    BestEpoch, BestJobs, EndedJob, History, Record, Rung, StoredAttempt, StoredJob, StoredRungs, StoredStage,
+    StoredSweep,
 };
 use engine::SweepView;
 use proto::v1;
@@ -13,6 +14,9 @@ use terms::{
     WorkerName,
 };
 use tests::chaos::light_epoch;
+
+/// One of so many jobs at a rung goes on.
+pub(super) const ETA: u32 = 2;
 
 /// The tables.
 #[derive(Debug, Default)]
@@ -49,6 +53,8 @@ struct Job {
     train_seconds: f64,
     /// How far its attempts train.
     budget: Option<u32>,
+    /// What it had reached at rungs, by epoch.
+    rungs: BTreeMap<u32, Rung>,
 }
 
 #[derive(Debug)]
@@ -83,6 +89,7 @@ impl Job {
             best: None,
             train_seconds: 0.0,
             budget: None,
+            rungs: BTreeMap::new(),
         }
     }
 }
@@ -130,7 +137,20 @@ impl Durable {
                 (row.state, row.history, row.reason) = (*state, history.clone(), reason.clone());
                 Ok(())
             }
+            Record::RungReached { job, rung } => {
+                let row = self.jobs.get_mut(job).ok_or("a job reached a rung that never ran")?;
+                let value = row.last.as_ref().filter(|last| last.number == rung.epoch);
+                let value = value.map(|last| expected(job.job, last.number).val_accuracy);
+                rule(rung.value == value, || format!("job {job} has {value:?} at its rung, not {rung:?}"))?;
+                rule(row.rungs.insert(rung.epoch, *rung).is_none(), || {
+                    format!("job {job} has reached the rung of {} epochs twice", rung.epoch)
+                })
+            }
             Record::JobPromoted { job, budget, .. } => {
+                let best = self.goes_on_next(job.sweep);
+                rule(best == Some(*job), || {
+                    format!("job {job} was promoted, where the records imply {best:?}")
+                })?;
                 let row = self.jobs.get_mut(job).ok_or("a job was promoted that never ran")?;
                 rule(row.state == JobState::Paused, || {
                     format!("job {job} was promoted while {:?}", row.state)
@@ -138,11 +158,35 @@ impl Durable {
                 rule(row.budget.is_some_and(|before| before < *budget), || {
                     format!("job {job} was promoted from {:?} to {budget} epochs", row.budget)
                 })?;
+                if let Some(mut last) = row.rungs.last_entry() {
+                    last.get_mut().goes_on = true;
+                }
                 (row.state, row.budget) = (JobState::Pending, Some(*budget));
                 Ok(())
             }
             _ => self.keep_of_attempt(record),
         }
+    }
+
+    /// The paused job that goes on next, by the definition of the rule: of the highest rung with one, the best of those that are
+    /// among the best share of all jobs there. Ties go to the smaller number.
+    fn goes_on_next(&self, sweep: SweepId) -> Option<JobKey> {
+        let mut rungs: BTreeMap<u32, Vec<(f64, JobKey)>> = BTreeMap::new();
+        for (key, job) in self.jobs_of(sweep) {
+            for rung in job.rungs.values() {
+                let cost = rung.value.map_or(f64::INFINITY, |value| -value);
+                rungs.entry(rung.epoch).or_default().push((cost, *key));
+            }
+        }
+        rungs.into_iter().rev().find_map(|(epoch, mut there)| {
+            there.sort_by(|one, other| one.0.total_cmp(&other.0).then(one.1.cmp(&other.1)));
+            let waits = |(cost, key): &(f64, JobKey)| {
+                let job = &self.jobs[key];
+                let is_here = job.rungs.last_key_value().is_some_and(|(last, rung)| *last == epoch && !rung.goes_on);
+                (is_here && job.state == JobState::Paused && cost.is_finite()).then_some(*key)
+            };
+            there.iter().take(there.len() / ETA as usize).find_map(waits)
+        })
     }
 
     fn keep_of_sweep(&mut self, record: &Record) -> Result<(), String> {
@@ -176,7 +220,8 @@ impl Durable {
                     format!("sweep {sweep} was {:?} and became {state:?}", row.state)
                 })?;
                 (row.state, row.ended_unix_ms) = (*state, *ended_unix_ms);
-                Ok(())
+                let left = self.goes_on_next(*sweep).filter(|_| *state == SweepState::Finished);
+                rule(left.is_none(), || format!("sweep {sweep} has finished, and {left:?} may go on"))
             }
             Record::DatasetFound { sweep, dataset } => {
                 let row = self.sweeps.get_mut(sweep).ok_or("a data set of a sweep that does not exist")?;
@@ -381,7 +426,17 @@ impl Durable {
             best: BestJobs::default(),
             weights: Vec::new(),
             open_jobs: open.map(|(key, job)| self.stored_job(*key, job)).collect(),
+            rungs: self.stored_rungs(id),
         }
+    }
+
+    fn stored_rungs(&self, sweep: SweepId) -> Vec<StoredRungs> {
+        let compared = self.jobs_of(sweep).filter(|(_, job)| !job.rungs.is_empty());
+        let stored = compared.map(|(key, job)| {
+            let rungs = job.rungs.values().copied().collect();
+            StoredRungs { job: key.job, state: job.state, rungs }
+        });
+        stored.collect()
     }
 
     fn stored_job(&self, key: JobKey, job: &Job) -> StoredJob {

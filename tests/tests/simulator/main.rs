@@ -23,6 +23,7 @@ use std::{
 
 use domain::specification::{Specification, SpecificationSource};
 use engine::mutants::{self, Mutant};
+use durable::ETA;
 use world::{EPOCHS, World};
 
 /// How long new seeds are tried unless the command says otherwise.
@@ -33,13 +34,15 @@ const MUTANT_SEEDS: u64 = 20_000;
 const ROUND: u64 = 256;
 const REPLAY: &str = "cargo test --release -p tests --test simulator --";
 
-/// A sweep, and the same with two jobs more: of a model, and of a program whose jobs take two GPUs each.
-type Specifications = [[Specification; 2]; 2];
+/// A sweep, and the same with two jobs more: of a model, the same with jobs that pause at a rung, and of a program whose jobs take
+/// two GPUs each.
+type Specifications = [[Specification; 2]; 3];
 
 fn specifications() -> Specifications {
     let model = "dataset: {path: d}";
     let program = "program: train.py\nmetric: {name: val_accuracy, goal: maximize}\nresources: {gpus: 2}";
-    [model, program].map(|what| {
+    let paused = format!("{model}\nearly_terminate: {{type: asha, min_iter: 1, eta: {ETA}}}");
+    [model, &paused, program].map(|what| {
         ["1, 2, 3", "1, 2, 3, 4"].map(|rates| {
             let text = format!(
                 "name: simulated\n{what}\nparameters:\n  epochs: {{value: {EPOCHS}}}\n  \

@@ -175,7 +175,8 @@ impl World {
     pub(super) fn new(seed: u64, specifications: &Specifications, trace: bool) -> Self {
         let mut random = Random(seed);
         let has_gpus = random.one_in(4);
-        let specifications = &specifications[usize::from(has_gpus)];
+        let kind = if has_gpus { 2 } else { random.below(2) as usize };
+        let specifications = &specifications[kind];
         let coordinators = if random.one_in(2) { 1 } else { random.within(2..4) as usize };
         let nodes = if random.one_in(3) { NODES } else { NODES - 1 };
         let mut node = |number| {

@@ -51,6 +51,7 @@ impl SweepRun {
                 JobState::Pending | JobState::Running | JobState::Paused => {}
             }
         }
+        run.restore_rungs(&stored.rungs);
         for job in stored.open_jobs {
             restore_job(&mut run, job, deadline_ms);
         }

@@ -135,6 +135,9 @@ impl SweepRun {
                 let worker = ended.worker().clone();
                 let paused = ended.into_waiting(history.clone()).kept_at(Some(worker));
                 self.paused.insert(job, paused);
+                if let Some(stopping) = &mut self.stopping {
+                    stopping.job_entered(job, state);
+                }
             }
             _ => {
                 let results = ended.results();

@@ -130,6 +130,7 @@ pub(super) fn stored(
         best: Default::default(),
         weights: Vec::new(),
         open_jobs: vec![open],
+        rungs: Vec::new(),
     }
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer};
 use terms::ParameterValue;
 
 use super::{
-    super::{ArgumentStyle, Goal, KEEP_MAX, Keep, MetricUse},
+    super::{ArgumentStyle, Goal, KEEP_MAX, Keep, MetricUse, early::EarlyKind},
     checked::{checked, integer, text},
 };
 
@@ -33,6 +33,8 @@ words!(
     GoalWord: Goal = "goal",
     UseWord: MetricUse = "metric_use",
     StyleWord: ArgumentStyle = "style",
+    KindWord: EarlyKind = "early_kind",
+    TruthWord: bool = "truth",
 );
 
 fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
@@ -74,6 +76,16 @@ fn goal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Goal>, D::E
 fn style<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ArgumentStyle>, D::Error> {
     let expected = "argparse (`--flag` for true, nothing for false and null) or wandb (`--flag=True`)";
     text(deserializer, expected, |name| ArgumentStyle::ALL.into_iter().find(|style| style.as_str() == name))
+}
+
+fn early_kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<EarlyKind>, D::Error> {
+    text(deserializer, "asha, hyperband, median or top_k", |name| {
+        EarlyKind::NAMES.into_iter().find(|(_, known)| *known == name).map(|(kind, _)| kind)
+    })
+}
+
+fn truth<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
+    text(deserializer, "true or false", |word| word.to_lowercase().parse().ok())
 }
 
 pub(super) fn path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {

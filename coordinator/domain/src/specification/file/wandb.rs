@@ -21,7 +21,6 @@ pub(super) fn key(name: &str) -> Option<Result<&'static str, String>> {
             "bounds searches that have no end of their own; a grid ends by itself, so list fewer values, or name points \
              under `exclude`"
         }
-        "early_terminate" => "is not supported: each job trains to its end; remove the key",
         "controller" => "chooses W&B's scheduler; here the coordinator hands out the jobs, so remove the key",
         "repeats" => "is not supported; add a parameter such as `seed` with a value for each repetition",
         "job" | "image_uri" | "launch" | "scheduler" => {

@@ -95,6 +95,23 @@ pub(super) const PLACES: Forms = &[
 
 /// Reasons that hold no other one, and what a trainer does to a data set.
 pub(super) const KNOWN: Forms = &[
+    (
+        "paused after epoch {}: the best of the jobs there go on ({} so far, of which {} may)",
+        "エポック {} の後で一時停止しました。そこまで学習したジョブのうち上位のものを再開します (これまで {} 件、うち {} 件)",
+    ),
+    (
+        "promoted after epoch {}: it is among the best {} of {} jobs there",
+        "エポック {} の後で再開されました。そこまで学習した {2} ジョブの上位 {1} 件以内です",
+    ),
+    (
+        "stopped after epoch {}: it is not among the best {} of {} jobs there",
+        "エポック {} の後で停止しました。そこまで学習した {2} ジョブの上位 {1} 件以内ではありません",
+    ),
+    ("stopped after epoch {}: it has no value to compare", "エポック {} の後で停止しました。指標の値がありません"),
+    (
+        "stopped after epoch {}: its best value {} is worse than {}, the median of the jobs that are done",
+        "エポック {} の後で停止しました。最良の値は {}、完了したジョブのメディアンは {} です",
+    ),
     ("the worker is shutting down", "ワーカーが終了処理中です"),
     ("stopped on request: it ends with this attempt", "要求により停止 (実行中の試行で終了)"),
     ("stopped on request", "要求により停止"),
