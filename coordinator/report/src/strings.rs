@@ -113,7 +113,7 @@ impl Strings {
             "paused" => "一時停止",
             "done" => "完了",
             "diverged" => "発散",
-            "stopped" => "中止",
+            "stopped" => "打ち切り",
             "failed" => "失敗",
             "cancelled" => "取り消し",
             other => other,

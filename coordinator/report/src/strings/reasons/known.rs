@@ -210,6 +210,19 @@ pub(super) const KNOWN: Forms = &[
         "トレーナーが {1} エポック中 {0} で完了と報告しました",
     ),
     (
+        "the trainer paused after {} of {} epochs",
+        "トレーナーが {1} エポックではなく {0} エポックで一時停止しました",
+    ),
+    (
+        "the trainer paused a job that trains to its end",
+        "トレーナーが、最後まで学習するジョブを一時停止しました",
+    ),
+    (
+        "the trainer paused after epoch {}, not after epoch {}",
+        "トレーナーがエポック {1} ではなくエポック {0} の後で一時停止しました",
+    ),
+    ("the trainer paused without being asked to", "トレーナーが要求なしに一時停止しました"),
+    (
         "the trainer said that it is done after epoch {} of {}",
         "トレーナーが {1} エポック中 {0} で完了と報告しました",
     ),
