@@ -11,6 +11,7 @@ use terms::{
 
 use crate::{
     known_points::KnownPoints,
+    mutants::{self, Mutant},
     points::{Jobs, Method, PointsError},
     space::{Domain, Name, ValueKey},
     specification::{
@@ -155,7 +156,12 @@ impl SweepDefinition {
             _ => Models::default(),
         };
         let mut documents = text.split(SEPARATOR);
-        let first = Specification::from_stored(documents.next().unwrap_or_default(), &models)?;
+        let mut first = Specification::from_stored(documents.next().unwrap_or_default(), &models)?;
+        if let Method::Random { seed } = &mut first.method
+            && mutants::is_on(Mutant::OtherPointsAfterRestart)
+        {
+            *seed += 1;
+        }
         let mut definition = Self::new(id, first)?;
         let mut known = KnownPoints::default();
         for document in documents {
@@ -231,7 +237,7 @@ impl SweepDefinition {
     ) -> Result<Self, DefinitionError> {
         let is_reordered = self.check_kind(&mut extension)?;
         if self.specification.method != Method::Grid {
-            return self.raised(extension, is_reordered);
+            return self.raised(&extension, is_reordered);
         }
         if self.write_zeros_alike(&mut extension) || is_reordered {
             jobs = extension.jobs().map_err(DefinitionError::Points)?;
@@ -266,7 +272,7 @@ impl SweepDefinition {
     }
 
     /// This search with the `run_cap` of an extension, if that is larger, and its settings. All else is the same in both.
-    fn raised(&self, extension: Specification, is_reordered: bool) -> Result<Self, DefinitionError> {
+    fn raised(&self, extension: &Specification, is_reordered: bool) -> Result<Self, DefinitionError> {
         let own = &self.specification;
         let same = Specification { run_cap: own.run_cap, ..extension.clone() };
         if is_reordered {
@@ -277,7 +283,7 @@ impl SweepDefinition {
             return Err(DefinitionError::Search(change.key));
         }
         let mut specification = own.clone();
-        specification.take_settings(&extension);
+        specification.take_settings(extension);
         // No cap is the largest.
         specification.run_cap = own.run_cap.zip(extension.run_cap).map(|(own, other)| own.max(other));
         Self::new(self.id, specification)

@@ -121,7 +121,8 @@ impl DrawnPoints {
             Located::Included(values) => {
                 values.iter().enumerate().for_each(|(axis, value)| push(axis, value.clone()));
             }
-            Located::Drawn(places) => {
+            drawn => {
+                let places = self.places(&drawn);
                 let absent = self.without_value(&places);
                 for axis in 0..self.axes.len() {
                     push(axis, self.value_at(axis, &places, absent));
@@ -140,7 +141,10 @@ impl DrawnPoints {
         }
         match self.locate(point)? {
             Located::Included(values) => values[axis].clone(),
-            Located::Drawn(places) => self.value_at(axis, &places, self.without_value(&places)),
+            drawn => {
+                let places = self.places(&drawn);
+                self.value_at(axis, &places, self.without_value(&places))
+            }
         }
     }
 
@@ -164,7 +168,8 @@ impl DrawnPoints {
             match self.locate(other) {
                 None => false,
                 Some(Located::Included(values)) => shared.iter().all(|axis| own[*axis] == values[*axis]),
-                Some(Located::Drawn(places)) => {
+                Some(found) => {
+                    let places = self.places(&found);
                     let absent = self.without_value(&places);
                     // An included point may have another value of what is constant elsewhere.
                     let compared = if is_included { &shared } else { &drawn };
@@ -181,7 +186,8 @@ impl DrawnPoints {
     fn values(&self, point: u64) -> Option<Point> {
         Some(match self.locate(point)? {
             Located::Included(values) => values.clone(),
-            Located::Drawn(places) => {
+            drawn => {
+                let places = self.places(&drawn);
                 let absent = self.without_value(&places);
                 (0..self.axes.len()).map(|axis| self.value_at(axis, &places, absent)).collect()
             }
@@ -193,15 +199,21 @@ impl DrawnPoints {
         let Some(index) = index.checked_sub(self.included.len() as u64) else {
             return self.included.get(index as usize).map(Located::Included);
         };
+        Some(match index.checked_sub(self.draws) {
+            None => Located::Draw(self.skipped.as_ref().map_or(index, |bits| bits.select_clear(index))),
+            Some(index) => Located::Missed(self.missed.as_ref()?.select_clear(index)),
+        })
+    }
+
+    /// The places of a point that is not included.
+    fn places(&self, located: &Located<'_>) -> Places {
         let mut places = [0; AXES_MAX];
-        match index.checked_sub(self.draws) {
-            None => {
-                let draw = self.skipped.as_ref().map_or(index, |bits| bits.select_clear(index));
-                self.draw(draw, &mut places);
-            }
-            Some(index) => self.read(self.missed.as_ref()?.select_clear(index), &mut places),
+        match located {
+            Located::Included(_) => {}
+            Located::Draw(draw) => self.draw(*draw, &mut places),
+            Located::Missed(number) => self.read(*number, &mut places),
         }
-        Some(Located::Drawn(places))
+        places
     }
 
     /// The places of a draw, whether it is a point or not.
@@ -250,7 +262,10 @@ impl DrawnPoints {
     }
 }
 
+/// What a point is.
 enum Located<'a> {
     Included(&'a Point),
-    Drawn(Places),
+    Draw(u64),
+    /// A number in a grid.
+    Missed(u64),
 }

@@ -103,7 +103,7 @@ impl Shape {
             )),
             _ => {
                 self.only(name, "a range", &[])?;
-                uniform(parameter, range)
+                uniform(parameter, &range)
             }
         }
     }
@@ -198,9 +198,9 @@ fn check_ends(parameter: &ManifestParameter, ends: &[ParameterValue]) -> Result<
 }
 
 /// Numbers of a range, evenly or on the logarithmic scale.
-fn uniform(parameter: &ManifestParameter, range: Range) -> Result<Domain, String> {
+fn uniform(parameter: &ManifestParameter, range: &Range) -> Result<Domain, String> {
     let name = &parameter.name;
-    let is_log = is_log(name, &range)?;
+    let is_log = is_log(name, range)?;
     let (Some(min), Some(max)) = &range.ends else {
         return Err(format!("`{name}` needs `value`, `values`, or both `min` and `max`"));
     };
@@ -220,7 +220,7 @@ fn uniform(parameter: &ManifestParameter, range: Range) -> Result<Domain, String
     if min == max {
         return Ok(Domain::Values(vec![min.clone()]));
     }
-    let step = step(name, &range)?;
+    let step = step(name, range)?;
     let domain = match (whole, range.distribution, &step) {
         (Some((low, high)), None | Some(Distribution::IntUniform), None) => {
             Domain::Integer { low, high, is_log, step: 1 }

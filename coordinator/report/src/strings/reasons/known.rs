@@ -115,7 +115,7 @@ pub(super) const KNOWN: Forms = &[
     ("the sweep was stopped", "スイープが停止されました"),
     (
         "the sweep was stopped, as job {} reached its target with a value of {}",
-        "ジョブ {1} が目標値に達したため (値 {2})、スイープが停止されました",
+        "ジョブ {} が目標値に達したため (値 {})、スイープが停止されました",
     ),
     ("the sweep was cancelled", "スイープが取り消されました"),
     ("the lease is lost", "リースが失われました"),
