@@ -157,6 +157,14 @@ impl Jobs {
         })
     }
 
+    /// Whether some of so many jobs are probably alike; looking at them is no use otherwise.
+    pub fn has_alike(&self, may_differ: impl Fn(&str) -> bool, among: u64) -> bool {
+        match &self.points {
+            Points::Grid(_) => true,
+            Points::Drawn(points) => points.combinations(may_differ).is_some_and(|shapes| shapes <= among),
+        }
+    }
+
     /// The same without the points of a grid that `known` has, and no more than `points_max`.
     pub(crate) fn without(self, known: &crate::known_points::KnownPoints, points_max: Option<u64>) -> Self {
         let points = match self.points {
