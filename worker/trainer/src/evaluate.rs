@@ -9,7 +9,7 @@ use trainer_protocol::{DatasetSpec, DatasetSummary};
 
 use super::{
     device::{self, DeviceChoice},
-    model::SimpleCnn,
+    model::{Pass, SimpleCnn},
     pack::{count_correct, evaluation_batch},
     set_up_process,
     training::{Flow, IGNORED_CLASS},
@@ -187,7 +187,7 @@ fn look_at(
         let size = batch_size.min(count - done);
         let (inputs, own) = data.batch(&images.f_narrow(0, done, size)?)?;
         let truth = labels.f_index_select(0, &own)?;
-        let logits = model.forward(&inputs)?;
+        let logits = model.forward(&inputs, Pass::Evaluation)?;
         add(&mut evaluation, &logits, &truth)?;
         done += size;
     }
@@ -270,6 +270,7 @@ mod tests {
     use crate::{
         config::TrainingConfig,
         epoch::{EpochEnd, Training, tests::easy_data},
+        layers::Architecture,
         model::{Activation, Precision},
         training::Flow,
     };
@@ -278,6 +279,7 @@ mod tests {
         Facts {
             classes: vec!["dark".into(), "light".into()],
             image_size: 16,
+            architecture: Architecture::default(),
             activation: Activation::Relu,
             precision,
             val_fraction: 0.25,

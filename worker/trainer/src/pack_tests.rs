@@ -17,7 +17,7 @@ fn config(activation: Activation, learning_rate: f64) -> TrainingConfig {
         batch_size: 7,
         epochs: 3,
         seed: 1,
-        precision: Precision::Fp32,
+        ..TrainingConfig::default()
     }
 }
 
@@ -175,7 +175,8 @@ fn channels_first_has_the_numbers_of_channels_last() {
 fn members_begin_with_the_weights_of_jobs_alone() {
     let data = easy_data(16);
     let configs = [(SIGMOID, 1e-3), (RELU, 1e-4)].map(|(activation, rate)| config(activation, rate));
-    let expected = model::initial_parameters(1, data.image_size(), 2).unwrap();
+    let expected =
+        model::initial_parameters(1, &Layers::new(&configs[0].architecture, data.image_size(), 2)).unwrap();
     let pack = pack(&configs, &data);
     for member in 0..2 {
         let Snapshot { parameters, adam, .. } = pack.snapshot(member).unwrap();
@@ -301,8 +302,9 @@ fn a_pack_trains_as_far_as_it_is_asked_to() {
 
 #[test]
 fn layers_that_kernels_cannot_count_are_want_of_memory() {
-    assert!(check_layers(127, 64, 128).is_ok());
-    let error = check_layers(128, 64, 128).unwrap_err().to_string();
+    let widest = Layers::new(&TrainingConfig::default().architecture, 128, 2).widest();
+    assert!(check_layers(127, 64, widest).is_ok());
+    let error = check_layers(128, 64, widest).unwrap_err().to_string();
     assert!(error.contains("out of memory"), "{error}");
-    assert!(check_layers(1, i64::from(u32::MAX), 128).is_ok(), "a job alone is as it always was");
+    assert!(check_layers(1, i64::from(u32::MAX), widest).is_ok(), "a job alone is as it always was");
 }

@@ -1,6 +1,6 @@
 //! A training that goes on from a checkpoint is the one that was never interrupted, and no other bytes are believed.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -12,8 +12,7 @@ use crate::{
     config::TrainingConfig,
     corruption::corrupted,
     epoch::{EpochEnd, Training},
-    model,
-    parameters::ParameterShapes,
+    layers::{Architecture, Layers},
     training::{Flow, Snapshot, TrainingEvent},
     training_data::TrainingData,
 };
@@ -53,8 +52,12 @@ fn own_identity() -> String {
     identity(&job(1), &dataset, &found("content", 0))
 }
 
-fn shapes(data: &TrainingData) -> ParameterShapes {
-    model::parameter_shapes(data.image_size(), data.classes())
+fn report_layers(image_size: i64) -> Arc<Layers> {
+    Layers::new(&Architecture::default(), image_size, 2)
+}
+
+fn layers(data: &TrainingData) -> Arc<Layers> {
+    report_layers(data.image_size())
 }
 
 fn plan(attempt: u32) -> CheckpointPlan {
@@ -104,7 +107,7 @@ fn a_training_that_was_interrupted_anywhere_comes_to_the_same_bits() {
         train_for(&mut first, batches);
         let bytes = encode(&own_identity(), &first.snapshot().unwrap()).unwrap();
         drop(first);
-        let snapshot = decode(&bytes, &own_identity(), &shapes(&data)).unwrap();
+        let snapshot = decode(&bytes, &own_identity(), &layers(&data)).unwrap();
         assert_eq!(snapshot.records.len(), (batches - usize::from(batches % 5 == 0)) / 5);
         let mut second = Training::resume(&config, &data, snapshot).unwrap();
         train_for(&mut second, usize::MAX);
@@ -133,7 +136,7 @@ fn a_checkpoint_of_the_first_format_is_gone_on_with_and_what_it_does_not_know_is
             first.run_epoch(&mut |_| Flow::Continue).unwrap();
         }
         let bytes = encode(&own_identity(), &first.snapshot().unwrap()).unwrap();
-        let snapshot = decode(&in_first_format(&bytes), &own_identity(), &shapes(&data)).unwrap();
+        let snapshot = decode(&in_first_format(&bytes), &own_identity(), &layers(&data)).unwrap();
         let mut second = Training::resume(&config, &data, snapshot).unwrap();
         train_for(&mut second, usize::MAX);
         let (found, found_weights) = outcome(&second);
@@ -168,22 +171,22 @@ fn some_bytes(data: &TrainingData, batches: usize) -> Vec<u8> {
 #[test]
 fn no_corrupt_byte_is_believed() {
     let data = easy_data(16);
-    let shapes = shapes(&data);
+    let layers = layers(&data);
     let whole = some_bytes(&data, 3);
-    assert!(decode(&whole, &own_identity(), &shapes).is_ok());
+    assert!(decode(&whole, &own_identity(), &layers).is_ok());
     let header = 8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
     // Every byte of the header, and bytes all over the tensors.
     let places = (0..header).chain((header..whole.len()).step_by(997)).chain([whole.len() - 1]);
     for place in places {
         let mut corrupt = whole.clone();
         corrupt[place] ^= 0x10;
-        let Err(refusal) = decode(&corrupt, &own_identity(), &shapes) else {
+        let Err(refusal) = decode(&corrupt, &own_identity(), &layers) else {
             panic!("a flipped bit of byte {place} is not noticed");
         };
         assert!(matches!(refusal, Refusal::Corrupt(_)), "{place}: {refusal}");
     }
     for length in (0..header).step_by(7).chain([header, header + 100, whole.len() - 1]) {
-        assert!(decode(&whole[..length], &own_identity(), &shapes).is_err(), "cut at {length}");
+        assert!(decode(&whole[..length], &own_identity(), &layers).is_err(), "cut at {length}");
     }
 }
 
@@ -207,9 +210,9 @@ fn only_the_trainings_own_checkpoint_is_used() {
         identity(&job(1), &dataset, &found("content", 1)),
     ];
     for other in others {
-        assert_eq!(decode(&bytes, &other, &shapes(&data)).unwrap_err(), Refusal::Foreign);
+        assert_eq!(decode(&bytes, &other, &layers(&data)).unwrap_err(), Refusal::Foreign);
     }
-    let smaller = model::parameter_shapes(8, 2);
+    let smaller = report_layers(8);
     assert!(matches!(decode(&bytes, &own_identity(), &smaller), Err(Refusal::Corrupt(_))));
 }
 
@@ -227,12 +230,12 @@ fn files(folder: &TempDir) -> Vec<std::path::PathBuf> {
 #[test]
 fn the_furthest_whole_checkpoint_is_used_and_only_the_newest_two_are_kept() {
     let data = easy_data(16);
-    let shapes = shapes(&data);
+    let layers = layers(&data);
     let folder = tempfile::tempdir().unwrap();
     let mut first = store(&folder);
-    assert!(first.latest(&plan(1), &own_identity(), &shapes).is_none());
+    assert!(first.latest(&plan(1), &own_identity(), &layers).is_none());
     let latest = |store: &mut CheckpointStore| {
-        store.latest(&plan(2), &own_identity(), &shapes).map(|snapshot| snapshot.position.epoch)
+        store.latest(&plan(2), &own_identity(), &layers).map(|snapshot| snapshot.position.epoch)
     };
     // Two batches an epoch: each checkpoint is one epoch further.
     for epoch in 1..=3 {
@@ -254,7 +257,7 @@ fn the_furthest_whole_checkpoint_is_used_and_only_the_newest_two_are_kept() {
 #[test]
 fn a_job_that_starts_over_behind_corrupt_checkpoints_goes_on_from_its_new_ones() {
     let data = easy_data(16);
-    let shapes = shapes(&data);
+    let layers = layers(&data);
     let folder = tempfile::tempdir().unwrap();
     let mut first = store(&folder);
     for epoch in 2..=3 {
@@ -263,11 +266,11 @@ fn a_job_that_starts_over_behind_corrupt_checkpoints_goes_on_from_its_new_ones()
     first.flush();
     files(&folder).iter().for_each(|file| std::fs::write(file, b"corrupt").unwrap());
     let mut second = store(&folder);
-    assert!(second.latest(&plan(2), &own_identity(), &shapes).is_none());
+    assert!(second.latest(&plan(2), &own_identity(), &layers).is_none());
     assert_eq!(files(&folder).len(), 2, "nothing is removed before there is something better");
     second.write(&plan(2), 1, 0, some_bytes(&data, 1), &mut || {});
     second.flush();
-    let found = store(&folder).latest(&plan(3), &own_identity(), &shapes);
+    let found = store(&folder).latest(&plan(3), &own_identity(), &layers);
     assert_eq!((found.map(|snapshot| snapshot.position.epoch), files(&folder).len()), (Some(1), 1));
 }
 
@@ -302,8 +305,8 @@ static WHOLE: LazyLock<Vec<u8>> = LazyLock::new(|| some_bytes(&easy_data(16), 3)
 proptest! {
     #[test]
     fn whatever_bytes_lie_there_no_other_training_comes_out(bytes in corrupted(WHOLE.clone())) {
-        let shapes = model::parameter_shapes(16, 2);
-        if decode(&bytes, &own_identity(), &shapes).is_ok() {
+        let layers = report_layers(16);
+        if decode(&bytes, &own_identity(), &layers).is_ok() {
             prop_assert!(bytes == *WHOLE, "{} bytes are believed", bytes.len());
         }
     }

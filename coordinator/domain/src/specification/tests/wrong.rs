@@ -59,7 +59,7 @@ fn wrong_files_are_reported_with_line_and_key() {
         ("attempts", "name: x\nexecution: {attempts_max: 0}\n".to_owned()),
         ("weights of too many", "name: x\nartifacts: {keep: 1001}\n".to_owned()),
         ("weights of some", "name: x\nartifacts: {keep: some}\n".to_owned()),
-        ("unknown parameter", parameters("dropout: {value: 0.5}")),
+        ("unknown parameter", parameters("layers: {value: 0.5}")),
         ("parameter twice", parameters("epochs: {value: 5}\n  epochs: {value: 6}")),
         ("unknown activation", parameters("activation: {values: [relu, swish]}")),
         ("empty list", parameters("batch_size: {values: []}")),
