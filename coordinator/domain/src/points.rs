@@ -7,7 +7,7 @@ mod sobol;
 
 use terms::{ParameterMap, ParameterValue};
 
-pub use self::drawn::DrawnPoints;
+pub use self::drawn::{COMPARED_MAX, DrawnPoints};
 use crate::grid::{Grid, GridError};
 
 /// How points are chosen.
@@ -193,6 +193,8 @@ pub enum PointsError {
     NoEnd,
     /// Nearly every point that is drawn is excluded.
     HardlyAny,
+    /// In a finite space that fits no bitmap, more than [`COMPARED_MAX`] points would have to be compared with each other.
+    TooManyCompared,
     /// `run_cap` does not allow all trainings of one point.
     NoneFits,
 }
