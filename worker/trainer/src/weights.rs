@@ -329,6 +329,60 @@ mod tests {
         assert!(file.tensors().iter().all(|(_, view)| view.dtype() == dtype(tch::Kind::Float)));
     }
 
+    fn with_norm() -> Facts {
+        let architecture = Architecture { channels: vec![4, 8, 8], hidden_units: 24, batch_norm: true };
+        Facts { architecture, activation: Activation::Gelu, ..facts() }
+    }
+
+    #[test]
+    fn batch_norm_is_in_the_file_as_in_pytorchs_state_dict_and_survives_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let parameters = parameters_of(&with_norm());
+        for (number, tensor) in parameters.statistics().iter().enumerate() {
+            let _ = tensor.shallow_clone().fill_(number as f64 + 7.0);
+        }
+        write(&path, &with_norm(), &parameters).unwrap();
+        let (found, again) = read(&path).unwrap();
+        assert_eq!((found, bits(&again)), (with_norm(), bits(&parameters)));
+        let equal = again.statistics().iter().zip(parameters.statistics());
+        assert!(equal.clone().count() == 9 && equal.into_iter().all(|(one, other)| one.equal(other)));
+        let bytes = std::fs::read(&path).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        for (name, shape, dtype) in [
+            ("conv3.weight", vec![8, 8, 3, 3], safetensors::Dtype::F32),
+            ("bn1.weight", vec![4], safetensors::Dtype::F32),
+            ("bn3.running_var", vec![8], safetensors::Dtype::F32),
+            ("bn2.num_batches_tracked", vec![], safetensors::Dtype::I64),
+            ("fc1.weight", vec![24, 8 * 2 * 2], safetensors::Dtype::F32),
+        ] {
+            let view = file.tensor(name).unwrap();
+            assert_eq!((view.shape().to_vec(), view.dtype()), (shape, dtype), "{name}");
+        }
+        // An older program would leave it out in silence.
+        assert_eq!(with_norm().metadata()["sweep.format"], "2");
+        assert_eq!(facts().metadata()["sweep.format"], "1");
+    }
+
+    #[test]
+    fn a_file_of_an_older_version_has_the_reports_layers() {
+        let mut metadata = facts().metadata();
+        metadata.remove("layers");
+        assert_eq!(Facts::read(&metadata), Ok(facts()));
+        for (layers, said) in [
+            (r#"{"channels": [0], "hidden_units": 128, "batch_norm": false}"#, "1 to 536870912 outputs"),
+            (
+                r#"{"channels": [9,9,9,9,9], "hidden_units": 1, "batch_norm": false}"#,
+                "too many for images of 16",
+            ),
+            (r#"{"channels": [16]}"#, "`layers`"),
+        ] {
+            metadata.insert("layers".into(), layers.into());
+            let error = Facts::read(&metadata).unwrap_err();
+            assert!(error.contains(said), "{error}");
+        }
+    }
+
     #[test]
     fn a_file_that_cannot_be_written_leaves_nothing_and_other_files_are_refused() {
         let parameters = parameters_of(&facts());
@@ -346,7 +400,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_corrupt_file_is_a_panic(
-            bytes in corrupted(encode(&facts(), &parameters_of(&facts())).unwrap())
+            bytes in corrupted(encode(&with_norm(), &parameters_of(&with_norm())).unwrap())
         ) {
             let _ = decode(&bytes);
         }

@@ -18,9 +18,15 @@ use crate::{
 };
 
 fn job(seed: u64) -> TrainJob {
+    job_with(seed, &json!({}))
+}
+
+/// A job with these parameters besides.
+fn job_with(seed: u64, more: &serde_json::Value) -> TrainJob {
     let parameters =
         json!({"activation": "relu", "learning_rate": 0.001, "batch_size": 7, "epochs": 3, "seed": seed});
-    let parameters = parameters.as_object().unwrap().clone();
+    let mut parameters = parameters.as_object().unwrap().clone();
+    parameters.extend(more.as_object().unwrap().clone());
     TrainJob {
         id: "1/1#1".into(),
         model: "simple_cnn".into(),
@@ -33,7 +39,11 @@ fn job(seed: u64) -> TrainJob {
 }
 
 fn config() -> TrainingConfig {
-    let job = job(1);
+    config_with(&json!({}))
+}
+
+fn config_with(more: &serde_json::Value) -> TrainingConfig {
+    let job = job_with(1, more);
     TrainingConfig::read(&job.model, &job.parameters).unwrap()
 }
 
@@ -87,9 +97,11 @@ fn outcome(training: &Training<'_>) -> (Records, Vec<Vec<u32>>) {
         (record.epoch, [record.train_loss, record.val_accuracy].map(f64::to_bits), more)
     });
     let Snapshot { parameters, adam, .. } = training.snapshot().unwrap();
-    let tensors = parameters.iter().chain(&adam.first_moments).chain(&adam.second_moments);
+    let tensors = parameters.iter().chain(parameters.statistics());
+    let tensors = tensors.chain(&adam.first_moments).chain(&adam.second_moments);
     let bits = |tensor: &tch::Tensor| {
-        Vec::<f32>::try_from(tensor.view(-1)).unwrap().into_iter().map(f32::to_bits).collect()
+        let values = Vec::<f32>::try_from(tensor.to_kind(tch::Kind::Float).view(-1)).unwrap();
+        values.into_iter().map(f32::to_bits).collect()
     };
     (records.collect(), tensors.map(bits).collect())
 }
@@ -113,6 +125,61 @@ fn a_training_that_was_interrupted_anywhere_comes_to_the_same_bits() {
         train_for(&mut second, usize::MAX);
         assert_eq!(outcome(&second), expected, "interrupted after {batches} batches");
     }
+}
+
+/// Every option of the layers, and some together.
+fn options() -> [serde_json::Value; 9] {
+    [
+        json!({"dropout": 0.4}),
+        json!({"batch_norm": true}),
+        json!({"channels": "4,8,8"}),
+        json!({"channels": "5", "activation": "gelu"}),
+        json!({"hidden_units": 24, "activation": "silu"}),
+        json!({"activation": "tanh", "dropout": 0.1}),
+        json!({"activation": "leaky_relu", "channels": "4,4", "batch_norm": true}),
+        json!({"activation": "gelu", "channels": "4,8,8", "hidden_units": 24, "batch_norm": true, "dropout": 0.5}),
+        json!({"precision": "bf16", "batch_norm": true, "dropout": 0.5}),
+    ]
+}
+
+#[test]
+fn a_training_with_any_layers_that_was_interrupted_comes_to_the_same_bits() {
+    let data = easy_data(40);
+    for more in options() {
+        let config = config_with(&more);
+        let own = Layers::new(&config.architecture, data.image_size(), data.classes());
+        let mut whole = Training::new(&config, &data).unwrap();
+        train_for(&mut whole, usize::MAX);
+        let expected = outcome(&whole);
+        assert!(whole.records().iter().all(|record| record.train_loss.is_finite()), "{more}");
+        for batches in [1, 5, 8, 14] {
+            let mut first = Training::new(&config, &data).unwrap();
+            train_for(&mut first, batches);
+            let bytes = encode("own", &first.snapshot().unwrap()).unwrap();
+            drop(first);
+            let mut second = Training::resume(&config, &data, decode(&bytes, "own", &own).unwrap()).unwrap();
+            train_for(&mut second, usize::MAX);
+            assert!(outcome(&second) == expected, "{more} interrupted after {batches} batches");
+        }
+    }
+}
+
+#[test]
+fn the_reports_model_has_the_tensors_of_older_checkpoints() {
+    let bytes = some_bytes(&easy_data(16), 3);
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let of_model =
+        ["conv1", "conv2", "fc1", "fc2"].map(|layer| ["weight", "bias"].map(|one| format!("{layer}.{one}")));
+    let of_model = of_model.concat();
+    let mut expected: Vec<String> = ["", "adam.first.", "adam.second."]
+        .iter()
+        .flat_map(|of| of_model.iter().map(move |one| format!("{of}{one}")))
+        .collect();
+    expected.push("adam.step".into());
+    let mut found: Vec<String> = file.names().into_iter().map(Into::into).collect();
+    expected.sort();
+    found.sort();
+    assert_eq!(found, expected);
 }
 
 #[test]
