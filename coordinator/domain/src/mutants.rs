@@ -58,10 +58,12 @@ pub enum Mutant {
     PromotedJobsStayPaused,
     /// After a restart, jobs train to their ends, however far they were granted.
     BudgetsForgotten,
+    /// After a restart, a search draws other points.
+    OtherPointsAfterRestart,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::NoFencing,
         Self::AcknowledgeBeforeCommit,
         Self::DuplicateOvertakesCommit,
@@ -89,6 +91,7 @@ impl Mutant {
         Self::PausedJobsKeepTheirSlots,
         Self::PromotedJobsStayPaused,
         Self::BudgetsForgotten,
+        Self::OtherPointsAfterRestart,
     ];
 }
 

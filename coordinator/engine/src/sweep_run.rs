@@ -31,10 +31,6 @@ use self::{metrics::LeftOutMetrics, stopping::Stopping};
 use super::{EndsSeen, JobCounts, weights::Weights};
 use crate::mutants::{self, Mutant};
 
-/// Points of the grid that are examined as pack candidates: each costs some nanoseconds. Where jobs start in the order
-/// of their numbers, the candidates follow the job.
-const CANDIDATES_LOOKED_AT_MAX: u64 = 65_536;
-
 #[derive(Debug)]
 pub(super) struct SweepRun {
     id: SweepId,
@@ -331,18 +327,20 @@ impl SweepRun {
         let definition = Arc::clone(&self.definition);
         let is_as_far =
             |candidate: u64, own: Option<u32>| own.or_else(|| self.budget_of(candidate)) == budget;
-        let waits = |candidate: &u64| match self.waiting.get(candidate) {
-            Some(waiting) => {
-                let is_near = waiting.kept_by().is_none_or(|keeper| !far.contains(keeper));
-                waiting.fits(pack_size) && is_near && is_as_far(*candidate, waiting.budget())
-            }
-            None => !self.has_begun(*candidate) && is_as_far(*candidate, None),
+        let fits = |candidate: u64, waiting: &WaitingJob| {
+            let is_near = waiting.kept_by().is_none_or(|keeper| !far.contains(keeper));
+            waiting.fits(pack_size) && is_near && is_as_far(candidate, waiting.budget())
         };
-        let candidates: Vec<u64> = definition
-            .pack_candidates(job, CANDIDATES_LOOKED_AT_MAX)
-            .filter(waits)
-            .take(count as usize)
-            .collect();
+        let waits = |candidate: u64| match self.waiting.get(&candidate) {
+            Some(waiting) => fits(candidate, waiting),
+            None => !self.has_begun(candidate) && is_as_far(candidate, None),
+        };
+        let again = self.waiting.iter().filter(|(job, waiting)| fits(**job, waiting)).map(|(job, _)| *job);
+        let unstarted = (self.next_unstarted..=definition.job_count())
+            .filter(|job| !self.has_begun(*job) && is_as_far(*job, None));
+        let queue = again.chain(unstarted);
+        let candidates: Vec<u64> =
+            definition.pack_candidates(job, waits, queue).take(count as usize).collect();
         let take = |job| match self.waiting.remove(&job) {
             Some(again) => (job, again.with_budget(budget)),
             None => {
@@ -418,6 +416,21 @@ impl SweepRun {
     /// does not matter.
     pub(super) fn outranks(&self, one: (u64, f64), other: (u64, f64)) -> bool {
         self.definition.metric.outranks(one, other)
+    }
+
+    /// The best job, its value and the target of the sweep file, where the job reaches it: the sweep has found enough.
+    pub(super) fn reached(&self) -> Option<(u64, f64, f64)> {
+        let target = self.definition.specification.target?;
+        let (job, value) = self.best()?;
+        (!self.definition.metric.beats(target, value)).then_some((job, value, target))
+    }
+
+    /// Why it is stopped, where its target is the reason.
+    pub(super) fn stopped(&self) -> Option<String> {
+        let is_stopped = matches!(self.state, SweepState::Stopping | SweepState::Stopped);
+        let (job, value, target) = self.reached().filter(|_| is_stopped)?;
+        let metric = &self.definition.metric.name;
+        Some(format!("job {job} reached the target of {target} with {metric} {value}"))
     }
 
     /// The final state to enter now, if the sweep has nothing left to do.

@@ -75,7 +75,7 @@ async fn a_sweep_is_submitted_followed_inspected_and_reported() {
     assert!(fs::read_to_string(report.join("report.md")).unwrap().contains("検証精度"));
     let results = fs::read_to_string(report.join("results.csv")).unwrap();
     assert!(results.starts_with(
-        "job,activation,learning_rate,batch_size,epochs,seed,precision,state,attempts,worker,epochs_done,train_seconds,val_accuracy,train_loss,pack_size,val_loss,train_accuracy,best_epoch,best_val_accuracy,reason\n"
+        "job,activation,learning_rate,batch_size,epochs,seed,precision,channels,hidden_units,batch_norm,dropout,state,attempts,worker,epochs_done,train_seconds,val_accuracy,train_loss,pack_size,val_loss,train_accuracy,best_epoch,best_val_accuracy,reason\n"
     ));
     assert_eq!(results.lines().count(), 3);
     assert_eq!(fs::read_to_string(report.join("epochs.csv")).unwrap().lines().count(), 5);
@@ -103,7 +103,7 @@ fn each_thing_has_one_shape(cluster: &Cluster, report: &Path) {
     let results: serde_json::Value = serde_json::from_str(&results).unwrap();
     let (shown, listed) = (json(&["show", "1"]), json(&["ls"]));
     assert_eq!(keys(&results["sweep"]), keys(&shown));
-    let long = ["dataset", "images", "specification", "waiting"].map(str::to_owned);
+    let long = ["dataset", "images", "specification", "stopped", "waiting"].map(str::to_owned);
     assert_eq!(&keys(&shown) - &keys(&listed[0]), BTreeSet::from(long));
     let (job, jobs) = (json(&["show", "1/1"]), json(&["jobs", "1"]));
     assert_eq!(keys(&results["jobs"][0]), keys(&job));

@@ -40,18 +40,22 @@ fn a_constant_that_an_extension_changes_varies() {
     assert_eq!(extended.varying, ["learning_rate".into()]);
 }
 
+/// The defaults that a shape names besides.
+const LAYERS: &str = "channels=16,32 hidden_units=128 batch_norm=false";
+
 #[test]
 fn jobs_of_one_shape_and_order_are_mates_within_their_specification() {
     let text = "name: x\ndataset: {path: d}\nparameters:\n  activation: {values: [relu, sigmoid]}\n  \
                 learning_rate: {values: [0.1, 0.2]}\n  batch_size: {values: [32, 64]}\n  seed: {values: [1, 2]}\n";
     let source = SpecificationSource { text: text.into(), ..SpecificationSource::default() };
     let first = SweepDefinition::new(SweepId(1), Specification::parse(&source).unwrap()).unwrap();
-    let candidates =
-        |definition: &SweepDefinition, job| definition.pack_candidates(job, 99).collect::<Vec<_>>();
+    let candidates = |definition: &SweepDefinition, job| {
+        definition.pack_candidates(job, |_| true, std::iter::empty()).collect::<Vec<_>>()
+    };
     assert_eq!(candidates(&first, 2), [6, 10, 14]);
     assert_eq!(candidates(&first, 6), [10, 14, 2]);
-    assert_eq!(first.shape(2), "simple_cnn image_size=128 batch_size=32 precision=fp32");
-    assert_eq!(first.shape(4), "simple_cnn image_size=128 batch_size=64 precision=fp32");
+    assert_eq!(first.shape(2), format!("simple_cnn image_size=128 batch_size=32 precision=fp32 {LAYERS}"));
+    assert_eq!(first.shape(4), format!("simple_cnn image_size=128 batch_size=64 precision=fp32 {LAYERS}"));
     let more = SpecificationSource {
         text: text.replace("0.1, 0.2", "0.1, 0.3, 0.4"),
         ..SpecificationSource::default()

@@ -3,6 +3,7 @@
 mod early;
 mod models;
 mod programs;
+mod search;
 mod wrong;
 
 use std::path::Path;
@@ -49,19 +50,36 @@ fn images(specification: &Specification) -> &DatasetSpecification {
     specification.dataset.as_ref().unwrap()
 }
 
+#[test]
+fn a_list_of_numbers_is_written_as_a_list_or_as_text_and_survives_being_stored() {
+    for channels in ["{values: [[16, 32], [8]]}", "{values: [\"16, 32\", \"8\"]}"] {
+        let specification = parse(&with_parameters(&format!("  channels: {channels}"))).unwrap();
+        assert_eq!(values(&specification, "channels"), ["16,32", "8"], "{channels}");
+        assert_eq!(parse(&specification.to_yaml()).unwrap(), specification);
+    }
+    let with = |value: &str| parse_with(&with_parameters(""), &[&format!("channels={value}")]);
+    assert_eq!(values(&with("8,16,32").unwrap(), "channels"), ["8,16,32"]);
+    for wrong in ["16", "[16, 32]", "{value: [16, 0]}", "{value: [1,1,1,1,1,1,1,1,1,1,1]}", "{value: []}"] {
+        let error = with(wrong).unwrap_err().to_string();
+        assert!(error.contains("a list of 1 to 10 whole numbers from 1 to 1024"), "{wrong}: {error}");
+    }
+    let error = parse(&with_parameters("  batch_size: {value: [16, 32]}")).unwrap_err().to_string();
+    assert!(error.contains("expected a whole number"), "{error}");
+}
+
 fn names(names: &[Name]) -> Vec<&str> {
     names.iter().map(|name| &**name).collect()
 }
 
 fn values(specification: &Specification, name: &str) -> Vec<String> {
     let axis = specification.axes.iter().find(|axis| *axis.name == *name).unwrap();
-    axis.values.iter().map(ToString::to_string).collect()
+    axis.values().iter().map(ToString::to_string).collect()
 }
 
 #[test]
 fn the_reports_file_has_its_jobs() {
     let specification = parse(REPORT).unwrap();
-    assert_eq!(specification.grid().unwrap().job_count(), 16 - 2 + 1);
+    assert_eq!(specification.jobs().unwrap().count(), 16 - 2 + 1);
     assert_eq!(names(&specification.varying()), ["activation", "learning_rate", "batch_size"]);
     assert_eq!(specification.execution.job_timeout_ms, Some(7_200_000));
     assert_eq!(specification.execution.checkpoint_every_epochs, Some(2));
@@ -166,7 +184,7 @@ fn overrides_go_over_the_file_in_order() {
     assert_eq!(images(&specification).image_size, 32);
     assert_eq!(specification.dataset_path(), Path::new("data/train"));
     assert_eq!(specification.name, "y");
-    assert_eq!(specification.grid().unwrap().job_count(), 9);
+    assert_eq!(specification.jobs().unwrap().count(), 9);
 }
 
 #[test]
