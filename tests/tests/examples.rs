@@ -21,13 +21,14 @@ fn every_example_is_valid_and_has_its_jobs() {
         if let Some(script) = specification.trainable.program().and_then(|found| found.program.as_deref()) {
             assert!(path.with_file_name(script).is_file(), "{script} lies next to {}", path.display());
         }
-        found.push((name, specification.grid().unwrap().job_count()));
+        found.push((name, specification.jobs().unwrap().count()));
     }
     found.sort();
     let expected = [
         ("activation-lr-batch.yaml", 16),
         ("learning-rates.yaml", 18),
         ("own-script", 12),
+        ("random-search.yaml", 40),
         ("seeds.yaml", 10),
     ];
     assert_eq!(found, expected.map(|(name, jobs)| (name.to_owned(), jobs)));

@@ -10,9 +10,10 @@ use terms::{
 };
 
 use crate::{
-    grid::{Grid, GridError},
     known_points::KnownPoints,
-    space::{Name, ValueKey},
+    mutants::{self, Mutant},
+    points::{Jobs, Method, PointsError},
+    space::{Domain, Name, ValueKey},
     specification::{
         Change, Execution, Models, Objective, Specification, SpecificationError, SpecificationSource,
         is_of_program, is_setting,
@@ -30,6 +31,12 @@ const TEXT_BYTES_MAX: usize = 32 << 20;
 /// Longest text of a sweep that is shown, in bytes: everyone who asks for the sweep receives it. One file has a
 /// fraction of it.
 const SHOWN_BYTES_MAX: usize = 4 << 20;
+
+/// Points of a grid that are examined as pack candidates: each costs some nanoseconds. Where jobs start in the order of their
+/// numbers, the candidates follow the job.
+const GRID_LOOKED_AT_MAX: u64 = 65_536;
+/// Waiting jobs of a search that are examined: each may have its point computed, which takes some hundred nanoseconds.
+const QUEUE_LOOKED_AT_MAX: usize = 4_096;
 
 /// What a sweep is. Extending it makes a new definition.
 #[derive(Debug, Clone)]
@@ -53,8 +60,8 @@ pub struct SweepDefinition {
 #[derive(Debug, Clone)]
 struct Part {
     specification: Arc<Specification>,
-    /// Its points that no earlier part has.
-    grid: Arc<Grid>,
+    /// Its jobs of points that no earlier part has.
+    jobs: Arc<Jobs>,
     /// As a YAML document.
     text: Arc<str>,
 }
@@ -68,9 +75,9 @@ pub enum DefinitionError {
     /// What was stored of its model cannot be read.
     #[error("its model: {0}")]
     Manifest(#[from] ManifestError),
-    /// The grid is too large or empty.
-    #[error("the grid cannot be built ({0:?})")]
-    Grid(GridError),
+    /// The points are too many or none.
+    #[error("the points cannot be built ({0:?})")]
+    Points(PointsError),
     /// What decides the results of a sweep would change.
     #[error("{}", refused_change(.0))]
     Differs(Change),
@@ -79,6 +86,12 @@ pub enum DefinitionError {
         "`{0}` cannot be set: existing jobs keep their parameters; add others with `sweep submit --extend`"
     )]
     Jobs(String),
+    /// A search would draw other points.
+    #[error(
+        "`{0}` cannot change, as a search computes its points from their numbers: an extension raises `run_cap` and leaves \
+         the rest as it is; submit it as a sweep of its own"
+    )]
+    Search(String),
     /// Extended too often.
     #[error("a sweep can be extended {} times; submit the points as a sweep of their own", SPECIFICATIONS_MAX - 1)]
     TooManyExtensions,
@@ -109,19 +122,19 @@ fn refused_change(Change { key, before, after }: &Change) -> String {
 impl SweepDefinition {
     /// The sweep of one specification.
     pub fn new(id: SweepId, specification: Specification) -> Result<Self, DefinitionError> {
-        let grid = specification.grid().map_err(DefinitionError::Grid)?;
-        Ok(Self::of(id, specification, grid))
+        let jobs = specification.jobs().map_err(DefinitionError::Points)?;
+        Ok(Self::of(id, specification, jobs))
     }
 
     /// The sweep of a file, not numbered yet.
     pub fn parse(source: &SpecificationSource) -> Result<Self, SpecificationError> {
-        let (specification, grid) = Specification::parse_with_grid(source)?;
-        Ok(Self::of(SweepId(0), specification, grid))
+        let (specification, jobs) = Specification::parse_with_jobs(source)?;
+        Ok(Self::of(SweepId(0), specification, jobs))
     }
 
-    fn of(id: SweepId, specification: Specification, grid: Grid) -> Self {
+    fn of(id: SweepId, specification: Specification, jobs: Jobs) -> Self {
         let text = specification.to_yaml().into();
-        let part = Part { specification: Arc::new(specification.clone()), grid: Arc::new(grid), text };
+        let part = Part { specification: Arc::new(specification.clone()), jobs: Arc::new(jobs), text };
         Self {
             id,
             execution: specification.execution.clone(),
@@ -143,24 +156,30 @@ impl SweepDefinition {
             _ => Models::default(),
         };
         let mut documents = text.split(SEPARATOR);
-        let first = Specification::from_stored(documents.next().unwrap_or_default(), &models)?;
+        let mut first = Specification::from_stored(documents.next().unwrap_or_default(), &models)?;
+        if let Method::Random { seed } = &mut first.method
+            && mutants::is_on(Mutant::OtherPointsAfterRestart)
+        {
+            *seed += 1;
+        }
         let mut definition = Self::new(id, first)?;
         let mut known = KnownPoints::default();
         for document in documents {
             if let Some(last) = definition.parts.last() {
-                known.add(&last.grid);
+                known.add(&last.jobs);
             }
             let mut extension = Specification::from_stored(document, &models)?;
             definition.check_kind(&mut extension)?;
-            let mut grid = extension.grid().map_err(DefinitionError::Grid)?;
-            grid.leave_out(&known);
-            definition.add(extension, grid)?;
+            let jobs = extension.jobs().map_err(DefinitionError::Points)?;
+            let jobs = definition.new_of(&extension, jobs, &known)?;
+            definition.add(extension, jobs)?;
         }
         if let Some(last) = definition.parts.last() {
             definition.execution = last.specification.execution.clone();
             definition.metric = last.specification.metric.clone();
             definition.specification.execution = definition.execution.clone();
             definition.specification.metric = definition.metric.clone();
+            definition.specification.target = last.specification.target;
             definition.specification.resources = last.specification.resources;
             definition.specification.artifacts = last.specification.artifacts;
         }
@@ -206,27 +225,30 @@ impl SweepDefinition {
     /// This sweep with the new points of `extension`, and its settings. Takes time in proportion to the number of
     /// points and to the values of all specifications.
     pub fn extended(&self, extension: Specification) -> Result<Self, DefinitionError> {
-        let grid = extension.grid().map_err(DefinitionError::Grid)?;
-        self.extended_with(extension, grid)
+        let jobs = extension.jobs().map_err(DefinitionError::Points)?;
+        self.extended_with(extension, jobs)
     }
 
-    /// The same, with the grid of the extension already built.
+    /// The same, with the jobs of the extension already built.
     pub fn extended_with(
         &self,
         mut extension: Specification,
-        mut grid: Grid,
+        mut jobs: Jobs,
     ) -> Result<Self, DefinitionError> {
         let is_reordered = self.check_kind(&mut extension)?;
+        if self.specification.method != Method::Grid {
+            return self.raised(&extension, is_reordered);
+        }
         if self.write_zeros_alike(&mut extension) || is_reordered {
-            grid = extension.grid().map_err(DefinitionError::Grid)?;
+            jobs = extension.jobs().map_err(DefinitionError::Points)?;
         }
         let mut known = KnownPoints::default();
-        self.parts.iter().for_each(|part| known.add(&part.grid));
-        grid.leave_out(&known);
+        self.parts.iter().for_each(|part| known.add(&part.jobs));
+        let jobs = self.new_of(&extension, jobs, &known)?;
         let mut definition = self.clone();
         definition.take_settings(&extension);
-        if grid.job_count() > 0 {
-            definition.add(extension, grid)?;
+        if jobs.count() > 0 {
+            definition.add(extension, jobs)?;
             // Not checked for a stored sweep: older versions accepted more.
             let bytes = definition.text_bytes();
             if bytes > TEXT_BYTES_MAX {
@@ -237,13 +259,43 @@ impl SweepDefinition {
         Ok(definition)
     }
 
+    /// The jobs of an extension whose points are not `known`, as far as its `run_cap` leaves room for them.
+    fn new_of(
+        &self,
+        extension: &Specification,
+        jobs: Jobs,
+        known: &KnownPoints,
+    ) -> Result<Jobs, DefinitionError> {
+        let points_max = extension.points_max().map_err(DefinitionError::Points)?;
+        let before = self.job_count() / u64::from(extension.repeats.max(1));
+        Ok(jobs.without(known, points_max.map(|max| max.saturating_sub(before))))
+    }
+
+    /// This search with the `run_cap` of an extension, if that is larger, and its settings. All else is the same in both.
+    fn raised(&self, extension: &Specification, is_reordered: bool) -> Result<Self, DefinitionError> {
+        let own = &self.specification;
+        let same = Specification { run_cap: own.run_cap, ..extension.clone() };
+        if is_reordered {
+            return Err(DefinitionError::Search("parameters".to_owned()));
+        }
+        let changes = same.changes_from(own);
+        if let Some(change) = changes.into_iter().find(|change| !is_setting(&change.key)) {
+            return Err(DefinitionError::Search(change.key));
+        }
+        let mut specification = own.clone();
+        specification.take_settings(extension);
+        // No cap is the largest.
+        specification.run_cap = own.run_cap.zip(extension.run_cap).map(|(own, other)| own.max(other));
+        Self::new(self.id, specification)
+    }
+
     /// This sweep with some of its settings changed, each as `KEY=VALUE`.
     pub fn set(&self, overrides: &[String]) -> Result<Self, DefinitionError> {
         let changed = self.specification.with_overrides(overrides)?;
         for change in changed.changes_from(&self.specification) {
             if !is_setting(&change.key) {
                 let section = change.key.split('.').next().unwrap_or_default();
-                let is_jobs = ["parameters", "exclude", "include"].contains(&section);
+                let is_jobs = ["parameters", "exclude", "include", "run_cap"].contains(&section);
                 return Err(if is_jobs {
                     DefinitionError::Jobs(change.key)
                 } else {
@@ -261,12 +313,12 @@ impl SweepDefinition {
         self.specification.kind_changes_from(&before.specification)
     }
 
-    fn add(&mut self, specification: Specification, grid: Grid) -> Result<(), DefinitionError> {
+    fn add(&mut self, specification: Specification, jobs: Jobs) -> Result<(), DefinitionError> {
         if self.parts.len() == SPECIFICATIONS_MAX {
             return Err(DefinitionError::TooManyExtensions);
         }
         let text = specification.to_yaml().into();
-        self.parts.push(Part { specification: Arc::new(specification), grid: Arc::new(grid), text });
+        self.parts.push(Part { specification: Arc::new(specification), jobs: Arc::new(jobs), text });
         Ok(())
     }
 
@@ -291,40 +343,54 @@ impl SweepDefinition {
 
     /// How many jobs there are, at least 1.
     pub fn job_count(&self) -> u64 {
-        self.parts.iter().map(|part| part.grid.job_count()).sum()
+        self.parts.iter().map(|part| part.jobs.count()).sum()
     }
 
     /// The parameters of a job; empty for a number beyond the last.
     pub fn parameters(&self, job: u64) -> ParameterMap {
-        self.locate(job).and_then(|(grid, job)| grid.parameters(job)).unwrap_or_default()
+        self.locate(job).and_then(|(_, jobs, job)| jobs.parameters(job)).unwrap_or_default()
     }
 
-    /// The grid of a job, and its number there.
-    fn locate(&self, job: u64) -> Option<(&Grid, u64)> {
-        let mut left = job;
-        for Part { grid, .. } in &self.parts {
-            if left <= grid.job_count() {
-                return Some((grid, left));
+    /// How many jobs there are before those of its specification, those, and the job's number there.
+    fn locate(&self, job: u64) -> Option<(u64, &Jobs, u64)> {
+        let mut before = 0;
+        for Part { jobs, .. } in &self.parts {
+            let own = job.checked_sub(before)?;
+            if own <= jobs.count() {
+                return Some((before, jobs, own));
             }
-            left -= grid.job_count();
+            before += jobs.count();
         }
         None
     }
 
-    /// Jobs that may train in one pack with `job`, without itself, larger numbers first. The list is not complete: jobs
-    /// of different extensions are not matched, and at most `points_max` points are looked at.
-    pub fn pack_candidates(&self, job: u64, points_max: u64) -> impl Iterator<Item = u64> + '_ {
+    /// Which training of its point a job is, from 1; none where each point is trained once.
+    pub fn repeat(&self, job: u64) -> Option<u32> {
+        let (_, jobs, job) = self.locate(job).filter(|_| self.specification.repeats > 1)?;
+        Some(jobs.point(job)?.1)
+    }
+
+    /// Jobs that may train in one pack with `job`, without itself. In a grid they are computed: larger numbers first. In a
+    /// search they are those of `queue`, which has the jobs that wait in the order in which they would start. The list is not
+    /// complete: jobs of different extensions are not matched, and a bounded number is looked at.
+    pub fn pack_candidates<'a>(
+        &'a self,
+        job: u64,
+        waits: impl Fn(u64) -> bool + 'a,
+        queue: impl Iterator<Item = u64> + 'a,
+    ) -> Box<dyn Iterator<Item = u64> + 'a> {
         let own =
             |name: &str| self.manifest.parameter(name).is_some_and(|known| known.in_pack == InPack::Own);
-        let mut before = 0;
-        let grid = self.parts.iter().find_map(|Part { grid, .. }| {
-            let (first, count) = (before, grid.job_count());
-            before += count;
-            (first < job && job - first <= count).then_some((first, grid))
-        });
-        grid.into_iter().flat_map(move |(first, grid)| {
-            grid.differing_only_in(job - first, own, points_max).map(move |candidate| first + candidate)
-        })
+        let Some((before, jobs, number)) = self.locate(job) else { return Box::new(std::iter::empty()) };
+        if let Some(alike) = jobs.is_alike(number, own) {
+            // A search has one specification.
+            return Box::new(
+                queue.take(QUEUE_LOOKED_AT_MAX).filter(move |other| *other != job && alike(*other)),
+            );
+        }
+        let computed = jobs.differing_only_in(number, own, GRID_LOOKED_AT_MAX);
+        let computed = computed.into_iter().flatten().map(move |candidate| before + candidate);
+        Box::new(computed.filter(move |candidate| waits(*candidate)))
     }
 
     /// What decides how large a pack pays with such a job, as text: model, image size and the parameters that shape it.
@@ -344,8 +410,8 @@ impl SweepDefinition {
     /// How many epochs the job trains; none where the program decides.
     pub fn budget(&self, job: u64) -> Option<u32> {
         let name = self.manifest.budget.as_deref()?;
-        let (grid, job) = self.locate(job)?;
-        u32::try_from(grid.value(job, name)?.whole()?).ok().filter(|epochs| *epochs > 0)
+        let (_, jobs, job) = self.locate(job)?;
+        u32::try_from(jobs.value(job, name)?.whole()?).ok().filter(|epochs| *epochs > 0)
     }
 
     /// Checks that everything that decides results is as in the sweep, except the points. Puts the parameters into the
@@ -382,7 +448,7 @@ impl SweepDefinition {
         let has = |name: &Name, key: &ValueKey| {
             let axes = self.parts.iter().flat_map(|part| &part.specification.axes);
             axes.filter(|axis| axis.name == *name)
-                .any(|axis| axis.values.iter().any(|value| ValueKey::from(value) == *key))
+                .any(|axis| axis.values().iter().any(|value| ValueKey::from(value) == *key))
         };
         let mut is_changed = false;
         let mut write = |name: &Name, value: &mut ParameterValue| {
@@ -392,7 +458,9 @@ impl SweepDefinition {
             }
         };
         for axis in &mut extension.axes {
-            axis.values.iter_mut().for_each(|value| write(&axis.name, value));
+            if let Domain::Values(values) = &mut axis.domain {
+                values.iter_mut().for_each(|value| write(&axis.name, value));
+            }
         }
         let points = extension.exclude.iter_mut().chain(&mut extension.include).flatten();
         points.for_each(|(name, value)| write(name, value));
@@ -408,7 +476,7 @@ impl SweepDefinition {
                 || self
                     .parts
                     .iter()
-                    .any(|part| part.specification.axes[*position].values != first.axes[*position].values)
+                    .any(|part| part.specification.axes[*position].domain != first.axes[*position].domain)
         };
         (0..first.axes.len()).filter(differs).map(|position| first.axes[position].name.clone()).collect()
     }

@@ -5,7 +5,7 @@
 //! follow the grid. A parameter whose conditions do not hold is at its first value in the raw point; raw points with
 //! any other value of it are not points, and are marked like excluded ones.
 
-mod bits;
+pub(crate) mod bits;
 
 use std::cmp::Ordering;
 
@@ -48,19 +48,22 @@ pub struct Grid {
     excluded: Option<RankedBits>,
     kept: u64,
     included: Vec<Point>,
+    /// Jobs beyond this number are left out.
+    jobs_max: u64,
 }
 
 impl Grid {
     /// The grid over `axes` without `exclude`, followed by the points of `include` that it lacks.
     pub fn new(axes: &[Axis], exclude: &[PartialPoint], include: &[PartialPoint]) -> Result<Self, GridError> {
-        let points = axes.iter().fold(1u64, |product, axis| product.saturating_mul(axis.values.len() as u64));
+        let points =
+            axes.iter().fold(1u64, |product, axis| product.saturating_mul(axis.values().len() as u64));
         if points > POINTS_MAX {
             return Err(GridError::TooManyPoints { points });
         }
         let conditions = Conditions::new(axes).map_err(|_| GridError::Conditions)?;
         let sorted = axes.iter().map(sorted_positions).collect();
-        let (axes, included) = (axes.to_vec(), Vec::new());
-        let mut grid = Self { axes, conditions, sorted, excluded: None, kept: points, included };
+        let (axes, included, jobs_max) = (axes.to_vec(), Vec::new(), u64::MAX);
+        let mut grid = Self { axes, conditions, sorted, excluded: None, kept: points, included, jobs_max };
         grid.exclude(points, exclude)?;
         for partial in include {
             let point = completed(&grid.axes, &grid.conditions, partial);
@@ -79,9 +82,15 @@ impl Grid {
         &self.axes
     }
 
+    /// Leaves out all but the first jobs; none for no limit.
+    pub fn limit(&mut self, jobs_max: Option<u64>) {
+        self.jobs_max = jobs_max.unwrap_or(u64::MAX);
+    }
+
     /// The points beyond the axes, their values in the order of the axes.
     pub fn included(&self) -> &[Point] {
-        &self.included
+        let count = self.job_count().saturating_sub(self.kept);
+        &self.included[..count as usize]
     }
 
     /// Removes every job that `known` has; possibly all. Takes time in proportion to the number of points.
@@ -116,12 +125,12 @@ impl Grid {
 
     /// How many jobs there are, at least 1.
     pub fn job_count(&self) -> u64 {
-        self.kept + self.included.len() as u64
+        (self.kept + self.included.len() as u64).min(self.jobs_max)
     }
 
     /// The parameters that job `job` has, in the order of the axes; none outside 1 ..= [`Self::job_count`].
     pub fn parameters(&self, job: u64) -> Option<ParameterMap> {
-        let index = job.checked_sub(1)?;
+        let index = job.checked_sub(1).filter(|_| job <= self.jobs_max)?;
         let values = match index.checked_sub(self.kept) {
             Some(position) => self.included.get(usize::try_from(position).ok()?)?.clone(),
             None => self.raw_values(self.excluded.as_ref().map_or(index, |bits| bits.select_clear(index))),
@@ -134,7 +143,7 @@ impl Grid {
 
     /// One parameter of job `job`, without computing the others.
     pub fn value(&self, job: u64, name: &str) -> Option<&ParameterValue> {
-        let index = job.checked_sub(1)?;
+        let index = job.checked_sub(1).filter(|_| job <= self.jobs_max)?;
         let position = self.axes.iter().position(|axis| *axis.name == *name)?;
         if let Some(included) = index.checked_sub(self.kept) {
             return self.included.get(usize::try_from(included).ok()?)?.get(position)?.as_ref();
@@ -147,8 +156,8 @@ impl Grid {
                 return None;
             }
         }
-        let later: u64 = self.axes[position + 1..].iter().map(|axis| axis.values.len() as u64).product();
-        let values = &self.axes[position].values;
+        let later: u64 = self.axes[position + 1..].iter().map(|axis| axis.values().len() as u64).product();
+        let values = self.axes[position].values();
         values.get((raw / later % values.len() as u64) as usize)
     }
 
@@ -191,7 +200,7 @@ impl Grid {
         let mut stride = 1;
         let mut strides = Vec::new();
         for axis in self.axes.iter().rev() {
-            let length = axis.values.len() as u64;
+            let length = axis.values().len() as u64;
             if wanted(&axis.name) {
                 strides.push((length, stride));
             }
@@ -201,23 +210,24 @@ impl Grid {
         strides
     }
 
-    /// The job of a raw point, unless it is excluded.
+    /// The job of a raw point, unless it is left out.
     fn job_at(&self, raw: u64) -> Option<u64> {
-        match &self.excluded {
+        let job = match &self.excluded {
             None => Some(raw + 1),
             Some(bits) => (!bits.is_set(raw)).then(|| bits.rank_clear(raw) + 1),
-        }
+        };
+        job.filter(|job| *job <= self.jobs_max)
     }
 
     /// How many raw points there are.
     fn points(&self) -> u64 {
-        self.axes.iter().map(|axis| axis.values.len() as u64).product()
+        self.axes.iter().map(|axis| axis.values().len() as u64).product()
     }
 
     /// The position of a raw point on each axis.
     fn read_digits(&self, mut raw: u64, digits: &mut [u32]) {
         for (axis, digit) in self.axes.iter().zip(digits).rev() {
-            let length = axis.values.len() as u64;
+            let length = axis.values().len() as u64;
             *digit = (raw % length) as u32;
             raw /= length;
         }
@@ -228,7 +238,7 @@ impl Grid {
         self.read_digits(raw, &mut digits);
         let absent = self.conditions.without_value(&digits);
         let value = |(axis, digit): (usize, &u32)| {
-            (!contains(absent, axis)).then(|| self.axes[axis].values[*digit as usize].clone())
+            (!contains(absent, axis)).then(|| self.axes[axis].values()[*digit as usize].clone())
         };
         digits.iter().enumerate().map(value).collect()
     }
@@ -248,13 +258,14 @@ impl Grid {
             Some(_) => set,
             None => set | 1 << axis,
         });
-        let raw = |raw: u64, (axis, digit): (&Axis, &u32)| raw * axis.values.len() as u64 + u64::from(*digit);
+        let raw =
+            |raw: u64, (axis, digit): (&Axis, &u32)| raw * axis.values().len() as u64 + u64::from(*digit);
         (self.conditions.without_value(&digits) == absent).then(|| self.axes.iter().zip(&digits).fold(0, raw))
     }
 
     /// The position of a value on an axis.
     fn position(&self, axis: usize, value: &ParameterValue) -> Option<u64> {
-        let values = &self.axes.get(axis)?.values;
+        let values = self.axes.get(axis)?.values();
         let sorted = self.sorted.get(axis)?;
         if sorted.is_empty() {
             return values.iter().position(|known| known == value).map(|position| position as u64);
@@ -265,8 +276,7 @@ impl Grid {
 
     /// Whether the grid has a job with these values, which are in the order of the axes.
     pub fn holds(&self, values: &[Option<ParameterValue>]) -> bool {
-        let kept = |raw| !self.excluded.as_ref().is_some_and(|bits| bits.is_set(raw));
-        self.raw_index(values).is_some_and(kept)
+        self.raw_index(values).is_some_and(|raw| self.job_at(raw).is_some())
     }
 
     fn exclude(&mut self, points: u64, patterns: &[PartialPoint]) -> Result<(), GridError> {
@@ -313,15 +323,14 @@ impl Grid {
 
     /// The axes without a value at these positions.
     fn absent_at(&self, digits: &[u64]) -> AxisSet {
-        let digits: Vec<u32> = digits.iter().map(|digit| *digit as u32).collect();
-        self.conditions.without_value(&digits)
+        self.conditions.without_value(digits)
     }
 
     /// For each axis the positions that `pattern` allows; none where it names a value that the grid lacks.
     fn choices(&self, pattern: &PartialPoint) -> Option<Vec<std::ops::Range<u64>>> {
         let choice = |(index, axis): (usize, &Axis)| match pattern.iter().find(|(name, _)| *name == axis.name)
         {
-            None => Some(0..axis.values.len() as u64),
+            None => Some(0..axis.values().len() as u64),
             Some((_, value)) => {
                 let position = self.position(index, value)?;
                 Some(position..position + 1)
@@ -341,7 +350,7 @@ impl Grid {
                 .axes
                 .iter()
                 .zip(&digits)
-                .fold(0u64, |raw, (axis, digit)| raw * axis.values.len() as u64 + digit);
+                .fold(0u64, |raw, (axis, digit)| raw * axis.values().len() as u64 + digit);
             if self.conditions.is_empty() || self.absent_at(&digits) & named == 0 {
                 bits[(raw / 64) as usize] |= 1 << (raw % 64);
             }
@@ -361,12 +370,13 @@ impl Grid {
 const SHORT_AXIS: usize = 16;
 
 fn sorted_positions(axis: &Axis) -> Vec<u32> {
-    if axis.values.len() <= SHORT_AXIS {
+    if axis.values().len() <= SHORT_AXIS {
         return Vec::new();
     }
-    let mut positions: Vec<u32> = (0..).take(axis.values.len()).collect();
-    positions
-        .sort_unstable_by(|one, other| compare(&axis.values[*one as usize], &axis.values[*other as usize]));
+    let mut positions: Vec<u32> = (0..).take(axis.values().len()).collect();
+    positions.sort_unstable_by(|one, other| {
+        compare(&axis.values()[*one as usize], &axis.values()[*other as usize])
+    });
     positions
 }
 

@@ -9,7 +9,7 @@ use std::{
 use terms::ParameterValue;
 
 use crate::{
-    grid::Grid,
+    points::Jobs,
     space::{Axis, ValueKey},
 };
 
@@ -23,7 +23,7 @@ const INCLUDED: Holders = 1 << GRIDS_MAX;
 /// The points of several grids together.
 #[derive(Debug, Default)]
 pub struct KnownPoints {
-    grids: Vec<Arc<Grid>>,
+    grids: Vec<Arc<Jobs>>,
     /// By axis and value, the grids that have it.
     holders: Vec<HashMap<ValueKey, Holders>>,
     included: HashSet<Vec<ValueKey>>,
@@ -31,20 +31,21 @@ pub struct KnownPoints {
 
 impl KnownPoints {
     /// Adds the points of a grid, whose axes must be those of the others; beyond [`GRIDS_MAX`] grids, further ones are
-    /// ignored.
-    pub fn add(&mut self, grid: &Arc<Grid>) {
+    /// ignored. A search has no others.
+    pub fn add(&mut self, jobs: &Arc<Jobs>) {
+        let Some(grid) = jobs.grid() else { return };
         self.holders.resize_with(grid.axes().len(), HashMap::new);
         if self.grids.len() < GRIDS_MAX {
             let bit = 1 << self.grids.len();
             for (holders, axis) in self.holders.iter_mut().zip(grid.axes()) {
-                for value in &axis.values {
+                for value in axis.values() {
                     *holders.entry(value.into()).or_default() |= bit;
                 }
                 if !axis.when.is_empty() {
                     *holders.entry(ValueKey::Absent).or_default() |= bit;
                 }
             }
-            self.grids.push(Arc::clone(grid));
+            self.grids.push(Arc::clone(jobs));
         }
         for point in grid.included() {
             for (holders, value) in self.holders.iter_mut().zip(point) {
@@ -56,7 +57,7 @@ impl KnownPoints {
 
     /// The grids that have each value of an axis.
     pub fn holders(&self, axis: usize, values: &Axis) -> Vec<Holders> {
-        values.values.iter().map(|value| self.holder(axis, &value.into())).collect()
+        values.values().iter().map(|value| self.holder(axis, &value.into())).collect()
     }
 
     /// The grids that have points in which an axis has no value.
@@ -75,7 +76,9 @@ impl KnownPoints {
 
     /// Whether one of `holders` has the point.
     pub fn has(&self, holders: Holders, point: &[Option<ParameterValue>]) -> bool {
-        let holds = |(index, grid): (usize, &Arc<Grid>)| holders >> index & 1 == 1 && grid.holds(point);
+        let holds = |(index, jobs): (usize, &Arc<Jobs>)| {
+            holders >> index & 1 == 1 && jobs.grid().is_some_and(|grid| grid.holds(point))
+        };
         if self.grids.iter().enumerate().any(holds) {
             return true;
         }

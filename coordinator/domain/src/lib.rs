@@ -1,4 +1,4 @@
-//! What a sweep is: its file (`specification`), the values that its parameters take (`parameters`, `grid`), its jobs
+//! What a sweep is: its file (`specification`), the values that its parameters take (`space`, `grid`, `points`), its jobs
 //! and settings (`definition`), and the records of what happened to them (`record`). Pure: no clock, no runtime, no
 //! database, no wire format.
 
@@ -7,6 +7,7 @@ pub mod grid;
 pub mod help;
 pub mod known_points;
 pub mod mutants;
+pub mod points;
 pub mod record;
 pub mod space;
 pub mod specification;

@@ -44,10 +44,12 @@ pub enum Mutant {
     TermsAreNotRaised,
     /// A job with several GPUs occupies the slot that runs it alone.
     SeveralGpusCountAsOne,
+    /// After a restart, a search draws other points.
+    OtherPointsAfterRestart,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::NoFencing,
         Self::AcknowledgeBeforeCommit,
         Self::DuplicateOvertakesCommit,
@@ -68,6 +70,7 @@ impl Mutant {
         Self::CommitsAreNotFenced,
         Self::TermsAreNotRaised,
         Self::SeveralGpusCountAsOne,
+        Self::OtherPointsAfterRestart,
     ];
 }
 

@@ -1,8 +1,12 @@
 //! The space of a sweep: its parameters with their values, and under which conditions each has one.
 
+pub mod domain;
+
 use std::{collections::HashSet, sync::Arc};
 
 use terms::ParameterValue;
+
+pub use self::domain::Domain;
 
 /// A parameter's name; nested names are joined by dots.
 pub type Name = Arc<str>;
@@ -11,10 +15,21 @@ pub type Name = Arc<str>;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Axis {
     pub name: Name,
-    /// Its values in the order of the file, never empty.
-    pub values: Vec<ParameterValue>,
+    pub domain: Domain,
     /// What must hold in a point for the parameter to have a value there; usually empty.
     pub when: Vec<Requirement>,
+}
+
+impl Axis {
+    /// A parameter with these values, which are not empty.
+    pub fn listed(name: impl Into<Name>, values: Vec<ParameterValue>) -> Self {
+        Self { name: name.into(), domain: Domain::Values(values), when: Vec::new() }
+    }
+
+    /// Its values where it lists them; empty where they are a range.
+    pub fn values(&self) -> &[ParameterValue] {
+        self.domain.listed()
+    }
 }
 
 /// Requires that a parameter has one of some values.
@@ -51,6 +66,16 @@ pub enum ConditionError {
         /// What it names.
         on: Name,
     },
+    /// A condition names a parameter whose values are drawn from infinitely many.
+    #[error(
+        "`{of}` has a value only where `{on}` has certain ones, but `{on}` is drawn from a range and hardly ever has \
+         exactly one of them; list its values, or give it a `q`"
+    )]
+    Drawn {
+        of: Name,
+        /// What it names.
+        on: Name,
+    },
     /// Conditions that depend on their own parameter.
     #[error(
         "the conditions of {0} depend on each other in a circle, so that none of them could have a value"
@@ -76,9 +101,20 @@ struct Rule {
 struct Need {
     /// The other axis.
     axis: usize,
-    /// Which of its positions satisfy the condition.
+    /// Which of its listed positions satisfy the condition.
     positions: Vec<bool>,
+    /// The positions that do where they are not listed.
+    cells: Vec<u64>,
     values: Vec<ParameterValue>,
+}
+
+impl Need {
+    fn is_met_at(&self, position: u64) -> bool {
+        if self.positions.is_empty() {
+            return self.cells.contains(&position);
+        }
+        self.positions.get(position as usize).copied().unwrap_or(false)
+    }
 }
 
 impl Conditions {
@@ -116,8 +152,8 @@ impl Conditions {
     }
 
     /// The axes that have no value when the axes are at these positions.
-    pub fn without_value(&self, digits: &[u32]) -> AxisSet {
-        self.decide(|need| need.positions.get(digits[need.axis] as usize).copied().unwrap_or(false))
+    pub fn without_value<D: Copy + Into<u64>>(&self, digits: &[D]) -> AxisSet {
+        self.decide(|need| need.is_met_at(digits[need.axis].into()))
     }
 
     /// The axes that have no value in a point, which lists a value even for those.
@@ -142,15 +178,25 @@ fn need(axes: &[Axis], own: &Axis, requirement: &Requirement) -> Result<Need, Co
     let axis = axes.iter().position(|axis| axis.name == requirement.name);
     let axis =
         axis.ok_or_else(|| ConditionError::Unknown { of: own.name.clone(), on: requirement.name.clone() })?;
-    let positions = axes[axis].values.iter().map(|value| requirement.values.contains(value)).collect();
-    Ok(Need { axis, positions, values: requirement.values.clone() })
+    let domain = &axes[axis].domain;
+    if domain.cells().is_none() {
+        return Err(ConditionError::Drawn { of: own.name.clone(), on: requirement.name.clone() });
+    }
+    let positions: Vec<bool> =
+        domain.listed().iter().map(|value| requirement.values.contains(value)).collect();
+    let cells = match positions.is_empty() {
+        true => requirement.values.iter().filter_map(|value| domain.position(value)).collect(),
+        false => Vec::new(),
+    };
+    Ok(Need { axis, positions, cells, values: requirement.values.clone() })
 }
 
 /// Completes a point of which `partial` names some parameters. A parameter whose conditions do not hold has no value;
 /// every other one has its axis's first, which for a constant is the only one.
 pub fn completed(axes: &[Axis], conditions: &Conditions, partial: &PartialPoint) -> Point {
     let named = |axis: &Axis| partial.iter().find(|(name, _)| *name == axis.name).map(|(_, value)| value);
-    let values: Vec<_> = axes.iter().map(|axis| named(axis).unwrap_or(&axis.values[0]).clone()).collect();
+    let value = |axis| named(axis).cloned().unwrap_or_else(|| axis.domain.first());
+    let values: Vec<_> = axes.iter().map(value).collect();
     let without = conditions.without_value_at(&values);
     let value = |(axis, value)| (!contains(without, axis)).then_some(value);
     values.into_iter().enumerate().map(value).collect()
@@ -200,7 +246,7 @@ mod tests {
         let numbers = |values: &[i64]| values.iter().copied().map(ParameterValue::Integer).collect();
         let requirement =
             |(name, values): &(&str, &[i64])| Requirement { name: (*name).into(), values: numbers(values) };
-        Axis { name: name.into(), values: numbers(values), when: when.iter().map(requirement).collect() }
+        Axis { when: when.iter().map(requirement).collect(), ..Axis::listed(name, numbers(values)) }
     }
 
     #[test]
@@ -208,9 +254,9 @@ mod tests {
         let axes =
             [axis("c", &[1, 2], &[("b", &[1])]), axis("b", &[1, 2], &[("a", &[2])]), axis("a", &[1, 2], &[])];
         let conditions = Conditions::new(&axes).unwrap();
-        assert_eq!(conditions.without_value(&[0, 0, 0]), 0b011);
-        assert_eq!(conditions.without_value(&[0, 0, 1]), 0);
-        assert_eq!(conditions.without_value(&[0, 1, 1]), 0b001);
+        assert_eq!(conditions.without_value(&[0u32, 0, 0]), 0b011);
+        assert_eq!(conditions.without_value(&[0u32, 0, 1]), 0);
+        assert_eq!(conditions.without_value(&[0u32, 1, 1]), 0b001);
         let point = completed(&axes, &conditions, &vec![("a".into(), ParameterValue::Integer(2))]);
         assert_eq!(point, [1, 1, 2].map(|value| Some(ParameterValue::Integer(value))));
     }

@@ -9,6 +9,7 @@ use terms::{
 use super::{
     AttemptEvent, Effect, Engine, Now, Observation, Output, SessionId,
     attribution::{LOSSES_MAX, attribute},
+    control::stop_at_target,
     sessions::revoke,
     settle,
     sweep_run::{ActiveAttempt, Placement, SweepRun, metrics::Measured},
@@ -250,6 +251,10 @@ impl Engine {
         }
         out.records.push(run.move_on(attempt.job.job, ended, job_state, history, reason.clone()));
         observe_end(attempt, &worker, (state, job_state), &reason, out);
+        // Jobs that are tried again after that go on.
+        if run.reached().is_some_and(|(best, ..)| best == attempt.job.job) {
+            stop_at_target(run, out);
+        }
         settle(run, now, out);
         self.attribute_to_worker(&worker, attempt.job, state, &reason);
         self.end_probe(now, &worker, attempt);

@@ -110,8 +110,8 @@ impl Command for Extend {
         self.definition.specification.bytes()
     }
 
-    fn apply(self, engine: &mut Engine, _: Now, out: &mut Output) -> Result<Extended, ControlError> {
-        engine.extend(self.sweep, &self.base, self.definition, out)
+    fn apply(self, engine: &mut Engine, now: Now, out: &mut Output) -> Result<Extended, ControlError> {
+        engine.extend(now, self.sweep, &self.base, self.definition, out)
     }
 }
 

@@ -66,6 +66,7 @@ impl Engine {
     /// from now on.
     pub(super) fn extend(
         &mut self,
+        now: Now,
         sweep: SweepId,
         base: &Arc<SweepDefinition>,
         definition: Arc<SweepDefinition>,
@@ -112,6 +113,8 @@ impl Engine {
         } else {
             observe_change(run, out);
         }
+        stop_at_target(run, out);
+        settle(run, now, out);
         let view = run.view();
         if has_moved {
             // Workers that could not use the data set may find it at its new path.
@@ -185,8 +188,7 @@ impl Engine {
             }
             SweepState::Running | SweepState::Paused => {}
         }
-        change_state(run, SweepState::Stopping, out);
-        out.records.append(&mut run.cancel_waiting("the sweep was stopped"));
+        stop(run, "the sweep was stopped", out);
         settle(run, now, out);
         Ok(run.view())
     }
@@ -233,6 +235,22 @@ impl Engine {
     pub(super) fn list(&self, before: Option<SweepId>, limit: usize) -> Vec<SweepView> {
         let older = |run: &&SweepRun| before.is_none_or(|before| run.id() < before);
         self.sweeps.all().rev().filter(older).take(limit).map(SweepRun::view).collect()
+    }
+}
+
+/// Starts no new jobs; those that run go on to their ends.
+fn stop(run: &mut SweepRun, reason: &str, out: &mut Output) {
+    change_state(run, SweepState::Stopping, out);
+    out.records.append(&mut run.cancel_waiting(reason));
+}
+
+/// Stops a sweep that has found what its file looks for.
+pub(super) fn stop_at_target(run: &mut SweepRun, out: &mut Output) {
+    if matches!(run.state(), SweepState::Running | SweepState::Paused)
+        && let Some((job, value, _)) = run.reached()
+    {
+        let why = format!("the sweep was stopped, as job {job} reached its target with a value of {value}");
+        stop(run, &why, out);
     }
 }
 

@@ -206,7 +206,10 @@ fn assignment(run: &SweepRun, attempt: terms::AttemptKey, keeps_weights: bool) -
     let specification = &definition.specification;
     let program = match &specification.trainable {
         Trainable::Model(_) => None,
-        Trainable::Program(program) => Some(program.with_resources(&specification.resources)),
+        Trainable::Program(program) => {
+            let repeat = definition.repeat(attempt.job.job);
+            Some(program.for_job(&specification.resources, repeat))
+        }
     };
     JobAssignment {
         attempt,

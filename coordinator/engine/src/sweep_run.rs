@@ -29,10 +29,6 @@ pub(super) use self::active::{ActiveAttempt, Lease, Placement, WaitingJob};
 use self::metrics::LeftOutMetrics;
 use super::{EndsSeen, JobCounts, weights::Weights};
 
-/// Points of the grid that are examined as pack candidates: each costs some nanoseconds. Where jobs start in the order
-/// of their numbers, the candidates follow the job.
-const CANDIDATES_LOOKED_AT_MAX: u64 = 65_536;
-
 #[derive(Debug)]
 pub(super) struct SweepRun {
     id: SweepId,
@@ -279,15 +275,15 @@ impl SweepRun {
         count: u32,
     ) -> Vec<(u64, WaitingJob)> {
         let definition = Arc::clone(&self.definition);
-        let waits = |candidate: &u64| match self.waiting.get(candidate) {
+        let waits = |candidate: u64| match self.waiting.get(&candidate) {
             Some(waiting) => waiting.fits(pack_size),
-            None => !self.has_begun(*candidate),
+            None => !self.has_begun(candidate),
         };
-        let candidates: Vec<u64> = definition
-            .pack_candidates(job, CANDIDATES_LOOKED_AT_MAX)
-            .filter(waits)
-            .take(count as usize)
-            .collect();
+        let again = self.waiting.iter().filter(|(_, waiting)| waiting.fits(pack_size)).map(|(job, _)| *job);
+        let unstarted = (self.next_unstarted..=definition.job_count()).filter(|job| !self.has_begun(*job));
+        let queue = again.chain(unstarted);
+        let candidates: Vec<u64> =
+            definition.pack_candidates(job, waits, queue).take(count as usize).collect();
         let take = |job| match self.waiting.remove(&job) {
             Some(again) => (job, again),
             None => {
@@ -358,6 +354,21 @@ impl SweepRun {
     /// does not matter.
     pub(super) fn outranks(&self, one: (u64, f64), other: (u64, f64)) -> bool {
         self.definition.metric.outranks(one, other)
+    }
+
+    /// The best job, its value and the target of the sweep file, where the job reaches it: the sweep has found enough.
+    pub(super) fn reached(&self) -> Option<(u64, f64, f64)> {
+        let target = self.definition.specification.target?;
+        let (job, value) = self.best()?;
+        (!self.definition.metric.beats(target, value)).then_some((job, value, target))
+    }
+
+    /// Why it is stopped, where its target is the reason.
+    pub(super) fn stopped(&self) -> Option<String> {
+        let is_stopped = matches!(self.state, SweepState::Stopping | SweepState::Stopped);
+        let (job, value, target) = self.reached().filter(|_| is_stopped)?;
+        let metric = &self.definition.metric.name;
+        Some(format!("job {job} reached the target of {target} with {metric} {value}"))
     }
 
     /// The final state to enter now, if the sweep has nothing left to do.

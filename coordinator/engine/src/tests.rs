@@ -17,4 +17,5 @@ mod refusals;
 mod resources;
 mod retries;
 mod room;
+mod search;
 mod weights;

@@ -35,6 +35,8 @@ pub struct SweepView {
     pub left_out: LeftOutMetrics,
     /// Parameters that no job has read, where the programs say it.
     pub unread_parameters: Vec<String>,
+    /// Why it was stopped, where no one asked for it.
+    pub stopped: Option<String>,
 }
 
 impl SweepView {
@@ -209,6 +211,7 @@ impl SweepRun {
             metrics: self.metrics().clone(),
             left_out: self.left_out().clone(),
             unread_parameters: self.parameters().unread.iter().cloned().collect(),
+            stopped: self.stopped(),
         }
     }
 

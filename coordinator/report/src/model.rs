@@ -45,6 +45,8 @@ pub struct Sweep {
     pub metrics_left_out_reason: String,
     /// Parameters that no job has read, where its program says it.
     pub unread_parameters: Vec<String>,
+    /// Why it was stopped, where no one asked for it.
+    pub stopped: Option<String>,
     /// What a built-in model says about itself.
     pub manifest: Option<Arc<Manifest>>,
     /// The sweep file as understood.

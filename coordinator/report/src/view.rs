@@ -62,6 +62,8 @@ pub struct SweepDetails {
     pub images: Option<u64>,
     /// Why jobs wait, for people.
     pub waiting: Option<String>,
+    /// Why it was stopped, where no one asked for it.
+    pub stopped: Option<String>,
     /// The sweep file as it was understood, as YAML.
     pub specification: String,
 }
@@ -284,6 +286,7 @@ impl Sweep {
             dataset: sweep.dataset.clone().map(Dataset::from),
             images: Some(images).filter(|images| *images > 0),
             waiting: sweep.waiting.clone(),
+            stopped: sweep.stopped.clone(),
             specification: sweep.specification.clone(),
         };
         Self { details: Some(details), ..Self::listed(sweep) }

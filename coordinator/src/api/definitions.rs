@@ -249,7 +249,7 @@ impl Api {
         if let Some(model) = base.specification.trainable.model() {
             source.models = source.models.of_sweep(model);
         }
-        let extension = self.read(move || Specification::parse_with_grid(&source)).await?;
+        let extension = self.read(move || Specification::parse_with_jobs(&source)).await?;
         refuse_unsent(&extension.0)?;
         let notes = extension.0.notes.clone();
         let files = (base.specification.snapshot(), extension.0.snapshot());

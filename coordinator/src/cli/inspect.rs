@@ -118,6 +118,7 @@ pub(super) async fn show(arguments: &TargetArgument, target: &Target, format: Fo
         "images",
         "unread_parameters",
         "waiting",
+        "stopped",
         "specification",
     ]));
     row.push(Cell::Time(sweep.ended_unix_ms));
@@ -140,6 +141,7 @@ pub(super) async fn show(arguments: &TargetArgument, target: &Target, format: Fo
         names => Cell::Text(names),
     });
     row.push(sweep.waiting.map_or(Cell::Empty, |waiting| Cell::Text(waiting.text)));
+    row.push(Some(sweep.stopped).filter(|why| !why.is_empty()).map_or(Cell::Empty, Cell::Text));
     if format == Format::Table {
         columns.pop();
         print_one(format, columns, row)?;

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use domain::{
     definition::first_document,
-    grid::Grid,
     help,
+    points::Jobs,
     space::Name,
     specification::{Models, Specification},
 };
@@ -45,15 +45,15 @@ pub(super) struct SubmitArguments {
 }
 
 /// Reads and checks a sweep file; a refusal is one line with file, line and key.
-pub(super) fn check(source: v1::SweepSource) -> Result<(Specification, Grid), Failure> {
+pub(super) fn check(source: v1::SweepSource) -> Result<(Specification, Jobs), Failure> {
     let source =
         Source::from(source).specification().map_err(|error| Failure::operation(error.to_string()))?;
-    Specification::parse_with_grid(&source).map_err(|error| Failure::operation(error.to_string()))
+    Specification::parse_with_jobs(&source).map_err(|error| Failure::operation(error.to_string()))
 }
 
 /// `sweep validate`: needs no coordinator.
 pub(super) fn validate(arguments: &ValidateArguments, format: Format) -> Result<(), Failure> {
-    let (specification, grid) = check(arguments.file.source()?)?;
+    let (specification, jobs) = check(arguments.file.source()?)?;
     files::check(&specification, arguments.file.folder())?;
     specification.notes.iter().for_each(|note| say(&format!("note: {note}")));
     let varying = specification.varying();
@@ -62,7 +62,7 @@ pub(super) fn validate(arguments: &ValidateArguments, format: Format) -> Result<
     } else {
         varying
     };
-    let count = grid.job_count();
+    let count = jobs.count();
     if format == Format::Table {
         print(&format!("{} is valid: {}\n\n", specification.name, output::count(count, "job")))?;
     }
@@ -72,7 +72,7 @@ pub(super) fn validate(arguments: &ValidateArguments, format: Format) -> Result<
     let shown = count.min(arguments.preview);
     let mut rows = Vec::new();
     for job in 1..=shown {
-        let Some(point) = grid.parameters(job) else { break };
+        let Some(point) = jobs.parameters(job) else { break };
         let value = |name: &Name| point.get(name).map_or(Cell::Empty, |value| Cell::Parameter(value.clone()));
         rows.push(std::iter::once(Cell::Integer(job)).chain(columns.iter().map(value)).collect());
     }

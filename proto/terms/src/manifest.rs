@@ -57,6 +57,9 @@ pub struct Manifest {
     /// The parameter that says how many units of progress a job trains for; none where the trainable decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<String>,
+    /// The parameter that seeds what is random: where a point is trained several times, it is 1 larger each time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<String>,
     /// Whether it can continue from a checkpoint.
     pub resumes: bool,
     /// Whether it can train several jobs at the same time, as a pack.
@@ -190,7 +193,17 @@ impl Manifest {
         if self.metric(&self.objective).is_none() {
             return Err(format!("`objective` is `{}`, which is not one of its metrics", self.objective));
         }
+        self.check_seed()?;
         self.check_budget()
+    }
+
+    fn check_seed(&self) -> Result<(), String> {
+        let Some(seed) = &self.seed else { return Ok(()) };
+        match self.parameter(seed).map(|parameter| &parameter.kind) {
+            Some(ParameterKind::Integer { .. }) => Ok(()),
+            Some(_) => Err(format!("`seed` is `{seed}`, which must be an integer")),
+            None => Err(format!("`seed` is `{seed}`, which is not one of its parameters")),
+        }
     }
 
     fn check_budget(&self) -> Result<(), String> {

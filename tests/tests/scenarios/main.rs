@@ -23,6 +23,7 @@ mod programs;
 mod requests;
 mod resources;
 mod run;
+mod search;
 mod security;
 mod services;
 mod snapshots;

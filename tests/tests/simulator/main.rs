@@ -33,21 +33,31 @@ const MUTANT_SEEDS: u64 = 20_000;
 const ROUND: u64 = 256;
 const REPLAY: &str = "cargo test --release -p tests --test simulator --";
 
-/// A sweep, and the same with two jobs more: of a model, and of a program whose jobs take two GPUs each.
-type Specifications = [[Specification; 2]; 2];
+/// A sweep, and the same with two jobs more: of a model, of a program whose jobs take two GPUs each, and of a model whose points
+/// are drawn.
+type Specifications = [[Specification; 2]; 3];
 
 fn specifications() -> Specifications {
     let model = "dataset: {path: d}";
     let program = "program: train.py\nmetric: {name: val_accuracy, goal: maximize}\nresources: {gpus: 2}";
-    [model, program].map(|what| {
-        ["1, 2, 3", "1, 2, 3, 4"].map(|rates| {
-            let text = format!(
-                "name: simulated\n{what}\nparameters:\n  epochs: {{value: {EPOCHS}}}\n  \
-                 learning_rate: {{values: [{rates}]}}\n  seed: {{values: [1, 2]}}\nexecution: {{attempts_max: 3}}\n"
-            );
-            Specification::parse(&SpecificationSource { text, ..SpecificationSource::default() }).unwrap()
-        })
-    })
+    let grid = |what: &str, rates: &str| parsed(what, &format!("{{values: [{rates}]}}"));
+    let drawn = |cap: u32| {
+        let what = format!("method: random\nrun_cap: {cap}\n{model}");
+        parsed(&what, "{min: 0.001, max: 0.1, distribution: log_uniform_values}")
+    };
+    [
+        [grid(model, "1, 2, 3"), grid(model, "1, 2, 3, 4")],
+        [grid(program, "1, 2, 3"), grid(program, "1, 2, 3, 4")],
+        [drawn(6), drawn(8)],
+    ]
+}
+
+fn parsed(what: &str, rates: &str) -> Specification {
+    let text = format!(
+        "name: simulated\n{what}\nparameters:\n  epochs: {{value: {EPOCHS}}}\n  \
+         learning_rate: {rates}\n  seed: {{values: [1, 2]}}\nexecution: {{attempts_max: 3}}\n"
+    );
+    Specification::parse(&SpecificationSource { text, ..SpecificationSource::default() }).unwrap()
 }
 
 /// A value given as `--name VALUE`.

@@ -145,6 +145,8 @@ pub(super) struct World {
     checkpoints: Checkpoints,
     /// Who was given each attempt.
     given: BTreeMap<AttemptKey, usize>,
+    /// The parameters that each job had first.
+    parameters: BTreeMap<u64, Vec<v1::Parameter>>,
     submitted: bool,
     calm: bool,
     slow_disk: bool,
@@ -175,7 +177,8 @@ impl World {
     pub(super) fn new(seed: u64, specifications: &Specifications, trace: bool) -> Self {
         let mut random = Random(seed);
         let has_gpus = random.one_in(4);
-        let specifications = &specifications[usize::from(has_gpus)];
+        let is_drawn = !has_gpus && random.one_in(4);
+        let specifications = &specifications[if is_drawn { 2 } else { usize::from(has_gpus) }];
         let coordinators = if random.one_in(2) { 1 } else { random.within(2..4) as usize };
         let nodes = if random.one_in(3) { NODES } else { NODES - 1 };
         let mut node = |number| {
@@ -200,6 +203,7 @@ impl World {
             durable: Durable::default(),
             checkpoints: Checkpoints::new(),
             given: BTreeMap::new(),
+            parameters: BTreeMap::new(),
             submitted: false,
             calm: false,
             slow_disk: random.one_in(3),

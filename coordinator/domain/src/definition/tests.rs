@@ -46,8 +46,9 @@ fn jobs_of_one_shape_and_order_are_mates_within_their_specification() {
                 learning_rate: {values: [0.1, 0.2]}\n  batch_size: {values: [32, 64]}\n  seed: {values: [1, 2]}\n";
     let source = SpecificationSource { text: text.into(), ..SpecificationSource::default() };
     let first = SweepDefinition::new(SweepId(1), Specification::parse(&source).unwrap()).unwrap();
-    let candidates =
-        |definition: &SweepDefinition, job| definition.pack_candidates(job, 99).collect::<Vec<_>>();
+    let candidates = |definition: &SweepDefinition, job| {
+        definition.pack_candidates(job, |_| true, std::iter::empty()).collect::<Vec<_>>()
+    };
     assert_eq!(candidates(&first, 2), [6, 10, 14]);
     assert_eq!(candidates(&first, 6), [10, 14, 2]);
     assert_eq!(first.shape(2), "simple_cnn image_size=128 batch_size=32 precision=fp32");

@@ -2,8 +2,8 @@
 
 /// A bitmap that finds its n-th clear bit.
 #[derive(Debug, Clone)]
-pub(super) struct RankedBits {
-    pub(super) words: Vec<u64>,
+pub(crate) struct RankedBits {
+    pub(crate) words: Vec<u64>,
     /// Clear bits before each word.
     clear_before: Vec<u32>,
     clear_count: u64,
@@ -11,7 +11,7 @@ pub(super) struct RankedBits {
 
 impl RankedBits {
     /// `length` bits; those beyond it in the last word count as set.
-    pub(super) fn new(mut words: Vec<u64>, length: u64) -> Self {
+    pub(crate) fn new(mut words: Vec<u64>, length: u64) -> Self {
         if !length.is_multiple_of(64)
             && let Some(last) = words.last_mut()
         {
@@ -26,23 +26,23 @@ impl RankedBits {
         Self { words, clear_before, clear_count }
     }
 
-    pub(super) fn clear_count(&self) -> u64 {
+    pub(crate) fn clear_count(&self) -> u64 {
         self.clear_count
     }
 
-    pub(super) fn is_set(&self, index: u64) -> bool {
+    pub(crate) fn is_set(&self, index: u64) -> bool {
         self.words[(index / 64) as usize] >> (index % 64) & 1 == 1
     }
 
     /// How many clear bits there are before `index`.
-    pub(super) fn rank_clear(&self, index: u64) -> u64 {
+    pub(crate) fn rank_clear(&self, index: u64) -> u64 {
         let word = (index / 64) as usize;
         let before = !self.words[word] & ((1 << (index % 64)) - 1);
         u64::from(self.clear_before[word]) + u64::from(before.count_ones())
     }
 
     /// The position of the clear bit number `rank`, from 0; `rank` must be below the count of clear bits.
-    pub(super) fn select_clear(&self, rank: u64) -> u64 {
+    pub(crate) fn select_clear(&self, rank: u64) -> u64 {
         let word = self.clear_before.partition_point(|&before| u64::from(before) <= rank) - 1;
         let mut left = rank - u64::from(self.clear_before[word]);
         let mut clear = !self.words[word];

@@ -3,10 +3,13 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::space::Requirement;
+use crate::{
+    points::{Jobs, Points},
+    space::Requirement,
+};
 
 fn axis(name: &str, values: std::ops::Range<i64>) -> Axis {
-    Axis { name: name.into(), values: values.map(ParameterValue::Integer).collect(), when: Vec::new() }
+    Axis::listed(name, values.map(ParameterValue::Integer).collect())
 }
 
 fn point(pairs: &[(&str, i64)]) -> PartialPoint {
@@ -97,7 +100,8 @@ fn a_parameter_whose_condition_does_not_hold_makes_no_points() {
 fn a_point_without_some_values_is_known_again() {
     let axes = |momenta| [conditional(axis("momentum", momenta), "optimizer", &[1]), axis("optimizer", 0..2)];
     let mut known = KnownPoints::default();
-    known.add(&std::sync::Arc::new(Grid::new(&axes(0..2), &[], &[]).unwrap()));
+    let jobs = Jobs::new(Points::Grid(Grid::new(&axes(0..2), &[], &[]).unwrap()), 1, None);
+    known.add(&std::sync::Arc::new(jobs));
     let mut more = Grid::new(&axes(1..4), &[], &[]).unwrap();
     more.leave_out(&known);
     assert_eq!(all(&more), [["2", "1"], ["3", "1"]]);

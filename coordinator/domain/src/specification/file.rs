@@ -7,6 +7,7 @@ mod checked;
 mod command;
 mod depth;
 mod distribution;
+mod drawn;
 mod keys;
 mod known;
 mod numbers;
@@ -42,7 +43,8 @@ use super::{
     Trainable,
 };
 use crate::{
-    grid::{Grid, GridError, POINTS_MAX},
+    grid::{GridError, POINTS_MAX},
+    points::{Jobs, Method, PointsError},
     text::shortened,
 };
 
@@ -50,7 +52,7 @@ use crate::{
 const VALUE_BYTES_MAX: usize = 200;
 
 /// Reads and checks a file with its overrides.
-pub(super) fn read(source: &SpecificationSource) -> Result<(Specification, Grid), SpecificationError> {
+pub(super) fn read(source: &SpecificationSource) -> Result<(Specification, Jobs), SpecificationError> {
     let file = &source.file_name;
     // Editors on Windows begin a file with a byte order mark.
     let text = source.text.strip_prefix('\u{feff}').unwrap_or(&source.text);
@@ -67,18 +69,19 @@ pub(super) fn read(source: &SpecificationSource) -> Result<(Specification, Grid)
             "{file}:{line}: lists and mappings nest more than {DEPTH_MAX} levels deep; is a bracket not closed?"
         )));
     }
-    let known = Head::read(text, &source.overrides).known(&source.models);
-    let mut raw = parsed(text, known).map_err(|error| {
+    let head = Head::read(text, &source.overrides);
+    let (known, draws) = (head.known(&source.models), head.draws());
+    let mut raw = parsed(text, known, draws).map_err(|error| {
         // What is not YAML says nothing about its trainable, so that its keys would be read as those of a model.
         let syntax = serde_yaml::from_str::<IgnoredAny>(text).err();
         located(file, &syntax.unwrap_or(error))
     })?;
-    lay_over(&mut raw, &source.overrides, known)?;
+    lay_over(&mut raw, &source.overrides, known, draws)?;
     if let Some(path) = &source.dataset_path {
         raw.dataset.get_or_insert_default().path = Some(PathBuf::from(path));
     }
     let built = build(raw, &source.models).map(unified);
-    built.and_then(check_resources).and_then(check_metric).and_then(check_grid).map_err(|problem| {
+    built.and_then(check_resources).and_then(check_metric).and_then(check_jobs).map_err(|problem| {
         let line = problem.section.and_then(|section| section_line(text, section));
         let place = line.map_or_else(String::new, |line| format!(":{line}"));
         let key = problem.section.map_or_else(String::new, |section| format!("{section}: "));
@@ -86,25 +89,31 @@ pub(super) fn read(source: &SpecificationSource) -> Result<(Specification, Grid)
     })
 }
 
-fn parsed(text: &str, known: Known<'_>) -> Result<RawFile, serde_yaml::Error> {
-    FileSection::seed(known).deserialize(serde_yaml::Deserializer::from_str(text))
+fn parsed(text: &str, known: Known<'_>, draws: bool) -> Result<RawFile, serde_yaml::Error> {
+    FileSection::seed(known, draws).deserialize(serde_yaml::Deserializer::from_str(text))
 }
 
 /// Applies `KEY=VALUE` overrides to a file. Those of a program may name the parameters that the file has.
-fn lay_over(raw: &mut RawFile, overrides: &[String], known: Known<'_>) -> Result<(), SpecificationError> {
+fn lay_over(
+    raw: &mut RawFile,
+    overrides: &[String],
+    known: Known<'_>,
+    draws: bool,
+) -> Result<(), SpecificationError> {
     let names = raw.parameters.as_ref().map(axis::RawParameters::names).unwrap_or_default();
     let known = match known {
         Known::Program(_) => Known::Program(&names),
         model @ Known::Model(_) => model,
     };
-    read_overrides(overrides, known)?.into_iter().for_each(|top| raw.overlay(top));
+    read_overrides(overrides, known, draws)?.into_iter().for_each(|top| raw.overlay(top));
     Ok(())
 }
 
 /// Reads the output of [`write()`].
 pub(super) fn read_stored(text: &str, models: &Models) -> Result<Specification, SpecificationError> {
     let stored = "the stored specification";
-    let raw = parsed(text, Head::read(text, &[]).known(models)).map_err(|error| located(stored, &error))?;
+    let head = Head::read(text, &[]);
+    let raw = parsed(text, head.known(models), head.draws()).map_err(|error| located(stored, &error))?;
     build(raw, models).map_err(|problem| SpecificationError::new(&format!("{stored}: {}", problem.message)))
 }
 
@@ -181,31 +190,77 @@ fn check_metric(specification: Specification) -> Result<Specification, Problem> 
     }
 }
 
-fn check_grid(specification: Specification) -> Result<(Specification, Grid), Problem> {
-    let (section, message) = match specification.grid() {
-        Ok(grid) => return Ok((specification, grid)),
-        Err(GridError::TooManyPoints { points }) => (
+fn check_jobs(specification: Specification) -> Result<(Specification, Jobs), Problem> {
+    let method = specification.method.as_str();
+    let error = match specification.jobs() {
+        Ok(jobs) if jobs.count() > POINTS_MAX => {
+            let message = format!(
+                "the sweep has {} jobs with all repetitions, more than the {POINTS_MAX} that it may have; repeat less often, or \
+                 give a `run_cap`",
+                jobs.count()
+            );
+            return Err(Problem::of("repeats", message));
+        }
+        Ok(jobs) => return Ok((specification, jobs)),
+        Err(PointsError::Grid(error)) => return Err(of_grid(error)),
+        Err(error) => error,
+    };
+    let infinite = specification.axes.iter().find(|axis| axis.domain.cells().is_none());
+    Err(match error {
+        PointsError::Grid(error) => of_grid(error),
+        PointsError::NoEnd => Problem::of(
+            "method",
+            match infinite {
+                Some(axis) => format!(
+                    "a {method} search has no end of its own here, as `{}` has infinitely many values; add `run_cap: 100` with \
+                     the number of jobs",
+                    axis.name
+                ),
+                None => format!(
+                    "the space has more than {POINTS_MAX} points, the most that a sweep may have; add `run_cap: 100` with the \
+                     number of jobs that the {method} search may draw"
+                ),
+            },
+        ),
+        PointsError::HardlyAny => Problem::of(
+            "exclude",
+            "nearly every point that is drawn is excluded; exclude less, or leave those values out under `parameters`",
+        ),
+        PointsError::NoneFits => Problem::of(
+            "run_cap",
+            format!(
+                "allows fewer jobs than `repeats`, so that no point can be trained {} times; raise it to at least that",
+                specification.repeats
+            ),
+        ),
+    })
+}
+
+/// What is wrong with the points of a finite space.
+fn of_grid(error: GridError) -> Problem {
+    let (section, message) = match error {
+        GridError::TooManyPoints { points } => (
             "parameters",
             format!(
                 "the grid has {points} points, more than the {POINTS_MAX} that a sweep may have; \
                  list fewer values or split the sweep"
             ),
         ),
-        Err(GridError::Empty) => (
+        GridError::Empty => (
             "exclude",
             "every point of the grid is excluded, so there is nothing to train; exclude less or include points".into(),
         ),
-        Err(GridError::TooMuchExclusion) => (
+        GridError::TooMuchExclusion => (
             "exclude",
             "the entries match more than 100 million points together; write fewer, or ones that name more parameters"
                 .into(),
         ),
-        Err(GridError::Conditions) => (
+        GridError::Conditions => (
             "parameters",
             "the conditions (`when`) of the parameters cannot be used".into(),
         ),
     };
-    Err(Problem::of(section, message))
+    Problem::of(section, message)
 }
 
 /// The specification as a file that [`read_stored`] reads.
@@ -220,9 +275,10 @@ pub(super) fn overlaid(
     overrides: &[String],
 ) -> Result<Specification, SpecificationError> {
     let known = Known::of(&specification.trainable);
+    let draws = specification.method != Method::Grid;
     let mut raw =
-        parsed(&write(specification), known).map_err(|error| located("the specification", &error))?;
-    lay_over(&mut raw, overrides, known)?;
+        parsed(&write(specification), known, draws).map_err(|error| located("the specification", &error))?;
+    lay_over(&mut raw, overrides, known, draws)?;
     let models = Models::given(specification.trainable.model().cloned().into_iter().collect());
     build(raw, &models).and_then(check_resources).map_err(|problem| SpecificationError::new(&problem.message))
 }

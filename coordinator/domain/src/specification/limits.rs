@@ -186,7 +186,8 @@ pub(super) const RESOURCES: &[NumberKey<Resources>] = &[
 ];
 
 /// Keys that cannot change a result, besides those of the tables above.
-const OTHER_SETTINGS: [&str; 5] = ["name", "description", "dataset.path", "metric.use", "artifacts.keep"];
+const OTHER_SETTINGS: [&str; 6] =
+    ["name", "description", "dataset.path", "metric.use", "metric.target", "artifacts.keep"];
 
 /// Whether a key cannot change a sweep's results, so that it may change while the sweep runs. Whether the pictures at
 /// another path are the same is checked by the workers.

@@ -17,7 +17,8 @@ pub use self::{
     trainable::{ArgumentStyle, MetricSource, PROGRAM, Program, Resources, Trainable},
 };
 use crate::{
-    grid::{Grid, GridError},
+    grid::Grid,
+    points::{DrawnPoints, Jobs, Method, Points, PointsError},
     space::{Axis, Name, PartialPoint},
     text::shortened,
 };
@@ -30,6 +31,10 @@ pub const POINT_PATTERNS_MAX: usize = 1_000;
 pub const KEEP_MAX: u32 = 1_000;
 /// Most values of one parameter, listed or by range.
 pub const VALUES_MAX: usize = 10_000;
+/// Most jobs that `run_cap` may allow: as many as a grid may have.
+pub const RUN_CAP_MAX: u64 = crate::grid::POINTS_MAX;
+/// Most trainings of each point.
+pub const REPEATS_MAX: u32 = 1_000;
 
 /// The text of a sweep file, and what the command line changes in it.
 #[derive(Debug, Clone, Default)]
@@ -93,6 +98,14 @@ pub struct Specification {
     pub trainable: Trainable,
     /// What ranks the jobs.
     pub metric: Objective,
+    /// The value of the metric with which the sweep has found enough.
+    pub target: Option<f64>,
+    /// How points are chosen.
+    pub method: Method,
+    /// Most jobs of the sweep.
+    pub run_cap: Option<u64>,
+    /// How often each point is trained, at least 1.
+    pub repeats: u32,
     /// The images; none for a program, which finds its data by itself.
     pub dataset: Option<DatasetSpecification>,
     /// Every parameter, each with at least one value, without duplicates: a model's in the model's order, a program's
@@ -169,11 +182,11 @@ pub(crate) fn is_of_program(text: &str) -> bool {
 impl Specification {
     /// Reads and checks a sweep file with its overrides.
     pub fn parse(source: &SpecificationSource) -> Result<Self, SpecificationError> {
-        Ok(Self::parse_with_grid(source)?.0)
+        Ok(Self::parse_with_jobs(source)?.0)
     }
 
-    /// The same, with the grid that the check built.
-    pub fn parse_with_grid(source: &SpecificationSource) -> Result<(Self, Grid), SpecificationError> {
+    /// The same, with the jobs that the check built.
+    pub fn parse_with_jobs(source: &SpecificationSource) -> Result<(Self, Jobs), SpecificationError> {
         file::read(source)
     }
 
@@ -228,6 +241,7 @@ impl Specification {
             own.path.clone_from(&other.path);
         }
         self.metric.used = other.metric.used;
+        self.target = other.target;
         self.execution.clone_from(&other.execution);
         self.resources = other.resources;
         self.artifacts = other.artifacts;
@@ -239,6 +253,7 @@ impl Specification {
             && self.description == other.description
             && self.dataset_path() == other.dataset_path()
             && self.metric.used == other.metric.used
+            && self.target == other.target
             && self.execution == other.execution
             && self.resources == other.resources
             && self.artifacts == other.artifacts
@@ -246,26 +261,51 @@ impl Specification {
 
     /// Roughly the memory that it takes.
     pub fn bytes(&self) -> usize {
-        let values = |axis: &Axis| size_of::<Axis>() + axis.name.len() + size_of_val(axis.values.as_slice());
+        let values = |axis: &Axis| size_of::<Axis>() + axis.name.len() + axis.domain.bytes();
         let values = self.axes.iter().map(values).sum::<usize>();
         let points = self.exclude.iter().chain(&self.include);
         size_of::<Self>() + values + points.map(|point| size_of_val(point.as_slice())).sum::<usize>()
     }
 
-    /// The jobs of this sweep.
-    pub fn grid(&self) -> Result<Grid, GridError> {
-        Grid::new(&self.axes, &self.exclude, &self.include)
+    /// The jobs of this sweep. Takes time in proportion to the number of points where a search excludes or repeats some.
+    pub fn jobs(&self) -> Result<Jobs, PointsError> {
+        let points_max = self.points_max()?;
+        let points = match self.method {
+            Method::Grid => {
+                let mut grid = Grid::new(&self.axes, &self.exclude, &self.include)?;
+                grid.limit(points_max);
+                Points::Grid(grid)
+            }
+            Method::Random { .. } | Method::Sobol { .. } => {
+                let listed = (self.exclude.as_slice(), self.include.as_slice());
+                Points::Drawn(DrawnPoints::new(&self.axes, listed, self.method, points_max)?)
+            }
+        };
+        let seed = self.trainable.model().and_then(|model| model.seed.clone());
+        Ok(Jobs::new(points, self.repeats, seed))
+    }
+
+    /// How many points `run_cap` leaves.
+    pub(crate) fn points_max(&self) -> Result<Option<u64>, PointsError> {
+        match self.run_cap.map(|cap| cap / u64::from(self.repeats.max(1))) {
+            Some(0) => Err(PointsError::NoneFits),
+            points_max => Ok(points_max),
+        }
     }
 
     /// Names of the parameters that differ between jobs, in order. A parameter with a value in only some jobs differs.
     pub fn varying(&self) -> Vec<Name> {
         let constant = |axis: &&Axis| {
             let included = |point: &PartialPoint| point.iter().find(|(name, _)| *name == axis.name).cloned();
-            axis.values.len() == 1
+            axis.domain.is_constant()
                 && axis.when.is_empty()
-                && self.include.iter().filter_map(included).all(|(_, value)| value == axis.values[0])
+                && self.include.iter().filter_map(included).all(|(_, value)| value == axis.domain.first())
         };
-        self.axes.iter().filter(|axis| !constant(axis)).map(|axis| axis.name.clone()).collect()
+        // Each training of a point has a seed of its own.
+        let repeated =
+            self.trainable.model().and_then(|model| model.seed.as_deref()).filter(|_| self.repeats > 1);
+        let varies = |axis: &&Axis| !constant(axis) || repeated == Some(&*axis.name);
+        self.axes.iter().filter(varies).map(|axis| axis.name.clone()).collect()
     }
 }
 

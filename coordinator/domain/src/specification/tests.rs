@@ -2,6 +2,7 @@
 
 mod models;
 mod programs;
+mod search;
 mod wrong;
 
 use std::path::Path;
@@ -54,13 +55,13 @@ fn names(names: &[Name]) -> Vec<&str> {
 
 fn values(specification: &Specification, name: &str) -> Vec<String> {
     let axis = specification.axes.iter().find(|axis| *axis.name == *name).unwrap();
-    axis.values.iter().map(ToString::to_string).collect()
+    axis.values().iter().map(ToString::to_string).collect()
 }
 
 #[test]
 fn the_reports_file_has_its_jobs() {
     let specification = parse(REPORT).unwrap();
-    assert_eq!(specification.grid().unwrap().job_count(), 16 - 2 + 1);
+    assert_eq!(specification.jobs().unwrap().count(), 16 - 2 + 1);
     assert_eq!(names(&specification.varying()), ["activation", "learning_rate", "batch_size"]);
     assert_eq!(specification.execution.job_timeout_ms, Some(7_200_000));
     assert_eq!(specification.execution.checkpoint_every_epochs, Some(2));
@@ -165,7 +166,7 @@ fn overrides_go_over_the_file_in_order() {
     assert_eq!(images(&specification).image_size, 32);
     assert_eq!(specification.dataset_path(), Path::new("data/train"));
     assert_eq!(specification.name, "y");
-    assert_eq!(specification.grid().unwrap().job_count(), 9);
+    assert_eq!(specification.jobs().unwrap().count(), 9);
 }
 
 #[test]

@@ -119,16 +119,21 @@ impl ArgumentStyle {
     }
 }
 
+/// Says to a program which training of its point its job is, from 1.
+const REPEAT_VARIABLE: &str = "SWEEP_REPEAT";
+
 /// How many threads the usual libraries take, by their own variables.
 const THREAD_VARIABLES: [&str; 4] =
     ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"];
 
 impl Program {
-    /// The same with what its jobs' resources mean for its environment. What the sweep file says of a variable itself counts.
-    pub fn with_resources(self: &Arc<Self>, resources: &Resources) -> Arc<Self> {
+    /// The same with what a job's resources mean for its environment, and which training of its point the job is, where there
+    /// are several. What the sweep file says of a variable itself counts.
+    pub fn for_job(self: &Arc<Self>, resources: &Resources, repeat: Option<u32>) -> Arc<Self> {
         let threads = resources.cpus.map(|cpus| THREAD_VARIABLES.map(|name| (name, cpus.to_string())));
         let hidden = (resources.gpus == Some(0)).then(|| ("CUDA_VISIBLE_DEVICES", String::new()));
-        let mut added = threads.into_iter().flatten().chain(hidden).peekable();
+        let repeat = repeat.map(|repeat| (REPEAT_VARIABLE, repeat.to_string()));
+        let mut added = threads.into_iter().flatten().chain(hidden).chain(repeat).peekable();
         if added.peek().is_none() {
             return Arc::clone(self);
         }
@@ -179,6 +184,7 @@ impl Program {
             dataset: DatasetKind::None,
             progress: Progress::Epoch,
             budget: None,
+            seed: None,
             resumes: true,
             packs: false,
         }

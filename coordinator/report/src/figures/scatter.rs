@@ -6,7 +6,7 @@ use super::{
     labels::{self, Area, Placed},
     legend,
     marks::{GROUPS_MAX, Mark},
-    numbers::{fitted, short_value, width},
+    numbers::{fitted, short, short_value, width},
     panel::Panel,
     svg::{Anchor, At, Drawing, Ink},
 };
@@ -64,9 +64,8 @@ pub(super) fn draw(jobs: &Jobs<'_>, headings: &Headings) -> Drawn {
     let unfinished = points.iter().any(|point| point.state != "done");
     let groups = groups(points);
     let mark_of = |point: &Point| {
-        Mark::of_state(point.state).unwrap_or_else(|| {
-            groups.iter().position(|group| *group == point.group).map_or(Mark::OtherGroup, Mark::Group)
-        })
+        Mark::of_state(point.state)
+            .unwrap_or_else(|| groups.position(&point.group).map_or(Mark::OtherGroup, Mark::Group))
     };
     let top = 44.0 + write_legend(&mut drawing, 44.0, jobs, &groups, mark_of, headings) + 8.0;
     let area = Area { left: MARGIN, top, right: WIDTH - MARGIN, bottom: top + PANEL_HEIGHT };
@@ -106,8 +105,42 @@ pub(super) fn draw(jobs: &Jobs<'_>, headings: &Headings) -> Drawn {
     Drawn { svg: drawing.finish(area.bottom + 6.0), title, notes }
 }
 
-/// The values that have their own mark, in numerical order where they are numbers.
-fn groups(points: &[Point]) -> Vec<&str> {
+/// What has a mark of its own.
+enum Groups<'a> {
+    /// Values, in numerical order where they are numbers.
+    Values(Vec<&'a str>),
+    /// Ranges of numbers, of which there are too many for each to have a mark: the lowest and the highest of each, in order.
+    Bands(Vec<(f64, f64)>),
+}
+
+/// Ranges in which many numbers are shown: as many as can be told apart at a glance.
+const BANDS: usize = 5;
+
+impl Groups<'_> {
+    fn position(&self, value: &str) -> Option<usize> {
+        match self {
+            Self::Values(values) => values.iter().position(|known| *known == value),
+            Self::Bands(bands) => {
+                let number = value.parse::<f64>().ok()?;
+                bands.iter().position(|(low, high)| (*low..=*high).contains(&number))
+            }
+        }
+    }
+
+    /// Its text in the legend; empty for a value that is.
+    fn text(&self, group: usize) -> String {
+        match self {
+            Self::Values(values) if values[group].is_empty() => String::new(),
+            Self::Values(values) => short_value(values[group]),
+            Self::Bands(bands) => {
+                let (low, high) = bands[group];
+                format!("{} \u{2013} {}", short(low), short(high))
+            }
+        }
+    }
+}
+
+fn groups(points: &[Point]) -> Groups<'_> {
     let done = points.iter().filter(|point| Mark::of_state(point.state).is_none());
     let mut groups: Vec<&str> = done.map(|point| point.group.as_str()).collect();
     groups.sort_by(|one, two| match (one.parse::<f64>(), two.parse::<f64>()) {
@@ -115,8 +148,13 @@ fn groups(points: &[Point]) -> Vec<&str> {
         _ => one.cmp(two),
     });
     groups.dedup();
+    let numbers: Option<Vec<f64>> = groups.iter().map(|text| text.parse().ok()).collect();
+    if let Some(numbers) = numbers.filter(|numbers| numbers.len() > GROUPS_MAX) {
+        let bands = numbers.chunks(numbers.len().div_ceil(BANDS)).map(|band| (band[0], band[band.len() - 1]));
+        return Groups::Bands(bands.collect());
+    }
     groups.truncate(GROUPS_MAX);
-    groups
+    Groups::Values(groups)
 }
 
 /// Groups of points that look like one, in the order of their best.
@@ -173,7 +211,7 @@ fn write_legend(
     drawing: &mut Drawing,
     top: f64,
     jobs: &Jobs<'_>,
-    groups: &[&str],
+    groups: &Groups<'_>,
     mark_of: impl Fn(&Point) -> Mark,
     headings: &Headings,
 ) -> f64 {
@@ -193,7 +231,7 @@ fn write_legend(
             entries.push((None, format!("{}:", strings.state)));
         }
         let text = match (mark, mark.state()) {
-            (Mark::Group(group), _) if !groups[group].is_empty() => short_value(groups[group]),
+            (Mark::Group(group), _) if !groups.text(group).is_empty() => groups.text(group),
             (Mark::OtherGroup, _) => strings.other_values.to_owned(),
             (_, state) => strings.state_name(state.unwrap_or("done")).to_owned(),
         };

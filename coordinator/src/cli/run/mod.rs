@@ -90,7 +90,7 @@ pub(super) async fn run(arguments: &RunArguments) -> Result<(), Failure> {
         .map_err(|error| Failure::operation(error.to_string()))?;
     let mut source = arguments.file.source()?;
     source.manifests.extend(workers::models(&arguments.options).await?);
-    let (mut specification, grid) = submit::check(source.clone())?;
+    let (mut specification, jobs) = submit::check(source.clone())?;
     if arguments.options.trainer.is_some() && specification.trainable.program().is_some() {
         return Err(Failure::usage(
             "--trainer is for models, and this file sweeps a program; leave one of them out",
@@ -120,7 +120,7 @@ pub(super) async fn run(arguments: &RunArguments) -> Result<(), Failure> {
         artifacts: None,
     };
     let mut server = until_stopped(&mut stop, async { Ok(Server::start(config).await?) }).await?;
-    let mut wanted = Wanted { specification, jobs: grid.job_count(), source };
+    let mut wanted = Wanted { specification, jobs: jobs.count(), source };
     let url = format!("http://{}", server.address);
     let target = Target { url, token: Some(Token::Text(token)), tls_ca: None };
     let result = tokio::select! {

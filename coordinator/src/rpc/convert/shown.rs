@@ -61,6 +61,7 @@ fn summary(view: &SweepView) -> v1::Sweep {
         metrics_left_out: view.left_out.values,
         metrics_left_out_reason: view.left_out.reason.clone(),
         unread_parameters: view.unread_parameters.clone(),
+        stopped: view.stopped.clone().unwrap_or_default(),
     }
 }
 

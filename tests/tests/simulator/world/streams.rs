@@ -131,7 +131,7 @@ impl World {
         Ok(())
     }
 
-    /// No attempt is in two hands.
+    /// No attempt is in two hands, and all attempts of a job have its parameters.
     pub(super) fn check_given(&mut self, node: usize, grant: &v1::Grant) -> Result<(), Broken> {
         for job in &grant.jobs {
             let attempt = proto::attempt_from_wire(job.attempt).map_err(|error| error.to_string())?;
@@ -139,6 +139,10 @@ impl World {
                 && other != node
             {
                 return Err(format!("{attempt} was given to two workers"));
+            }
+            let first = self.parameters.entry(attempt.job.job).or_insert_with(|| job.parameters.clone());
+            if *first != job.parameters {
+                return Err(format!("{attempt} has other parameters than its job had before"));
             }
         }
         Ok(())

@@ -15,13 +15,14 @@ use super::{
     super::VALUES_MAX,
     checked::Checked,
     distribution::Distribution,
+    drawn::{Range, Shape},
     keys::{Read, Section, known_key},
     known::Known,
     range::{Scale, Steps, range},
     suggestion::suggestion,
     when::WhenSeed,
 };
-use crate::space::{Name, Requirement, ValueKey};
+use crate::space::{Domain, Name, Requirement, ValueKey};
 
 /// The parameters that a file names, with their values checked and without duplicates.
 #[derive(Debug, Default)]
@@ -31,7 +32,7 @@ pub(super) struct RawParameters(pub(super) Vec<RawAxis>);
 #[derive(Debug)]
 pub(super) struct RawAxis {
     pub(super) name: Name,
-    pub(super) values: Vec<ParameterValue>,
+    pub(super) domain: Domain,
     pub(super) when: Option<Vec<Requirement>>,
 }
 
@@ -42,7 +43,7 @@ impl RawParameters {
             match self.0.iter_mut().find(|below| below.name == axis.name) {
                 None => self.0.push(axis),
                 Some(below) => {
-                    below.values = axis.values;
+                    below.domain = axis.domain;
                     below.when = axis.when.or(below.when.take());
                 }
             }
@@ -58,6 +59,8 @@ impl RawParameters {
 /// Reads parameters whose names begin with `prefix`.
 pub(super) struct ParametersSeed<'a> {
     pub(super) known: Known<'a>,
+    /// Whether values may be drawn.
+    pub(super) draws: bool,
     /// Empty, or a name followed by a dot.
     pub(super) prefix: String,
 }
@@ -79,9 +82,9 @@ impl<'de> Visitor<'de> for ParametersSeed<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawParameters, A::Error> {
         let mut parameters: Vec<RawAxis> = Vec::new();
-        let Self { known, prefix } = self;
+        let Self { known, draws, prefix } = self;
         while let Some(parameter) = map.next_key_seed(ParameterName { known, prefix: &prefix })? {
-            let fields = Fields::new(known, parameter);
+            let fields = Fields::new(known, draws, parameter);
             let axes = map.next_value_seed(Read(fields))?;
             for axis in axes {
                 if let Some(other) = parameters.iter().find(|other| collide(&other.name, &axis.name)) {
@@ -259,6 +262,7 @@ impl<'de> DeserializeSeed<'de> for CountSeed {
 /// What a file says about one parameter.
 struct Fields<'a> {
     known: Known<'a>,
+    draws: bool,
     parameter: Cow<'a, ManifestParameter>,
     listed: Option<Vec<ParameterValue>>,
     min: Option<ParameterValue>,
@@ -267,6 +271,7 @@ struct Fields<'a> {
     step: Option<ParameterValue>,
     scale: Option<Scale>,
     distribution: Option<Distribution>,
+    shape: Shape,
     when: Option<Vec<Requirement>>,
     nested: Option<RawParameters>,
 }
@@ -274,12 +279,13 @@ struct Fields<'a> {
 const KEYS: [&str; 10] =
     ["value", "values", "min", "max", "count", "scale", "q", "distribution", "when", "parameters"];
 /// W&B's keys for distributions that a grid cannot have.
-const DRAWN: [&str; 6] = ["mu", "sigma", "probabilities", "a", "b", "alpha"];
+const DRAWN: [&str; 5] = ["mu", "sigma", "probabilities", "a", "b"];
 
 impl<'a> Fields<'a> {
-    fn new(known: Known<'a>, parameter: Cow<'a, ManifestParameter>) -> Self {
+    fn new(known: Known<'a>, draws: bool, parameter: Cow<'a, ManifestParameter>) -> Self {
         Self {
             known,
+            draws,
             parameter,
             listed: None,
             min: None,
@@ -288,9 +294,37 @@ impl<'a> Fields<'a> {
             step: None,
             scale: None,
             distribution: None,
+            shape: Shape::default(),
             when: None,
             nested: None,
         }
+    }
+
+    fn domain(&mut self) -> Result<Domain, String> {
+        if !self.draws {
+            return self.values().map(Domain::Values);
+        }
+        let range = match (self.listed.take(), self.count) {
+            (Some(values), _) => {
+                let has_range = self.min.is_some() || self.max.is_some() || self.count.is_some();
+                if has_range || self.step.is_some() || self.scale.is_some() {
+                    let name = &self.parameter.name;
+                    return Err(format!("`{name}` must have either values or a range, not both"));
+                }
+                return self.shape.of_values(&self.parameter.name, self.distribution, values);
+            }
+            (None, Some(_)) => {
+                self.shape.of_count(&self.parameter.name, self.distribution)?;
+                return self.values().map(Domain::Values);
+            }
+            (None, None) => Range {
+                distribution: self.distribution,
+                scale: self.scale,
+                ends: (self.min.take(), self.max.take()),
+                step: self.step.take(),
+            },
+        };
+        self.shape.drawn(&self.parameter, range)
     }
 
     fn values(&mut self) -> Result<Vec<ParameterValue>, String> {
@@ -321,6 +355,11 @@ impl<'a> Fields<'a> {
             (None, None) => return Err(self.incomplete()),
         };
         range(&self.parameter, (&min, &max), &steps, scale).map(without_duplicates)
+    }
+
+    /// The keys of distributions, where values may be drawn.
+    fn drawn_keys(&self) -> impl Iterator<Item = &'static str> + Clone + use<> {
+        DRAWN.into_iter().take(if self.draws { DRAWN.len() } else { 0 })
     }
 
     fn incomplete(&self) -> String {
@@ -361,12 +400,15 @@ impl<'de, 'a> Section<'de> for Fields<'a> {
             ("parameters", Known::Model(model)) => {
                 Err(format!("`{own}` has no parameters of its own: those of {} do not nest", model.name))
             }
-            _ if DRAWN.contains(&name) => Err(format!(
+            _ if DRAWN.contains(&name) && !self.draws => Err(format!(
                 "`{name}` of `{own}` is for values that are drawn, which `method: grid` does not do; write `values`, or \
                  `min`, `max` and `count`"
             )),
-            (_, Known::Model(_)) => known_key(name, KEYS.iter().copied().take(KEYS.len() - 2)),
-            _ => known_key(name, KEYS).map_err(|error| unknown_key(error, own, name)),
+            (_, Known::Model(_)) => {
+                known_key(name, KEYS.iter().copied().take(KEYS.len() - 2).chain(self.drawn_keys()))
+            }
+            _ => known_key(name, KEYS.into_iter().chain(self.drawn_keys()))
+                .map_err(|error| unknown_key(error, own, name)),
         }
     }
 
@@ -384,10 +426,19 @@ impl<'de, 'a> Section<'de> for Fields<'a> {
             "scale" => self.scale = Some(map.next_value()?),
             "q" => self.step = Some(map.next_value_seed(super::range::StepSeed)?),
             "distribution" => self.distribution = Some(map.next_value()?),
+            "mu" => self.shape.mean = Some(map.next_value()?),
+            "sigma" => self.shape.deviation = Some(map.next_value()?),
+            "a" => self.shape.a = Some(map.next_value()?),
+            "b" => self.shape.b = Some(map.next_value()?),
+            "probabilities" => self.shape.probabilities = Some(map.next_value()?),
             "when" => self.when = Some(map.next_value_seed(WhenSeed(self.known))?),
             _ => {
                 let prefix = format!("{}.", parameter.name);
-                self.nested = Some(map.next_value_seed(ParametersSeed { known: self.known, prefix })?);
+                self.nested = Some(map.next_value_seed(ParametersSeed {
+                    known: self.known,
+                    draws: self.draws,
+                    prefix,
+                })?);
             }
         }
         Ok(())
@@ -404,7 +455,7 @@ impl<'de, 'a> Section<'de> for Fields<'a> {
             }
             return Ok(nested.0);
         }
-        let values = self.values()?;
-        Ok(vec![RawAxis { name: self.parameter.name.as_str().into(), values, when: self.when }])
+        let domain = self.domain()?;
+        Ok(vec![RawAxis { name: self.parameter.name.as_str().into(), domain, when: self.when }])
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use terms::manifest::DatasetKind;
+use terms::{ParameterValue, manifest::DatasetKind};
 
 use super::{
     super::{
@@ -13,10 +13,14 @@ use super::{
     },
     axis::{RawAxis, RawParameters},
     raw::{RawDataset, RawExecution, RawFile, RawMetric},
+    scalars::MethodName,
     scalars::is_name,
     suggestion::suggestion,
 };
-use crate::space::{Axis, Conditions, PartialPoint};
+use crate::{
+    points::Method,
+    space::{Axis, Conditions, PartialPoint},
+};
 
 /// The report's image side, in pixels.
 const IMAGE_SIZE_DEFAULT: u32 = 128;
@@ -61,6 +65,10 @@ pub(super) fn build(mut raw: RawFile, models: &Models) -> Result<Specification, 
     let include = raw.include.unwrap_or_default();
     let exclude = raw.exclude.unwrap_or_default();
     check_points(&axes, &exclude, &include)?;
+    let method = method(raw.method, raw.search_seed)?;
+    let repeats = raw.repeats.unwrap_or(1);
+    check_repeats(&trainable, &axes, repeats)?;
+    let target = raw.metric.as_ref().and_then(|metric| metric.target);
     let metric = metric(&trainable, raw.metric.unwrap_or_default(), &mut notes)?;
     let mut execution = Execution::default();
     raw.execution.unwrap_or_default().numbers.apply(limits::EXECUTION, &mut execution);
@@ -68,6 +76,10 @@ pub(super) fn build(mut raw: RawFile, models: &Models) -> Result<Specification, 
         name,
         description: raw.description.unwrap_or_default(),
         metric,
+        target,
+        method,
+        run_cap: raw.run_cap,
+        repeats,
         dataset,
         axes,
         exclude,
@@ -78,6 +90,46 @@ pub(super) fn build(mut raw: RawFile, models: &Models) -> Result<Specification, 
         trainable,
         notes,
     })
+}
+
+/// How points are chosen, and by which seed.
+fn method(name: Option<MethodName>, seed: Option<u64>) -> Result<Method, Problem> {
+    let of = |method: fn(u64) -> Method| Ok(method(seed.unwrap_or(0)));
+    match name.unwrap_or(MethodName::Grid) {
+        MethodName::Grid if seed.is_some() => Err(Problem::of(
+            "search_seed",
+            "has no effect, as a grid chooses nothing; remove it, or write `method: random` or `method: sobol`",
+        )),
+        MethodName::Grid => Ok(Method::Grid),
+        MethodName::Random => of(|seed| Method::Random { seed }),
+        MethodName::Sobol => of(|seed| Method::Sobol { seed }),
+    }
+}
+
+/// Each training of a point needs another seed, or all would be the same.
+fn check_repeats(trainable: &Trainable, axes: &[Axis], repeats: u32) -> Result<(), Problem> {
+    let Some(model) = trainable.model().filter(|_| repeats > 1) else { return Ok(()) };
+    let Some(seed) = &model.seed else {
+        let message = format!(
+            "the model {} has no seed, so that all trainings of a point would be the same",
+            model.name
+        );
+        return Err(Problem::of("repeats", message));
+    };
+    let axis = axes.iter().find(|axis| *axis.name == **seed).filter(|axis| axis.domain.is_constant());
+    let Some(ParameterValue::Integer(first)) = axis.map(|axis| axis.domain.first()) else {
+        let message = format!(
+            "each training of a point has a `{seed}` that is 1 larger, so `{seed}` must have one value; give it one, or leave \
+             `repeats` out"
+        );
+        return Err(Problem::of("repeats", message));
+    };
+    let last = first.checked_add(i64::from(repeats) - 1).map(ParameterValue::Integer);
+    let fits = last.and_then(|last| model.parameter(seed)?.check(&last).ok()).is_some();
+    let message = || {
+        format!("`{seed}` would be counted up from {first} to more than it may be; give it a smaller value")
+    };
+    if fits { Ok(()) } else { Err(Problem::of("repeats", message())) }
 }
 
 /// What is swept: a model or a program, never both.
@@ -207,7 +259,7 @@ fn no_dataset(trainable: &Trainable, raw: Option<&RawDataset>) -> Result<(), Pro
 
 /// A model's parameters in its order, with defaults where the file says nothing; a program's in the order of the file.
 fn axes(trainable: &Trainable, given: RawParameters) -> Result<Vec<Axis>, Problem> {
-    let of = |raw: RawAxis| Axis { name: raw.name, values: raw.values, when: raw.when.unwrap_or_default() };
+    let of = |raw: RawAxis| Axis { name: raw.name, domain: raw.domain, when: raw.when.unwrap_or_default() };
     let mut given: Vec<Axis> = given.0.into_iter().map(of).collect();
     let Trainable::Model(manifest) = trainable else { return checked_conditions(given) };
     let mut axes = Vec::new();
@@ -220,7 +272,7 @@ fn axes(trainable: &Trainable, given: RawParameters) -> Result<Vec<Axis>, Proble
             let message = format!("`{}` is missing; it must be {}", parameter.name, parameter.kind.range());
             Problem::of("parameters", message)
         })?;
-        axes.push(Axis { name: parameter.name.as_str().into(), values: vec![default], when: Vec::new() });
+        axes.push(Axis::listed(parameter.name.as_str(), vec![default]));
     }
     Ok(axes)
 }
@@ -241,6 +293,14 @@ fn check_points(axes: &[Axis], exclude: &[PartialPoint], include: &[PartialPoint
             return Err(Problem::of(section, format!("`{name}` is not one of the `parameters`")));
         }
     }
+    let is_drawn = |name: &str| axes.iter().any(|axis| *axis.name == *name && axis.domain.cells().is_none());
+    if let Some((name, value)) = exclude.iter().flatten().find(|(name, _)| is_drawn(name)) {
+        let message = format!(
+            "`{name}` is drawn from infinitely many values and hardly ever is exactly {value}, so excluding that has no effect; \
+             remove it"
+        );
+        return Err(Problem::of("exclude", message));
+    }
     // The axes have passed this check already.
     let conditions = Conditions::new(axes).unwrap_or_default();
     for (position, point) in include.iter().enumerate() {
@@ -249,10 +309,12 @@ fn check_points(axes: &[Axis], exclude: &[PartialPoint], include: &[PartialPoint
             let is_named = point.iter().any(|(name, _)| *name == axis.name);
             let (entry, name) = (position + 1, &axis.name);
             let message = match value {
-                Some(_) if !is_named && axis.values.len() > 1 => format!(
-                    "entry {entry} must give `{name}`, which has {} values in `parameters`",
-                    axis.values.len()
-                ),
+                Some(_) if !is_named && !axis.domain.is_constant() => match axis.values().len() {
+                    0 => format!("entry {entry} must give `{name}`, which has many values in `parameters`"),
+                    values => {
+                        format!("entry {entry} must give `{name}`, which has {values} values in `parameters`")
+                    }
+                },
                 None if is_named => {
                     format!(
                         "entry {entry} gives `{name}`, which has no value there: its `when` does not hold"

@@ -74,6 +74,7 @@ pub(super) struct Head {
     model: Option<serde_yaml::Value>,
     program: Option<serde::de::IgnoredAny>,
     command: Option<serde::de::IgnoredAny>,
+    method: Option<serde_yaml::Value>,
 }
 
 impl Head {
@@ -85,6 +86,7 @@ impl Head {
                 "model" => head.model = Some(value.trim().into()),
                 "program" => head.program = Some(serde::de::IgnoredAny),
                 "command" => head.command = Some(serde::de::IgnoredAny),
+                "method" => head.method = Some(value.trim().into()),
                 _ => {}
             }
         }
@@ -100,6 +102,11 @@ impl Head {
             None => Known::Model(usual_model()),
             Some(name) => models.get(name).map_or(Known::Program(&[]), |model| Known::Model(model)),
         }
+    }
+
+    /// Whether values may be drawn from a range.
+    pub(super) fn draws(&self) -> bool {
+        self.method.as_ref().and_then(serde_yaml::Value::as_str).is_some_and(|method| method != "grid")
     }
 
     /// Whether a model is swept that is not there.

@@ -10,6 +10,10 @@ impl RawFile {
         replace(&mut self.model, top.model);
         replace(&mut self.program, top.program);
         replace(&mut self.command, top.command);
+        replace(&mut self.method, top.method);
+        replace(&mut self.search_seed, top.search_seed);
+        replace(&mut self.run_cap, top.run_cap);
+        replace(&mut self.repeats, top.repeats);
         replace(&mut self.exclude, top.exclude);
         replace(&mut self.include, top.include);
         self.unused.extend(top.unused);
@@ -18,6 +22,7 @@ impl RawFile {
             replace(&mut below.name, top.name);
             replace(&mut below.goal, top.goal);
             replace(&mut below.used, top.used);
+            replace(&mut below.target, top.target);
         }
         if let Some(top) = top.metrics {
             let below = self.metrics.get_or_insert_default();

@@ -35,6 +35,7 @@ const SECTIONS: [&str; 5] = ["execution", "dataset", "metric", "metrics", "resou
 pub(super) fn read_overrides(
     overrides: &[String],
     known: Known<'_>,
+    draws: bool,
 ) -> Result<Vec<RawFile>, SpecificationError> {
     let count = overrides.len();
     if count > OVERRIDES_MAX {
@@ -43,11 +44,11 @@ pub(super) fn read_overrides(
         );
         return Err(SpecificationError::new(&message));
     }
-    overrides.iter().map(|text| read(text, known)).collect()
+    overrides.iter().map(|text| read(text, known, draws)).collect()
 }
 
 /// A parameter's name stands for `parameters.NAME`, and dots descend.
-fn read(text: &str, known: Known<'_>) -> Result<RawFile, SpecificationError> {
+fn read(text: &str, known: Known<'_>, draws: bool) -> Result<RawFile, SpecificationError> {
     let refuse = |why: &str| SpecificationError::new(&format!("--set {text}: {why}"));
     let (key, value) = text.split_once('=').ok_or_else(|| refuse("expected KEY=VALUE, as in epochs=10"))?;
     let key = key.trim();
@@ -65,11 +66,13 @@ fn read(text: &str, known: Known<'_>) -> Result<RawFile, SpecificationError> {
         )));
     }
     let yaml = document(key, value, known).map_err(|why| refuse(&why))?;
-    parsed(&yaml, known).map_err(|error| refuse(&explained(key, value, known, &error)))
+    let read =
+        |yaml: &str| FileSection::seed(known, draws).deserialize(serde_yaml::Deserializer::from_str(yaml));
+    read(&yaml).map_err(|error| refuse(&explained(key, value, known, &error)))
 }
 
 fn parsed(yaml: &str, known: Known<'_>) -> Result<RawFile, serde_yaml::Error> {
-    FileSection::seed(known).deserialize(serde_yaml::Deserializer::from_str(yaml))
+    FileSection::seed(known, false).deserialize(serde_yaml::Deserializer::from_str(yaml))
 }
 
 /// The file that an override stands for.

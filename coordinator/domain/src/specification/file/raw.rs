@@ -15,21 +15,24 @@ use super::{
     numbers::Numbers,
     point::PointsSeed,
     scalars::{
-        Description, GoalWord, Model, Name, StyleWord, UseWord, image_size, keep, path, split_seed,
-        val_fraction,
+        Description, GoalWord, MethodName, Model, Name, Repeats, RunCap, SearchSeed, StyleWord, Target,
+        UseWord, image_size, keep, path, split_seed, val_fraction,
     },
     wandb,
 };
 use crate::space::PartialPoint;
 
 /// The keys of a sweep file.
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 18] = [
     "name",
     "description",
     "model",
     "program",
     "command",
     "method",
+    "search_seed",
+    "run_cap",
+    "repeats",
     "metric",
     "metrics",
     "dataset",
@@ -49,6 +52,10 @@ pub(super) struct RawFile {
     pub(super) model: Option<String>,
     pub(super) program: Option<String>,
     pub(super) command: Option<Vec<String>>,
+    pub(super) method: Option<MethodName>,
+    pub(super) search_seed: Option<u64>,
+    pub(super) run_cap: Option<u64>,
+    pub(super) repeats: Option<u32>,
     pub(super) metric: Option<RawMetric>,
     pub(super) metrics: Option<RawMetrics>,
     pub(super) dataset: Option<RawDataset>,
@@ -65,13 +72,15 @@ pub(super) struct RawFile {
 /// Reads a file with the names that are known.
 pub(super) struct FileSection<'a> {
     pub(super) known: Known<'a>,
+    /// Whether values may be drawn.
+    pub(super) draws: bool,
     pub(super) file: RawFile,
 }
 
 impl<'a> FileSection<'a> {
     /// What reads a file.
-    pub(super) fn seed(known: Known<'a>) -> Read<Self> {
-        Read(Self { known, file: RawFile::default() })
+    pub(super) fn seed(known: Known<'a>, draws: bool) -> Read<Self> {
+        Read(Self { known, draws, file: RawFile::default() })
     }
 }
 
@@ -87,21 +96,22 @@ impl<'de> Section<'de> for FileSection<'_> {
     }
 
     fn read<A: MapAccess<'de>>(&mut self, key: &'static str, map: &mut A) -> Result<(), A::Error> {
-        let Self { known, file } = self;
+        let Self { known, draws, file } = self;
         match key {
             "name" => file.name = map.next_value::<Name>()?.0,
             "description" => file.description = map.next_value::<Description>()?.0,
             "model" => file.model = map.next_value::<Model>()?.0,
             "program" => file.program = Some(map.next_value::<ProgramPath>()?.0),
             "command" => file.command = Some(map.next_value::<Command>()?.0),
-            "method" => {
-                map.next_value::<wandb::Method>()?;
-            }
+            "method" => file.method = Some(map.next_value()?),
+            "search_seed" => file.search_seed = map.next_value::<SearchSeed>()?.0,
+            "run_cap" => file.run_cap = map.next_value::<RunCap>()?.0,
+            "repeats" => file.repeats = map.next_value::<Repeats>()?.0,
             "metric" => file.metric = Some(map.next_value_seed(Read(MetricSection::new(*known)))?),
             "metrics" => file.metrics = Some(map.next_value()?),
             "dataset" => file.dataset = Some(map.next_value()?),
             "parameters" => {
-                let seed = ParametersSeed { known: *known, prefix: String::new() };
+                let seed = ParametersSeed { known: *known, draws: *draws, prefix: String::new() };
                 file.parameters = Some(map.next_value_seed(seed)?);
             }
             "exclude" => file.exclude = Some(map.next_value_seed(PointsSeed(*known))?),
@@ -131,6 +141,7 @@ pub(super) struct RawMetric {
     pub(super) name: Option<Arc<str>>,
     pub(super) goal: Option<Goal>,
     pub(super) used: Option<MetricUse>,
+    pub(super) target: Option<f64>,
 }
 
 struct MetricSection {
@@ -152,18 +163,19 @@ impl<'de> Section<'de> for MetricSection {
     type Output = RawMetric;
 
     fn expecting(&self) -> &str {
-        "`{name: …, goal: …, use: …}`"
+        "`{name: …, goal: …, use: …, target: …}`"
     }
 
     fn key(&self, name: &str) -> Result<&'static str, String> {
-        wandb::metric_key(name).unwrap_or_else(|| known_key(name, ["name", "goal", "use"]))
+        known_key(name, ["name", "goal", "use", "target"])
     }
 
     fn read<A: MapAccess<'de>>(&mut self, key: &'static str, map: &mut A) -> Result<(), A::Error> {
         match key {
             "name" => self.metric.name = map.next_value_seed(MetricNameSeed(&self.names))?,
             "goal" => self.metric.goal = map.next_value::<GoalWord>()?.0,
-            _ => self.metric.used = map.next_value::<UseWord>()?.0,
+            "use" => self.metric.used = map.next_value::<UseWord>()?.0,
+            _ => self.metric.target = map.next_value::<Target>()?.0,
         }
         Ok(())
     }

@@ -1,12 +1,15 @@
 //! The single values of a sweep file: which are valid, and the messages about others.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
-use serde::{Deserialize, Deserializer};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, Visitor},
+};
 use terms::ParameterValue;
 
 use super::{
-    super::{ArgumentStyle, Goal, KEEP_MAX, Keep, MetricUse},
+    super::{ArgumentStyle, Goal, KEEP_MAX, Keep, MetricUse, REPEATS_MAX, RUN_CAP_MAX},
     checked::{checked, integer, text},
 };
 
@@ -33,7 +36,48 @@ words!(
     GoalWord: Goal = "goal",
     UseWord: MetricUse = "metric_use",
     StyleWord: ArgumentStyle = "style",
+    SearchSeed: u64 = "split_seed",
+    RunCap: u64 = "run_cap",
+    Repeats: u32 = "repeats",
+    Target: f64 = "target",
 );
+
+/// How a file says that points are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MethodName {
+    Grid,
+    Random,
+    Sobol,
+}
+
+impl<'de> Deserialize<'de> for MethodName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(MethodVisitor)
+    }
+}
+
+struct MethodVisitor;
+
+impl Visitor<'_> for MethodVisitor {
+    type Value = MethodName;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("grid, random or sobol")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<MethodName, E> {
+        match name {
+            "grid" => Ok(MethodName::Grid),
+            "random" => Ok(MethodName::Random),
+            "sobol" => Ok(MethodName::Sobol),
+            "bayes" | "tpe" => Err(E::custom(format!(
+                "the method `{name}`, which learns from results, is not supported; write `method: random` or `method: sobol` \
+                 with a `run_cap`, or `method: grid`"
+            ))),
+            _ => Err(E::custom(format!("unknown method `{name}`, expected `grid`, `random` or `sobol`"))),
+        }
+    }
+}
 
 fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let expected =
@@ -98,6 +142,26 @@ pub(super) fn val_fraction<'de, D: Deserializer<'de>>(deserializer: D) -> Result
 
 pub(super) fn split_seed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     checked(deserializer, "a whole number from 0 to 9223372036854775807", |value| integer::<u64>(&value))
+}
+
+fn run_cap<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    checked(deserializer, "a number of jobs from 1 to 10000000", |value| {
+        integer(&value).filter(|jobs| (1..=RUN_CAP_MAX).contains(jobs))
+    })
+}
+
+fn repeats<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    checked(deserializer, "how often each point is trained, from 1 to 1000", |value| {
+        integer(&value).filter(|times| (1..=REPEATS_MAX).contains(times))
+    })
+}
+
+fn target<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    checked(deserializer, "a value of the metric, as 0.99 is", |value| match value {
+        ParameterValue::Float(number) if number.is_finite() => Some(number),
+        ParameterValue::Integer(number) => Some(number as f64),
+        _ => None,
+    })
 }
 
 pub(super) fn keep<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Keep>, D::Error> {

@@ -6,7 +6,7 @@
 use terms::ParameterValue;
 
 use super::{super::Specification, axis::without_duplicates};
-use crate::space::Axis;
+use crate::space::{Axis, Domain};
 
 /// Most pairs of values that a note names.
 const PAIRS_NAMED_MAX: usize = 3;
@@ -14,9 +14,11 @@ const PAIRS_NAMED_MAX: usize = 3;
 /// The specification of a new file with each number written in one way.
 pub(super) fn unified(mut specification: Specification) -> Specification {
     for axis in &mut specification.axes {
-        if axis.values.iter().any(is_negative_zero) {
-            axis.values.iter_mut().for_each(one_zero);
-            axis.values = without_duplicates(std::mem::take(&mut axis.values));
+        if let Domain::Values(values) = &mut axis.domain
+            && values.iter().any(is_negative_zero)
+        {
+            values.iter_mut().for_each(one_zero);
+            *values = without_duplicates(std::mem::take(values));
         }
     }
     let Specification { axes, exclude, include, .. } = &mut specification;
@@ -50,11 +52,11 @@ fn one_zero(value: &mut ParameterValue) {
 /// Writes a value as the axis that it refers to does, if the axis has an equal one.
 fn refer(value: &mut ParameterValue, axis: Option<&Axis>) {
     one_zero(value);
-    let Some((axis, number)) = axis.zip(value.whole()) else { return };
-    if !axis.values.contains(value)
-        && let Some(equal) = axis.values.iter().find(|other| other.whole() == Some(number))
+    let Some(axis) = axis else { return };
+    if axis.domain.position(value).is_none()
+        && let Some(equal) = axis.domain.as_written(value)
     {
-        *value = equal.clone();
+        *value = equal;
     }
 }
 
@@ -62,8 +64,8 @@ fn refer(value: &mut ParameterValue, axis: Option<&Axis>) {
 fn note(axis: &Axis) -> Option<String> {
     let is_decimal = |value: &&ParameterValue| matches!(value, ParameterValue::Float(_));
     let whole: std::collections::HashSet<i64> =
-        axis.values.iter().filter(|value| !is_decimal(value)).filter_map(ParameterValue::whole).collect();
-    let twice = axis.values.iter().filter(is_decimal).filter_map(|value| {
+        axis.values().iter().filter(|value| !is_decimal(value)).filter_map(ParameterValue::whole).collect();
+    let twice = axis.values().iter().filter(is_decimal).filter_map(|value| {
         let number = value.whole().filter(|number| whole.contains(number))?;
         Some(format!("{number} and {}", value.written()))
     });

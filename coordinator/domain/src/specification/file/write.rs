@@ -7,7 +7,7 @@ use super::super::{
     ArgumentStyle, DatasetSpecification, Keep, MetricUse, Program, Specification, Trainable,
     limits::{EXECUTION, NumberKey, RESOURCES},
 };
-use crate::space::{Axis, PartialPoint, Requirement};
+use crate::space::{Axis, Domain, PartialPoint, Requirement};
 
 /// The specification as a file, with its points or with the names and conditions of its parameters alone.
 pub(super) fn document(specification: &Specification, with_points: bool) -> Mapping {
@@ -27,6 +27,12 @@ pub(super) fn document(specification: &Specification, with_points: bool) -> Mapp
             };
             file.insert(key.into(), Value::Sequence(points.iter().map(point).collect()));
         }
+    }
+    if let Some(cap) = specification.run_cap.filter(|_| with_points) {
+        file.insert("run_cap".into(), cap.into());
+    }
+    if specification.repeats > 1 {
+        file.insert("repeats".into(), specification.repeats.into());
     }
     let mut execution = numbers(EXECUTION, &specification.execution);
     if let Trainable::Program(program) = &specification.trainable {
@@ -64,12 +70,18 @@ fn head(specification: &Specification) -> Mapping {
             }
         }
     }
-    file.insert("method".into(), "grid".into());
+    file.insert("method".into(), specification.method.as_str().into());
+    if let Some(seed) = specification.method.seed() {
+        file.insert("search_seed".into(), seed.into());
+    }
     let metric = &specification.metric;
     let goal = metric.goal.to_string();
     let mut ranking = mapping([("name", (*metric.name).into()), ("goal", goal.into())]);
     if metric.used != MetricUse::default() {
         ranking.insert("use".into(), metric.used.as_str().into());
+    }
+    if let Some(target) = specification.target {
+        ranking.insert("target".into(), target.into());
     }
     insert(&mut file, "metric", ranking);
     if let Some(source) = specification.trainable.program().map(|program| &program.metrics) {
@@ -99,11 +111,10 @@ fn dataset_section(dataset: &DatasetSpecification) -> Mapping {
 
 fn axis_section(axis: &Axis, with_values: bool) -> Value {
     let list = |values: &[ParameterValue]| Value::Sequence(values.iter().map(to_value).collect());
-    let mut section = match axis.values.as_slice() {
+    let mut section = match &axis.domain {
         _ if !with_values && axis.when.is_empty() => return "a parameter".into(),
         _ if !with_values => Mapping::new(),
-        [value] => mapping([("value", to_value(value))]),
-        values => mapping([("values", list(values))]),
+        domain => domain_section(domain, list),
     };
     if !axis.when.is_empty() {
         let need = |need: &Requirement| {
@@ -117,6 +128,54 @@ fn axis_section(axis: &Axis, with_values: bool) -> Value {
     }
     Value::Mapping(section)
 }
+
+/// The values of a parameter as W&B writes them.
+fn domain_section(domain: &Domain, list: impl Fn(&[ParameterValue]) -> Value) -> Mapping {
+    let scaled = |is_log: bool, (even, log): (&str, &str)| Value::from(if is_log { log } else { even });
+    let (mut section, step) = match domain {
+        Domain::Values(values) if values.len() == 1 => {
+            (mapping([("value", to_value(&domain.first()))]), None)
+        }
+        Domain::Values(values) => (mapping([("values", list(values))]), None),
+        Domain::Weighted(values, probabilities) => {
+            let probabilities = probabilities.iter().map(|share| Value::from(*share)).collect();
+            let section = [("values", list(values)), ("probabilities", Value::Sequence(probabilities))];
+            (mapping(section), None)
+        }
+        Domain::Float { low, high, is_log, step } => {
+            let names = if step.is_some() { STEPPED } else { UNIFORM };
+            let distribution = scaled(*is_log, names);
+            let section = [("distribution", distribution), ("min", (*low).into()), ("max", (*high).into())];
+            (mapping(section), step.map(ParameterValue::Float))
+        }
+        Domain::Integer { low, high, is_log, step } => {
+            let is_plain = !is_log && *step == 1;
+            let distribution = if is_plain { "int_uniform".into() } else { scaled(*is_log, STEPPED) };
+            let section = [("distribution", distribution), ("min", (*low).into()), ("max", (*high).into())];
+            (mapping(section), (!is_plain).then_some(ParameterValue::Integer(*step)))
+        }
+        Domain::Normal { mean, deviation, is_log, step } => {
+            let names = if step.is_some() { ("q_normal", "q_log_normal") } else { ("normal", "log_normal") };
+            let distribution = scaled(*is_log, names);
+            let section =
+                [("distribution", distribution), ("mu", (*mean).into()), ("sigma", (*deviation).into())];
+            (mapping(section), step.clone())
+        }
+        Domain::Beta { a, b, step } => {
+            let distribution = if step.is_some() { "q_beta" } else { "beta" };
+            let section = [("distribution", distribution.into()), ("a", (*a).into()), ("b", (*b).into())];
+            (mapping(section), step.clone())
+        }
+    };
+    if let Some(step) = step {
+        section.insert("q".into(), to_value(&step));
+    }
+    section
+}
+
+/// The distributions of a range, evenly and on the logarithmic scale.
+const UNIFORM: (&str, &str) = ("uniform", "log_uniform_values");
+const STEPPED: (&str, &str) = ("q_uniform", "q_log_uniform_values");
 
 fn program_execution(program: &Program, execution: &mut Mapping) {
     if program.arguments != ArgumentStyle::default() {

@@ -8,6 +8,7 @@ use terms::ParameterValue;
 use super::{names, parse, parse_with, values};
 use crate::{
     definition::SweepDefinition,
+    space::Domain,
     specification::{ArgumentStyle, Models, Specification, SpecificationSource, Trainable, is_setting},
 };
 
@@ -51,8 +52,8 @@ fn program(text: &str) -> String {
 fn a_program_has_whatever_parameters_its_file_names() {
     let specification = parse(TRAIN).unwrap();
     // 2 rates, 3 layers, 2 dropouts, and adam or sgd with one of two momenta.
-    let grid = specification.grid().unwrap();
-    assert_eq!(grid.job_count(), 2 * 3 * 2 * (1 + 2));
+    let grid = specification.jobs().unwrap();
+    assert_eq!(grid.count(), 2 * 3 * 2 * (1 + 2));
     assert_eq!(
         names(&specification.varying()),
         ["lr", "optimizer.name", "optimizer.momentum", "layers", "dropout"]
@@ -97,7 +98,7 @@ fn what_is_left_out_has_a_usual_value() {
     let specification = parse(command).unwrap();
     let trainable = specification.trainable.program().unwrap();
     assert_eq!((trainable.files.len(), trainable.command.len()), (0, 3));
-    assert_eq!(specification.grid().unwrap().job_count(), 1, "a program without parameters runs once");
+    assert_eq!(specification.jobs().unwrap().count(), 1, "a program without parameters runs once");
 }
 
 #[test]
@@ -131,7 +132,7 @@ fn a_program_may_be_set_and_so_may_its_parameters() {
     assert_eq!(values(&specification, "layers"), ["2", "4", "6", "8"]);
     assert_eq!(values(&specification, "extra"), ["null"]);
     let momentum = specification.axes.iter().find(|axis| &*axis.name == "optimizer.momentum").unwrap();
-    assert_eq!((momentum.values.len(), momentum.when.len()), (3, 1), "its condition stays");
+    assert_eq!((momentum.values().len(), momentum.when.len()), (3, 1), "its condition stays");
     let program = specification.trainable.program().unwrap();
     assert_eq!(program.env[0], ("MODE".into(), "007".into()));
     assert_eq!(program.env[1], ("MORE".into(), "a: b".into()));
@@ -277,9 +278,9 @@ fn sweep_files_of_wandb_are_read_as_they_are_or_refused_by_name() {
         let file_name = path.file_name().unwrap().to_str().unwrap().to_owned();
         let text = std::fs::read_to_string(&path).unwrap();
         let source = SpecificationSource { text, file_name: file_name.clone(), ..Default::default() };
-        let _ = match Specification::parse_with_grid(&source) {
-            Ok((specification, grid)) => {
-                let jobs = grid.job_count();
+        let _ = match Specification::parse_with_jobs(&source) {
+            Ok((specification, jobs)) => {
+                let jobs = jobs.count();
                 writeln!(
                     told,
                     "{file_name}: {jobs} jobs of {}: {:?}",
@@ -316,12 +317,13 @@ proptest! {
             ParameterValue::Float(0.0) => ParameterValue::Float(0.0),
             other => other,
         };
-        specification.axes[0].values.clear();
+        let mut different: Vec<ParameterValue> = Vec::new();
         for value in values.into_iter().map(unsigned) {
-            if !specification.axes[0].values.contains(&value) {
-                specification.axes[0].values.push(value);
+            if !different.contains(&value) {
+                different.push(value);
             }
         }
+        specification.axes[0].domain = Domain::Values(different);
         let stored = Specification::from_stored(&specification.to_yaml(), &Models::default()).unwrap();
         prop_assert_eq!(stored, specification);
     }
@@ -334,7 +336,7 @@ fn resources_reach_the_environment_of_a_program_unless_the_file_says_otherwise()
     let environment = |more: &str| {
         let specification = read(more);
         let Trainable::Program(program) = &specification.trainable else { panic!("a program is swept") };
-        program.with_resources(&specification.resources).env.clone()
+        program.for_job(&specification.resources, None).env.clone()
     };
     assert_eq!(environment("resources: {per_gpu: 2}\n"), []);
     let both = environment("resources: {cpus: 3, gpus: 0}\nexecution: {env: {OMP_NUM_THREADS: '1'}}\n");
@@ -347,8 +349,8 @@ fn resources_reach_the_environment_of_a_program_unless_the_file_says_otherwise()
 fn both_zeros_are_one_value_and_so_one_job() {
     let sweep = |text: &str| parse(&program(text)).unwrap();
     let jobs = |text: &str| {
-        let grid = sweep(text).grid().unwrap();
-        (1..=grid.job_count()).map(|job| format!("{:?}", grid.parameters(job).unwrap().0)).collect::<Vec<_>>()
+        let grid = sweep(text).jobs().unwrap();
+        (1..=grid.count()).map(|job| format!("{:?}", grid.parameters(job).unwrap().0)).collect::<Vec<_>>()
     };
     for values in ["[0.0, -0.0]", "[-0.0, 0.0]", "[-0.0]"] {
         assert_eq!(
@@ -373,14 +375,14 @@ fn both_zeros_are_one_value_and_so_one_job() {
 
 #[test]
 fn a_point_or_a_condition_refers_to_a_number_in_either_way_of_writing_it() {
-    let jobs = |text: &str| parse(&program(text)).unwrap().grid().unwrap().job_count();
+    let jobs = |text: &str| parse(&program(text)).unwrap().jobs().unwrap().count();
     assert_eq!(jobs("parameters: {x: {values: [1.0, 2.0]}}\nexclude: [{x: 1}]"), 1);
     assert_eq!(jobs("parameters: {x: {values: [1, 2]}}\nexclude: [{x: 1.0}]"), 1);
     assert_eq!(jobs("parameters: {x: {values: [1.0, 2.0]}}\ninclude: [{x: 1}]"), 2);
     assert_eq!(jobs("parameters: {x: {values: [1.0, 2.0]}, y: {values: [5, 6], when: {x: [1, 1.0]}}}"), 3);
     // Scikit-learn's `max_features` has one feature for 1, and all for 1.0.
     let both = parse(&program("parameters: {x: {values: [1, 1.0, 2]}}\nexclude: [{x: 1}]")).unwrap();
-    let left: Vec<_> = (1..=2).map(|job| both.grid().unwrap().parameters(job).unwrap().0).collect();
+    let left: Vec<_> = (1..=2).map(|job| both.jobs().unwrap().parameters(job).unwrap().0).collect();
     assert_eq!(left[0][0].1, ParameterValue::Float(1.0));
     assert_eq!(left[1][0].1, ParameterValue::Integer(2));
     let told = &both.notes.join("\n");

@@ -113,6 +113,10 @@ pub(super) const KNOWN: Forms = &[
         "開始されませんでした (スイープが停止または取り消されました)",
     ),
     ("the sweep was stopped", "スイープが停止されました"),
+    (
+        "the sweep was stopped, as job {} reached its target with a value of {}",
+        "ジョブ {} が目標値に達したため (値 {})、スイープが停止されました",
+    ),
     ("the sweep was cancelled", "スイープが取り消されました"),
     ("the lease is lost", "リースが失われました"),
     ("revoked by the coordinator", "コーディネーターにより取り下げられました"),

@@ -1,0 +1,146 @@
+//! Searches: packs of drawn points, targets, repetitions and raised caps.
+
+use std::sync::Arc;
+
+use domain::{
+    record::Record,
+    specification::{Specification, SpecificationSource, Trainable},
+};
+use terms::{AttemptKey, JobState, ParameterValue, SweepId, SweepState};
+
+use super::cluster::{Cluster, key};
+use crate::{Effect, ToWorker, command::Extend};
+
+/// A search of `cap` jobs of two epochs with three batch sizes.
+fn search(cap: u64, more: &str) -> Specification {
+    let text = format!(
+        "name: test\nmethod: random\nrun_cap: {cap}\ndataset: {{path: d}}\nparameters:\n  epochs: {{value: 2}}\n  \
+         learning_rate: {{min: 0.001, max: 0.1}}\n  batch_size: {{values: [16, 32, 64]}}\n{more}"
+    );
+    Specification::parse(&SpecificationSource { text, ..SpecificationSource::default() }).unwrap()
+}
+
+fn packs(cluster: &mut Cluster) -> Vec<Vec<u64>> {
+    let jobs = |(_, pack): (u64, Vec<AttemptKey>)| pack.into_iter().map(|attempt| attempt.job.job).collect();
+    cluster.packs().into_iter().map(jobs).collect()
+}
+
+#[test]
+fn packs_of_a_search_are_of_one_shape_and_no_job_is_forgotten() {
+    let mut cluster = Cluster::new();
+    cluster.connect_packing(1, "a", "one", (1, 8), &[]);
+    cluster.submit_this(search(40, ""));
+    let definition = cluster.sweep().definition;
+    let batch = |job| definition.parameters(job).get("batch_size").cloned().unwrap();
+    let (mut trained, mut largest) = (Vec::new(), 0);
+    loop {
+        let granted = packs(&mut cluster);
+        let Some(pack) = granted.first() else { break };
+        assert!(pack.iter().all(|job| batch(*job) == batch(pack[0])), "{pack:?}");
+        // The first job that waits is always one of them.
+        let first = (1..=40).find(|job| !trained.contains(job)).unwrap();
+        assert_eq!(pack[0], first);
+        largest = largest.max(pack.len());
+        trained.extend(pack);
+        for job in pack {
+            cluster.train(1, key(*job, 1));
+        }
+    }
+    trained.sort_unstable();
+    assert!(trained.into_iter().eq(1..=40));
+    assert!(largest >= 4, "{largest}");
+    assert_eq!(cluster.sweep().state, SweepState::Finished);
+}
+
+/// One worker with two slots, and a sweep whose jobs all end with an accuracy of 0.5.
+fn with_target(target: &str) -> Cluster {
+    let mut cluster = Cluster::new();
+    cluster.submit_this(search(9, &format!("metric: {{name: val_accuracy, target: {target}}}\n")));
+    cluster.connect(1, "a", 2, &[]);
+    cluster
+}
+
+#[test]
+fn a_job_that_reaches_the_target_ends_the_sweep_and_the_others_go_on_to_their_ends() {
+    let mut cluster = with_target("0.5");
+    cluster.train(1, key(1, 1));
+    assert_eq!(cluster.sweep().state, SweepState::Stopping);
+    assert_eq!(cluster.counts(), [7, 1, 1, 0, 0, 0], "the other one runs");
+    // Both are in the same commit, so that no restart finds one without the other.
+    let stops = cluster
+        .records
+        .iter()
+        .position(|record| matches!(record, Record::SweepChanged { state: SweepState::Stopping, .. }));
+    let done = cluster
+        .records
+        .iter()
+        .position(|record| matches!(record, Record::JobChanged { state: JobState::Done, .. }));
+    assert!(done < stops);
+    cluster.train(1, key(2, 1));
+    let sweep = cluster.sweep();
+    assert_eq!(sweep.state, SweepState::Stopped);
+    let why = sweep.stopped.unwrap();
+    assert!(why.contains("job 1 reached the target of 0.5 with val_accuracy 0.5"), "{why}");
+}
+
+#[test]
+fn a_target_that_no_job_reaches_changes_nothing() {
+    let mut cluster = with_target("0.51");
+    (1..=9).for_each(|job| cluster.train(1, key(job, 1)));
+    let sweep = cluster.sweep();
+    assert_eq!((sweep.state, sweep.stopped), (SweepState::Finished, None));
+}
+
+#[test]
+fn a_target_that_is_set_later_counts_at_once() {
+    let mut cluster = with_target("0.51");
+    cluster.train(1, key(1, 1));
+    let change = cluster.change("metric.target=0.4");
+    cluster.order(change);
+    assert_eq!(cluster.sweep().state, SweepState::Stopping);
+}
+
+#[test]
+fn raising_the_cap_adds_jobs_and_changes_none() {
+    let mut cluster = Cluster::new();
+    cluster.submit_this(search(3, ""));
+    let before = cluster.sweep().definition;
+    cluster.connect(1, "a", 1, &[]);
+    (1..=3).for_each(|job| cluster.train(1, key(job, 1)));
+    assert_eq!(cluster.sweep().state, SweepState::Finished);
+    let definition = Arc::new(before.extended(search(5, "")).unwrap());
+    let base = cluster.definition();
+    assert_eq!(cluster.order(Extend { sweep: SweepId(1), base, definition }).added_jobs, 2);
+    assert_eq!(cluster.sweep().state, SweepState::Running);
+    let after = cluster.sweep().definition;
+    (1..=3).for_each(|job| assert_eq!(before.parameters(job), after.parameters(job)));
+    (4..=5).for_each(|job| cluster.train(1, key(job, 1)));
+    assert_eq!(cluster.sweep().state, SweepState::Finished);
+}
+
+#[test]
+fn a_program_is_told_which_training_of_its_point_a_job_is() {
+    let mut cluster = Cluster::new();
+    cluster.runs_programs = true;
+    let text = "program: train.py\nmetric: {name: loss, goal: minimize}\nrepeats: 2\nparameters: {x: {values: [1, 2]}}\n";
+    let source = SpecificationSource { text: text.to_owned(), ..SpecificationSource::default() };
+    let specification = Specification::parse(&source).unwrap();
+    assert!(matches!(specification.trainable, Trainable::Program(_)));
+    cluster.submit_this(specification);
+    cluster.connect(1, "a", 4, &[]);
+    let told: Vec<_> = cluster
+        .effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Send { message: ToWorker::Grant(grant), .. } => Some(&grant.jobs[0]),
+            _ => None,
+        })
+        .map(|job| {
+            let env = &job.program.as_ref().unwrap().env;
+            let repeat = env.iter().find(|(name, _)| name == "SWEEP_REPEAT").unwrap();
+            (job.parameters.get("x").cloned().unwrap(), repeat.1.clone())
+        })
+        .collect();
+    let expected = [(1, "1"), (1, "2"), (2, "1"), (2, "2")];
+    assert_eq!(told, expected.map(|(x, repeat)| (ParameterValue::Integer(x), repeat.to_owned())));
+}

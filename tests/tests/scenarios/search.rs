@@ -1,0 +1,82 @@
+//! Searches: their points survive the coordinator, their caps can be raised, and their targets end them.
+
+use std::process::Command;
+
+use domain::{
+    definition::SweepDefinition,
+    specification::{Models, SpecificationSource},
+};
+use proto::v1;
+use tests::{Cluster, chaos::light, program, source};
+
+use crate::completion::assert_counted;
+
+const PARAMETERS: &str = "{learning_rate: {min: 0.0001, max: 0.1, distribution: log_uniform_values}, \
+                          batch_size: {values: [16, 32, 64]}, epochs: {value: 3}, seed: {min: 1, max: 1000}}";
+
+fn search(more: &str) -> v1::SweepSource {
+    let source = source(PARAMETERS);
+    let text = source.text.replace("method: grid\n", &format!("method: random\nsearch_seed: 7\n{more}\n"));
+    v1::SweepSource { text, ..source }
+}
+
+async fn submit(cluster: &Cluster, source: v1::SweepSource, extend_sweep_id: u64) -> v1::SubmitResponse {
+    let request = v1::SubmitRequest { source: Some(source), request_id: String::new(), extend_sweep_id };
+    cluster.client().await.submit(request).await.expect("the sweep is right").into_inner()
+}
+
+/// The parameters of all jobs, by their numbers.
+async fn points(cluster: &Cluster, sweep: u64) -> Vec<v1::JobPoint> {
+    cluster.results(sweep).await.into_iter().map(|(job, _)| job.point.unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_coordinator_that_is_killed_draws_the_same_points_and_a_raised_cap_adds_to_them() {
+    let mut cluster = Cluster::start(light(60));
+    let _workers = [cluster.worker("one"), cluster.worker("two")];
+    let sweep = submit(&cluster, search("run_cap: 8"), 0).await.sweep.unwrap().sweep_id;
+    let mut watch = cluster.watch(sweep).await;
+    watch.until_done(2).await;
+    cluster.replace_coordinator();
+    let ended = cluster.watch(sweep).await.until_end().await;
+    assert_eq!((ended.state(), ended.job_count), (v1::SweepState::Finished, 8));
+    assert_counted(&cluster.results(sweep).await, 8, 3);
+    // What the file says by itself, without any coordinator.
+    let text = search("run_cap: 8").text;
+    let parsed = SpecificationSource { text, models: Models::default(), ..SpecificationSource::default() };
+    let definition = SweepDefinition::parse(&parsed).unwrap();
+    let expected: Vec<_> = (1..=8).map(|job| proto::job_point(job, definition.parameters(job))).collect();
+    assert_eq!(points(&cluster, sweep).await, expected);
+
+    let answer = submit(&cluster, search("run_cap: 11"), sweep).await;
+    assert_eq!(answer.added_jobs, 3);
+    let ended = cluster.watch(sweep).await.until_end().await;
+    assert_eq!((ended.state(), ended.job_count), (v1::SweepState::Finished, 11));
+    assert_eq!(points(&cluster, sweep).await[..8], expected);
+    assert_counted(&cluster.results(sweep).await, 11, 3);
+}
+
+#[tokio::test]
+async fn a_target_that_is_reached_ends_the_sweep_for_good_and_show_says_why() {
+    let mut cluster = Cluster::start(light(20));
+    // Any job of the light trainer has it.
+    let target = "run_cap: 50\nmetric: {name: val_accuracy, target: 0}";
+    let sweep = submit(&cluster, search(target), 0).await.sweep.unwrap().sweep_id;
+    let _worker = cluster.worker("one");
+    let ended = cluster.watch(sweep).await.until_end().await;
+    assert_eq!(ended.state(), v1::SweepState::Stopped);
+    let counts = ended.counts.unwrap();
+    assert!(counts.done >= 1 && counts.cancelled > 0 && counts.done + counts.cancelled == 50, "{counts:?}");
+    cluster.replace_coordinator();
+    let shown = Command::new(program("sweep"))
+        .args(["show", "1"])
+        .env("SWEEP_COORDINATOR", format!("http://{}", cluster.coordinator.address))
+        .env("SWEEP_CONFIG", "/dev/null")
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(
+        shown.contains("stopped") && shown.contains("reached the target of 0 with val_accuracy"),
+        "{shown}"
+    );
+}
