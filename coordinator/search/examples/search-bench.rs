@@ -56,7 +56,8 @@ impl Table {
         let mut sorted = values.clone();
         sorted.sort_by(f64::total_cmp);
         let middle = sorted.len() / 2;
-        let median = if sorted.len() % 2 == 0 { 0.5 * (sorted[middle - 1] + sorted[middle]) } else { sorted[middle] };
+        let median =
+            if sorted.len().is_multiple_of(2) { 0.5 * (sorted[middle - 1] + sorted[middle]) } else { sorted[middle] };
         Ok(Self { dimensions, smallest: sorted[0], median, values })
     }
 
@@ -96,7 +97,8 @@ impl Table {
 }
 
 fn regret(folder: &Path) -> Result<(), Box<dyn Error>> {
-    let mut files: Vec<_> = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_, std::io::Error>>()?;
+    let mut files: Vec<_> =
+        fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_, std::io::Error>>()?;
     files.sort();
     for parallel in [1, PARALLEL] {
         let mut means = [0.0; LOOKED_AT.len()];

@@ -22,7 +22,12 @@ mod used;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use terms::Goal;
 
-use self::{column::Remaining, density::Density, history::History, space::Space, used::Used};
+use self::{
+    density::{Density, Scratch},
+    history::History,
+    space::Space,
+    used::Used,
+};
 pub use self::{
     history::Outcome,
     space::{Condition, Dimension, Domain, Point, SpaceError},
@@ -52,7 +57,7 @@ pub struct Tpe {
     rows: Vec<Vec<f64>>,
     /// The density of the bad jobs, which are nearly all.
     bad: Density,
-    remaining: Remaining,
+    scratch: Scratch,
 }
 
 /// A point to try.
@@ -103,7 +108,7 @@ impl Tpe {
             used: Used::new(&space, excluded),
             rows: Vec::new(),
             bad: Density::new(&space),
-            remaining: Remaining::default(),
+            scratch: Scratch::default(),
             space,
         })
     }
@@ -158,7 +163,8 @@ impl Tpe {
             return Some(Proposal { point, seen, why });
         }
         let why = if seen < RANDOM_FIRST { Why::Random } else { Why::Left };
-        let drawn = (0..DRAWS_MAX).map(|_| self.space.draw(&mut random)).find(|point| self.used.is_free(point));
+        let drawn =
+            (0..DRAWS_MAX).map(|_| self.space.draw(&mut random)).find(|point| self.used.is_free(point));
         let point = drawn.or_else(|| self.used.free_point(&self.space, &mut random))?;
         Some(Proposal { point, seen, why })
     }
@@ -175,11 +181,14 @@ impl Tpe {
             return None;
         }
         self.bad.fit(&bad_rows);
+        let coordinates: Vec<Vec<f64>> =
+            candidates.iter().map(|(_, point)| self.space.coordinates(point)).collect();
+        let good_ln = good.ln(&coordinates, &mut self.scratch);
+        let bad_ln = self.bad.ln(&coordinates, &mut self.scratch);
         let mut best: Option<(f64, Option<usize>, Point)> = None;
-        for (near, point) in candidates {
-            let coordinates = self.space.coordinates(&point);
-            let score =
-                good.ln(&coordinates, &mut self.remaining) - self.bad.ln(&coordinates, &mut self.remaining);
+        for ((near, point), (good_ln, bad_ln)) in candidates.into_iter().zip(good_ln.into_iter().zip(bad_ln))
+        {
+            let score = good_ln - bad_ln;
             // The first wins.
             if best.as_ref().is_none_or(|(best, ..)| score > *best) {
                 best = Some((score, near, point));

@@ -4,53 +4,89 @@
 //! What has not changed since the last proposal is kept: jobs stay sorted by their value, and a kernel's normaliser, two
 //! error functions and a logarithm, is computed again only where its width changes, which a new job does to its neighbours.
 
+use std::{collections::HashMap, f64::consts::FRAC_1_SQRT_2};
+
 use rand_chacha::ChaCha8Rng;
 
 use super::{
-    normal::{LN_SQRT_2PI, ln_mass, truncated, uniform},
+    normal::{LN_SQRT_2PI, exponential, ln_mass, mass, truncated, uniform},
     space::{Cells, Scale},
 };
 
 /// No kernel is narrower than the range divided by the number of kernels and one, nor than by this.
 const KERNELS_ACROSS_RANGE_MAX: f64 = 100.0;
+/// If more than one of so many rows began or ceased to count, all kernels are computed again.
+const CHANGED_SHARE: usize = 16;
+/// Rows that are computed at a time. Their columns and sums take some kilobytes.
+pub(super) const BLOCK: usize = 128;
+/// Pairs of mean and deviation that are remembered besides twice as many as there were when all were computed: those of the past
+/// stay until then.
+const NUMBERS_SPARE: usize = 64;
 
 /// A truncated normal distribution, in coordinates.
 #[derive(Debug, Clone, Copy)]
 struct Kernel {
     mean: f64,
     deviation: f64,
-    /// 1 / (√2 · deviation).
-    scale: f64,
     /// Of a continuous dimension the logarithm of the density at the mean, of a discrete one that of 1 / mass of the range.
     ln_norm: f64,
-    /// Of a discrete dimension: kernels with the same mean and deviation have the same number.
-    alike: u32,
+}
+
+/// Which rows count, and for which that is new.
+pub(super) struct Counting<'a> {
+    /// Those that count, in any order.
+    pub(super) rows: &'a [usize],
+    /// By row, whether it counts.
+    pub(super) counts: &'a [bool],
+    /// By row, its job.
+    pub(super) jobs: &'a [u64],
+    pub(super) changed: &'a [usize],
+}
+
+/// A value of a job.
+#[derive(Debug, Clone, Copy)]
+struct Placed {
+    value: f64,
+    job: u64,
+    row: usize,
 }
 
 /// One dimension.
+// A space has few of them.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug)]
 pub(super) enum Column {
     Normal(Normals),
     Choice(Choices),
 }
 
-/// A dimension of numbers.
+/// A dimension of numbers. Each list by row has one entry for each job; one without a value here has the prior, as it says
+/// nothing about this dimension.
 #[derive(Debug)]
 pub(super) struct Normals {
     low: f64,
     high: f64,
     cells: Option<Cells>,
     prior: Kernel,
-    /// One for each row. A job without a value here has the prior: it says nothing about this dimension.
-    kernels: Vec<Kernel>,
-    /// The rows of jobs with a value, by the value and then by the job's number.
-    sorted: Vec<u32>,
-    /// The largest `ln_norm` of the kernels that count.
-    ln_norm_max: f64,
-    /// How many different `alike` there are.
-    alike_count: u32,
-    /// Memory that is used again: the rows of `sorted` that count.
-    counting: Vec<u32>,
+    /// By row.
+    means: Vec<f64>,
+    deviations: Vec<f64>,
+    /// By row, 1 / (√2 · deviation).
+    scales: Vec<f64>,
+    ln_norms: Vec<f64>,
+    /// By row, of a discrete dimension: 1 / mass of the range.
+    norms: Vec<f64>,
+    /// By row, of a discrete dimension: kernels with the same mean and deviation have the same number.
+    alike: Vec<u32>,
+    /// The jobs with a value by the value and then by their number.
+    sorted: Vec<Placed>,
+    /// The number that kernels with this mean and deviation have in `alike`.
+    numbers: HashMap<(u64, u64), u32>,
+    /// How many there were when all kernels were computed.
+    numbers_fitted: usize,
+    /// How many kernels count, and how narrow one may be.
+    count: usize,
+    narrowest: f64,
 }
 
 /// A dimension of choices.
@@ -72,15 +108,21 @@ impl Column {
             Scale::Discrete(cells) => Self::Normal(Normals::new(cells.low, cells.high, Some(cells))),
             Scale::Categorical { choices } => {
                 let ln_prior = -libm::log(f64::from(choices));
-                Self::Choice(Choices { count: choices, rows: Vec::new(), ln_own: 0.0, ln_other: 0.0, ln_prior })
+                Self::Choice(Choices {
+                    count: choices,
+                    rows: Vec::new(),
+                    ln_own: 0.0,
+                    ln_other: 0.0,
+                    ln_prior,
+                })
             }
         }
     }
 
-    /// Adds the last of `jobs`, which are the jobs by row.
-    pub(super) fn push(&mut self, coordinate: f64, jobs: &[u64]) {
+    /// Adds the next row. Among equal coordinates those with smaller numbers of their jobs come first.
+    pub(super) fn push(&mut self, coordinate: f64, job: u64) {
         match self {
-            Self::Normal(normals) => normals.push(coordinate, jobs),
+            Self::Normal(normals) => normals.push(coordinate, job),
             Self::Choice(choices) => {
                 let choice = if coordinate.is_nan() { choices.count } else { coordinate as u32 };
                 choices.rows.push(choice.min(choices.count));
@@ -88,11 +130,11 @@ impl Column {
         }
     }
 
-    /// Makes the kernels those of the rows that count, of which `rows` are a list in any order.
-    pub(super) fn fit(&mut self, rows: &[u32], counts: &[bool]) {
+    /// Makes the kernels those of the rows that count now.
+    pub(super) fn fit(&mut self, now: &Counting<'_>) {
         match self {
-            Self::Normal(normals) => normals.fit(counts),
-            Self::Choice(choices) => choices.fit(rows),
+            Self::Normal(normals) => normals.fit(now),
+            Self::Choice(choices) => choices.fit(now.rows),
         }
     }
 
@@ -100,8 +142,10 @@ impl Column {
     pub(super) fn draw(&self, row: Option<usize>, random: &mut ChaCha8Rng) -> f64 {
         match self {
             Self::Normal(normals) => {
-                let kernel = row.map_or(&normals.prior, |row| &normals.kernels[row]);
-                truncated(kernel.mean, kernel.deviation, normals.low, normals.high, random)
+                let Kernel { mean, deviation, .. } = normals.prior;
+                let of_row = |row: usize| (normals.means[row], normals.deviations[row]);
+                let (mean, deviation) = row.map_or((mean, deviation), of_row);
+                truncated(mean, deviation, normals.low, normals.high, random)
             }
             Self::Choice(choices) => choices.draw(row, random),
         }
@@ -110,26 +154,46 @@ impl Column {
     /// The logarithm of the prior's density, or for a discrete dimension of its probability.
     pub(super) fn ln_prior(&self, coordinate: f64) -> f64 {
         match self {
-            Self::Normal(normals) => normals.ln_density(&normals.prior, coordinate),
+            Self::Normal(normals) => normals.ln_prior(coordinate),
             Self::Choice(choices) => choices.ln_prior,
         }
     }
 
-    /// The most that a kernel that counts can have there.
-    pub(super) fn ln_density_max(&self) -> f64 {
+    pub(super) fn is_continuous(&self) -> bool {
+        matches!(self, Self::Normal(Normals { cells: None, .. }))
+    }
+
+    /// Whether it is one of choices. One with a single choice has its probability, 1, wherever it is.
+    pub(super) fn is_choice(&self) -> bool {
+        matches!(self, Self::Choice(Choices { count: 2.., .. }))
+    }
+
+    /// Whether it has steps, whose masses cost more than all else.
+    pub(super) fn has_cells(&self) -> bool {
+        matches!(self, Self::Normal(Normals { cells: Some(_), .. }))
+    }
+
+    /// The logarithm of the probability of a value by the kernel of a row. Of a column that is not continuous.
+    pub(super) fn ln_probability(&self, row: usize, coordinate: f64) -> f64 {
         match self {
-            Self::Normal(Normals { cells: None, ln_norm_max, .. }) => *ln_norm_max,
-            // Probabilities.
-            _ => 0.0,
+            Self::Choice(choices) => choices.ln_probability(row, coordinate as u32),
+            Self::Normal(normals) => normals.cells.as_ref().map_or(0.0, |cells| {
+                let (from, to) = cells.ends(coordinate);
+                libm::log(normals.cell(row, from, to))
+            }),
         }
     }
 
-    /// How many computations a kernel costs there, roughly: cheap ones narrow the others down.
-    pub(super) fn cost(&self) -> u32 {
-        match self {
-            Self::Normal(Normals { cells: None, .. }) => 0,
-            Self::Choice(_) => 1,
-            Self::Normal(_) => 2,
+    /// Adds the logarithms of the densities of consecutive rows, the first of which is given. Of a continuous dimension.
+    pub(super) fn add_densities(&self, coordinate: f64, first: usize, sums: &mut [f64]) {
+        let Self::Normal(normals) = self else { return };
+        let rows = first..first + sums.len();
+        let (means, scales) = (&normals.means[rows.clone()], &normals.scales[rows.clone()]);
+        let ln_norms = &normals.ln_norms[rows];
+        // Without branches and lookups, so that the processor computes several at a time.
+        for (((sum, mean), scale), ln_norm) in sums.iter_mut().zip(means).zip(scales).zip(ln_norms) {
+            let distance = (coordinate - mean) * scale;
+            *sum += ln_norm - distance * distance;
         }
     }
 }
@@ -140,113 +204,151 @@ impl Normals {
             low,
             high,
             cells,
-            prior: Kernel { mean: 0.5 * (low + high), deviation: 0.0, scale: 0.0, ln_norm: 0.0, alike: 0 },
-            kernels: Vec::new(),
+            prior: Kernel { mean: 0.5 * (low + high), deviation: high - low, ln_norm: 0.0 },
+            means: Vec::new(),
+            deviations: Vec::new(),
+            scales: Vec::new(),
+            ln_norms: Vec::new(),
+            norms: Vec::new(),
+            alike: Vec::new(),
             sorted: Vec::new(),
-            ln_norm_max: 0.0,
-            alike_count: 0,
-            counting: Vec::new(),
+            numbers: HashMap::new(),
+            numbers_fitted: 0,
+            count: 0,
+            narrowest: 0.0,
         };
-        normals.prior = normals.kernel(normals.prior.mean, high - low);
+        let Kernel { mean, deviation, .. } = normals.prior;
+        normals.prior.ln_norm = normals.ln_norm(mean, deviation);
         normals
     }
 
-    fn kernel(&self, mean: f64, deviation: f64) -> Kernel {
+    fn ln_norm(&self, mean: f64, deviation: f64) -> f64 {
         let mass = ln_mass((self.low - mean) / deviation, (self.high - mean) / deviation);
         let ln_peak = if self.cells.is_some() { 0.0 } else { -LN_SQRT_2PI - libm::log(deviation) };
-        let scale = std::f64::consts::FRAC_1_SQRT_2 / deviation;
-        Kernel { mean, deviation, scale, ln_norm: ln_peak - mass, alike: 0 }
+        ln_peak - mass
     }
 
-    fn push(&mut self, coordinate: f64, jobs: &[u64]) {
-        let row = self.kernels.len();
-        if coordinate.is_nan() {
-            self.kernels.push(self.prior);
-            return;
-        }
+    fn push(&mut self, coordinate: f64, job: u64) {
+        let row = self.means.len();
+        let Kernel { mean, deviation, ln_norm } = self.prior;
+        let has_value = !coordinate.is_nan();
+        self.means.push(if has_value { coordinate } else { mean });
         // Of no deviation yet, so that the next fit computes it.
-        self.kernels.push(Kernel { mean: coordinate, deviation: f64::NAN, ..self.prior });
-        let place = |row: usize| (self.kernels[row].mean, jobs[row]);
-        let is_before = |other: &u32| place(*other as usize) < place(row);
-        let at = self.sorted.partition_point(is_before);
-        self.sorted.insert(at, row as u32);
+        self.deviations.push(if has_value { f64::NAN } else { deviation });
+        self.scales.push(FRAC_1_SQRT_2 / deviation);
+        self.ln_norms.push(ln_norm);
+        self.norms.push(libm::exp(ln_norm));
+        self.alike.push(0);
+        if has_value {
+            let at = self.sorted.partition_point(|other| (other.value, other.job) < (coordinate, job));
+            self.sorted.insert(at, Placed { value: coordinate, job, row });
+        }
     }
 
-    /// Gives each kernel that counts the larger of the distances to its neighbours as its deviation.
-    fn fit(&mut self, counts: &[bool]) {
-        let mut counting = std::mem::take(&mut self.counting);
-        counting.clear();
-        counting.extend(self.sorted.iter().copied().filter(|row| counts[*row as usize]));
-        let range = self.high - self.low;
+    /// Gives each kernel that counts the larger of the distances to its neighbours as its deviation. Where few rows began or
+    /// ceased to count, only theirs and their neighbours' can change.
+    fn fit(&mut self, now: &Counting<'_>) {
+        let place = |row: usize| {
+            let key = (self.means[row], now.jobs[row]);
+            let at = self.sorted.partition_point(|other| (other.value, other.job) < key);
+            // A row without a value here is not among them.
+            self.sorted.get(at).filter(|placed| placed.row == row).map(|_| at)
+        };
+        let few = now.changed.len() <= now.rows.len() / CHANGED_SHARE;
+        let places: Vec<usize> =
+            if few { now.changed.iter().filter_map(|row| place(*row)).collect() } else { Vec::new() };
+        let counted = |at: &usize| now.counts[self.sorted[*at].row];
+        let count = if few {
+            // Those that do not count now did before.
+            let begun = places.iter().filter(|at| counted(at)).count();
+            self.count + begun - (places.len() - begun)
+        } else {
+            (0..self.sorted.len()).filter(counted).count()
+        };
         // Each observation has a kernel, and the prior one.
-        let kernels = counting.len() as f64 + 1.0;
-        let narrowest = range / KERNELS_ACROSS_RANGE_MAX.min(1.0 + kernels);
-        let last = counting.len().saturating_sub(1);
-        let is_single = counting.len() == 1;
-        let mean = |kernels: &[Kernel], index: usize| kernels[counting[index] as usize].mean;
-        self.ln_norm_max = self.prior.ln_norm;
-        // The prior is number 0.
-        self.alike_count = 1;
-        let mut first_of_value = 1;
-        let mut left = f64::NAN;
-        for index in 0..counting.len() {
-            let own = mean(&self.kernels, index);
-            let right = if index < last { mean(&self.kernels, index + 1) } else { self.high };
-            // The ends of the range are neighbours only of a kernel that has no other.
-            let before = if index > 0 { own - left } else if is_single { own - self.low } else { 0.0 };
-            let after = if index < last || is_single { right - own } else { 0.0 };
-            let deviation = before.max(after).max(narrowest).min(range);
-            let row = counting[index] as usize;
-            if self.kernels[row].deviation != deviation {
-                self.kernels[row] = self.kernel(own, deviation);
+        let narrowest = (self.high - self.low) / KERNELS_ACROSS_RANGE_MAX.min(2.0 + count as f64);
+        let is_same =
+            narrowest == self.narrowest && self.numbers.len() <= 2 * self.numbers_fitted + NUMBERS_SPARE;
+        (self.count, self.narrowest) = (count, narrowest);
+        if few && is_same {
+            for at in places {
+                let before = (0..at).rev().find(|at| now.counts[self.sorted[*at].row]);
+                let after = (at + 1..self.sorted.len()).find(|at| now.counts[self.sorted[*at].row]);
+                let own = Some(at).filter(|at| now.counts[self.sorted[*at].row]);
+                [before, own, after].into_iter().flatten().for_each(|at| self.widen(at, now.counts));
             }
-            self.ln_norm_max = self.ln_norm_max.max(self.kernels[row].ln_norm);
-            if self.cells.is_some() {
-                if own != left {
-                    first_of_value = self.alike_count;
+        } else {
+            self.numbers.clear();
+            (0..self.sorted.len()).for_each(|at| {
+                if now.counts[self.sorted[at].row] {
+                    self.widen(at, now.counts);
                 }
-                self.kernels[row].alike = self.number_of_alike(&counting[..index], first_of_value, deviation);
-            }
-            left = own;
+            });
+            self.numbers_fitted = self.numbers.len();
         }
-        self.counting = counting;
     }
 
-    /// The number of the kernels with this deviation at the value that the rows before end with, whose first number is
-    /// known: a new one if there is none. At most three differ: those at both ends of equal values, and the others.
-    fn number_of_alike(&mut self, before: &[u32], first_of_value: u32, deviation: f64) -> u32 {
-        let same_value = before.iter().rev().map(|row| &self.kernels[*row as usize]);
-        let mut same_value = same_value.take(3).filter(|kernel| kernel.alike >= first_of_value);
-        if let Some(alike) = same_value.find(|kernel| kernel.deviation == deviation) {
-            return alike.alike;
+    /// Sets the deviation of the kernel at a place of `sorted`.
+    fn widen(&mut self, at: usize, counts: &[bool]) {
+        let Placed { value, row, .. } = self.sorted[at];
+        let is_counted = |placed: &&Placed| counts[placed.row];
+        let before = self.sorted[..at].iter().rev().find(is_counted).map(|before| before.value);
+        let after = self.sorted[at + 1..].iter().find(is_counted).map(|after| after.value);
+        // The ends of the range are neighbours only of a kernel that has no other.
+        let distance = match (before, after) {
+            (None, None) => (value - self.low).max(self.high - value),
+            (Some(before), None) => value - before,
+            (None, Some(after)) => after - value,
+            (Some(before), Some(after)) => f64::max(value - before, after - value),
+        };
+        let deviation = distance.max(self.narrowest).min(self.high - self.low);
+        if self.deviations[row] != deviation {
+            self.deviations[row] = deviation;
+            self.scales[row] = FRAC_1_SQRT_2 / deviation;
+            self.ln_norms[row] = self.ln_norm(value, deviation);
         }
-        self.alike_count += 1;
-        self.alike_count - 1
+        if self.cells.is_some() {
+            self.norms[row] = libm::exp(self.ln_norms[row]);
+            // The prior is number 0.
+            let next = self.numbers.len() as u32 + 1;
+            let key = (value.to_bits(), deviation.to_bits());
+            self.alike[row] = *self.numbers.entry(key).or_insert(next);
+        }
     }
 
-    fn ln_density(&self, kernel: &Kernel, coordinate: f64) -> f64 {
+    /// The probability of a cell by the kernel of a row.
+    fn cell(&self, row: usize, from: f64, to: f64) -> f64 {
+        let (mean, deviation) = (self.means[row], self.deviations[row]);
+        self.norms[row] * mass((from - mean) / deviation, (to - mean) / deviation)
+    }
+
+    fn ln_prior(&self, coordinate: f64) -> f64 {
+        let Kernel { mean, deviation, ln_norm } = self.prior;
         match &self.cells {
             None => {
-                let distance = (coordinate - kernel.mean) * kernel.scale;
-                kernel.ln_norm - distance * distance
+                let distance = (coordinate - mean) * (FRAC_1_SQRT_2 / deviation);
+                ln_norm - distance * distance
             }
             Some(cells) => {
                 let (from, to) = cells.ends(coordinate);
-                kernel.ln_norm + ln_cell(kernel, from, to)
+                ln_norm + ln_mass((from - mean) / deviation, (to - mean) / deviation)
             }
         }
     }
 }
 
-/// The logarithm of the mass of a kernel, not truncated, between two coordinates.
-fn ln_cell(kernel: &Kernel, from: f64, to: f64) -> f64 {
-    ln_mass((from - kernel.mean) / kernel.deviation, (to - kernel.mean) / kernel.deviation)
-}
-
 impl Choices {
+    fn ln_probability(&self, row: usize, choice: u32) -> f64 {
+        match self.rows[row] {
+            own if own == choice => self.ln_own,
+            own if own == self.count => self.ln_prior,
+            _ => self.ln_other,
+        }
+    }
+
     /// Each kernel has 1 / (number of kernels) on every choice, and 1 more on its own.
-    fn fit(&mut self, rows: &[u32]) {
-        let with_value = rows.iter().filter(|row| self.rows[**row as usize] < self.count).count();
+    fn fit(&mut self, rows: &[usize]) {
+        let with_value = rows.iter().filter(|row| self.rows[**row] < self.count).count();
         let (share, count) = (1.0 / (with_value as f64 + 1.0), f64::from(self.count));
         self.ln_own = libm::log((1.0 + share) / (1.0 + count * share));
         self.ln_other = libm::log(share / (1.0 + count * share));
@@ -265,88 +367,144 @@ impl Choices {
     }
 }
 
-/// The kernels that are not negligible at a point so far, each with the sum of the logarithms.
+/// The kernels that are not negligible at a point so far: the logarithm of each, and a factor that is not in it.
 #[derive(Debug, Default)]
 pub(super) struct Remaining {
     rows: Vec<u32>,
     sums: Vec<f64>,
+    factors: Vec<f64>,
     count: usize,
-    /// The masses of a cell by `alike`; NaN where not computed.
-    masses: Vec<f64>,
+}
+
+/// The probabilities of some cells by `alike`, for all candidates that have a cell; NaN where not computed.
+#[derive(Debug, Default)]
+pub(super) struct Masses {
+    /// The index of the column and the bits of the coordinate.
+    cells: Vec<(usize, u64)>,
+    lists: Vec<Vec<f64>>,
+}
+
+impl Masses {
+    pub(super) fn clear(&mut self) {
+        self.cells.clear();
+    }
+
+    /// Those of a cell, of which so many differ.
+    fn of(&mut self, cell: (usize, u64), count: usize) -> &mut Vec<f64> {
+        let at = self.cells.iter().position(|known| *known == cell).unwrap_or(self.cells.len());
+        if at == self.cells.len() {
+            self.cells.push(cell);
+            self.lists.resize_with(self.lists.len().max(at + 1), Vec::new);
+            self.lists[at].clear();
+            self.lists[at].resize(count, f64::NAN);
+        }
+        &mut self.lists[at]
+    }
 }
 
 impl Remaining {
-    /// All of some rows.
-    pub(super) fn begin(&mut self, rows: &[u32]) {
-        self.count = rows.len();
+    /// None.
+    pub(super) fn begin(&mut self) {
+        self.count = 0;
         self.rows.clear();
-        self.rows.extend_from_slice(rows);
         self.sums.clear();
-        self.sums.resize(rows.len(), 0.0);
     }
 
-    /// The rows and their sums.
-    pub(super) fn all(&self) -> impl Iterator<Item = (usize, f64)> + Clone + '_ {
-        let rows = self.rows[..self.count].iter().map(|row| *row as usize);
-        rows.zip(self.sums[..self.count].iter().copied())
+    /// Takes the logarithms of a block of rows, the first of which is given, and leaves out those below `floor`. Written without a
+    /// branch on what is kept, which is not predictable.
+    pub(super) fn take(&mut self, first: usize, sums: &[f64], floor: f64) {
+        let (mut kept_rows, mut kept_sums, mut kept) = ([0; BLOCK], [0.0; BLOCK], 0);
+        for (row, sum) in (first as u32..).zip(sums) {
+            (kept_rows[kept % BLOCK], kept_sums[kept % BLOCK]) = (row, *sum);
+            kept += usize::from(*sum >= floor);
+        }
+        self.rows.extend_from_slice(&kept_rows[..kept.min(BLOCK)]);
+        self.sums.extend_from_slice(&kept_sums[..kept.min(BLOCK)]);
+        self.count = self.rows.len();
     }
 
-    /// Adds what the kernels have at a coordinate of a column, and drops those whose sum is below `floor` then.
-    pub(super) fn add(&mut self, column: &Column, coordinate: f64, floor: f64) {
-        match column {
-            Column::Normal(Normals { cells: None, kernels, .. }) => self.keep(floor, |row, _| {
-                let kernel = &kernels[row];
-                let distance = (coordinate - kernel.mean) * kernel.scale;
-                kernel.ln_norm - distance * distance
-            }),
-            Column::Normal(normals) => self.add_cells(normals, coordinate, floor),
-            Column::Choice(choices) => {
-                let choice = coordinate as u32;
-                self.keep(floor, |row, _| match choices.rows[row] {
-                    own if own == choice => choices.ln_own,
-                    own if own == choices.count => choices.ln_prior,
-                    _ => choices.ln_other,
-                });
-            }
+    /// The row with the largest logarithm.
+    pub(super) fn largest(&self) -> Option<(usize, f64)> {
+        let all = self.rows[..self.count].iter().zip(&self.sums[..self.count]);
+        all.max_by(|(_, one), (_, other)| one.total_cmp(other)).map(|(row, sum)| (*row as usize, *sum))
+    }
+
+    /// Drops those below `floor`. The others have the factor 1.
+    pub(super) fn drop_below(&mut self, floor: f64) {
+        self.keep(floor, |_| 0.0);
+        self.factors.clear();
+        self.factors.resize(self.count, 1.0);
+    }
+
+    /// Adds the logarithms of the probabilities of a choice, and drops kernels that are below `floor` then.
+    pub(super) fn add_choice(&mut self, column: &Column, coordinate: f64, floor: f64) {
+        if let Column::Choice(choices) = column {
+            self.keep(floor, |row| choices.ln_probability(row, coordinate as u32));
         }
     }
 
-    fn add_cells(&mut self, normals: &Normals, coordinate: f64, floor: f64) {
-        let Some(cells) = &normals.cells else { return };
-        let (from, to) = cells.ends(coordinate);
-        let mut masses = std::mem::take(&mut self.masses);
-        masses.clear();
-        masses.resize(normals.alike_count as usize, f64::NAN);
-        self.keep(floor, |row, sum| {
-            let kernel = &normals.kernels[row];
-            let mass = &mut masses[kernel.alike as usize];
-            if mass.is_nan() {
-                // A bound first, as most are far away: the whole tail from the nearer end has less than this.
-                let distance = (from - kernel.mean).max(kernel.mean - to).max(0.0) * kernel.scale;
-                let most = kernel.ln_norm - distance * distance;
-                if sum + most < floor {
-                    return f64::NEG_INFINITY;
-                }
-                *mass = kernel.ln_norm + ln_cell(kernel, from, to);
-            }
-            *mass
-        });
-        self.masses = masses;
-    }
-
-    /// Adds to each sum what `term` gives for its row and the sum so far. Written without a branch on what is kept, which is
-    /// not predictable.
-    #[inline]
-    fn keep(&mut self, floor: f64, mut term: impl FnMut(usize, f64) -> f64) {
+    fn keep(&mut self, floor: f64, term: impl Fn(usize) -> f64) {
         let (rows, sums) = (&mut self.rows[..self.count], &mut self.sums[..self.count]);
         let mut kept = 0;
         for index in 0..rows.len() {
-            let (row, sum) = (rows[index], sums[index]);
-            let sum = sum + term(row as usize, sum);
-            rows[kept] = row;
-            sums[kept] = sum;
+            let (row, sum) = (rows[index], sums[index] + term(rows[index] as usize));
+            (rows[kept], sums[kept]) = (row, sum);
             kept += usize::from(sum >= floor);
         }
         self.count = kept;
+    }
+
+    /// Multiplies by the probabilities of a cell, and drops kernels that are below `floor` then. Few masses differ.
+    pub(super) fn multiply_by_cell(
+        &mut self,
+        (index, column): (usize, &Column),
+        coordinate: f64,
+        floor: f64,
+        masses: &mut Masses,
+    ) {
+        let Column::Normal(normals) = column else { return };
+        let Some(cells) = &normals.cells else { return };
+        let (from, to) = cells.ends(coordinate);
+        let masses = masses.of((index, coordinate.to_bits()), normals.numbers.len() + 1);
+        // One without a value here has the prior.
+        masses[0] = libm::exp(normals.ln_prior(coordinate));
+        let mut kept = 0;
+        for index in 0..self.count {
+            let (row, sum, factor) = (self.rows[index], self.sums[index], self.factors[index]);
+            let mass = &mut masses[normals.alike[row as usize] as usize];
+            let mut probability = *mass;
+            if probability.is_nan() {
+                let row = row as usize;
+                // A bound first, as most are far away: the whole tail from the nearer end has less than this.
+                let distance =
+                    (from - normals.means[row]).max(normals.means[row] - to).max(0.0) * normals.scales[row];
+                probability = 0.0;
+                if sum + normals.ln_norms[row] - distance * distance >= floor {
+                    probability = normals.cell(row, from, to);
+                    *mass = probability;
+                }
+            }
+            (self.rows[kept], self.sums[kept], self.factors[kept]) = (row, sum, factor * probability);
+            kept += usize::from(probability > 0.0);
+        }
+        self.count = kept;
+    }
+
+    /// Puts them into the order of some key of their rows.
+    pub(super) fn sort_by_key(&mut self, key: impl Fn(usize) -> u64) {
+        let each = self.rows.iter().zip(&self.sums).zip(&self.factors).take(self.count);
+        let mut all: Vec<_> = each.map(|((row, sum), factor)| (*row, *sum, *factor)).collect();
+        all.sort_by_key(|(row, ..)| key(*row as usize));
+        for (place, (row, sum, factor)) in all.into_iter().enumerate() {
+            (self.rows[place], self.sums[place], self.factors[place]) = (row, sum, factor);
+        }
+    }
+
+    /// The sum of all with their weights, divided by the exponential of `reference`. What is left then are the quotients.
+    pub(super) fn weighted_sum(&mut self, weights: &[f64], reference: f64) -> f64 {
+        let (sums, factors) = (&mut self.sums[..self.count], &self.factors[..self.count]);
+        sums.iter_mut().for_each(|sum| *sum = exponential(*sum - reference));
+        let each = self.rows.iter().zip(sums.iter()).zip(factors);
+        each.map(|((row, sum), factor)| weights[*row as usize] * factor * sum).sum()
     }
 }

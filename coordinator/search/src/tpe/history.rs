@@ -1,6 +1,6 @@
 //! What is known of the jobs: their points, their results, and in which order those rank.
 
-use std::{cmp::Ordering, collections::BTreeMap};
+use std::{cmp::Ordering, collections::HashMap};
 
 use terms::Goal;
 
@@ -20,8 +20,9 @@ pub enum Outcome {
 #[derive(Debug)]
 pub(super) struct History {
     goal: Goal,
-    /// The row of each job, and so the rows in the order of the jobs' numbers.
-    rows: BTreeMap<u64, usize>,
+    rows: HashMap<u64, usize>,
+    /// The rows in the order of the jobs' numbers.
+    by_job: Vec<usize>,
     states: Vec<State>,
     /// The rows of jobs that ended by themselves, the best first.
     ranking: Vec<usize>,
@@ -58,7 +59,9 @@ impl Rank {
         // Adding zero makes one of both zeros.
         let turned = |value: f64| if goal == Goal::Minimize { value + 0.0 } else { 0.0 - value };
         match outcome {
-            Outcome::Finished(value) if !value.is_nan() => Self { class: 0, missing: 0, value: turned(value) },
+            Outcome::Finished(value) if !value.is_nan() => {
+                Self { class: 0, missing: 0, value: turned(value) }
+            }
             Outcome::Stopped { step, value } => {
                 let value = if value.is_nan() { f64::INFINITY } else { turned(value) };
                 Self { class: 1, missing: u32::MAX - step, value }
@@ -75,7 +78,14 @@ impl Rank {
 
 impl History {
     pub(super) fn new(goal: Goal) -> Self {
-        Self { goal, rows: BTreeMap::new(), states: Vec::new(), ranking: Vec::new(), running: 0 }
+        Self {
+            goal,
+            rows: HashMap::new(),
+            by_job: Vec::new(),
+            states: Vec::new(),
+            ranking: Vec::new(),
+            running: 0,
+        }
     }
 
     /// The row of a job, and whether it is new. A new row counts as running until something else is said.
@@ -84,6 +94,8 @@ impl History {
         let row = *self.rows.entry(job).or_insert(next);
         if row == next {
             self.states.push(State { job, standing: Standing::Running });
+            let at = self.by_job.partition_point(|other| self.states[*other].job < job);
+            self.by_job.insert(at, row);
             self.running += 1;
         }
         (row, row == next)
@@ -155,7 +167,7 @@ impl History {
         let mut is_bad: Vec<bool> =
             self.states.iter().map(|state| !matches!(state.standing, Standing::Forgotten)).collect();
         good.iter().for_each(|row| is_bad[*row] = false);
-        let bad = self.rows.values().copied().filter(|row| is_bad[*row]).collect();
+        let bad = self.by_job.iter().copied().filter(|row| is_bad[*row]).collect();
         (good, bad)
     }
 }
@@ -195,15 +207,18 @@ mod tests {
 
     #[test]
     fn ties_are_decided_by_the_job_number_whatever_ended_first() {
-        let outcomes = [(5, Outcome::Finished(-0.0)), (2, Outcome::Finished(0.0)), (4, Outcome::Finished(0.0))];
+        let outcomes =
+            [(5, Outcome::Finished(-0.0)), (2, Outcome::Finished(0.0)), (4, Outcome::Finished(0.0))];
         assert_eq!(ranked(&history(Goal::Minimize, &outcomes)), [2, 4, 5]);
         assert_eq!(ranked(&history(Goal::Maximize, &outcomes)), [2, 4, 5]);
     }
 
     #[test]
     fn both_sets_are_in_the_order_of_the_jobs_and_running_ones_are_bad() {
-        let mut history =
-            history(Goal::Minimize, &[(7, Outcome::Finished(1.0)), (3, Outcome::Finished(2.0)), (5, Outcome::Diverged)]);
+        let mut history = history(
+            Goal::Minimize,
+            &[(7, Outcome::Finished(1.0)), (3, Outcome::Finished(2.0)), (5, Outcome::Diverged)],
+        );
         for job in [6, 1] {
             history.row(job);
         }
@@ -215,7 +230,8 @@ mod tests {
 
     #[test]
     fn what_is_said_last_of_a_job_counts() {
-        let mut history = history(Goal::Minimize, &[(1, Outcome::Finished(1.0)), (2, Outcome::Finished(2.0))]);
+        let mut history =
+            history(Goal::Minimize, &[(1, Outcome::Finished(1.0)), (2, Outcome::Finished(2.0))]);
         let row = history.known_row(1).unwrap();
         history.set_ended(row, Outcome::Finished(3.0));
         assert_eq!(ranked(&history), [2, 1]);

@@ -44,7 +44,9 @@ pub type Point = Vec<Option<f64>>;
 pub enum SpaceError {
     #[error("dimension {0} has no value, or only one: its range is empty")]
     Empty(usize),
-    #[error("dimension {0} is on a logarithmic scale and reaches half a step or more below its lowest value, to zero")]
+    #[error(
+        "dimension {0} is on a logarithmic scale and reaches half a step or more below its lowest value, to zero"
+    )]
     Logarithm(usize),
     #[error("dimension {0} depends on one that does not exist, or on itself")]
     Condition(usize),
@@ -64,9 +66,17 @@ pub(super) struct Space {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Scale {
     /// `low` and `high` are coordinates, `least` and `most` the values there.
-    Continuous { low: f64, high: f64, least: f64, most: f64, log: bool },
+    Continuous {
+        low: f64,
+        high: f64,
+        least: f64,
+        most: f64,
+        log: bool,
+    },
     Discrete(Cells),
-    Categorical { choices: u32 },
+    Categorical {
+        choices: u32,
+    },
 }
 
 /// Values at equal distances. Each stands for the cell of half a step to both sides of it.
@@ -117,7 +127,13 @@ impl Scale {
         match domain {
             Domain::Float { low, high, log, step: None } if low < high => {
                 let coordinate = |value: f64| if log { libm::log(value) } else { value };
-                Some(Self::Continuous { low: coordinate(low), high: coordinate(high), least: low, most: high, log })
+                Some(Self::Continuous {
+                    low: coordinate(low),
+                    high: coordinate(high),
+                    least: low,
+                    most: high,
+                    log,
+                })
             }
             Domain::Float { low, high, log, step: Some(step) } if low <= high && step > 0.0 => {
                 Some(Self::Discrete(Cells::new(low, high, step, log)))
@@ -227,7 +243,8 @@ impl Space {
         }
         let own = |condition: &Condition| {
             let scale = scales.get(condition.dimension);
-            let values = condition.values.iter().map(|value| scale.map_or(*value, |scale| scale.own_value(*value)));
+            let values =
+                condition.values.iter().map(|value| scale.map_or(*value, |scale| scale.own_value(*value)));
             Condition { values: values.collect(), ..*condition }
         };
         let conditions: Vec<Vec<Condition>> =
@@ -269,9 +286,8 @@ impl Space {
 
     pub(super) fn coordinates(&self, point: &[Option<f64>]) -> Vec<f64> {
         let value = |index: usize| point.get(index).copied().flatten();
-        let coordinate = |(index, scale): (usize, &Scale)| {
-            value(index).map_or(f64::NAN, |value| scale.coordinate(value))
-        };
+        let coordinate =
+            |(index, scale): (usize, &Scale)| value(index).map_or(f64::NAN, |value| scale.coordinate(value));
         self.scales.iter().enumerate().map(coordinate).collect()
     }
 

@@ -29,13 +29,14 @@ fn a_dimension_has_a_value_exactly_where_its_conditions_hold() {
 fn the_mixture_is_a_density_of_the_points_with_conditions() {
     let space = Space::new(&optimizers()).unwrap();
     let mut density = Density::new(&space);
-    let points = [[Some(0.0), None, None], [Some(1.0), Some(0.9), Some(2.0)], [Some(1.0), Some(0.1), Some(5.0)]];
+    let points =
+        [[Some(0.0), None, None], [Some(1.0), Some(0.9), Some(2.0)], [Some(1.0), Some(0.1), Some(5.0)]];
     for (job, point) in (1..).zip(points) {
         density.push(job, &space.coordinates(&point));
     }
     density.fit(&[0, 1, 2]);
-    let mut remaining = Remaining::default();
-    let mut at = |point: &[f64]| density.ln(point, &mut remaining).exp();
+    let mut scratch = Scratch::default();
+    let mut at = |point: &[f64]| density.ln(&[point.to_vec()], &mut scratch)[0].exp();
     let mut total = at(&[0.0, f64::NAN, f64::NAN]);
     // The middle of each of many narrow strips.
     let strips = 2_000;
