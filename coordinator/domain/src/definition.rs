@@ -383,6 +383,9 @@ impl SweepDefinition {
             |name: &str| self.manifest.parameter(name).is_some_and(|known| known.in_pack == InPack::Own);
         let Some((before, jobs, number)) = self.locate(job) else { return Box::new(std::iter::empty()) };
         if let Some(alike) = jobs.is_alike(number, own) {
+            if !jobs.has_alike(own, QUEUE_LOOKED_AT_MAX as u64) {
+                return Box::new(std::iter::empty());
+            }
             // A search has one specification.
             return Box::new(
                 queue.take(QUEUE_LOOKED_AT_MAX).filter(move |other| *other != job && alike(*other)),

@@ -7,7 +7,7 @@ mod sobol;
 
 use terms::{ParameterMap, ParameterValue};
 
-pub use self::drawn::DrawnPoints;
+pub use self::drawn::{COMPARED_MAX, DrawnPoints};
 use crate::grid::{Grid, GridError};
 
 /// How points are chosen.
@@ -157,6 +157,14 @@ impl Jobs {
         })
     }
 
+    /// Whether some of so many jobs are probably alike; looking at them is no use otherwise.
+    pub fn has_alike(&self, may_differ: impl Fn(&str) -> bool, among: u64) -> bool {
+        match &self.points {
+            Points::Grid(_) => true,
+            Points::Drawn(points) => points.combinations(may_differ).is_some_and(|shapes| shapes <= among),
+        }
+    }
+
     /// The same without the points of a grid that `known` has, and no more than `points_max`.
     pub(crate) fn without(self, known: &crate::known_points::KnownPoints, points_max: Option<u64>) -> Self {
         let points = match self.points {
@@ -185,6 +193,8 @@ pub enum PointsError {
     NoEnd,
     /// Nearly every point that is drawn is excluded.
     HardlyAny,
+    /// In a finite space that fits no bitmap, more than [`COMPARED_MAX`] points would have to be compared with each other.
+    TooManyCompared,
     /// `run_cap` does not allow all trainings of one point.
     NoneFits,
 }

@@ -42,6 +42,7 @@ async fn main() {
     let mut results = Results::new();
     throughput(&mut results);
     own_metrics(&mut results);
+    searches(&mut results);
     postgres(&mut results);
     many_workers(&mut results);
     for jobs in [10_000, 100_000, 1_000_000] {
@@ -73,6 +74,23 @@ fn own_metrics(results: &mut Results) {
         number(&finish(command.env("LOAD_METRICS", OWN_METRICS)), "epochs_per_second")
     };
     results.add("epochs, 64 slots, four metrics of its own", median(run), "1/s", Some(RAY_TUNE_RESULTS));
+}
+
+/// Jobs of sweeps whose points are drawn, and the memory of a million of them.
+fn searches(results: &mut Results) {
+    for method in ["random", "sobol"] {
+        let run = || number(&drawn(&Coordinator::start(false), method, &[JOBS, 1, 4, 16]), "jobs_per_second");
+        results.add(&format!("jobs, 64 slots, {method}"), median(run), "1/s", Some(HYPERQUEUE_64_SLOTS));
+    }
+    let coordinator = Coordinator::start(false);
+    let reached = drawn(&coordinator, "random", &[1_000_000, 1, 16, 64]);
+    results.add("1000000 jobs, random: run", number(&reached, "seconds"), "s", None);
+    let memory = coordinator.memory_mib("VmHWM");
+    results.add("1000000 jobs, random: coordinator's memory", memory, "MiB", None);
+}
+
+fn drawn(coordinator: &Coordinator, method: &str, numbers: &[u64]) -> Value {
+    finish(coordinator.load_command(&["run"], numbers).env("LOAD_METHOD", method))
 }
 
 /// The median of [`RUNS`] values.

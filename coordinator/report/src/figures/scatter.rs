@@ -142,7 +142,10 @@ impl Groups<'_> {
 
 fn groups(points: &[Point]) -> Groups<'_> {
     let done = points.iter().filter(|point| Mark::of_state(point.state).is_none());
-    let mut groups: Vec<&str> = done.map(|point| point.group.as_str()).collect();
+    grouped(done.map(|point| point.group.as_str()).collect())
+}
+
+fn grouped(mut groups: Vec<&str>) -> Groups<'_> {
     groups.sort_by(|one, two| match (one.parse::<f64>(), two.parse::<f64>()) {
         (Ok(one), Ok(two)) => one.total_cmp(&two),
         _ => one.cmp(two),
@@ -289,5 +292,28 @@ mod tests {
         let clusters = clusters(&[(10.0, 10.0), (50.0, 10.0), (11.0, 9.0), (10.0, 14.0)]);
         let members: Vec<_> = clusters.iter().map(|cluster| cluster.members.clone()).collect();
         assert_eq!(members, [vec![0, 2, 3], vec![1]]);
+    }
+
+    #[test]
+    fn values_have_marks_and_numbers_that_are_too_many_have_marks_for_their_ranges() {
+        let few = grouped(vec!["10", "9", "10"]);
+        assert_eq!(
+            (few.text(0), few.text(1), few.position("10")),
+            ("9".to_owned(), "10".to_owned(), Some(1))
+        );
+        let drawn: Vec<String> = (1..=200).map(|number| format!("{}", f64::from(number) / 1e4)).collect();
+        let many = grouped(drawn.iter().map(String::as_str).collect());
+        assert_eq!(
+            (many.text(0), many.text(4)),
+            ("0.0001 \u{2013} 0.004".to_owned(), "0.0161 \u{2013} 0.02".to_owned())
+        );
+        assert!(drawn.iter().all(|value| many.position(value).is_some_and(|band| band < BANDS)));
+        let names: Vec<String> = (0..20).map(|number| format!("name{number}")).collect();
+        let names = grouped(names.iter().map(String::as_str).collect());
+        assert_eq!(
+            (names.position("name0"), names.position("name9")),
+            (Some(0), None),
+            "the others have one mark"
+        );
     }
 }

@@ -140,15 +140,30 @@ async fn connect(url: &str) -> Channel {
     endpoint.connect().await.expect("the coordinator accepts connections")
 }
 
-async fn submit(channel: Channel, jobs: u64, epochs: u64) -> u64 {
+fn grid(jobs: u64, epochs: u64) -> String {
     // A parameter has at most 10,000 values.
     let rates = jobs.div_ceil(10_000);
     let seeds = jobs / rates;
     assert_eq!(seeds * rates, jobs, "above 10,000, give a multiple of 10,000");
-    let text = format!(
+    format!(
         "name: load\ndataset: {{path: /load}}\nparameters:\n  epochs: {{value: {epochs}}}\n  \
          learning_rate: {{min: 0.001, max: 0.01, count: {rates}}}\n  seed: {{min: 1, max: {seeds}, count: {seeds}}}\n"
-    );
+    )
+}
+
+/// Points that are drawn: as many parameters vary as in the grid.
+fn search(method: &str, jobs: u64, epochs: u64) -> String {
+    format!(
+        "name: load\nmethod: {method}\nrun_cap: {jobs}\ndataset: {{path: /load}}\nparameters:\n  epochs: {{value: {epochs}}}\n  \
+         learning_rate: {{min: 0.001, max: 0.01, scale: log}}\n  seed: {{min: 1, max: 1000000}}\n"
+    )
+}
+
+async fn submit(channel: Channel, jobs: u64, epochs: u64) -> u64 {
+    let text = match std::env::var("LOAD_METHOD") {
+        Ok(method) => search(&method, jobs, epochs),
+        Err(_) => grid(jobs, epochs),
+    };
     let source = v1::SweepSource { text, file_name: "load.yaml".into(), ..v1::SweepSource::default() };
     let request = v1::SubmitRequest { source: Some(source), ..v1::SubmitRequest::default() };
     let answer = SweepServiceClient::new(channel).submit(request).await.expect("the sweep is right");

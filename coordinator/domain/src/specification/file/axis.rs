@@ -4,11 +4,11 @@ use std::{borrow::Cow, collections::HashSet, fmt};
 
 use serde::{
     Deserializer,
-    de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor},
+    de::{DeserializeSeed, Error, MapAccess, SeqAccess, Unexpected, Visitor},
 };
 use terms::{
     ParameterValue,
-    manifest::{ManifestParameter, PARAMETERS_MAX},
+    manifest::{ManifestParameter, PARAMETERS_MAX, ParameterKind, written_list},
 };
 
 use super::{
@@ -159,7 +159,7 @@ impl<'de> DeserializeSeed<'de> for ValueSeed<'_> {
     }
 }
 
-impl Visitor<'_> for ValueSeed<'_> {
+impl<'de> Visitor<'de> for ValueSeed<'_> {
     type Value = ParameterValue;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -202,6 +202,20 @@ impl Visitor<'_> for ValueSeed<'_> {
 
     fn visit_str<E: Error>(self, value: &str) -> Result<ParameterValue, E> {
         self.checked(&ParameterValue::Text(value.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<ParameterValue, A::Error> {
+        let ParameterKind::Integers { length_max, .. } = self.0.kind else {
+            return Err(A::Error::invalid_type(Unexpected::Seq, &self));
+        };
+        let mut numbers = Vec::new();
+        while let Some(number) = list.next_element::<i64>()? {
+            if numbers.len() == length_max {
+                return Err(A::Error::custom(self.0.refusal("a longer list")));
+            }
+            numbers.push(number);
+        }
+        self.checked(&ParameterValue::Text(written_list(&numbers)))
     }
 }
 
