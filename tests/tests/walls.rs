@@ -23,6 +23,7 @@ const WALLS: &[(&str, &[&[&str]])] = &[
     ("terms", &[WIRE, SURROUNDINGS]),
     ("domain", &[WIRE, SURROUNDINGS]),
     ("engine", &[WIRE, SURROUNDINGS]),
+    ("search", &[WIRE, SURROUNDINGS, &["domain", "engine", "store"]]),
     ("store", &[WIRE]),
     ("report", &[WIRE, SURROUNDINGS, &["domain", "engine", "store"]]),
     ("trainer-protocol", &[WIRE, SURROUNDINGS]),
@@ -43,6 +44,7 @@ const FOUNDATIONS: &[&str] = &["terms", "terminal", "held-folder", "storage"];
 const PURE: &[&str] = &[
     "coordinator/domain/src",
     "coordinator/engine/src",
+    "coordinator/search/src",
     "coordinator/src/driver/batch.rs",
     "coordinator/src/driver/pipeline.rs",
     "coordinator/store/src/lead.rs",
@@ -307,7 +309,7 @@ fn mentioned(text: &str, manifest: &Manifest) -> (Vec<String>, Vec<String>) {
             named.push(name.clone());
         }
         let bounds: Vec<String> = match kind {
-            ParameterKind::Integer { max, .. } => vec![max.to_string()],
+            ParameterKind::Integer { max, .. } | ParameterKind::Integers { max, .. } => vec![max.to_string()],
             ParameterKind::Float(range) => range.max.iter().map(ToString::to_string).collect(),
             ParameterKind::Choice(names) => vec![names.join(", "), names.join("\", \"")],
             _ => Vec::new(),
@@ -376,8 +378,8 @@ fn a_table_of_ranges_is_found() {
         mentioned(text, manifest),
         (vec!["batch_size".into(), "seed".into()], vec!["batch_size".into()])
     );
-    let text = "\"activation\": [\"relu\", \"sigmoid\"]";
-    assert_eq!(mentioned(text, manifest).1, ["activation"]);
+    let text = "\"precision\": [\"fp32\", \"bf16\"]";
+    assert_eq!(mentioned(text, manifest).1, ["precision"]);
 }
 
 /// Where several of SimpleCNN's metrics stand by their names: the names themselves, the trainer, its protocol, and their wording.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     described::{Described, ManifestHash, builtins_described},
-    parameter::{FloatRange, InPack, ManifestParameter, ParameterKind, Scale},
+    parameter::{FloatRange, InPack, ManifestParameter, ParameterKind, Scale, listed, written_list},
 };
 use crate::{Goal, cut};
 

@@ -88,6 +88,7 @@ fn configs(arguments: &Arguments, size: usize, epochs: u32) -> Vec<TrainingConfi
         epochs,
         seed: 0,
         precision: arguments.precision,
+        ..TrainingConfig::default()
     };
     (0..size).map(member).collect()
 }

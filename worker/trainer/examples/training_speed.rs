@@ -41,7 +41,16 @@ fn main() -> anyhow::Result<()> {
     let labels: Vec<u8> = (0..IMAGES).map(|image| (image % 2) as u8).collect();
     let split = split(IMAGES, 0.2, 0)?;
     let data = TrainingData::in_memory(&images, &labels, &["cat", "dog"], &split, Device::Cpu)?;
-    let config = TrainingConfig { activation, learning_rate, batch_size, epochs: EPOCHS, seed: 0, precision };
+    let defaults = TrainingConfig::default();
+    let config = TrainingConfig {
+        activation,
+        learning_rate,
+        batch_size,
+        epochs: EPOCHS,
+        seed: 0,
+        precision,
+        ..defaults
+    };
 
     let mut mark = Instant::now();
     let mut rates = Vec::new();

@@ -1,4 +1,4 @@
-// What a layer does to its sums; the numbers are those of `RawActivation` in ffi.rs.
+// What a layer does to its sums; the numbers are those of `FusedActivation` in ffi.rs.
 
 #pragma once
 

@@ -11,13 +11,17 @@ use terms::{
     manifest::{self, Manifest},
 };
 
-use super::model::{Activation, Precision};
+use super::{
+    layers::Architecture,
+    model::{Activation, Precision},
+};
 
 /// The model family that this trainer knows.
 pub const MODEL: &str = "simple_cnn";
 
-/// Parameters that were added later: an older coordinator leaves them out, and means the default.
-const LATER_PARAMETERS: [&str; 1] = ["precision"];
+/// Parameters that every coordinator sends. All others were added later: an older coordinator leaves them out, and means
+/// the default.
+const FIRST_PARAMETERS: [&str; 5] = ["activation", "learning_rate", "batch_size", "epochs", "seed"];
 
 /// SimpleCNN's manifest.
 pub fn simple_cnn() -> &'static Manifest {
@@ -32,7 +36,7 @@ fn names() -> String {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainingConfig {
-    /// The activation at all three places of the model.
+    /// The activation after each convolution and after fc1.
     pub activation: Activation,
     /// Adam's learning rate; finite and positive.
     pub learning_rate: f64,
@@ -44,6 +48,20 @@ pub struct TrainingConfig {
     pub seed: u64,
     /// The number format that layers compute with.
     pub precision: Precision,
+    pub architecture: Architecture,
+    /// Share of fc1's values that a training step drops, in [0, 1).
+    pub dropout: f64,
+}
+
+/// The manifest's defaults: the report's model.
+impl Default for TrainingConfig {
+    fn default() -> Self {
+        let defaults = simple_cnn().parameters.iter().filter_map(|parameter| {
+            Some((parameter.name.clone(), serde_json::to_value(parameter.default.as_ref()?).ok()?))
+        });
+        Self::read(MODEL, &defaults.collect())
+            .expect("each parameter of the manifest has a default that can be trained")
+    }
 }
 
 /// Why a job cannot be trained.
@@ -70,7 +88,7 @@ impl TrainingConfig {
     /// Whether both can train in one pack: their shapes, batches and initial weights are the same.
     pub fn agrees_with(&self, other: &Self) -> bool {
         let shared = |config: &Self| (config.batch_size, config.epochs, config.seed, config.precision);
-        shared(self) == shared(other)
+        shared(self) == shared(other) && self.architecture == other.architecture
     }
 
     /// Reads a job's model and parameters.
@@ -88,14 +106,20 @@ impl TrainingConfig {
         let given = Given { manifest, parameters };
         Ok(Self {
             activation: given.read("activation", named)?,
-            learning_rate: given.read("learning_rate", |value| match value {
-                ParameterValue::Float(rate) => Some(*rate),
-                _ => None,
-            })?,
+            learning_rate: given.read("learning_rate", number)?,
             batch_size: given.read("batch_size", ParameterValue::whole)?,
             epochs: given.read("epochs", natural)?,
             seed: given.read("seed", natural)?,
             precision: given.read("precision", named)?,
+            architecture: Architecture {
+                channels: given.read("channels", numbers)?,
+                hidden_units: given.read("hidden_units", ParameterValue::whole)?,
+                batch_norm: given.read("batch_norm", |value| match value {
+                    ParameterValue::Boolean(is_on) => Some(*is_on),
+                    _ => None,
+                })?,
+            },
+            dropout: given.read("dropout", number)?,
         })
     }
 }
@@ -120,7 +144,7 @@ impl Given<'_> {
             (Some(value), _) => {
                 ParameterValue::deserialize(value).map_err(|_| wrong(&format!("`{value}`")))?
             }
-            (None, Some(default)) if LATER_PARAMETERS.contains(&name) => default.clone(),
+            (None, Some(default)) if !FIRST_PARAMETERS.contains(&name) => default.clone(),
             (None, _) => return Err(ConfigError::Missing { name }),
         };
         let value = parameter.check(&value).map_err(ConfigError::Value)?;
@@ -132,6 +156,21 @@ impl Given<'_> {
 fn named<Read: FromStr>(value: &ParameterValue) -> Option<Read> {
     match value {
         ParameterValue::Text(name) => name.parse().ok(),
+        _ => None,
+    }
+}
+
+fn number(value: &ParameterValue) -> Option<f64> {
+    match value {
+        ParameterValue::Float(number) => Some(*number),
+        _ => None,
+    }
+}
+
+/// The numbers in a list.
+fn numbers(value: &ParameterValue) -> Option<Vec<i64>> {
+    match value {
+        ParameterValue::Text(list) => manifest::listed(list),
         _ => None,
     }
 }
@@ -165,8 +204,11 @@ mod tests {
             epochs: 5,
             seed: i64::MAX as u64,
             precision: Precision::Fp32,
+            architecture: Architecture { channels: vec![16, 32], hidden_units: 128, batch_norm: false },
+            dropout: 0.0,
         };
         assert_eq!(config, expected);
+        assert_eq!(config, TrainingConfig { seed: i64::MAX as u64, ..TrainingConfig::default() });
     }
 
     /// The values of the report's job, with another allowed value of one parameter.
@@ -174,6 +216,8 @@ mod tests {
         let other = match &parameter.kind {
             ParameterKind::Choice(names) => json!(names.last()),
             ParameterKind::Float(_) => json!(0.125),
+            ParameterKind::Boolean => json!(true),
+            ParameterKind::Integers { .. } => json!("7, 5"),
             _ => json!(7),
         };
         TrainingConfig::read(MODEL, &with(&parameter.name, other)).unwrap()
@@ -229,8 +273,8 @@ mod tests {
         let cases = [
             (
                 "activation",
-                json!("tanh"),
-                "parameter `activation` must be one of relu, sigmoid, but is `tanh`",
+                json!("elu"),
+                "parameter `activation` must be one of relu, sigmoid, tanh, gelu, leaky_relu, silu, but is `elu`",
             ),
             (
                 "learning_rate",
@@ -264,16 +308,28 @@ mod tests {
                 "parameter `seed` must be a whole number from 0 to 9223372036854775807, but is `-1`",
             ),
             (
+                "channels",
+                json!("16,0"),
+                "parameter `channels` must be a list of 1 to 10 whole numbers from 1 to 1024, such as [1, 1024], but is \
+                 `16,0`",
+            ),
+            (
                 "dropout",
-                json!(0.5),
-                "parameter `dropout` is not known to simple_cnn; it has activation, learning_rate, batch_size, epochs, \
-                 seed, precision",
+                json!(1.0),
+                "parameter `dropout` must be a number of at least 0 and at most 0.99, but is `1.0`",
             ),
         ];
         for (name, value, message) in cases {
             let error = TrainingConfig::read("simple_cnn", &with(name, value)).unwrap_err();
             assert_eq!(error.to_string(), message);
         }
+    }
+
+    #[test]
+    fn an_unknown_parameter_is_named_with_those_there_are() {
+        let error = TrainingConfig::read(MODEL, &with("drop", json!(0.5))).unwrap_err().to_string();
+        let expected = "parameter `drop` is not known to simple_cnn; it has activation, learning_rate,";
+        assert!(error.starts_with(expected), "{error}");
     }
 
     #[test]

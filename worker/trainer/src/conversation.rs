@@ -6,6 +6,7 @@ use std::{
     sync::mpsc::{Receiver, TryRecvError},
 };
 
+use terms::{Again, EndDetails};
 use trainer_protocol::{FromTrainer, ToTrainer, TrainerOutcome};
 
 use super::{
@@ -46,5 +47,13 @@ impl<W: Write + Send> Conversation<'_, W> {
             terminal::say!("{outcome:?}: {reason}");
         }
         self.output.send(&FromTrainer::ended(id, outcome, reason))
+    }
+
+    /// Ends a job that no attempt can train, here or elsewhere.
+    pub(super) fn fail_for_good(&self, id: &str, reason: String) -> Result<(), SessionError> {
+        terminal::say!("{reason}");
+        let details = EndDetails { again: Again::No, ..EndDetails::default() };
+        let (id, outcome) = (id.to_owned(), TrainerOutcome::Failed);
+        self.output.send(&FromTrainer::Ended { id, outcome, reason, details })
     }
 }

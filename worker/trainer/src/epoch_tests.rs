@@ -4,7 +4,8 @@ use tch::{Device, Tensor};
 
 use super::super::{
     adam::{Adam, AdamSettings},
-    model::{self, Activation, Precision, SimpleCnn},
+    layers::Layers,
+    model::{self, Activation, Pass, Precision, SimpleCnn},
     pack::count_correct,
     step::train_step,
 };
@@ -37,8 +38,15 @@ fn config() -> TrainingConfig {
         batch_size: 7,
         epochs: 3,
         seed: 1,
-        precision: Precision::Fp32,
+        ..TrainingConfig::default()
     }
+}
+
+/// The model that a job of this configuration begins with.
+fn initial_model(config: &TrainingConfig) -> SimpleCnn {
+    let layers = Layers::new(&config.architecture, IMAGE_SIZE, 2);
+    let initial = model::initial_parameters(config.seed, &layers).unwrap();
+    SimpleCnn::new(&initial, config.activation, config.precision, Device::Cpu).unwrap()
 }
 
 /// Everything but the times, which no two runs share.
@@ -75,7 +83,7 @@ fn the_same_job_gives_the_same_bits() {
 #[test]
 fn bf16_learns_what_is_easy_gives_the_same_bits_and_stays_near_fp32() {
     let (data, config) = (easy_data(64), config());
-    let bf16 = TrainingConfig { precision: Precision::Bf16, ..config };
+    let bf16 = TrainingConfig { precision: Precision::Bf16, ..config.clone() };
     let (records, end) = run(&bf16, &data);
     assert_eq!(end, TrainingEnd::Done);
     assert_eq!(run(&bf16, &data).0, records);
@@ -103,14 +111,14 @@ fn the_last_batch_is_kept_and_weighs_by_its_size() {
     .unwrap();
     assert_eq!(fractions, [13, 26, 30]);
 
-    let initial = model::initial_parameters(config.seed, IMAGE_SIZE, 2).unwrap();
-    let model = SimpleCnn::new(&initial, config.activation, config.precision, Device::Cpu).unwrap();
+    let model = initial_model(&config);
     let mut adam = Adam::new(model.parameters(), AdamSettings::pytorch(config.learning_rate)).unwrap();
     let order = data.epoch_order(config.seed, 1).unwrap();
     let mut sum = 0.0;
     for (start, size) in [(0, 13), (13, 13), (26, 4)] {
         let (inputs, classes) = data.batch(&order.narrow(0, start, size)).unwrap();
-        sum += train_step(&model, &mut adam, &inputs, &classes).unwrap().loss.double_value(&[]) * size as f64;
+        sum +=
+            train_step(&model, &mut adam, &inputs, &classes, 0).unwrap().loss.double_value(&[]) * size as f64;
     }
     assert_eq!(reported, sum / 30.0);
 }
@@ -141,16 +149,15 @@ fn an_epoch_says_what_its_own_logits_say() {
     })
     .unwrap();
 
-    let initial = model::initial_parameters(config.seed, IMAGE_SIZE, 2).unwrap();
-    let model = SimpleCnn::new(&initial, config.activation, config.precision, Device::Cpu).unwrap();
+    let model = initial_model(&config);
     let mut adam = Adam::new(model.parameters(), AdamSettings::pytorch(config.learning_rate)).unwrap();
     for record in &reported {
         let order = data.epoch_order(config.seed, record.epoch).unwrap();
         let mut right = 0;
         for start in (0..90).step_by(13) {
             let (inputs, classes) = data.batch(&order.narrow(0, start, i64::min(13, 90 - start))).unwrap();
-            right += by_hand(&model.forward(&inputs).unwrap(), &classes).1;
-            train_step(&model, &mut adam, &inputs, &classes).unwrap();
+            right += by_hand(&model.forward(&inputs, Pass::Evaluation).unwrap(), &classes).1;
+            train_step(&model, &mut adam, &inputs, &classes, 0).unwrap();
         }
         assert_eq!(
             record.train_accuracy,
@@ -158,7 +165,7 @@ fn an_epoch_says_what_its_own_logits_say() {
             "each image by the weights before its step"
         );
         let (inputs, classes) = data.batch(data.validation()).unwrap();
-        let (loss, right) = by_hand(&model.forward(&inputs).unwrap(), &classes);
+        let (loss, right) = by_hand(&model.forward(&inputs, Pass::Evaluation).unwrap(), &classes);
         let found = record.val_loss.unwrap();
         assert!((found - loss).abs() <= 1e-6 + 1e-5 * loss, "{found} is not {loss}");
         assert_eq!(record.val_accuracy, right as f64 / 30.0);
@@ -176,7 +183,7 @@ fn a_validation_loss_that_is_not_finite_leaves_the_epoch_its_other_numbers() {
     let config = TrainingConfig { epochs: 1, ..config() };
     let snapshot = Training::new(&config, &data).unwrap().snapshot().unwrap();
     // So sure of the first class that the second's loss is beyond float32.
-    let mut bias = snapshot.parameters.layers().fc2.bias.shallow_clone();
+    let mut bias = snapshot.parameters.last().unwrap().shallow_clone();
     bias.copy_(&Tensor::from_slice(&[3e38_f32, -3e38]));
     let mut training = Training::resume(&config, &data, snapshot).unwrap();
     let end = training.run_epoch(&mut |_| Flow::Continue).unwrap();

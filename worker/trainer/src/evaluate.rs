@@ -9,7 +9,7 @@ use trainer_protocol::{DatasetSpec, DatasetSummary};
 
 use super::{
     device::{self, DeviceChoice},
-    model::SimpleCnn,
+    model::{Pass, SimpleCnn},
     pack::{count_correct, evaluation_batch},
     set_up_process,
     training::{Flow, IGNORED_CLASS},
@@ -187,7 +187,7 @@ fn look_at(
         let size = batch_size.min(count - done);
         let (inputs, own) = data.batch(&images.f_narrow(0, done, size)?)?;
         let truth = labels.f_index_select(0, &own)?;
-        let logits = model.forward(&inputs)?;
+        let logits = model.forward(&inputs, Pass::Evaluation)?;
         add(&mut evaluation, &logits, &truth)?;
         done += size;
     }
@@ -270,6 +270,7 @@ mod tests {
     use crate::{
         config::TrainingConfig,
         epoch::{EpochEnd, Training, tests::easy_data},
+        layers::Architecture,
         model::{Activation, Precision},
         training::Flow,
     };
@@ -278,6 +279,7 @@ mod tests {
         Facts {
             classes: vec!["dark".into(), "light".into()],
             image_size: 16,
+            architecture: Architecture::default(),
             activation: Activation::Relu,
             precision,
             val_fraction: 0.25,
@@ -292,17 +294,24 @@ mod tests {
     #[test]
     fn the_validation_images_give_the_jobs_own_accuracy_to_the_bit() {
         let data = easy_data(40);
-        for (name, precision) in [("fp32", Precision::Fp32), ("bf16", Precision::Bf16)] {
-            let parameters = json!({"activation": "relu", "learning_rate": 0.001, "batch_size": 7, "epochs": 3,
-                "seed": 1, "precision": name});
-            let config = TrainingConfig::read("simple_cnn", parameters.as_object().unwrap()).unwrap();
+        for more in [
+            json!({"precision": "fp32"}),
+            json!({"precision": "bf16"}),
+            json!({"batch_norm": true, "dropout": 0.5, "channels": "4,8,8", "activation": "gelu"}),
+            json!({"batch_norm": true, "precision": "bf16", "hidden_units": 24}),
+        ] {
+            let parameters = json!({"activation": "relu", "learning_rate": 0.001, "batch_size": 7, "epochs": 3, "seed": 1});
+            let mut parameters = parameters.as_object().unwrap().clone();
+            parameters.extend(more.as_object().unwrap().clone());
+            let config = TrainingConfig::read("simple_cnn", &parameters).unwrap();
             let mut training = Training::new(&config, &data).unwrap();
             while !training.is_done() {
                 assert!(matches!(training.run_epoch(&mut |_| Flow::Continue), Ok(EpochEnd::Done(_))));
             }
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("model.safetensors");
-            let mut facts = facts(precision);
+            let (architecture, activation) = (config.architecture.clone(), config.activation);
+            let mut facts = Facts { architecture, activation, ..facts(config.precision) };
             facts.classes.clone_from(&data.summary().classes);
             weights::write(&path, &facts, &training.snapshot().unwrap().parameters).unwrap();
             let (facts, model) = weights::load(&path, tch::Device::Cpu).unwrap();

@@ -8,24 +8,26 @@ use dataset::PackedDataset;
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::{activation::Activation, parameters::Layer};
+use super::{activation::Activation, layers::Layer};
 
 /// libtorch's tensor; tch hands out pointers to it.
 type RawTensor = *const torch_sys::C_tensor;
 
-/// An activation as `activation.h` numbers them.
-#[derive(Clone, Copy)]
+/// An activation that [`features`] knows, as `activation.h` numbers them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(i32)]
-enum RawActivation {
+pub(super) enum FusedActivation {
     Relu = 0,
     Sigmoid = 1,
 }
 
-impl From<Activation> for RawActivation {
-    fn from(activation: Activation) -> Self {
+impl FusedActivation {
+    /// None of one that it does not know.
+    pub(super) fn of(activation: Activation) -> Option<Self> {
         match activation {
-            Activation::Relu => Self::Relu,
-            Activation::Sigmoid => Self::Sigmoid,
+            Activation::Relu => Some(Self::Relu),
+            Activation::Sigmoid => Some(Self::Sigmoid),
+            _ => None,
         }
     }
 }
@@ -48,7 +50,7 @@ unsafe extern "C" {
     fn sweep_features(
         images: RawTensor,
         parameters: *const RawTensor,
-        activation: RawActivation,
+        activation: FusedActivation,
         result: *mut *mut torch_sys::C_tensor,
     ) -> *mut c_char;
     fn sweep_dense(
@@ -91,11 +93,11 @@ fn shim_tensor(make: impl FnOnce(*mut *mut torch_sys::C_tensor) -> *mut c_char) 
 pub(super) fn features(
     images: &Tensor,
     [first, second]: [Layer<'_>; 2],
-    activation: Activation,
+    activation: FusedActivation,
 ) -> Result<Tensor, TchError> {
     let pointers = [first.weight, first.bias, second.weight, second.bias].map(Tensor::as_ptr);
     // SAFETY: the pointers are of tensors that are borrowed for the call; libtorch counts its own references.
-    shim_tensor(|made| unsafe { sweep_features(images.as_ptr(), pointers.as_ptr(), activation.into(), made) })
+    shim_tensor(|made| unsafe { sweep_features(images.as_ptr(), pointers.as_ptr(), activation, made) })
 }
 
 /// A linear layer on the CPU: `inputs` `[N, in]`, its weight `[out, in]`, its bias `[out]`, all float32.

@@ -10,9 +10,9 @@ use super::{
     checkpoint::{self, CheckpointPolicy, CheckpointStore},
     conversation::Conversation,
     ffi,
+    layers::Layers,
     lines::SessionError,
     members::{Job, Member, Segment, State, next_segment},
-    model,
     pack::{Pack, PackEnd},
     torch_errors::{first_line, is_out_of_memory},
     training::{EpochRecord, Flow, Snapshot, Start, TrainingEvent},
@@ -80,9 +80,9 @@ impl<W: Write + Send> Group<'_, '_, W> {
     fn begin<'a>(&mut self, job: &'a Job<'_>) -> Result<Member<'a>, SessionError> {
         let Job { request, config, dataset } = job;
         let identity = checkpoint::identity(request, dataset, self.data.summary());
-        let shapes = model::parameter_shapes(self.data.image_size(), self.data.classes());
+        let layers = Layers::new(&config.architecture, self.data.image_size(), self.data.classes());
         let kept = self.conversation.checkpoints.as_mut().zip(request.checkpoints.as_ref());
-        let snapshot = kept.and_then(|(store, plan)| store.latest(plan, &identity, &shapes));
+        let snapshot = kept.and_then(|(store, plan)| store.latest(plan, &identity, &layers));
         let records = snapshot.as_ref().map_or(&[][..], |snapshot| &snapshot.records);
         let (id, resumed_epochs) = (&request.id, records.len() as u32);
         let found = self.data.summary().clone();

@@ -2,8 +2,8 @@
 
 use tch::{Device, Kind, Reduction, Tensor};
 
-use super::{dense, features};
-use crate::{activation::Activation, parameters::Layer};
+use super::{FusedActivation as Activation, dense, features};
+use crate::layers::Layer;
 
 /// Five images, so that the last group of them is not full.
 const IMAGES: i64 = 5;

@@ -4,16 +4,22 @@ use tch::{Device, TchError, Tensor};
 
 use super::{
     adam::{Adam, AdamSettings, AdamState, host_copy},
-    model::{self, Activation, SimpleCnn},
-    pack_model::{self, Layout, PackModel},
+    layers::Layers,
+    model::{self, Pass, SimpleCnn},
+    pack_model::{self, Layout, PackMember, PackModel},
     parameters::Parameters,
+    random,
     step::{Step, are_right, train_step},
-    training::Start,
+    training::{Place, Start},
 };
 
 /// The models of a pack's members and their optimisers.
 #[derive(Debug)]
-pub struct Learner(Models);
+pub struct Learner {
+    models: Models,
+    /// The seed that all jobs have.
+    seed: u64,
+}
 
 #[derive(Debug)]
 enum Models {
@@ -43,7 +49,7 @@ struct ArrayMember {
 }
 
 impl Learner {
-    /// The jobs' models, which may only differ in activation and learning rate.
+    /// The jobs' models, which may only differ in what a job of a pack may have for itself.
     ///
     /// # Errors
     /// What libtorch says, for instance that memory ran out.
@@ -53,9 +59,14 @@ impl Learner {
         device: Device,
         layout: Layout,
     ) -> Result<Self, TchError> {
-        // They have the same seed, and so the same initial weights.
+        // They have the same layers and the same seed, and so the same initial weights.
+        let config = jobs.first().expect("a pack has jobs").config;
+        let seed = config.seed;
         let initial = match jobs.iter().find(|job| job.snapshot.is_none()) {
-            Some(job) => Some(model::initial_parameters(job.config.seed, image_size, classes)?),
+            Some(_) => {
+                let layers = Layers::new(&config.architecture, image_size, classes);
+                Some(model::initial_parameters(seed, &layers)?)
+            }
             None => None,
         };
         let weights = jobs.iter().map(|job| {
@@ -64,35 +75,39 @@ impl Learner {
         });
         let weights: Vec<&Parameters> = weights.collect();
         if let ([job], [weights]) = (jobs, weights.as_slice()) {
-            let model = SimpleCnn::new(weights, job.config.activation, job.config.precision, device)?;
+            let model = SimpleCnn::new(weights, config.activation, config.precision, device)?;
+            let model = model.with_dropout(config.dropout);
             let adam = optimiser(model.parameters(), job)?;
-            return Ok(Self(Models::One(model, adam)));
+            return Ok(Self { models: Models::One(model, adam), seed });
         }
-        Array::new(jobs, &weights, device, layout).map(|array| Self(Models::Many(array)))
+        let array = Array::new(jobs, &weights, device, layout)?;
+        Ok(Self { models: Models::Many(array), seed })
     }
 
-    /// One step of every member: forward, mean cross-entropy, backward, Adam. Results are in the order of the jobs.
+    /// One step of every member, the one that begins at `place`: forward, mean cross-entropy, backward, Adam. Results are
+    /// in the order of the jobs.
     ///
     /// # Errors
     /// What libtorch says.
-    pub fn step(&mut self, images: &Tensor, classes: &Tensor) -> Result<Step, TchError> {
-        match &mut self.0 {
+    pub fn step(&mut self, images: &Tensor, classes: &Tensor, place: Place) -> Result<Step, TchError> {
+        let noise_seed = random::noise_seed(self.seed, place.epoch, place.images_done);
+        match &mut self.models {
             Models::One(model, adam) => {
-                let Step { loss, right } = train_step(model, adam, images, classes)?;
+                let Step { loss, right } = train_step(model, adam, images, classes, noise_seed)?;
                 Ok(Step { loss: loss.f_view([1])?, right: right.f_unsqueeze(0)? })
             }
-            Models::Many(array) => array.step(images, classes),
+            Models::Many(array) => array.step(images, classes, noise_seed),
         }
     }
 
-    /// The members' logits, `[members, N, classes]`.
+    /// The members' logits outside training, `[members, N, classes]`.
     ///
     /// # Errors
     /// What libtorch says.
     pub fn forward(&self, images: &Tensor) -> Result<Tensor, TchError> {
-        match &self.0 {
-            Models::One(model, _) => model.forward(images)?.f_unsqueeze(0),
-            Models::Many(array) => array.in_order_of_jobs(&array.model.forward(images)?),
+        match &self.models {
+            Models::One(model, _) => model.forward(images, Pass::Evaluation)?.f_unsqueeze(0),
+            Models::Many(array) => array.in_order_of_jobs(&array.model.forward(images, Pass::Evaluation)?),
         }
     }
 
@@ -113,7 +128,7 @@ impl Learner {
     }
 
     fn own(&self, member: usize) -> (&Parameters, &Adam) {
-        match &self.0 {
+        match &self.models {
             Models::One(model, adam) => (model.parameters(), adam),
             Models::Many(array) => (&array.members[member].parameters, &array.members[member].adam),
         }
@@ -121,7 +136,7 @@ impl Learner {
 
     /// Stops a member from learning. It stays in the array, so that nothing changes for the others.
     pub fn freeze(&mut self, member: usize) {
-        if let Models::Many(array) = &mut self.0 {
+        if let Models::Many(array) = &mut self.models {
             array.members[member].frozen = true;
         }
     }
@@ -135,10 +150,14 @@ impl Array {
         layout: Layout,
     ) -> Result<Self, TchError> {
         let mut order: Vec<usize> = (0..jobs.len()).collect();
-        order.sort_by_key(|&job| jobs[job].config.activation != Activation::Relu);
-        let activations: Vec<Activation> = order.iter().map(|&job| jobs[job].config.activation).collect();
-        let weights: Vec<&Parameters> = order.iter().map(|&job| weights[job]).collect();
-        let model = PackModel::new(&weights, &activations, jobs[0].config.precision, layout, device)?;
+        // Those of one activation next to each other.
+        order.sort_by_key(|&job| jobs[job].config.activation);
+        let of_jobs = order.iter().map(|&job| {
+            let config = jobs[job].config;
+            PackMember { parameters: weights[job], activation: config.activation, dropout: config.dropout }
+        });
+        let of_jobs: Vec<PackMember<'_>> = of_jobs.collect();
+        let model = PackModel::new(&of_jobs, jobs[0].config.precision, layout, device)?;
         let mut members = Vec::with_capacity(jobs.len());
         for (index, job) in jobs.iter().enumerate() {
             let row = order.iter().position(|&ordered| ordered == index).expect("it is an order of all jobs");
@@ -149,8 +168,8 @@ impl Array {
         Ok(Self { model, members })
     }
 
-    fn step(&mut self, images: &Tensor, classes: &Tensor) -> Result<Step, TchError> {
-        let logits = self.model.forward(images)?;
+    fn step(&mut self, images: &Tensor, classes: &Tensor, noise_seed: u64) -> Result<Step, TchError> {
+        let logits = self.model.forward(images, Pass::Training { noise_seed })?;
         let losses = pack_model::losses(&logits, classes)?;
         // A member's loss only depends on its own parameters, so the sum's gradients are the members' own.
         let sum = losses.f_sum(losses.kind())?;

@@ -24,6 +24,7 @@ mod evaluate;
 mod ffi;
 mod forward;
 mod group;
+pub mod layers;
 pub mod learner;
 mod lines;
 mod members;

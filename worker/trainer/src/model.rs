@@ -1,72 +1,41 @@
-//! SimpleCNN, the report's network: conv1 3→16 · pool · conv2 16→32 · pool · fc1 →128 · fc2 → one logit per class, with
-//! the activation after each pool and after fc1. Parameters, names, order, shapes and initial values are PyTorch's;
-//! memory is channels-last, which is 1.2 times faster on a CPU and does not change the meaning.
+//! SimpleCNN, alone: by default the report's network, conv1 3→16 · pool · conv2 16→32 · pool · fc1 →128 · fc2 → one logit
+//! per class, with the activation after each pool and after fc1. Parameters, names, order, shapes and initial values are
+//! PyTorch's; memory is channels-last, which is 1.2 times faster on a CPU and does not change the meaning.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::{
-    ffi,
+    ffi::{self, FusedActivation},
     forward::{self, Operations},
-    parameters::{Layer, Layers, ParameterShapes, Parameters},
+    layers::{Convolution, Initial, Layer, Layers},
+    parameters::Parameters,
     random,
 };
 
 pub use super::{
     activation::{Activation, UnknownActivation},
+    forward::Pass,
     precision::{Precision, UnknownPrecision},
 };
 
-/// Colours of an image.
-const CHANNELS: i64 = 3;
-/// Output channels of conv1 and conv2 and outputs of fc1.
-const WIDTHS: [i64; 3] = [16, 32, 128];
-
-/// The shape of every parameter, for square images of `image_size` pixels (a multiple of 4, as two poolings halve it
-/// twice) and one logit per class.
-pub fn parameter_shapes(image_size: i64, classes: i64) -> ParameterShapes {
-    let [conv1, conv2, fc1] = WIDTHS;
-    let flat = conv2 * (image_size / 4) * (image_size / 4);
-    [
-        vec![conv1, CHANNELS, 3, 3],
-        vec![conv1],
-        vec![conv2, conv1, 3, 3],
-        vec![conv2],
-        vec![fc1, flat],
-        vec![fc1],
-        vec![classes, fc1],
-        vec![classes],
-    ]
-}
-
-/// How many values the widest layer has for one image: conv1's sums.
-pub(super) fn widest_layer(image_size: i64) -> i64 {
-    WIDTHS[0] * image_size * image_size
-}
-
 /// The parameters that `torch.manual_seed(seed)` followed by building the model in PyTorch gives, on the CPU: weights
-/// and biases of a layer alike from U(±1/√fan_in), drawn in the order of
-/// [`PARAMETER_NAMES`](crate::parameters::PARAMETER_NAMES).
+/// and biases of a layer alike from U(±1/√fan_in), drawn in the order of [`Layers::learnt`]. Batch normalisation draws
+/// nothing.
 ///
 /// # Errors
 /// What libtorch says.
-pub fn initial_parameters(seed: u64, image_size: i64, classes: i64) -> Result<Parameters, TchError> {
-    let shapes = parameter_shapes(image_size, classes);
+pub fn initial_parameters(seed: u64, layers: &Arc<Layers>) -> Result<Parameters, TchError> {
     random::with_seed(seed, || {
-        let mut drawn = Vec::with_capacity(shapes.len());
-        for layer in shapes.chunks(2) {
-            let fan_in = layer[0][1..].iter().product::<i64>() as f64;
-            // torch.nn.init.kaiming_uniform_ with a = √5, rounding included: √3 · √(2 / (1 + a²)) / √fan_in.
-            let gain = (2.0 / (1.0 + 5.0_f64.sqrt().powi(2))).sqrt();
-            let weight_bound = 3.0_f64.sqrt() * (gain / fan_in.sqrt());
-            let bias_bound = 1.0 / fan_in.sqrt();
-            for (shape, bound) in layer.iter().zip([weight_bound, bias_bound]) {
-                let mut parameter = Tensor::f_empty(shape, (Kind::Float, Device::Cpu))?;
-                drawn.push(parameter.f_uniform_(-bound, bound)?);
+        let fill = |described: &super::layers::Described| {
+            let mut tensor = Tensor::f_empty(&described.shape, (described.kind, Device::Cpu))?;
+            match described.initial {
+                Initial::Uniform(bound) => tensor.f_uniform_(-bound, bound),
+                Initial::Constant(value) => tensor.f_fill_(value),
             }
-        }
-        Ok(drawn.try_into().expect("four layers have eight parameters"))
+        };
+        Ok(Parameters::new(layers, layers.all().map(fill).collect::<Result<_, TchError>>()?))
     })
 }
 
@@ -76,11 +45,14 @@ pub struct SimpleCnn {
     parameters: Parameters,
     activation: Activation,
     precision: Precision,
+    /// Share of the hidden values that a training step drops.
+    dropout: f64,
+    /// The activation within the function that computes both convolutions at once, where that fits.
+    fused: Option<FusedActivation>,
 }
 
 impl SimpleCnn {
-    /// A model with float32 copies of `parameters`, which are in the order of
-    /// [`PARAMETER_NAMES`](crate::parameters::PARAMETER_NAMES) with the shapes of [`parameter_shapes`].
+    /// A model with float32 copies of `parameters`, without dropout.
     ///
     /// # Errors
     /// What libtorch says.
@@ -92,15 +64,21 @@ impl SimpleCnn {
     ) -> Result<Self, TchError> {
         let parameters = parameters.try_map(|parameter| {
             // A copy, so that training never changes the caller's tensors.
-            let mut own = Tensor::f_empty(parameter.size(), (Kind::Float, device))?;
+            let mut own = Tensor::f_empty(parameter.size(), (parameter.kind(), device))?;
             own.f_copy_(&parameter.f_detach()?)?;
-            let own = if own.dim() == 4 { channels_last(&own)? } else { own };
-            own.f_set_requires_grad(true)
+            if own.dim() == 4 { channels_last(&own) } else { Ok(own) }
         })?;
-        Ok(Self { parameters, activation, precision })
+        let fits = device == Device::Cpu && parameters.layers().are_two_plain_convolutions();
+        let fused = FusedActivation::of(activation).filter(|_| fits);
+        Ok(Self { parameters: parameters.with_gradients()?, activation, precision, dropout: 0.0, fused })
     }
 
-    /// The parameters in the order of [`PARAMETER_NAMES`](crate::parameters::PARAMETER_NAMES).
+    /// The same model, of whose hidden values a training step drops this share, in [0, 1).
+    pub fn with_dropout(self, dropout: f64) -> Self {
+        Self { dropout, ..self }
+    }
+
+    /// The parameters in the order of [`Layers::learnt`].
     pub fn parameters(&self) -> &Parameters {
         &self.parameters
     }
@@ -109,12 +87,8 @@ impl SimpleCnn {
     ///
     /// # Errors
     /// What libtorch says, for instance that memory ran out.
-    pub fn forward(&self, images: &Tensor) -> Result<Tensor, TchError> {
-        forward::logits(self, images)
-    }
-
-    fn convolve(&self, images: &Tensor, layer: Layer<'_>) -> Result<Tensor, TchError> {
-        self.activation.apply(forward::convolve(images, layer.weight, layer.bias, 1)?)
+    pub fn forward(&self, images: &Tensor, pass: Pass) -> Result<Tensor, TchError> {
+        forward::logits(self, images, pass)
     }
 }
 
@@ -127,15 +101,34 @@ impl Operations for SimpleCnn {
         self.precision
     }
 
-    fn features(&self, images: &Tensor, [conv1, conv2]: [Layer<'_>; 2]) -> Result<Tensor, TchError> {
-        if images.device() == Device::Cpu {
+    fn features(
+        &self,
+        images: &Tensor,
+        convolutions: &[Convolution<'_>],
+        pass: Pass,
+    ) -> Result<Tensor, TchError> {
+        if let Some(activation) = self.fused {
             // As float32: the function rounds by itself.
-            let Layers { conv1, conv2, .. } = self.parameters.layers();
-            return ffi::features(images, [conv1, conv2], self.activation);
+            let network = self.parameters.network(&self.parameters);
+            if let [first, second] = network.convolutions.as_slice() {
+                return ffi::features(images, [first.layer, second.layer], activation);
+            }
         }
-        let features = self.convolve(images, conv1)?;
+        let mut features = images.shallow_clone();
+        for Convolution { layer, norm } in convolutions {
+            let sums = forward::convolve(&features, layer.weight, layer.bias, 1)?;
+            let sums = match norm {
+                Some(norm) => forward::normalise(&sums, *norm, pass)?,
+                None => sums,
+            };
+            features = if self.activation.increases() {
+                self.activation.apply(forward::pool(&sums)?)?
+            } else {
+                forward::pool(&self.activation.of(&sums)?)?
+            };
+        }
         // Flattening is by channel, row, column as in PyTorch, whatever the layout in memory.
-        self.convolve(&features, conv2)?.f_flatten(1, -1)
+        features.f_flatten(1, -1)
     }
 
     fn linear(&self, inputs: &Tensor, layer: Layer<'_>) -> Result<Tensor, TchError> {
@@ -151,6 +144,15 @@ impl Operations for SimpleCnn {
 
     fn activate(&self, sums: Tensor) -> Result<Tensor, TchError> {
         self.activation.apply(sums)
+    }
+
+    fn drop_some(&self, hidden: Tensor, pass: Pass) -> Result<Tensor, TchError> {
+        let Pass::Training { noise_seed } = pass else { return Ok(hidden) };
+        if self.dropout == 0.0 {
+            return Ok(hidden);
+        }
+        let kept = forward::noise(noise_seed, &hidden)?.f_ge(self.dropout)?.f_to_kind(hidden.kind())?;
+        hidden.f_mul(&kept.f_mul_scalar(1.0 / (1.0 - self.dropout))?)
     }
 }
 
@@ -201,23 +203,29 @@ pub fn product_gflops(precision: Precision) -> Result<f64, TchError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::random::tests::MersenneTwister;
+    use super::super::{layers::Architecture, random::tests::MersenneTwister};
     use super::*;
 
     fn values(tensor: &Tensor) -> Vec<f32> {
         Vec::<f32>::try_from(tensor.contiguous().view(-1)).unwrap()
     }
 
+    fn report(image_size: i64, classes: i64) -> Arc<Layers> {
+        Layers::new(&Architecture::default(), image_size, classes)
+    }
+
     #[test]
     fn the_model_has_the_reports_parameters() {
-        let counts = parameter_shapes(128, 2).map(|shape| shape.iter().product::<i64>());
+        let layers = report(128, 2);
+        let counts = layers.learnt().iter().map(|one| one.shape.iter().product::<i64>());
+        let counts: Vec<i64> = counts.collect();
         assert_eq!(counts.iter().sum::<i64>(), 4_199_778);
         assert_eq!(counts[4] + counts[5], 4_194_432);
     }
 
     #[test]
     fn initial_values_are_pytorchs_for_the_seed() {
-        let parameters = initial_parameters(5, 16, 2).unwrap();
+        let parameters = initial_parameters(5, &report(16, 2)).unwrap();
         let mut twister = MersenneTwister::new(5);
         for (parameter, fan_in) in
             parameters.iter().zip([27.0_f64, 27.0, 144.0, 144.0, 512.0, 512.0, 128.0, 128.0])
@@ -234,7 +242,7 @@ mod tests {
 
     #[test]
     fn initial_values_fill_pytorchs_range_evenly() {
-        let parameters = initial_parameters(0, 64, 2).unwrap();
+        let parameters = initial_parameters(0, &report(64, 2)).unwrap();
         for (parameter, fan_in) in parameters.iter().zip([27.0_f64, 27.0, 144.0, 144.0, 8192.0, 8192.0]) {
             let bound = 1.0 / fan_in.sqrt();
             let largest = parameter.abs().max().double_value(&[]);
@@ -248,34 +256,109 @@ mod tests {
 
     #[test]
     fn initial_values_depend_on_the_seed_alone() {
-        let [first, again, other] = [3, 3, 4].map(|seed| initial_parameters(seed, 16, 2).unwrap());
+        let [first, again, other] = [3, 3, 4].map(|seed| initial_parameters(seed, &report(16, 2)).unwrap());
         assert!(first.iter().zip(&again).all(|(one, two)| one.equal(two)));
         assert!(first.iter().zip(&other).all(|(one, two)| !one.equal(two)));
     }
 
-    #[test]
-    fn pooling_first_gives_the_reports_values() {
-        let parameters = initial_parameters(1, 16, 3).unwrap();
-        let images = Tensor::arange(2 * 3 * 16 * 16, (Kind::Float, Device::Cpu)).sin().view([2, 3, 16, 16]);
-        for activation in [Activation::Relu, Activation::Sigmoid] {
-            let activate = |sums: Tensor| match activation {
-                Activation::Relu => sums.relu(),
-                Activation::Sigmoid => sums.sigmoid(),
-            };
-            let Layers { conv1, conv2, fc1, fc2 } = parameters.layers();
-            let convolve = |images: &Tensor, layer: Layer<'_>| {
-                activate(images.conv2d(layer.weight, Some(layer.bias), 1, 1, 1, 1))
-                    .max_pool2d(2, 2, 0, 1, false)
-            };
-            let linear = |inputs: &Tensor, layer: Layer<'_>| inputs.linear(layer.weight, Some(layer.bias));
-            let features = convolve(&convolve(&images, conv1), conv2).view([2, -1]);
-            let expected = linear(&activate(linear(&features, fc1)), fc2);
-
-            let model = SimpleCnn::new(&parameters, activation, Precision::Fp32, Device::Cpu).unwrap();
-            let logits = model.forward(&channels_last(&images).unwrap()).unwrap();
-            assert_eq!(logits.size(), [2, 3]);
-            assert!((logits - expected).abs().max().double_value(&[]) < 1e-6);
+    /// The forward pass in evaluation as PyTorch writes it: activation before pooling.
+    fn as_written(parameters: &Parameters, activation: Activation, images: &Tensor) -> Tensor {
+        let network = parameters.network(parameters);
+        let mut features = images.shallow_clone();
+        for Convolution { layer, norm } in &network.convolutions {
+            features = features.conv2d(layer.weight, Some(layer.bias), 1, 1, 1, 1);
+            if let Some(norm) = norm {
+                let of = |tensor: &Tensor| tensor.view([1, -1, 1, 1]);
+                features = (features - of(norm.mean)) / (of(norm.variance) + 1e-5).sqrt();
+                features = features * of(norm.layer.weight) + of(norm.layer.bias);
+            }
+            features = activation.of(&features).unwrap().max_pool2d(2, 2, 0, 1, false);
         }
+        let hidden = features.flatten(1, -1).linear(network.fc1.weight, Some(network.fc1.bias));
+        activation.of(&hidden).unwrap().linear(network.fc2.weight, Some(network.fc2.bias))
+    }
+
+    #[test]
+    fn every_model_gives_the_values_of_its_layers_as_pytorch_orders_them() {
+        let images = Tensor::arange(2 * 3 * 20 * 20, (Kind::Float, Device::Cpu)).sin().view([2, 3, 20, 20]);
+        for channels in [vec![16, 32], vec![4], vec![4, 8, 8]] {
+            for (batch_norm, activation) in [false, true].into_iter().flat_map(|norm| {
+                ["relu", "sigmoid", "tanh", "gelu", "leaky_relu", "silu"].map(|name| (norm, name))
+            }) {
+                let architecture = Architecture { channels: channels.clone(), hidden_units: 24, batch_norm };
+                let parameters = initial_parameters(1, &Layers::new(&architecture, 20, 3)).unwrap();
+                for (described, tensor) in parameters.named().filter(|(one, _)| one.is_of_norm) {
+                    if described.kind == Kind::Float {
+                        let _ = tensor.shallow_clone().uniform_(0.2, 2.0);
+                    }
+                }
+                let activation = activation.parse().unwrap();
+                let expected = as_written(&parameters, activation, &images);
+                let model = SimpleCnn::new(&parameters, activation, Precision::Fp32, Device::Cpu).unwrap();
+                let images = channels_last(&images).unwrap();
+                let logits = model.forward(&images, Pass::Evaluation).unwrap();
+                assert_eq!(logits.size(), [2, 3]);
+                let difference = (logits - expected).abs().max().double_value(&[]);
+                assert!(difference < 1e-5, "{architecture:?} {activation:?}: {difference}");
+            }
+        }
+    }
+
+    #[test]
+    fn batch_norm_draws_nothing_and_begins_as_pytorchs() {
+        let plain = Architecture { channels: vec![4, 8], ..Architecture::default() };
+        let normed = Architecture { batch_norm: true, ..plain.clone() };
+        let [plain, normed] =
+            [plain, normed].map(|one| initial_parameters(3, &Layers::new(&one, 16, 2)).unwrap());
+        let of_norm = |(one, _): &(&crate::layers::Described, &Tensor)| one.is_of_norm;
+        let drawn: Vec<_> = normed.named().filter(|one| !of_norm(one)).map(|(_, tensor)| tensor).collect();
+        assert!(plain.iter().zip(&drawn).all(|(one, other)| one.equal(other)) && plain.len() == drawn.len());
+        for (described, tensor) in normed.named().filter(of_norm) {
+            let ones = described.name.ends_with("weight") || described.name.ends_with("running_var");
+            let expected = f64::from(u8::from(ones));
+            assert!(
+                (tensor.to_kind(Kind::Double) - expected).abs().sum(Kind::Double).double_value(&[]) == 0.0
+            );
+        }
+    }
+
+    #[test]
+    fn a_batch_is_normalised_by_its_own_values_and_the_running_ones_follow_it() {
+        let architecture = Architecture { channels: vec![2], hidden_units: 4, batch_norm: true };
+        let parameters = initial_parameters(1, &Layers::new(&architecture, 4, 2)).unwrap();
+        let model = SimpleCnn::new(&parameters, Activation::Relu, Precision::Fp32, Device::Cpu).unwrap();
+        let images = Tensor::arange(3 * 48, (Kind::Float, Device::Cpu)).sin().view([3, 3, 4, 4]);
+        let sums = images.conv2d(&parameters[0], Some(&parameters[1]), 1, 1, 1, 1);
+        let values = sums.transpose(0, 1).flatten(1, -1).to_kind(Kind::Double);
+        drop(model.forward(&images, Pass::Evaluation).unwrap());
+        assert!(model.parameters().statistics()[0].equal(&Tensor::zeros([2], (Kind::Float, Device::Cpu))));
+        drop(model.forward(&images, Pass::Training { noise_seed: 0 }).unwrap());
+        let [mean, variance, batches] = model.parameters().statistics() else { panic!("one layer") };
+        let expected_mean = values.mean_dim(1, false, Kind::Double) * 0.1;
+        // Unbiased: 48 values a channel.
+        let expected_variance = values.var_dim(1, true, false) * 0.1 + 0.9;
+        for (found, expected) in [(mean, expected_mean), (variance, expected_variance)] {
+            assert!((found - expected).abs().max().double_value(&[]) < 1e-6);
+        }
+        assert_eq!(batches.int64_value(&[]), 1);
+    }
+
+    #[test]
+    fn dropout_drops_its_share_in_training_alone_and_scales_the_rest() {
+        let architecture = Architecture { channels: vec![2], hidden_units: 4000, batch_norm: false };
+        let parameters = initial_parameters(1, &Layers::new(&architecture, 4, 2)).unwrap();
+        let new = || SimpleCnn::new(&parameters, Activation::Relu, Precision::Fp32, Device::Cpu).unwrap();
+        let (plain, model) = (new(), new().with_dropout(0.25));
+        let hidden = || Tensor::ones([5, 4000], (Kind::Float, Device::Cpu));
+        assert!(model.drop_some(hidden(), Pass::Evaluation).unwrap().equal(&hidden()));
+        assert!(plain.drop_some(hidden(), Pass::Training { noise_seed: 3 }).unwrap().equal(&hidden()));
+        let drop = |noise_seed| values(&model.drop_some(hidden(), Pass::Training { noise_seed }).unwrap());
+        let found = drop(3);
+        let dropped = found.iter().filter(|value| **value == 0.0).count() as f64 / found.len() as f64;
+        assert!((dropped - 0.25).abs() < 0.02, "{dropped}");
+        assert!(found.iter().all(|value| *value == 0.0 || (value - 4.0 / 3.0).abs() < 1e-6));
+        assert_eq!(found, drop(3));
+        assert_ne!(found, drop(4));
     }
 
     #[test]

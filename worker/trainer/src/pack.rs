@@ -1,5 +1,5 @@
-//! The training of a pack: jobs that only differ in activation and learning rate, over the same batches at the same
-//! time; a single job is a pack of one. Members are independent: one that is retired, because it diverged or was
+//! The training of a pack: jobs that only differ in what is their own, such as the learning rate, over the same batches at
+//! the same time; a single job is a pack of one. Members are independent: one that is retired, because it diverged or was
 //! stopped, stays in the array without learning, so that nothing changes for the others.
 
 use std::time::Instant;
@@ -8,8 +8,8 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use super::{
     config::TrainingConfig,
+    layers::Layers,
     learner::Learner,
-    model,
     pack_model::{self, Layout},
     parameters::Parameters,
     training::{EpochRecord, Flow, Listener, Place, Position, Snapshot, Start, TrainingEvent},
@@ -88,7 +88,8 @@ impl<'a> Pack<'a> {
     ) -> Result<Self, TchError> {
         let config = jobs.first().expect("a pack has jobs").config;
         let images = [config.batch_size.min(data.train_images() as i64), validation_batch(data)];
-        check_layers(jobs.len() as i64, images[0].max(images[1]), data.image_size())?;
+        let layers = Layers::new(&config.architecture, data.image_size(), data.classes());
+        check_layers(jobs.len() as i64, images[0].max(images[1]), layers.widest())?;
         assert!(jobs.iter().all(|job| job.config.agrees_with(config)), "the jobs of a pack agree");
         let shape = [data.image_size(), data.classes()];
         let learner = Learner::new(&jobs, shape, data.device(), layout)?;
@@ -214,7 +215,8 @@ impl<'a> Pack<'a> {
         while done < last && flow == Flow::Continue {
             let size = self.config.batch_size.min(last - done);
             let (inputs, classes) = self.data.batch(&order.f_narrow(0, done, size)?)?;
-            let step = self.learner.step(&inputs, &classes)?;
+            let place = Place { epoch, images_done: done };
+            let step = self.learner.step(&inputs, &classes, place)?;
             let _ = loss_sums.f_add_(&step.loss.f_to_kind(Kind::Double)?.f_mul_scalar(size)?)?;
             right.f_narrow(1, done - first, size)?.f_copy_(&step.right)?;
             done += size;
@@ -292,8 +294,8 @@ pub(super) fn evaluation_batch(image_size: i64, images: i64) -> i64 {
 }
 
 /// Refuses packs with layers that kernels cannot count, as if memory ran out: a smaller pack can train.
-fn check_layers(members: i64, images: i64, image_size: i64) -> Result<(), TchError> {
-    let numbers = model::widest_layer(image_size).saturating_mul(images).saturating_mul(members);
+fn check_layers(members: i64, images: i64, widest: i64) -> Result<(), TchError> {
+    let numbers = widest.saturating_mul(images).saturating_mul(members);
     if members == 1 || numbers <= LAYER_NUMBERS_MAX {
         return Ok(());
     }

@@ -7,8 +7,9 @@ use tch::{Device, Kind, Reduction, TchError, Tensor};
 
 use super::{
     forward::{self, Operations},
-    model::{Activation, Precision},
-    parameters::{Layer, PARAMETER_NAMES, Parameters},
+    layers::{Convolution, Layer, Norm},
+    model::{Activation, Pass, Precision},
+    parameters::Parameters,
     training::IGNORED_CLASS,
 };
 
@@ -21,53 +22,90 @@ pub enum Layout {
     ChannelsFirst,
 }
 
+/// What one member of an array model is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct PackMember<'a> {
+    /// Its weights, of the same layers as the others'.
+    pub parameters: &'a Parameters,
+    pub activation: Activation,
+    /// Share of the hidden values that a training step drops, in [0, 1).
+    pub dropout: f64,
+}
+
 /// The members' parameters on one device. In array tensors `M` is the number of members.
 #[derive(Debug)]
 pub struct PackModel {
-    /// In the order of [`PARAMETER_NAMES`], each `[M, …]`, where `…` is the shape in a single model.
+    /// Each `[M, …]`, where `…` is the shape in a single model.
     parameters: Parameters,
     members: i64,
-    /// How many members use relu; they come first, the others use sigmoid.
-    relu_members: i64,
+    /// How many members in a row have the same activation.
+    activations: Vec<(Activation, i64)>,
+    dropout: Option<Dropout>,
     precision: Precision,
     layout: Layout,
 }
 
+/// Of each member, `[M, 1, 1]` in float32 on the device.
+#[derive(Debug)]
+struct Dropout {
+    /// The share of the hidden values that is dropped.
+    shares: Tensor,
+    /// What the others are multiplied by.
+    scales: Tensor,
+}
+
+impl Dropout {
+    /// None where no member drops any.
+    fn new(shares: &[f64], device: Device) -> Result<Option<Self>, TchError> {
+        if shares.iter().all(|share| *share == 0.0) {
+            return Ok(None);
+        }
+        let of_members = |numbers: &[f64]| {
+            let numbers = Tensor::f_from_slice(numbers)?.f_to_kind(Kind::Float)?;
+            numbers.f_view([-1, 1, 1])?.f_to_device(device)
+        };
+        let scales: Vec<f64> = shares.iter().map(|share| 1.0 / (1.0 - share)).collect();
+        Ok(Some(Self { shares: of_members(shares)?, scales: of_members(&scales)? }))
+    }
+}
+
 impl PackModel {
-    /// A model of members with the values of `parameters`, each in the order of [`PARAMETER_NAMES`]. Members with relu
-    /// come before those with sigmoid.
+    /// A model of these members, those of one activation next to each other.
     ///
     /// # Errors
     /// What libtorch says, and shapes that differ.
     ///
     /// # Panics
-    /// Without members, and where a relu follows a sigmoid.
+    /// Without members.
     pub fn new(
-        parameters: &[&Parameters],
-        activations: &[Activation],
+        members: &[PackMember<'_>],
         precision: Precision,
         layout: Layout,
         device: Device,
     ) -> Result<Self, TchError> {
-        assert!(!parameters.is_empty() && parameters.len() == activations.len(), "each member has both");
-        let is_relu = |activation: &Activation| *activation == Activation::Relu;
-        let relu_members = activations.iter().take_while(|one| is_relu(one)).count();
-        assert!(!activations[relu_members..].iter().any(is_relu), "members with relu come first");
-        let mut placed = Vec::with_capacity(PARAMETER_NAMES.len());
-        for index in 0..PARAMETER_NAMES.len() {
-            let of_members: Vec<&Tensor> = parameters.iter().map(|one| &one[index]).collect();
-            placed.push(stack(&of_members, layout, device)?.f_set_requires_grad(true)?);
-        }
+        let layers = members.first().expect("a pack has members").parameters.layers();
+        let all: Vec<Vec<&Tensor>> = members
+            .iter()
+            .map(|member| member.parameters.named().map(|(_, tensor)| tensor).collect())
+            .collect();
+        let placed = (0..all[0].len()).map(|index| {
+            let of_members: Vec<&Tensor> = all.iter().map(|own| own[index]).collect();
+            stack(&of_members, layout, device)
+        });
+        let placed = Parameters::new(layers, placed.collect::<Result<_, _>>()?);
+        let runs = members.chunk_by(|one, other| one.activation == other.activation);
+        let shares: Vec<f64> = members.iter().map(|member| member.dropout).collect();
         Ok(Self {
-            parameters: placed.try_into().expect("as many as there are names"),
-            members: parameters.len() as i64,
-            relu_members: relu_members as i64,
+            parameters: placed.with_gradients()?,
+            members: members.len() as i64,
+            activations: runs.map(|run| (run[0].activation, run.len() as i64)).collect(),
+            dropout: Dropout::new(&shares, device)?,
             precision,
             layout,
         })
     }
 
-    /// The parameters of all members, `[M, …]` each, in the order of [`PARAMETER_NAMES`].
+    /// The parameters of all members, `[M, …]` each.
     pub fn parameters(&self) -> &Parameters {
         &self.parameters
     }
@@ -84,30 +122,67 @@ impl PackModel {
     ///
     /// # Errors
     /// What libtorch says, for instance that memory ran out.
-    pub fn forward(&self, images: &Tensor) -> Result<Tensor, TchError> {
-        forward::logits(self, images)
+    pub fn forward(&self, images: &Tensor, pass: Pass) -> Result<Tensor, TchError> {
+        forward::logits(self, images, pass)
     }
 
-    /// Convolution, pooling and activation, as in `SimpleCnn`. The weights `[M, outputs, …]` become one wide
+    /// One convolution with all that follows it, as in `SimpleCnn`. The weights `[M, outputs, …]` become one wide
     /// convolution; with as many `groups` as members each only sees its own channels.
-    fn convolve(&self, images: &Tensor, layer: Layer<'_>, groups: i64) -> Result<Tensor, TchError> {
-        let wide = layer.weight.f_flatten(0, 1)?;
-        let bias = layer.bias.f_flatten(0, 1)?;
-        self.activate_along(forward::convolve(images, &wide, &bias, groups)?, 1)
+    fn convolve(
+        &self,
+        images: &Tensor,
+        convolution: &Convolution<'_>,
+        groups: i64,
+        pass: Pass,
+    ) -> Result<Tensor, TchError> {
+        let wide = |tensor: &Tensor| tensor.f_flatten(0, 1);
+        let Convolution { layer, norm } = convolution;
+        let sums = forward::convolve(images, &wide(layer.weight)?, &wide(layer.bias)?, groups)?;
+        let sums = match norm {
+            None => sums,
+            Some(Norm { layer, mean, variance, batches }) => {
+                let (weight, bias) = (wide(layer.weight)?, wide(layer.bias)?);
+                // Views, so that the statistics are updated in place.
+                let (mean, variance) = (mean.f_view([-1])?, variance.f_view([-1])?);
+                let layer = Layer { weight: &weight, bias: &bias };
+                forward::normalise(&sums, Norm { layer, mean: &mean, variance: &variance, batches }, pass)?
+            }
+        };
+        if self.activations.iter().all(|(activation, _)| activation.increases()) {
+            return self.activate_along(forward::pool(&sums)?, 1);
+        }
+        self.by_activation(&sums, 1, |activation, own| {
+            if activation.increases() {
+                activation.of(&forward::pool(own)?)
+            } else {
+                forward::pool(&activation.of(own)?)
+            }
+        })
     }
 
     /// Each member's activation on its part of `sums`, along `dim`. In place if all have the same one.
     fn activate_along(&self, sums: Tensor, dim: i64) -> Result<Tensor, TchError> {
-        if self.relu_members == self.members {
-            return Activation::Relu.apply(sums);
+        if let [(activation, _)] = self.activations.as_slice() {
+            return activation.apply(sums);
         }
-        if self.relu_members == 0 {
-            return Activation::Sigmoid.apply(sums);
+        self.by_activation(&sums, dim, Activation::of)
+    }
+
+    /// The results of `make` for the parts of `sums` along `dim` that have the same activation, put together again.
+    fn by_activation(
+        &self,
+        sums: &Tensor,
+        dim: i64,
+        make: impl Fn(Activation, &Tensor) -> Result<Tensor, TchError>,
+    ) -> Result<Tensor, TchError> {
+        if let [(activation, _)] = self.activations.as_slice() {
+            return make(*activation, sums);
         }
-        let relu = sums.size()[dim as usize] / self.members * self.relu_members;
-        let sigmoid = sums.size()[dim as usize] - relu;
-        let parts = sums.f_split_with_sizes([relu, sigmoid], dim)?;
-        Tensor::f_cat(&[parts[0].f_relu()?, parts[1].f_sigmoid()?], dim)
+        let of_member = sums.size()[dim as usize] / self.members;
+        let lengths: Vec<i64> = self.activations.iter().map(|(_, members)| members * of_member).collect();
+        let parts = sums.f_split_with_sizes(lengths, dim)?;
+        let made = parts.iter().zip(&self.activations).map(|(part, (activation, _))| make(*activation, part));
+        Tensor::f_cat(&made.collect::<Result<Vec<_>, _>>()?, dim)
     }
 }
 
@@ -120,14 +195,22 @@ impl Operations for PackModel {
         self.precision
     }
 
-    fn features(&self, images: &Tensor, [conv1, conv2]: [Layer<'_>; 2]) -> Result<Tensor, TchError> {
+    fn features(
+        &self,
+        images: &Tensor,
+        convolutions: &[Convolution<'_>],
+        pass: Pass,
+    ) -> Result<Tensor, TchError> {
         let count = images.size()[0];
-        let features = if self.layout == Layout::ChannelsFirst {
-            self.convolve(&images.f_contiguous()?, conv1, 1)?
-        } else {
-            self.convolve(images, conv1, 1)?
+        let mut features = match self.layout {
+            Layout::ChannelsFirst => images.f_contiguous()?,
+            Layout::ChannelsLast => images.shallow_clone(),
         };
-        let features = self.convolve(&features, conv2, self.members)?;
+        for (number, convolution) in convolutions.iter().enumerate() {
+            // All members see the same images.
+            let groups = if number == 0 { 1 } else { self.members };
+            features = self.convolve(&features, convolution, groups, pass)?;
+        }
         // Flattening is by channel, row, column within a member, as in PyTorch, whatever the layout in memory.
         let (_, channels, height, width) = features.size4()?;
         let of_members = features.f_view([count, self.members, channels / self.members, height, width])?;
@@ -141,6 +224,14 @@ impl Operations for PackModel {
 
     fn activate(&self, sums: Tensor) -> Result<Tensor, TchError> {
         self.activate_along(sums, 0)
+    }
+
+    fn drop_some(&self, hidden: Tensor, pass: Pass) -> Result<Tensor, TchError> {
+        let (Pass::Training { noise_seed }, Some(dropout)) = (pass, &self.dropout) else { return Ok(hidden) };
+        // Members have the same seed, and so the same numbers as each would have alone.
+        let noise = forward::noise(noise_seed, &hidden)?.f_unsqueeze(0)?;
+        let kept = noise.f_ge_tensor(&dropout.shares)?.f_to_kind(hidden.kind())?;
+        hidden.f_mul(&kept.f_mul(&dropout.scales.f_to_kind(hidden.kind())?)?)
     }
 }
 
@@ -159,17 +250,17 @@ pub fn losses(logits: &Tensor, classes: &Tensor) -> Result<Tensor, TchError> {
 /// One parameter of all members as a copy `[M, …]`, laid out like its gradient: a batched product returns the gradient
 /// of its second factor, the transposed weight, in rows of it.
 fn stack(of_members: &[&Tensor], layout: Layout, device: Device) -> Result<Tensor, TchError> {
-    let members = of_members.len() as i64;
+    let (members, kind) = (of_members.len() as i64, of_members[0].kind());
     let sizes = |extents: &[i64]| [&[members], extents].concat();
     let wide = match of_members[0].size().as_slice() {
         &[outputs, channels, height, width] if layout == Layout::ChannelsLast => {
-            Tensor::f_empty(sizes(&[outputs, height, width, channels]), (Kind::Float, device))?
+            Tensor::f_empty(sizes(&[outputs, height, width, channels]), (kind, device))?
                 .f_permute([0, 1, 4, 2, 3])?
         }
         &[outputs, inputs] => {
-            Tensor::f_empty(sizes(&[inputs, outputs]), (Kind::Float, device))?.f_transpose(1, 2)?
+            Tensor::f_empty(sizes(&[inputs, outputs]), (kind, device))?.f_transpose(1, 2)?
         }
-        shape => Tensor::f_empty(sizes(shape), (Kind::Float, device))?,
+        shape => Tensor::f_empty(sizes(shape), (kind, device))?,
     };
     for (member, parameter) in of_members.iter().enumerate() {
         wide.f_select(0, member as i64)?.f_copy_(&parameter.f_detach()?)?;

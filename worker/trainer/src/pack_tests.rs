@@ -2,6 +2,7 @@
 
 use super::super::{
     epoch::tests::easy_data,
+    layers::Architecture,
     model::{self, Activation, Precision},
 };
 use super::*;
@@ -17,7 +18,7 @@ fn config(activation: Activation, learning_rate: f64) -> TrainingConfig {
         batch_size: 7,
         epochs: 3,
         seed: 1,
-        precision: Precision::Fp32,
+        ..TrainingConfig::default()
     }
 }
 
@@ -57,10 +58,10 @@ fn bits(snapshot: &Snapshot) -> (Vec<u64>, Vec<Vec<u32>>) {
     let numbers = numbers.chain([position.loss_sum]).map(f64::to_bits);
     let right = position.right.expect("it is known");
     let place = [u64::from(position.epoch), position.images_done as u64, right as u64];
-    let tensors =
-        parameters.iter().chain(&adam.first_moments).chain(&adam.second_moments).chain([&adam.step]);
+    let tensors = parameters.iter().chain(parameters.statistics());
+    let tensors = tensors.chain(&adam.first_moments).chain(&adam.second_moments).chain([&adam.step]);
     let values = tensors.map(|tensor| {
-        let values = Vec::<f32>::try_from(tensor.contiguous().view(-1)).unwrap();
+        let values = Vec::<f32>::try_from(tensor.contiguous().view(-1).to_kind(Kind::Float)).unwrap();
         values.into_iter().map(f32::to_bits).collect()
     });
     (numbers.chain(place).collect(), values.collect())
@@ -109,6 +110,84 @@ fn packed_jobs_have_the_numbers_of_jobs_alone() {
             ..config(activation, learning_rate)
         });
         assert_packed_is_alone(&configs, &data);
+    }
+}
+
+/// What jobs of a pack share of the layers: each option, and several together.
+fn layers() -> [Architecture; 5] {
+    let of = |channels: &[i64], hidden_units, batch_norm| Architecture {
+        channels: channels.to_vec(),
+        hidden_units,
+        batch_norm,
+    };
+    [
+        of(&[16, 32], 128, true),
+        of(&[4], 128, false),
+        of(&[4, 8, 8], 128, false),
+        of(&[16, 32], 24, false),
+        of(&[4, 8, 8], 24, true),
+    ]
+}
+
+#[test]
+fn packed_jobs_have_the_numbers_of_jobs_alone_with_any_layers_activations_and_dropout() {
+    let data = easy_data(60);
+    let own =
+        [("tanh", 0.0), ("gelu", 0.5), ("relu", 0.2), ("silu", 0.0), ("gelu", 0.0), ("leaky_relu", 0.1)];
+    for architecture in layers() {
+        let configs = own.map(|(activation, dropout)| TrainingConfig {
+            architecture: architecture.clone(),
+            dropout,
+            ..config(activation.parse().unwrap(), 3e-4)
+        });
+        assert_packed_is_alone(&configs, &data);
+    }
+    // All of one activation, which is applied to the whole array.
+    for activation in ["gelu", "tanh", "silu", "leaky_relu"] {
+        let configs =
+            [0.3, 0.0].map(|dropout| TrainingConfig { dropout, ..config(activation.parse().unwrap(), 3e-4) });
+        assert_packed_is_alone(&configs, &data);
+    }
+}
+
+#[test]
+fn what_a_member_drops_does_not_depend_on_the_others() {
+    let data = easy_data(40);
+    let with = |dropout| TrainingConfig { dropout, ..config(RELU, 1e-3) };
+    let trained = |configs: &[TrainingConfig]| {
+        let mut pack = pack(configs, &data);
+        finish(&mut pack);
+        bits(&pack.snapshot(0).unwrap())
+    };
+    // Of as many members, so that the order of additions is the same.
+    let first = trained(&[with(0.5), with(0.0), with(0.1)]);
+    assert!(first == trained(&[with(0.5), with(0.9), with(0.4)]));
+    assert!(first != trained(&[with(0.4), with(0.0), with(0.1)]));
+}
+
+#[test]
+fn a_pack_with_batch_norm_and_dropout_goes_on_with_the_same_bits() {
+    let data = easy_data(40);
+    let configs = [("gelu", 0.5), ("relu", 0.0), ("relu", 0.2)].map(|(activation, dropout)| TrainingConfig {
+        architecture: Architecture { batch_norm: true, ..Architecture::default() },
+        dropout,
+        ..config(activation.parse().unwrap(), 1e-3)
+    });
+    let mut whole = pack(&configs, &data);
+    finish(&mut whole);
+    let mut first = pack(&configs, &data);
+    train_batches(&mut first, 7);
+    let starts = configs
+        .iter()
+        .enumerate()
+        .map(|(member, config)| Start { config, snapshot: Some(first.snapshot(member).unwrap()) });
+    let mut second = Pack::new(starts.collect(), &data).unwrap();
+    finish(&mut second);
+    for member in 0..3 {
+        let [found, expected] = [&second, &whole].map(|pack| bits(&pack.snapshot(member).unwrap()));
+        assert!(found == expected, "member {member} is another one");
+        let batches = whole.parameters(member).unwrap().statistics()[2].int64_value(&[]);
+        assert_eq!(batches, 3 * 5, "three epochs of five batches");
     }
 }
 
@@ -175,7 +254,8 @@ fn channels_first_has_the_numbers_of_channels_last() {
 fn members_begin_with_the_weights_of_jobs_alone() {
     let data = easy_data(16);
     let configs = [(SIGMOID, 1e-3), (RELU, 1e-4)].map(|(activation, rate)| config(activation, rate));
-    let expected = model::initial_parameters(1, data.image_size(), 2).unwrap();
+    let expected =
+        model::initial_parameters(1, &Layers::new(&configs[0].architecture, data.image_size(), 2)).unwrap();
     let pack = pack(&configs, &data);
     for member in 0..2 {
         let Snapshot { parameters, adam, .. } = pack.snapshot(member).unwrap();
@@ -301,8 +381,9 @@ fn a_pack_trains_as_far_as_it_is_asked_to() {
 
 #[test]
 fn layers_that_kernels_cannot_count_are_want_of_memory() {
-    assert!(check_layers(127, 64, 128).is_ok());
-    let error = check_layers(128, 64, 128).unwrap_err().to_string();
+    let widest = Layers::new(&TrainingConfig::default().architecture, 128, 2).widest();
+    assert!(check_layers(127, 64, widest).is_ok());
+    let error = check_layers(128, 64, widest).unwrap_err().to_string();
     assert!(error.contains("out of memory"), "{error}");
-    assert!(check_layers(1, i64::from(u32::MAX), 128).is_ok(), "a job alone is as it always was");
+    assert!(check_layers(1, i64::from(u32::MAX), widest).is_ok(), "a job alone is as it always was");
 }

@@ -1,86 +1,78 @@
-//! The tensors of a SimpleCNN, or of several as one array: their names, and the layers they belong to.
+//! The tensors of a SimpleCNN, or of several as one array, in the order of their description.
 
-use std::ops::Deref;
+use std::{ops::Deref, sync::Arc};
 
-use tch::Tensor;
+use safetensors::Dtype;
+use tch::{Kind, TchError, Tensor};
 
-/// Number of parameters of a model: weight and bias of four layers.
-pub const PARAMETER_COUNT: usize = 8;
+use super::{
+    layers::{Described, Layers, Network},
+    precision::Precision,
+};
 
-/// The parameters' names in PyTorch, in the order in which the model keeps them and draws their initial values.
-pub const PARAMETER_NAMES: [&str; PARAMETER_COUNT] = [
-    "conv1.weight",
-    "conv1.bias",
-    "conv2.weight",
-    "conv2.bias",
-    "fc1.weight",
-    "fc1.bias",
-    "fc2.weight",
-    "fc2.bias",
-];
-
-/// The shape of every parameter, in the order of [`PARAMETER_NAMES`].
-pub type ParameterShapes = [Vec<i64>; PARAMETER_COUNT];
-
-/// The parameters, in the order of [`PARAMETER_NAMES`]; as a slice where only that order matters.
+/// The parameters of a model, and the running statistics that belong to them. As a slice, the parameters alone: what is
+/// trained.
 #[derive(Debug)]
-pub struct Parameters([Tensor; PARAMETER_COUNT]);
-
-/// Weight and bias of one layer.
-#[derive(Debug, Clone, Copy)]
-pub struct Layer<'a> {
-    /// The factors of its inputs.
-    pub weight: &'a Tensor,
-    /// What is added.
-    pub bias: &'a Tensor,
-}
-
-/// The layers from the images to the logits.
-#[derive(Debug, Clone, Copy)]
-pub struct Layers<'a> {
-    pub conv1: Layer<'a>,
-    pub conv2: Layer<'a>,
-    /// The first linear layer.
-    pub fc1: Layer<'a>,
-    /// The second linear layer, which gives the logits.
-    pub fc2: Layer<'a>,
+pub struct Parameters {
+    layers: Arc<Layers>,
+    learnt: Vec<Tensor>,
+    statistics: Vec<Tensor>,
 }
 
 impl Parameters {
-    /// The parameters by layer.
-    pub fn layers(&self) -> Layers<'_> {
-        let [conv1, bias1, conv2, bias2, fc1, bias3, fc2, bias4] = &self.0;
-        let layer = |weight, bias| Layer { weight, bias };
-        Layers {
-            conv1: layer(conv1, bias1),
-            conv2: layer(conv2, bias2),
-            fc1: layer(fc1, bias3),
-            fc2: layer(fc2, bias4),
-        }
+    /// The tensors of `layers`, in the order of [`Layers::all`].
+    ///
+    /// # Panics
+    /// Where they are not as many.
+    pub fn new(layers: &Arc<Layers>, mut tensors: Vec<Tensor>) -> Self {
+        assert_eq!(tensors.len(), layers.all().count(), "there is a tensor for each that is described");
+        let statistics = tensors.split_off(layers.learnt().len());
+        Self { layers: Arc::clone(layers), learnt: tensors, statistics }
     }
 
-    /// The result of `make` for each.
+    /// What they are.
+    pub fn layers(&self) -> &Arc<Layers> {
+        &self.layers
+    }
+
+    /// Running statistics of batch normalisation, in the order of [`Layers::statistics`].
+    pub fn statistics(&self) -> &[Tensor] {
+        &self.statistics
+    }
+
+    /// All tensors with their descriptions.
+    pub fn named(&self) -> impl Iterator<Item = (&Described, &Tensor)> {
+        self.layers.all().zip(self.learnt.iter().chain(&self.statistics))
+    }
+
+    /// The result of `make` for each tensor, statistics included.
     ///
     /// # Errors
     /// The first failure of `make`.
-    pub fn try_map<E>(&self, make: impl FnMut(&Tensor) -> Result<Tensor, E>) -> Result<Self, E> {
-        let made = self.0.iter().map(make).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self(made.try_into().expect("one is made of each")))
+    pub fn try_map<E>(&self, mut make: impl FnMut(&Tensor) -> Result<Tensor, E>) -> Result<Self, E> {
+        let made = self.named().map(|(_, tensor)| make(tensor)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self::new(&self.layers, made))
     }
-}
 
-impl From<[Tensor; PARAMETER_COUNT]> for Parameters {
-    fn from(tensors: [Tensor; PARAMETER_COUNT]) -> Self {
-        Self(tensors)
+    /// The same tensors, with gradients of the parameters.
+    pub(super) fn with_gradients(mut self) -> Result<Self, TchError> {
+        self.learnt =
+            self.learnt.iter().map(|one| one.f_set_requires_grad(true)).collect::<Result<_, _>>()?;
+        Ok(self)
     }
-}
 
-/// Fails, and returns the tensors, if they are not as many as there are names.
-impl TryFrom<Vec<Tensor>> for Parameters {
-    type Error = Vec<Tensor>;
+    /// The parameters in the format that layers compute with. Batch normalisation's stay in float32, as under
+    /// `torch.autocast`.
+    pub(super) fn rounded(&self, precision: Precision) -> Result<Vec<Tensor>, TchError> {
+        let rounded = self.layers.learnt().iter().zip(&self.learnt).map(|(described, tensor)| {
+            if described.is_of_norm { Ok(tensor.shallow_clone()) } else { precision.of(tensor) }
+        });
+        rounded.collect()
+    }
 
-    fn try_from(tensors: Vec<Tensor>) -> Result<Self, Vec<Tensor>> {
-        tensors.try_into().map(Self)
+    /// By layer; `learnt` are the parameters as the layers compute with them.
+    pub(super) fn network<'a>(&'a self, learnt: &'a [Tensor]) -> Network<'a> {
+        self.layers.network(learnt, &self.statistics)
     }
 }
 
@@ -89,7 +81,7 @@ impl<'a> IntoIterator for &'a Parameters {
     type IntoIter = std::slice::Iter<'a, Tensor>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.iter()
+        self.learnt.iter()
     }
 }
 
@@ -97,6 +89,22 @@ impl Deref for Parameters {
     type Target = [Tensor];
 
     fn deref(&self) -> &[Tensor] {
-        &self.0
+        &self.learnt
     }
+}
+
+/// How a file names the numbers of a tensor: statistics may count, all else is float32.
+pub(super) fn dtype(kind: Kind) -> Dtype {
+    if kind == Kind::Int64 { Dtype::I64 } else { Dtype::F32 }
+}
+
+/// A tensor's shape, and its values as bytes, for a file.
+pub(super) fn contents(tensor: &Tensor) -> Result<(Vec<usize>, Vec<u8>), TchError> {
+    let shape = tensor.size().into_iter().map(|extent| extent as usize).collect();
+    // Contiguous rows, whatever the layout in memory.
+    let tensor = tensor.f_contiguous()?;
+    let bits = dtype(tensor.kind()).bitsize();
+    let mut bytes = vec![0; tensor.numel() * bits / 8];
+    tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
+    Ok((shape, bytes))
 }

@@ -14,7 +14,7 @@ use terminal::text;
 
 use super::{
     device::{self, DeviceChoice},
-    model::{self, SimpleCnn},
+    model::{self, Pass, SimpleCnn},
     set_up_process,
     weights::{self, Facts},
 };
@@ -164,8 +164,11 @@ impl Classify {
         let side = i64::from(self.facts.image_size);
         let bytes = Tensor::f_from_data_size(pixels, &[pictures as i64, side, side, 3], Kind::Uint8)?;
         let images = model::normalise(&bytes.f_to_device(self.device)?)?;
-        let probabilities =
-            self.model.forward(&images)?.f_softmax(-1, Kind::Float)?.f_to_device(Device::Cpu)?;
+        let probabilities = self
+            .model
+            .forward(&images, Pass::Evaluation)?
+            .f_softmax(-1, Kind::Float)?
+            .f_to_device(Device::Cpu)?;
         let all = Vec::<f32>::try_from(probabilities.f_contiguous()?.f_view(-1)?)?;
         Ok(all.chunks(self.facts.classes.len()).map(<[f32]>::to_vec).collect())
     }

@@ -24,6 +24,21 @@ pub fn permutation(length: i64, seed: u64) -> Result<Tensor, TchError> {
     with_seed(seed, || Tensor::f_randperm(length, (Kind::Int64, Device::Cpu)))
 }
 
+/// Numbers in [0, 1) of this shape, drawn after `torch.manual_seed(seed)`: float32 on the CPU.
+///
+/// # Errors
+/// What libtorch says.
+pub fn uniform(shape: &[i64], seed: u64) -> Result<Tensor, TchError> {
+    with_seed(seed, || Tensor::f_rand(shape, (Kind::Float, Device::Cpu)))
+}
+
+/// The seed of what one training step drops: of the epoch's step that begins after `images_done` images. As for batch
+/// orders, nothing that happened before counts.
+pub fn noise_seed(job_seed: u64, epoch: u32, images_done: i64) -> u64 {
+    // Mixed once more than an epoch's seed, so that no step draws what an epoch's order is drawn from.
+    mix(mix(epoch_seed(job_seed, epoch)).wrapping_add(images_done.cast_unsigned()))
+}
+
 /// The seed of an epoch's batch order: `mix(mix(job_seed) + epoch)`. It does not depend on anything that happened
 /// before, so that a training that continues at any epoch finds the same order; mixing twice makes `(seed, epoch + 1)`
 /// and `(seed + 1, epoch)` differ.
@@ -109,9 +124,24 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn steps_have_seeds_of_their_own() {
+        let mut seeds: Vec<u32> = (0..10)
+            .flat_map(|seed| (1..=20).map(move |epoch| (seed, epoch)))
+            .flat_map(|(seed, epoch)| {
+                let of_steps = (0..10).map(move |step| noise_seed(seed, epoch, step * 32) as u32);
+                of_steps.chain([epoch_seed(seed, epoch) as u32])
+            })
+            .collect();
+        seeds.sort_unstable();
+        seeds.dedup();
+        assert_eq!(seeds.len(), 10 * 20 * 11);
+    }
+
+    #[test]
     fn the_epoch_seed_never_changes() {
         // The reference outputs of SplitMix64 seeded with 0 begin with this one; results of old sweeps depend on it.
         assert_eq!(mix(0), 0xe220_a839_7b1d_cdaf);
         assert_eq!(epoch_seed(0, 1), mix(0xe220_a839_7b1d_cdb0));
+        assert_eq!(noise_seed(0, 1, 64), mix(mix(epoch_seed(0, 1)) + 64));
     }
 }

@@ -75,7 +75,11 @@ fn train<W: Write + Send>(
     let mut accepted = Vec::new();
     for request in jobs {
         match TrainingConfig::read(&request.model, &request.parameters) {
-            Ok(config) => accepted.push(Job { request, config, dataset }),
+            Ok(config) => match config.architecture.check(dataset.image_size) {
+                Ok(()) => accepted.push(Job { request, config, dataset }),
+                // Other jobs of the sweep may have other layers.
+                Err(error) => conversation.fail_for_good(&request.id, error.to_string())?,
+            },
             Err(error) => conversation.end(&request.id, TrainerOutcome::Rejected, error.to_string())?,
         }
     }

@@ -104,7 +104,7 @@ fn jobs_that_do_not_agree_train_one_group_after_another() {
         ("a", json!({"epochs": 1})),
         ("b", json!({"epochs": 1, "batch_size": 5})),
         ("c", json!({"epochs": 1, "learning_rate": 0.1})),
-        ("d", json!({"epochs": 1, "activation": "tanh"})),
+        ("d", json!({"epochs": 1, "activation": "elu"})),
     ];
     let (events, _) = listen(&line(&request(&jobs)), 4);
     let expected = [

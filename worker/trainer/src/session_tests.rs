@@ -168,13 +168,25 @@ fn a_trainer_takes_job_after_job() {
 }
 
 #[test]
+fn a_job_whose_layers_leave_nothing_of_a_picture_fails_for_good_before_the_data_set_is_touched() {
+    let mut deep = parameters();
+    deep["channels"] = json!("4,4,4,4,4,4,4,4,4,4");
+    let mut load =
+        |_: &DatasetSpec, _: &mut dyn FnMut(Progress) -> Flow| panic!("the data set was asked for");
+    let (events, _) = converse(&train(&["a"], &deep), 1, &mut load, |_| None);
+    let FromTrainer::Ended { outcome, reason, details, .. } = &events[1] else { panic!("{events:?}") };
+    assert_eq!((*outcome, details.again), (TrainerOutcome::Failed, terms::Again::No));
+    assert!(reason.contains("10 convolutions are too many for images of 8 pixels"), "{reason}");
+}
+
+#[test]
 fn parameters_that_cannot_be_used_are_rejected_before_the_data_set_is_touched() {
     let mut wrong = parameters();
-    wrong["activation"] = json!("tanh");
+    wrong["precision"] = json!("fp8");
     let mut load =
         |_: &DatasetSpec, _: &mut dyn FnMut(Progress) -> Flow| panic!("the data set was asked for");
     let (events, _) = converse(&train(&["a"], &wrong), 1, &mut load, |_| None);
-    let reason = "parameter `activation` must be one of relu, sigmoid, but is `tanh`";
+    let reason = "parameter `precision` must be one of fp32, bf16, but is `fp8`";
     assert_eq!(events[1], FromTrainer::ended("a", TrainerOutcome::Rejected, reason));
 }
 

@@ -2,7 +2,11 @@
 
 use tch::{Reduction, TchError, Tensor};
 
-use super::{adam::Adam, model::SimpleCnn, training::IGNORED_CLASS};
+use super::{
+    adam::Adam,
+    model::{Pass, SimpleCnn},
+    training::IGNORED_CLASS,
+};
 
 /// The results of a training step for its batch, on the device; they belong to the weights before the step.
 #[derive(Debug)]
@@ -13,7 +17,7 @@ pub struct Step {
     pub right: Tensor,
 }
 
-/// One step: forward, mean cross-entropy, backward, Adam.
+/// One step: forward, mean cross-entropy, backward, Adam. `noise_seed` decides what dropout drops.
 ///
 /// # Errors
 /// What libtorch says.
@@ -22,8 +26,9 @@ pub fn train_step(
     adam: &mut Adam,
     images: &Tensor,
     classes: &Tensor,
+    noise_seed: u64,
 ) -> Result<Step, TchError> {
-    let logits = model.forward(images)?;
+    let logits = model.forward(images, Pass::Training { noise_seed })?;
     let loss = logits.f_cross_entropy_loss(classes, None::<&Tensor>, Reduction::Mean, IGNORED_CLASS, 0.0)?;
     // Gradients are returned and not stored in `.grad`, which would have to be zeroed and added to.
     let gradients = Tensor::f_run_backward(&[&loss], model.parameters(), false, false)?;

@@ -93,14 +93,14 @@ impl Place {
     pub(super) const START: Self = Self { epoch: 1, images_done: 0 };
 }
 
-/// Everything that decides how a training continues. Batch orders only depend on the seed and the epoch, so no
-/// generator's state is needed. All tensors are contiguous, float32 and on the CPU.
+/// Everything that decides how a training continues. Batch orders and what dropout drops only depend on the seed and the
+/// place, so no generator's state is needed. All tensors are contiguous and on the CPU.
 #[derive(Debug)]
 pub struct Snapshot {
     pub position: Position,
     /// The records of the epochs before.
     pub records: Vec<EpochRecord>,
-    /// The model's parameters in the order of [`super::parameters::PARAMETER_NAMES`].
+    /// The model's parameters, and its running statistics.
     pub parameters: Parameters,
     /// Adam's state for them.
     pub adam: AdamState,

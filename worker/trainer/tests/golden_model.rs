@@ -3,19 +3,20 @@
 //! and inputs are made here by the script's formulas. Run with `--nocapture` to see the differences reached.
 #![allow(clippy::unwrap_used)]
 
-use std::{collections::BTreeMap, env, fs, path::PathBuf};
+use std::{collections::BTreeMap, env, fs, path::PathBuf, sync::Arc};
 
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 use trainer::{
     adam::{Adam, AdamSettings, AdamState},
     config::TrainingConfig,
+    layers::{Architecture, Layers},
     learner::Learner,
-    model::{Precision, SimpleCnn, channels_last, parameter_shapes},
+    model::{Pass, Precision, SimpleCnn, channels_last},
     pack_model::{self, Layout},
-    parameters::{PARAMETER_NAMES, Parameters},
+    parameters::Parameters,
     step::train_step,
-    training::{Position, Snapshot, Start},
+    training::{Place, Position, Snapshot, Start},
 };
 
 const IMAGE_SIZE: i64 = 128;
@@ -65,9 +66,17 @@ fn wave(length: usize, frequency: f64, phase: f64) -> impl Iterator<Item = f32> 
     (0..length).map(move |i| (frequency * i as f64 + phase).sin() as f32)
 }
 
+fn layers() -> Arc<Layers> {
+    Layers::new(&Architecture::default(), IMAGE_SIZE, CLASSES)
+}
+
+fn shapes() -> Vec<Vec<i64>> {
+    layers().learnt().iter().map(|one| one.shape.clone()).collect()
+}
+
 /// Values of the k-th parameter, as `weights` of the script makes them.
 fn parameter(k: usize, seed: u32) -> Vec<f32> {
-    let shapes = parameter_shapes(IMAGE_SIZE, CLASSES);
+    let shapes = shapes();
     let length = shapes[k].iter().product::<i64>() as usize;
     // A bias has its layer's fan-in; weights come at even places.
     let fan_in = shapes[k / 2 * 2][1..].iter().product::<i64>() as f64;
@@ -77,13 +86,12 @@ fn parameter(k: usize, seed: u32) -> Vec<f32> {
 }
 
 fn parameters(seed: u32) -> Parameters {
-    let shapes = parameter_shapes(IMAGE_SIZE, CLASSES);
-    let parameters: Vec<Tensor> = shapes
+    let parameters: Vec<Tensor> = shapes()
         .iter()
         .enumerate()
         .map(|(k, shape)| Tensor::from_slice(&parameter(k, seed)).view(&shape[..]))
         .collect();
-    parameters.try_into().unwrap()
+    Parameters::new(&layers(), parameters)
 }
 
 fn model(case: &Case, seed: u32) -> SimpleCnn {
@@ -116,12 +124,12 @@ fn train(case: &Case, seed: u32) -> Trajectory {
     let losses = (0..case.steps)
         .map(|step| {
             let (images, classes) = batch(step, case.batch_size, seed);
-            train_step(&model, &mut adam, &images, &classes).unwrap().loss.double_value(&[])
+            train_step(&model, &mut adam, &images, &classes, 0).unwrap().loss.double_value(&[])
         })
         .collect();
     let _no_gradients = tch::no_grad_guard();
     let (images, classes) = batch(99, 4, seed);
-    let logits = model.forward(&images).unwrap();
+    let logits = model.forward(&images, Pass::Evaluation).unwrap();
     let val_loss = pack_model::losses(&logits.unsqueeze(0), &classes).unwrap().double_value(&[0]);
     let logits = Vec::<f64>::try_from(logits.to_kind(Kind::Double).view(-1)).unwrap();
     Trajectory { losses, logits, val_loss, sums: sums(model.parameters()) }
@@ -142,8 +150,7 @@ fn sums(parameters: &Parameters) -> BTreeMap<String, [f64; 2]> {
     let sum = |parameter: &Tensor| {
         [parameter.sum(Kind::Double), parameter.abs().sum(Kind::Double)].map(|sum| sum.double_value(&[]))
     };
-    let names = PARAMETER_NAMES.iter().map(|name| (*name).to_owned());
-    names.zip(parameters.iter().map(sum)).collect()
+    parameters.named().map(|(one, parameter)| (one.name.clone(), sum(parameter))).collect()
 }
 
 /// The same for several cases of one batch size, as one pack together with a member that is no case, of the activation
@@ -155,12 +162,12 @@ fn train_packed(cases: &[&Case], seed: u32) -> Vec<Trajectory> {
         batch_size: cases[0].batch_size,
         epochs: 1,
         seed: 0,
-        precision: Precision::Fp32,
+        ..TrainingConfig::default()
     };
     let other = if cases[0].activation == "relu" { "sigmoid" } else { "relu" };
     let mut configs = vec![config(other, 1e-2)];
     configs.extend(cases.iter().map(|case| config(&case.activation, case.learning_rate)));
-    let shapes = parameter_shapes(IMAGE_SIZE, CLASSES);
+    let shapes = shapes();
     let zeros = || shapes.iter().map(|shape| Tensor::zeros(&shape[..], (Kind::Float, Device::Cpu))).collect();
     let snapshot = || Snapshot {
         position: Position { epoch: 1, images_done: 0, loss_sum: 0.0, right: Some(0), seconds: 0.0 },
@@ -179,7 +186,8 @@ fn train_packed(cases: &[&Case], seed: u32) -> Vec<Trajectory> {
     let mut found: Vec<Trajectory> = cases.iter().map(|_| Trajectory::default()).collect();
     for step in 0..cases.iter().map(|case| case.steps).max().unwrap() {
         let (images, classes) = batch(step, cases[0].batch_size, seed);
-        let losses = Vec::<f32>::try_from(learner.step(&images, &classes).unwrap().loss).unwrap();
+        let place = Place { epoch: 1, images_done: step as i64 * cases[0].batch_size };
+        let losses = Vec::<f32>::try_from(learner.step(&images, &classes, place).unwrap().loss).unwrap();
         for (number, case) in cases.iter().enumerate().filter(|(_, case)| step < case.steps) {
             let (member, found) = (number + 1, &mut found[number]);
             found.losses.push(f64::from(losses[member]));
@@ -208,10 +216,13 @@ fn seed_of(case: &Case) -> u32 {
         SEEDS.into_iter().find(|seed| {
             [6, 7].iter().all(|&k| {
                 let sum: f64 = parameter(k, *seed).into_iter().map(f64::from).sum();
-                (sum - case.parameter_sum_and_abs_sum[PARAMETER_NAMES[k]][0]).abs() < SUM_ERROR_MAX
+                (sum - case.parameter_sum_and_abs_sum[&layers().learnt()[k].name][0]).abs() < SUM_ERROR_MAX
             }) && {
                 let (images, classes) = batch(0, case.batch_size, *seed);
-                let loss = model(case, *seed).forward(&images).unwrap().cross_entropy_for_logits(&classes);
+                let loss = model(case, *seed)
+                    .forward(&images, Pass::Evaluation)
+                    .unwrap()
+                    .cross_entropy_for_logits(&classes);
                 difference(loss.double_value(&[]), case.losses[0]) < FIRST_LOSS_TOLERANCE
             }
         })
@@ -277,10 +288,11 @@ fn compare(case: &Case, found: &Trajectory, seed: u32, how: &str) {
     let logits = largest(found.logits.iter().zip(&expected_logits).map(|(one, other)| (one - other).abs()));
     let val_loss = cross_entropy(&case.logits_on_batch_99_of_4, &batch(99, 4, seed).1);
     let val_loss = (found.val_loss - val_loss).abs();
-    let shapes = parameter_shapes(IMAGE_SIZE, CLASSES);
-    let sums = largest(PARAMETER_NAMES.iter().zip(&shapes).map(|(name, shape)| {
-        let reach = shape.iter().product::<i64>() as f64 * case.learning_rate * case.steps as f64;
-        let pairs = found.sums[*name].iter().zip(&case.parameter_sum_and_abs_sum[*name]);
+    let layers = layers();
+    let sums = largest(layers.learnt().iter().map(|one| {
+        let (name, reach) =
+            (&one.name, one.shape.iter().product::<i64>() as f64 * case.learning_rate * case.steps as f64);
+        let pairs = found.sums[name].iter().zip(&case.parameter_sum_and_abs_sum[name]);
         largest(pairs.map(|(found, expected)| (found - expected).abs() / reach))
     }));
     println!(

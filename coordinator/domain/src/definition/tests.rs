@@ -40,6 +40,9 @@ fn a_constant_that_an_extension_changes_varies() {
     assert_eq!(extended.varying, ["learning_rate".into()]);
 }
 
+/// The defaults that a shape names besides.
+const LAYERS: &str = "channels=16,32 hidden_units=128 batch_norm=false";
+
 #[test]
 fn jobs_of_one_shape_and_order_are_mates_within_their_specification() {
     let text = "name: x\ndataset: {path: d}\nparameters:\n  activation: {values: [relu, sigmoid]}\n  \
@@ -51,8 +54,8 @@ fn jobs_of_one_shape_and_order_are_mates_within_their_specification() {
     };
     assert_eq!(candidates(&first, 2), [6, 10, 14]);
     assert_eq!(candidates(&first, 6), [10, 14, 2]);
-    assert_eq!(first.shape(2), "simple_cnn image_size=128 batch_size=32 precision=fp32");
-    assert_eq!(first.shape(4), "simple_cnn image_size=128 batch_size=64 precision=fp32");
+    assert_eq!(first.shape(2), format!("simple_cnn image_size=128 batch_size=32 precision=fp32 {LAYERS}"));
+    assert_eq!(first.shape(4), format!("simple_cnn image_size=128 batch_size=64 precision=fp32 {LAYERS}"));
     let more = SpecificationSource {
         text: text.replace("0.1, 0.2", "0.1, 0.3, 0.4"),
         ..SpecificationSource::default()

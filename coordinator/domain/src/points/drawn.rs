@@ -14,6 +14,7 @@ use rand_chacha::{
 };
 use terms::{ParameterMap, ParameterValue};
 
+pub use self::marks::COMPARED_MAX;
 use self::marks::Marks;
 use super::{Method, PointsError, mix, permutation::Permutation, sobol::Sobol};
 use crate::{

@@ -49,6 +49,23 @@ fn images(specification: &Specification) -> &DatasetSpecification {
     specification.dataset.as_ref().unwrap()
 }
 
+#[test]
+fn a_list_of_numbers_is_written_as_a_list_or_as_text_and_survives_being_stored() {
+    for channels in ["{values: [[16, 32], [8]]}", "{values: [\"16, 32\", \"8\"]}"] {
+        let specification = parse(&with_parameters(&format!("  channels: {channels}"))).unwrap();
+        assert_eq!(values(&specification, "channels"), ["16,32", "8"], "{channels}");
+        assert_eq!(parse(&specification.to_yaml()).unwrap(), specification);
+    }
+    let with = |value: &str| parse_with(&with_parameters(""), &[&format!("channels={value}")]);
+    assert_eq!(values(&with("8,16,32").unwrap(), "channels"), ["8,16,32"]);
+    for wrong in ["16", "[16, 32]", "{value: [16, 0]}", "{value: [1,1,1,1,1,1,1,1,1,1,1]}", "{value: []}"] {
+        let error = with(wrong).unwrap_err().to_string();
+        assert!(error.contains("a list of 1 to 10 whole numbers from 1 to 1024"), "{wrong}: {error}");
+    }
+    let error = parse(&with_parameters("  batch_size: {value: [16, 32]}")).unwrap_err().to_string();
+    assert!(error.contains("expected a whole number"), "{error}");
+}
+
 fn names(names: &[Name]) -> Vec<&str> {
     names.iter().map(|name| &**name).collect()
 }

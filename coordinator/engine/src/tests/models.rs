@@ -90,10 +90,11 @@ fn of_models_with_one_name_that_of_connected_workers_counts_first_and_then_the_n
         let known = cluster.ask(&ListModels);
         known.iter().map(|model| (model.version, model.parameters.len())).collect()
     };
-    assert_eq!(known(&cluster), [(2, 7), (2, 6), (1, 6), (9, 6)]);
+    let [more, own] = [with_more(2), model(2)].map(|model| model.parameters.len());
+    assert_eq!(known(&cluster), [(2, more), (2, own), (1, own), (9, own)]);
     cluster.hear(crate::Event::SessionClosed(crate::SessionId(3)));
     cluster.hear(crate::Event::SessionClosed(crate::SessionId(4)));
-    assert_eq!(known(&cluster), [(2, 6), (1, 6), (9, 6)]);
+    assert_eq!(known(&cluster), [(2, own), (1, own), (9, own)]);
 }
 
 #[test]

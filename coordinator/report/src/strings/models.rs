@@ -54,6 +54,10 @@ static SIMPLE_CNN: ModelTexts = ModelTexts {
         parameter("epochs", ["Epochs", "エポック数"], InLabel::Named),
         parameter("seed", ["Seed", "シード"], InLabel::Named),
         parameter("precision", ["Precision", "数値精度"], InLabel::Bare),
+        parameter("channels", ["Channels", "チャネル数"], InLabel::Named),
+        parameter("hidden_units", ["Hidden units", "ユニット数"], InLabel::Named),
+        parameter("batch_norm", ["Batch normalisation", "バッチノーマライゼーション"], InLabel::Named),
+        parameter("dropout", ["Dropout", "ドロップアウト"], InLabel::Named),
     ],
     metrics: &[
         MetricTexts {

@@ -6,6 +6,8 @@ use crate::ParameterValue;
 
 /// Most names that a choice may list: messages print them.
 const CHOICES_MAX: usize = 1_000;
+/// Most numbers of a list: it is written in one column of a table.
+const LENGTH_MAX: usize = 100;
 
 /// One parameter of a trainable.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,6 +40,15 @@ pub enum ParameterKind {
         min: i64,
         /// Largest value allowed.
         max: i64,
+    },
+    /// A list of whole numbers. As a value it is text, such as `16,32`.
+    Integers {
+        /// Smallest number allowed.
+        min: i64,
+        /// Largest number allowed.
+        max: i64,
+        /// Most numbers of a list, which has at least one.
+        length_max: usize,
     },
     /// True or false.
     Boolean,
@@ -106,6 +117,13 @@ impl ManifestParameter {
             ParameterKind::Integer { min, max } if min > max => {
                 return wrong("has its `min` above its `max`");
             }
+            ParameterKind::Integers { min, max, length_max } => {
+                if min > max || !(1..=LENGTH_MAX).contains(length_max) {
+                    return wrong(&format!(
+                        "must have its `min` below its `max` and a `length_max` of 1 to {LENGTH_MAX}"
+                    ));
+                }
+            }
             ParameterKind::Float(range) if !range.is_sound() => {
                 return wrong("has no number between `min` or `above` and `max`");
             }
@@ -129,6 +147,11 @@ impl ParameterKind {
             | (Self::Text, ParameterValue::Text(_))
             | (Self::Boolean, ParameterValue::Boolean(_)) => Some(value.clone()),
             (Self::Choice(names), ParameterValue::Text(text)) => names.contains(text).then(|| value.clone()),
+            (Self::Integers { min, max, length_max }, ParameterValue::Text(text)) => {
+                let numbers = listed(text).filter(|numbers| numbers.len() <= *length_max)?;
+                let fit = numbers.iter().all(|number| (min..=max).contains(&number));
+                fit.then(|| ParameterValue::Text(written_list(&numbers)))
+            }
             (Self::Float(range), _) => {
                 let number = as_float(value).filter(|number| range.contains(*number))?;
                 Some(ParameterValue::Float(number))
@@ -146,11 +169,24 @@ impl ParameterKind {
             Self::Choice(names) => format!("one of {}", names.join(", ")),
             Self::Float(range) => range.words(),
             Self::Integer { min, max } => format!("a whole number from {min} to {max}"),
+            Self::Integers { min, max, length_max } => format!(
+                "a list of 1 to {length_max} whole numbers from {min} to {max}, such as [{min}, {max}]"
+            ),
             Self::Boolean => "true or false".to_owned(),
             Self::Text => "text".to_owned(),
             Self::Any => "a finite number, true, false, null or text".to_owned(),
         }
     }
+}
+
+/// The whole numbers of a list that is written as text, such as `16,32`; none where it is something else.
+pub fn listed(text: &str) -> Option<Vec<i64>> {
+    text.split(',').map(|number| number.trim().parse().ok()).collect()
+}
+
+/// A list of whole numbers as the value of a parameter.
+pub fn written_list(numbers: &[i64]) -> String {
+    numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// W&B users write 1e-3, which some YAML writers quote.
@@ -210,6 +246,8 @@ struct Row {
     min: Option<serde_json::Number>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     max: Option<serde_json::Number>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    length_max: Option<usize>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     default: Option<ParameterValue>,
     #[serde(default, skip_serializing_if = "is_default")]
@@ -235,6 +273,7 @@ enum Type {
     Choice,
     Float,
     Integer,
+    Integers,
     Boolean,
     Text,
     Any,
@@ -244,7 +283,7 @@ impl TryFrom<Row> for ManifestParameter {
     type Error = String;
 
     fn try_from(row: Row) -> Result<Self, String> {
-        let Row { name, r#type, values, above, min, max, default, scale, in_pack, meaning } = row;
+        let Row { name, r#type, values, above, min, max, length_max, default, scale, in_pack, meaning } = row;
         let refuse = |what: &str| Err(format!("the parameter `{name}` {what}"));
         if values.is_some() != (r#type == Type::Choice) {
             return refuse("must list `values` if and only if its type is `choice`");
@@ -252,8 +291,14 @@ impl TryFrom<Row> for ManifestParameter {
         if above.is_some() && r#type != Type::Float {
             return refuse("may have `above` only where its type is `float`");
         }
-        if (min.is_some() || max.is_some()) && !matches!(r#type, Type::Float | Type::Integer) {
-            return refuse("may have `min` and `max` only where its type is `float` or `integer`");
+        let is_bounded = matches!(r#type, Type::Float | Type::Integer | Type::Integers);
+        if (min.is_some() || max.is_some()) && !is_bounded {
+            return refuse(
+                "may have `min` and `max` only where its type is `float`, `integer` or `integers`",
+            );
+        }
+        if length_max.is_some() != (r#type == Type::Integers) {
+            return refuse("must have a `length_max` if and only if its type is `integers`");
         }
         let kind = match r#type {
             Type::Choice => ParameterKind::Choice(values.unwrap_or_default()),
@@ -261,13 +306,16 @@ impl TryFrom<Row> for ManifestParameter {
                 let number = |number: Option<serde_json::Number>| number.and_then(|number| number.as_f64());
                 ParameterKind::Float(FloatRange { above, min: number(min), max: number(max) })
             }
-            Type::Integer => {
+            Type::Integer | Type::Integers => {
                 let bound = |number: Option<serde_json::Number>, open: i64| match number {
                     None => Some(open),
                     Some(number) => number.as_i64(),
                 };
-                match (bound(min, i64::MIN), bound(max, i64::MAX)) {
-                    (Some(min), Some(max)) => ParameterKind::Integer { min, max },
+                match (bound(min, i64::MIN), bound(max, i64::MAX), length_max) {
+                    (Some(min), Some(max), None) => ParameterKind::Integer { min, max },
+                    (Some(min), Some(max), Some(length_max)) => {
+                        ParameterKind::Integers { min, max, length_max }
+                    }
                     _ => return refuse("must have whole numbers of 64 bits for `min` and `max`"),
                 }
             }
@@ -284,7 +332,7 @@ impl TryFrom<Row> for ManifestParameter {
 impl From<ManifestParameter> for Row {
     fn from(parameter: ManifestParameter) -> Self {
         let ManifestParameter { name, kind, default, scale, in_pack, meaning } = parameter;
-        let (mut values, mut above, mut min, mut max) = (None, None, None, None);
+        let (mut values, mut above, mut min, mut max, mut length_max) = (None, None, None, None, None);
         let r#type = match kind {
             ParameterKind::Choice(names) => {
                 values = Some(names);
@@ -301,10 +349,14 @@ impl From<ManifestParameter> for Row {
                 max = Some(high.into());
                 Type::Integer
             }
+            ParameterKind::Integers { min: low, max: high, length_max: most } => {
+                (min, max, length_max) = (Some(low.into()), Some(high.into()), Some(most));
+                Type::Integers
+            }
             ParameterKind::Boolean => Type::Boolean,
             ParameterKind::Text => Type::Text,
             ParameterKind::Any => Type::Any,
         };
-        Self { name, r#type, values, above, min, max, default, scale, in_pack, meaning }
+        Self { name, r#type, values, above, min, max, length_max, default, scale, in_pack, meaning }
     }
 }

@@ -58,9 +58,29 @@ fn a_whole_number_may_be_written_as_a_decimal_one() {
 }
 
 #[test]
+fn a_list_of_whole_numbers_is_text_without_spaces() {
+    for written in ["16,32", "16, 32", " 16 ,32"] {
+        let found = check("channels", ParameterValue::Text(written.into())).unwrap();
+        assert_eq!(found, ParameterValue::Text("16,32".into()));
+    }
+    let one = ParameterValue::Text("8".into());
+    assert_eq!(check("channels", one.clone()), Ok(one));
+    assert_eq!(listed(&written_list(&[16, 32])), Some(vec![16, 32]));
+}
+
+#[test]
 fn values_out_of_range_are_refused_with_what_would_be_right() {
     for (name, value, expected) in [
         ("activation", ParameterValue::Text("tanhh".into()), "one of relu, sigmoid"),
+        (
+            "channels",
+            ParameterValue::Text("16,2000".into()),
+            "from 1 to 1024, such as [1, 1024], but is `16,2000`",
+        ),
+        ("channels", ParameterValue::Text(["8"; 11].join(",")), "a list of 1 to 10 whole numbers"),
+        ("channels", ParameterValue::Text("16,,32".into()), "but is `16,,32`"),
+        // Or `values: [16, 32]` would quietly be two models of one layer.
+        ("channels", ParameterValue::Integer(16), "a list"),
         ("learning_rate", ParameterValue::Float(0.0), "a number greater than 0 and at most 1000"),
         ("learning_rate", ParameterValue::Float(f64::NAN), "greater than 0"),
         ("learning_rate", ParameterValue::Float(f64::INFINITY), "greater than 0"),
@@ -88,6 +108,10 @@ fn a_parameter_that_makes_no_sense_is_refused() {
         (r#"{"name": "a", "type": "choice", "values": []}"#, "1 to 1000 `values`"),
         (r#"{"name": "a", "type": "choice"}"#, "must list `values`"),
         (r#"{"name": "a", "type": "text", "min": 1}"#, "may have `min` and `max` only"),
+        (r#"{"name": "a", "type": "integers", "min": 1}"#, "must have a `length_max`"),
+        (r#"{"name": "a", "type": "text", "length_max": 1}"#, "if and only if its type is `integers`"),
+        (r#"{"name": "a", "type": "integers", "length_max": 0}"#, "`length_max` of 1 to 100"),
+        (r#"{"name": "a", "type": "integers", "max": 9, "length_max": 2, "default": 7}"#, "but is `7`"),
         (r#"{"name": "a", "type": "integer", "above": 1}"#, "may have `above` only"),
         (r#"{"name": "a", "type": "boolean", "default": 1}"#, "`a` must be true or false, but is `1`"),
         (r#"{"name": "a", "type": "text", "defualt": ""}"#, "unknown field `defualt`"),

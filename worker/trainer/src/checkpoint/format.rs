@@ -1,8 +1,8 @@
-//! One checkpoint as a `.safetensors` file: the model's parameters under PyTorch's names, Adam's moments under
-//! `adam.first.…` and `adam.second.…`, its step count, and in the metadata the position, the epochs so far, the
+//! One checkpoint as a `.safetensors` file: the model's parameters and running statistics under PyTorch's names, Adam's
+//! moments under `adam.first.…` and `adam.second.…`, its step count, and in the metadata the position, the epochs so far, the
 //! identity of the training, and a BLAKE3 hash over all of that.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,8 @@ use trainer_protocol::{DatasetSpec, DatasetSummary, TrainJob};
 
 use super::super::{
     adam::AdamState,
-    parameters::{PARAMETER_NAMES, ParameterShapes},
+    layers::{Described, Layers},
+    parameters::{Parameters, contents, dtype},
     training::{EpochRecord, Position, Snapshot},
 };
 
@@ -92,18 +93,16 @@ pub fn encode(identity: &str, snapshot: &Snapshot) -> Result<Vec<u8>, TchError> 
         State { format: FORMAT, identity, epoch, images_done, loss_sum, seconds, records, right, more };
     let state = serde_json::to_string(&state).map_err(|error| TchError::Convert(error.to_string()))?;
 
-    let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
+    let mut tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
     for (name, tensor) in named(snapshot) {
-        let shape = tensor.size().into_iter().map(|extent| extent as usize).collect();
-        let mut bytes = vec![0; tensor.numel() * size_of::<f32>()];
-        tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
-        tensors.push((name, shape, bytes));
+        let (shape, bytes) = contents(tensor)?;
+        tensors.push((name, dtype(tensor.kind()), shape, bytes));
     }
     // The order in which they are read.
     tensors.sort_by(|one, other| one.0.cmp(&other.0));
     let mut views = Vec::with_capacity(tensors.len());
-    for (name, shape, bytes) in &tensors {
-        let view = TensorView::new(Dtype::F32, shape.clone(), bytes)
+    for (name, dtype, shape, bytes) in &tensors {
+        let view = TensorView::new(*dtype, shape.clone(), bytes)
             .map_err(|error| TchError::Convert(error.to_string()))?;
         views.push((name.clone(), view));
     }
@@ -112,11 +111,11 @@ pub fn encode(identity: &str, snapshot: &Snapshot) -> Result<Vec<u8>, TchError> 
     safetensors::serialize(views, Some(metadata)).map_err(|error| TchError::Convert(error.to_string()))
 }
 
-/// The training that a checkpoint holds, if it is that of `identity` whose parameters have these shapes.
+/// The training that a checkpoint holds, if it is that of `identity` whose model has these layers.
 ///
 /// # Errors
 /// It is corrupt or foreign.
-pub fn decode(bytes: &[u8], identity: &str, shapes: &ParameterShapes) -> Result<Snapshot, Refusal> {
+pub fn decode(bytes: &[u8], identity: &str, layers: &Arc<Layers>) -> Result<Snapshot, Refusal> {
     let corrupt = |what: &dyn std::fmt::Display| Refusal::Corrupt(what.to_string());
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| corrupt(&error))?;
     let file = SafeTensors::deserialize(bytes).map_err(|error| corrupt(&error))?;
@@ -133,24 +132,26 @@ pub fn decode(bytes: &[u8], identity: &str, shapes: &ParameterShapes) -> Result<
     if !(FORMAT_MIN..=FORMAT).contains(&state.format) || state.identity != identity {
         return Err(Refusal::Foreign);
     }
-    let read = |name: &str, shape: &[i64]| {
+    let read = |name: &str, shape: &[i64], kind: Kind| {
         let view = file.tensor(name).map_err(|error| corrupt(&error))?;
-        let fits = view.dtype() == Dtype::F32
+        let fits = view.dtype() == dtype(kind)
             && view.shape().iter().map(|extent| *extent as i64).eq(shape.iter().copied());
         if !fits {
             return Err(corrupt(&format!("the tensor {name} does not fit the model")));
         }
-        Tensor::f_from_data_size(view.data(), shape, Kind::Float).map_err(|error| corrupt(&error))
+        Tensor::f_from_data_size(view.data(), shape, kind).map_err(|error| corrupt(&error))
     };
+    let own = |one: &Described| read(&one.name, &one.shape, one.kind);
+    let parameters = Parameters::new(layers, layers.all().map(own).collect::<Result<_, _>>()?);
     let all = |prefix: &str| {
-        let named = PARAMETER_NAMES.iter().zip(shapes);
-        named.map(|(name, shape)| read(&format!("{prefix}{name}"), shape)).collect::<Result<Vec<_>, _>>()
+        let learnt = layers.learnt().iter();
+        let moments = learnt.map(|one| read(&format!("{prefix}{}", one.name), &one.shape, Kind::Float));
+        moments.collect::<Result<Vec<_>, _>>()
     };
-    let parameters = all("")?.try_into().expect("eight names give eight tensors");
     let adam = AdamState {
         first_moments: all("adam.first.")?,
         second_moments: all("adam.second.")?,
-        step: read(STEP, &[1])?,
+        step: read(STEP, &[1], Kind::Float)?,
     };
     Ok(Snapshot { position: position(&state), records: records(&state), parameters, adam })
 }
@@ -189,17 +190,20 @@ pub(super) fn in_first_format(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn named(snapshot: &Snapshot) -> impl Iterator<Item = (String, &Tensor)> {
-    let with = |prefix: &'static str| {
-        move |(name, tensor): (&&'static str, _)| -> (String, &Tensor) { (format!("{prefix}{name}"), tensor) }
-    };
     let Snapshot { parameters, adam, .. } = snapshot;
-    PARAMETER_NAMES
-        .iter()
-        .zip(parameters)
-        .map(with(""))
-        .chain(PARAMETER_NAMES.iter().zip(&adam.first_moments).map(with("adam.first.")))
-        .chain(PARAMETER_NAMES.iter().zip(&adam.second_moments).map(with("adam.second.")))
+    let learnt = parameters.layers().learnt();
+    let own = parameters.named().map(|(one, tensor)| (one.name.clone(), tensor));
+    own.chain(prefixed("adam.first.", learnt, &adam.first_moments))
+        .chain(prefixed("adam.second.", learnt, &adam.second_moments))
         .chain([(STEP.to_owned(), &adam.step)])
+}
+
+fn prefixed<'a>(
+    prefix: &'static str,
+    described: &'a [Described],
+    tensors: &'a [Tensor],
+) -> impl Iterator<Item = (String, &'a Tensor)> {
+    described.iter().zip(tensors).map(move |(one, tensor)| (format!("{prefix}{}", one.name), tensor))
 }
 
 /// A hash over everything that matters, each part with its length, so that no two contents look alike.

@@ -15,7 +15,7 @@ use tokio::{runtime::Runtime, task::JoinHandle};
 use trainer_protocol::CheckpointPlan;
 
 use super::{
-    super::{parameters::ParameterShapes, training::Snapshot},
+    super::{layers::Layers, training::Snapshot},
     format::{Refusal, decode},
 };
 
@@ -168,10 +168,10 @@ impl CheckpointStore {
         &mut self,
         plan: &CheckpointPlan,
         identity: &str,
-        shapes: &ParameterShapes,
+        layers: &Arc<Layers>,
     ) -> Option<Snapshot> {
         self.wait_for(&plan.key, &mut || {});
-        let numbers: i64 = shapes.iter().map(|shape| shape.iter().product::<i64>()).sum();
+        let numbers: i64 = layers.all().map(|one| one.shape.iter().product::<i64>()).sum();
         // Each parameter has two moments.
         let bytes_max = 3 * numbers.unsigned_abs() * size_of::<f32>() as u64 + METADATA_BYTES_MAX;
         let folder = self.folder(plan);
@@ -179,7 +179,7 @@ impl CheckpointStore {
         let search = async {
             let mut found = list(&self.store, &folder).await?;
             for one in found.drain(..).rev().take(LOOKED_AT_MAX) {
-                match self.read(&one, bytes_max, identity, shapes).await? {
+                match self.read(&one, bytes_max, identity, layers).await? {
                     Ok(snapshot) => return Ok(Some(snapshot)),
                     Err(refusal) => {
                         terminal::say!("the checkpoint {} is not used: {refusal}", one.location);
@@ -233,7 +233,7 @@ impl CheckpointStore {
         one: &ObjectMeta,
         bytes_max: u64,
         identity: &str,
-        shapes: &ParameterShapes,
+        layers: &Arc<Layers>,
     ) -> object_store::Result<Result<Snapshot, Refusal>> {
         if one.size > bytes_max {
             return Ok(Err(Refusal::Corrupt(format!("it has {} bytes", one.size))));
@@ -245,7 +245,7 @@ impl CheckpointStore {
             }
             read => read?.bytes().await?,
         };
-        Ok(decode(&bytes, identity, shapes))
+        Ok(decode(&bytes, identity, layers))
     }
 
     fn folder(&self, plan: &CheckpointPlan) -> Path {

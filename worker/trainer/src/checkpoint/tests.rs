@@ -1,6 +1,6 @@
 //! A training that goes on from a checkpoint is the one that was never interrupted, and no other bytes are believed.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -12,16 +12,21 @@ use crate::{
     config::TrainingConfig,
     corruption::corrupted,
     epoch::{EpochEnd, Training},
-    model,
-    parameters::ParameterShapes,
+    layers::{Architecture, Layers},
     training::{Flow, Snapshot, TrainingEvent},
     training_data::TrainingData,
 };
 
 fn job(seed: u64) -> TrainJob {
+    job_with(seed, &json!({}))
+}
+
+/// A job with these parameters besides.
+fn job_with(seed: u64, more: &serde_json::Value) -> TrainJob {
     let parameters =
         json!({"activation": "relu", "learning_rate": 0.001, "batch_size": 7, "epochs": 3, "seed": seed});
-    let parameters = parameters.as_object().unwrap().clone();
+    let mut parameters = parameters.as_object().unwrap().clone();
+    parameters.extend(more.as_object().unwrap().clone());
     TrainJob {
         id: "1/1#1".into(),
         model: "simple_cnn".into(),
@@ -34,7 +39,11 @@ fn job(seed: u64) -> TrainJob {
 }
 
 fn config() -> TrainingConfig {
-    let job = job(1);
+    config_with(&json!({}))
+}
+
+fn config_with(more: &serde_json::Value) -> TrainingConfig {
+    let job = job_with(1, more);
     TrainingConfig::read(&job.model, &job.parameters).unwrap()
 }
 
@@ -53,8 +62,12 @@ fn own_identity() -> String {
     identity(&job(1), &dataset, &found("content", 0))
 }
 
-fn shapes(data: &TrainingData) -> ParameterShapes {
-    model::parameter_shapes(data.image_size(), data.classes())
+fn report_layers(image_size: i64) -> Arc<Layers> {
+    Layers::new(&Architecture::default(), image_size, 2)
+}
+
+fn layers(data: &TrainingData) -> Arc<Layers> {
+    report_layers(data.image_size())
 }
 
 fn plan(attempt: u32) -> CheckpointPlan {
@@ -84,9 +97,11 @@ fn outcome(training: &Training<'_>) -> (Records, Vec<Vec<u32>>) {
         (record.epoch, [record.train_loss, record.val_accuracy].map(f64::to_bits), more)
     });
     let Snapshot { parameters, adam, .. } = training.snapshot().unwrap();
-    let tensors = parameters.iter().chain(&adam.first_moments).chain(&adam.second_moments);
+    let tensors = parameters.iter().chain(parameters.statistics());
+    let tensors = tensors.chain(&adam.first_moments).chain(&adam.second_moments);
     let bits = |tensor: &tch::Tensor| {
-        Vec::<f32>::try_from(tensor.view(-1)).unwrap().into_iter().map(f32::to_bits).collect()
+        let values = Vec::<f32>::try_from(tensor.to_kind(tch::Kind::Float).view(-1)).unwrap();
+        values.into_iter().map(f32::to_bits).collect()
     };
     (records.collect(), tensors.map(bits).collect())
 }
@@ -104,12 +119,67 @@ fn a_training_that_was_interrupted_anywhere_comes_to_the_same_bits() {
         train_for(&mut first, batches);
         let bytes = encode(&own_identity(), &first.snapshot().unwrap()).unwrap();
         drop(first);
-        let snapshot = decode(&bytes, &own_identity(), &shapes(&data)).unwrap();
+        let snapshot = decode(&bytes, &own_identity(), &layers(&data)).unwrap();
         assert_eq!(snapshot.records.len(), (batches - usize::from(batches % 5 == 0)) / 5);
         let mut second = Training::resume(&config, &data, snapshot).unwrap();
         train_for(&mut second, usize::MAX);
         assert_eq!(outcome(&second), expected, "interrupted after {batches} batches");
     }
+}
+
+/// Every option of the layers, and some together.
+fn options() -> [serde_json::Value; 9] {
+    [
+        json!({"dropout": 0.4}),
+        json!({"batch_norm": true}),
+        json!({"channels": "4,8,8"}),
+        json!({"channels": "5", "activation": "gelu"}),
+        json!({"hidden_units": 24, "activation": "silu"}),
+        json!({"activation": "tanh", "dropout": 0.1}),
+        json!({"activation": "leaky_relu", "channels": "4,4", "batch_norm": true}),
+        json!({"activation": "gelu", "channels": "4,8,8", "hidden_units": 24, "batch_norm": true, "dropout": 0.5}),
+        json!({"precision": "bf16", "batch_norm": true, "dropout": 0.5}),
+    ]
+}
+
+#[test]
+fn a_training_with_any_layers_that_was_interrupted_comes_to_the_same_bits() {
+    let data = easy_data(40);
+    for more in options() {
+        let config = config_with(&more);
+        let own = Layers::new(&config.architecture, data.image_size(), data.classes());
+        let mut whole = Training::new(&config, &data).unwrap();
+        train_for(&mut whole, usize::MAX);
+        let expected = outcome(&whole);
+        assert!(whole.records().iter().all(|record| record.train_loss.is_finite()), "{more}");
+        for batches in [1, 5, 8, 14] {
+            let mut first = Training::new(&config, &data).unwrap();
+            train_for(&mut first, batches);
+            let bytes = encode("own", &first.snapshot().unwrap()).unwrap();
+            drop(first);
+            let mut second = Training::resume(&config, &data, decode(&bytes, "own", &own).unwrap()).unwrap();
+            train_for(&mut second, usize::MAX);
+            assert!(outcome(&second) == expected, "{more} interrupted after {batches} batches");
+        }
+    }
+}
+
+#[test]
+fn the_reports_model_has_the_tensors_of_older_checkpoints() {
+    let bytes = some_bytes(&easy_data(16), 3);
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let of_model =
+        ["conv1", "conv2", "fc1", "fc2"].map(|layer| ["weight", "bias"].map(|one| format!("{layer}.{one}")));
+    let of_model = of_model.concat();
+    let mut expected: Vec<String> = ["", "adam.first.", "adam.second."]
+        .iter()
+        .flat_map(|of| of_model.iter().map(move |one| format!("{of}{one}")))
+        .collect();
+    expected.push("adam.step".into());
+    let mut found: Vec<String> = file.names().into_iter().map(Into::into).collect();
+    expected.sort();
+    found.sort();
+    assert_eq!(found, expected);
 }
 
 #[test]
@@ -133,7 +203,7 @@ fn a_checkpoint_of_the_first_format_is_gone_on_with_and_what_it_does_not_know_is
             first.run_epoch(&mut |_| Flow::Continue).unwrap();
         }
         let bytes = encode(&own_identity(), &first.snapshot().unwrap()).unwrap();
-        let snapshot = decode(&in_first_format(&bytes), &own_identity(), &shapes(&data)).unwrap();
+        let snapshot = decode(&in_first_format(&bytes), &own_identity(), &layers(&data)).unwrap();
         let mut second = Training::resume(&config, &data, snapshot).unwrap();
         train_for(&mut second, usize::MAX);
         let (found, found_weights) = outcome(&second);
@@ -168,22 +238,22 @@ fn some_bytes(data: &TrainingData, batches: usize) -> Vec<u8> {
 #[test]
 fn no_corrupt_byte_is_believed() {
     let data = easy_data(16);
-    let shapes = shapes(&data);
+    let layers = layers(&data);
     let whole = some_bytes(&data, 3);
-    assert!(decode(&whole, &own_identity(), &shapes).is_ok());
+    assert!(decode(&whole, &own_identity(), &layers).is_ok());
     let header = 8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
     // Every byte of the header, and bytes all over the tensors.
     let places = (0..header).chain((header..whole.len()).step_by(997)).chain([whole.len() - 1]);
     for place in places {
         let mut corrupt = whole.clone();
         corrupt[place] ^= 0x10;
-        let Err(refusal) = decode(&corrupt, &own_identity(), &shapes) else {
+        let Err(refusal) = decode(&corrupt, &own_identity(), &layers) else {
             panic!("a flipped bit of byte {place} is not noticed");
         };
         assert!(matches!(refusal, Refusal::Corrupt(_)), "{place}: {refusal}");
     }
     for length in (0..header).step_by(7).chain([header, header + 100, whole.len() - 1]) {
-        assert!(decode(&whole[..length], &own_identity(), &shapes).is_err(), "cut at {length}");
+        assert!(decode(&whole[..length], &own_identity(), &layers).is_err(), "cut at {length}");
     }
 }
 
@@ -207,9 +277,9 @@ fn only_the_trainings_own_checkpoint_is_used() {
         identity(&job(1), &dataset, &found("content", 1)),
     ];
     for other in others {
-        assert_eq!(decode(&bytes, &other, &shapes(&data)).unwrap_err(), Refusal::Foreign);
+        assert_eq!(decode(&bytes, &other, &layers(&data)).unwrap_err(), Refusal::Foreign);
     }
-    let smaller = model::parameter_shapes(8, 2);
+    let smaller = report_layers(8);
     assert!(matches!(decode(&bytes, &own_identity(), &smaller), Err(Refusal::Corrupt(_))));
 }
 
@@ -227,12 +297,12 @@ fn files(folder: &TempDir) -> Vec<std::path::PathBuf> {
 #[test]
 fn the_furthest_whole_checkpoint_is_used_and_only_the_newest_two_are_kept() {
     let data = easy_data(16);
-    let shapes = shapes(&data);
+    let layers = layers(&data);
     let folder = tempfile::tempdir().unwrap();
     let mut first = store(&folder);
-    assert!(first.latest(&plan(1), &own_identity(), &shapes).is_none());
+    assert!(first.latest(&plan(1), &own_identity(), &layers).is_none());
     let latest = |store: &mut CheckpointStore| {
-        store.latest(&plan(2), &own_identity(), &shapes).map(|snapshot| snapshot.position.epoch)
+        store.latest(&plan(2), &own_identity(), &layers).map(|snapshot| snapshot.position.epoch)
     };
     // Two batches an epoch: each checkpoint is one epoch further.
     for epoch in 1..=3 {
@@ -254,7 +324,7 @@ fn the_furthest_whole_checkpoint_is_used_and_only_the_newest_two_are_kept() {
 #[test]
 fn a_job_that_starts_over_behind_corrupt_checkpoints_goes_on_from_its_new_ones() {
     let data = easy_data(16);
-    let shapes = shapes(&data);
+    let layers = layers(&data);
     let folder = tempfile::tempdir().unwrap();
     let mut first = store(&folder);
     for epoch in 2..=3 {
@@ -263,11 +333,11 @@ fn a_job_that_starts_over_behind_corrupt_checkpoints_goes_on_from_its_new_ones()
     first.flush();
     files(&folder).iter().for_each(|file| std::fs::write(file, b"corrupt").unwrap());
     let mut second = store(&folder);
-    assert!(second.latest(&plan(2), &own_identity(), &shapes).is_none());
+    assert!(second.latest(&plan(2), &own_identity(), &layers).is_none());
     assert_eq!(files(&folder).len(), 2, "nothing is removed before there is something better");
     second.write(&plan(2), 1, 0, some_bytes(&data, 1), &mut || {});
     second.flush();
-    let found = store(&folder).latest(&plan(3), &own_identity(), &shapes);
+    let found = store(&folder).latest(&plan(3), &own_identity(), &layers);
     assert_eq!((found.map(|snapshot| snapshot.position.epoch), files(&folder).len()), (Some(1), 1));
 }
 
@@ -302,8 +372,8 @@ static WHOLE: LazyLock<Vec<u8>> = LazyLock::new(|| some_bytes(&easy_data(16), 3)
 proptest! {
     #[test]
     fn whatever_bytes_lie_there_no_other_training_comes_out(bytes in corrupted(WHOLE.clone())) {
-        let shapes = model::parameter_shapes(16, 2);
-        if decode(&bytes, &own_identity(), &shapes).is_ok() {
+        let layers = report_layers(16);
+        if decode(&bytes, &own_identity(), &layers).is_ok() {
             prop_assert!(bytes == *WHOLE, "{} bytes are believed", bytes.len());
         }
     }

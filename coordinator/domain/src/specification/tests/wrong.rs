@@ -59,7 +59,7 @@ fn wrong_files_are_reported_with_line_and_key() {
         ("attempts", "name: x\nexecution: {attempts_max: 0}\n".to_owned()),
         ("weights of too many", "name: x\nartifacts: {keep: 1001}\n".to_owned()),
         ("weights of some", "name: x\nartifacts: {keep: some}\n".to_owned()),
-        ("unknown parameter", parameters("dropout: {value: 0.5}")),
+        ("unknown parameter", parameters("layers: {value: 0.5}")),
         ("parameter twice", parameters("epochs: {value: 5}\n  epochs: {value: 6}")),
         ("unknown activation", parameters("activation: {values: [relu, swish]}")),
         ("empty list", parameters("batch_size: {values: []}")),
@@ -152,8 +152,9 @@ fn corrupt_file() -> impl Strategy<Value = String> {
         any::<f64>().prop_map(|number| number.to_string()),
         any::<i128>().prop_map(|number| number.to_string()),
     ];
-    let whole = prop::sample::select(vec![REPORT, programs::TRAIN]);
-    (whole, prop::collection::vec((0..REPORT.len(), 0..40_usize, piece), 1..5)).prop_map(|(whole, edits)| {
+    let search = include_str!("../../../fixtures/wandb/distributions.yaml");
+    let whole = prop::sample::select(vec![REPORT, programs::TRAIN, search]);
+    (whole, prop::collection::vec((0..1_500_usize, 0..40_usize, piece), 1..5)).prop_map(|(whole, edits)| {
         let mut text = whole.to_owned();
         for (place, length, piece) in edits {
             let start = place.min(text.len());
