@@ -18,4 +18,5 @@ mod resources;
 mod retries;
 mod room;
 mod search;
+mod stopping;
 mod weights;
