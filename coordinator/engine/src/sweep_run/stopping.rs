@@ -114,7 +114,8 @@ impl Stopping {
 impl SweepRun {
     /// Takes in what the store kept of the jobs that were compared.
     pub(super) fn restore_rungs(&mut self, stored: &[StoredRungs]) {
-        let Some(stopping) = self.stopping.as_mut().filter(|_| !mutants::is_on(Mutant::RungsForgotten)) else {
+        let Some(stopping) = self.stopping.as_mut().filter(|_| !mutants::is_on(Mutant::RungsForgotten))
+        else {
             return;
         };
         stored.iter().for_each(|rungs| stopping.restore(rungs));
@@ -141,7 +142,8 @@ impl SweepRun {
         let best = results.best_value();
         let value = self.ranked_value(results.objective, best);
         let key = attempt.job;
-        let record = |value, goes_on| Some(Record::RungReached { job: key, rung: Rung { epoch, value, goes_on } });
+        let record =
+            |value, goes_on| Some(Record::RungReached { job: key, rung: Rung { epoch, value, goes_on } });
         match &mut self.stopping {
             Some(Stopping::Halving(rule)) if !is_last => {
                 let before = rule.reached(key.job);
@@ -149,7 +151,8 @@ impl SweepRun {
                 let is_new = rule.reached(key.job) != before;
                 Compared {
                     record: record(value, verdict == Verdict::Continue).filter(|_| is_new),
-                    stops: (verdict == Verdict::Stop).then(|| why_stopped(rule.standing(key.job), epoch, value)),
+                    stops: (verdict == Verdict::Stop)
+                        .then(|| why_stopped(rule.standing(key.job), epoch, value)),
                 }
             }
             Some(Stopping::Median(rule)) if rule.compares_after(epoch) => {
@@ -203,7 +206,8 @@ impl SweepRun {
         while (records.len() as u32) < count && self.state == SweepState::Running {
             let Some(rule) = self.stopping.as_ref().and_then(Stopping::halving) else { break };
             let next = rule.next_promotion(self.to_come(rule));
-            let Some(Promotion { job, from }) = next.filter(|next| rung.is_none_or(|rung| rung == next.from)) else {
+            let Some(Promotion { job, from }) = next.filter(|next| rung.is_none_or(|rung| rung == next.from))
+            else {
                 break;
             };
             rung = Some(from);
@@ -220,7 +224,9 @@ impl SweepRun {
     /// Why a job is paused, for people.
     pub(crate) fn why_paused(&self, job: u64) -> Option<String> {
         let Standing { epochs, jobs, quota, .. } = self.stopping.as_ref()?.halving()?.standing(job)?;
-        Some(format!("paused after epoch {epochs}: the best of the jobs there go on ({jobs} so far, of which {quota} may)"))
+        Some(format!(
+            "paused after epoch {epochs}: the best of the jobs there go on ({jobs} so far, of which {quota} may)"
+        ))
     }
 }
 

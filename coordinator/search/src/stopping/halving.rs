@@ -6,11 +6,7 @@ use std::collections::BTreeMap;
 
 use terms::Goal;
 
-use super::{
-    Brackets, Ladder, Quota, Standing, Verdict,
-    rung::Rung,
-    value::Merit,
-};
+use super::{Brackets, Ladder, Quota, Standing, Verdict, rung::Rung, value::Merit};
 
 /// The rule and what it has seen.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,7 +66,11 @@ impl Halving {
     /// the same where the job comes past the epoch again.
     pub fn observe(&mut self, job: u64, epoch: u32, value: Option<f64>) -> Verdict {
         let merit = Merit::of(value, self.goal);
-        if self.pauses { self.observe_pausing(job, epoch, merit) } else { self.observe_stopping(job, epoch, merit) }
+        if self.pauses {
+            self.observe_pausing(job, epoch, merit)
+        } else {
+            self.observe_stopping(job, epoch, merit)
+        }
     }
 
     fn observe_pausing(&mut self, job: u64, epoch: u32, merit: Merit) -> Verdict {

@@ -97,8 +97,7 @@ fn the_best_few_go_on_once_all_are_there() {
 
 #[test]
 fn wandb_lets_one_more_go_on() {
-    let mut rule =
-        Halving::new(Goal::Minimize, Ladder::single(3), Quota::ShareAndOne { eta: 3 }, true);
+    let mut rule = Halving::new(Goal::Minimize, Ladder::single(3), Quota::ShareAndOne { eta: 3 }, true);
     arrives(&mut rule, 1, 3, 0.4);
     assert_eq!(promoted(&mut rule), Some(Promotion { job: 1, from: 3 }));
     arrives(&mut rule, 2, 3, 0.5);
