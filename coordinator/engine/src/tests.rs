@@ -19,4 +19,5 @@ mod resources;
 mod retries;
 mod room;
 mod search;
+mod stopping;
 mod weights;
