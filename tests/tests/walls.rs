@@ -23,6 +23,7 @@ const WALLS: &[(&str, &[&[&str]])] = &[
     ("terms", &[WIRE, SURROUNDINGS]),
     ("domain", &[WIRE, SURROUNDINGS]),
     ("engine", &[WIRE, SURROUNDINGS]),
+    ("search", &[WIRE, SURROUNDINGS, &["domain", "engine", "store"]]),
     ("store", &[WIRE]),
     ("report", &[WIRE, SURROUNDINGS, &["domain", "engine", "store"]]),
     ("trainer-protocol", &[WIRE, SURROUNDINGS]),
@@ -43,6 +44,7 @@ const FOUNDATIONS: &[&str] = &["terms", "terminal", "held-folder", "storage"];
 const PURE: &[&str] = &[
     "coordinator/domain/src",
     "coordinator/engine/src",
+    "coordinator/search/src",
     "coordinator/src/driver/batch.rs",
     "coordinator/src/driver/pipeline.rs",
     "coordinator/store/src/lead.rs",

@@ -7,7 +7,7 @@ mod sobol;
 
 use terms::{ParameterMap, ParameterValue};
 
-pub use self::drawn::DrawnPoints;
+pub use self::drawn::{COMPARED_MAX, DrawnPoints};
 use crate::grid::{Grid, GridError};
 
 /// How points are chosen.
@@ -49,7 +49,7 @@ pub enum Points {
 }
 
 impl Points {
-    /// How many there are, at least 1.
+    /// How many there are; none only where an extension has no new ones.
     pub fn count(&self) -> u64 {
         match self {
             Self::Grid(grid) => grid.job_count(),
@@ -100,7 +100,7 @@ impl Jobs {
         }
     }
 
-    /// How many there are, at least 1.
+    /// How many there are; none only where an extension has no new ones.
     pub fn count(&self) -> u64 {
         self.points.count().saturating_mul(self.repeats.into())
     }
@@ -193,6 +193,8 @@ pub enum PointsError {
     NoEnd,
     /// Nearly every point that is drawn is excluded.
     HardlyAny,
+    /// In a finite space that fits no bitmap, more than [`COMPARED_MAX`] points would have to be compared with each other.
+    TooManyCompared,
     /// `run_cap` does not allow all trainings of one point.
     NoneFits,
 }

@@ -14,6 +14,9 @@ use trainer_protocol::TrainJob;
 /// Variables of sweep's own programs, some of which are secret.
 const OWN: &str = "SWEEP_";
 
+/// The only one of them that a coordinator sets: which training of its point a job is.
+const REPEAT: &str = "SWEEP_REPEAT";
+
 /// The GPUs that a program can use.
 const VISIBLE: &str = "CUDA_VISIBLE_DEVICES";
 
@@ -88,7 +91,8 @@ pub(crate) fn environment(
         variables.insert(VISIBLE.into(), visible.into());
     }
     for (name, value) in added {
-        if name.is_empty() || name.starts_with(OWN) || name.contains(['=', '\0']) || value.contains('\0') {
+        let is_ours = name.starts_with(OWN) && name != REPEAT;
+        if name.is_empty() || is_ours || name.contains(['=', '\0']) || value.contains('\0') {
             return Err(VariableError(name.clone()));
         }
         variables.insert(name.into(), value.into());
@@ -238,5 +242,7 @@ mod tests {
             assert_eq!(made(&[], &[(name, "1")], "cpu"), Err(VariableError(name.to_owned())));
         }
         assert!(made(&[], &[("A", "x\0")], "cpu").is_err());
+        let repeated = made(&[("SWEEP_REPEAT", "9")], &[("SWEEP_REPEAT", "2")], "cpu").unwrap();
+        assert_eq!(of(&repeated, "SWEEP_REPEAT").as_deref(), Some("2"));
     }
 }

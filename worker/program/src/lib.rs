@@ -19,6 +19,7 @@
 //! | `SWEEP_OUTPUT_DIR` | a folder for the files that are to be kept |
 //! | `CUDA_VISIBLE_DEVICES` | the job's GPUs, where its slot has one or the job has several |
 //! | `SWEEP_GPUS` | how many these are, where that is set |
+//! | `SWEEP_REPEAT` | which training of its point the job is, from 1, where there are several |
 //! | `OMP_NUM_THREADS`, `PYTHONUNBUFFERED` | the slot's threads and `1`, unless they are set |
 //!
 //! `import sweep` finds the helper, `worker/python/sweep.py`.

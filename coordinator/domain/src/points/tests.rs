@@ -83,6 +83,12 @@ fn a_space_that_fits_no_bitmap_has_no_point_twice() {
     let axes = [axis("a", 0..10_000), axis("b", 0..10_000), axis("c", 0..100)];
     for method in METHODS {
         assert_eq!(of(&axes, method(0), None).unwrap_err(), PointsError::NoEnd);
+        // A permutation repeats nothing by itself.
+        let many = of(&axes, method(0), Some(1_000_001));
+        match method(0) {
+            Method::Sobol { .. } => assert_eq!(many.unwrap_err(), PointsError::TooManyCompared),
+            _ => assert_eq!(many.unwrap().count(), 1_000_001),
+        }
         let exclude: Vec<PartialPoint> = (0..50).map(|value| pattern(&[("c", value)])).collect();
         let include = [pattern(&[("a", 1), ("b", 2), ("c", 3)])];
         let points = DrawnPoints::new(&axes, (&exclude, &include), method(3), Some(20_000)).unwrap();

@@ -19,6 +19,7 @@ mod raw;
 mod scalars;
 mod suggestion;
 mod unified;
+mod value;
 mod wandb;
 mod when;
 mod write;
@@ -44,7 +45,7 @@ use super::{
 };
 use crate::{
     grid::{GridError, POINTS_MAX},
-    points::{Jobs, Method, PointsError},
+    points::{COMPARED_MAX, Jobs, Method, PointsError},
     text::shortened,
 };
 
@@ -225,6 +226,13 @@ fn check_jobs(specification: Specification) -> Result<(Specification, Jobs), Pro
         PointsError::HardlyAny => Problem::of(
             "exclude",
             "nearly every point that is drawn is excluded; exclude less, or leave those values out under `parameters`",
+        ),
+        PointsError::TooManyCompared => Problem::of(
+            "run_cap",
+            format!(
+                "the space is finite and has more than {POINTS_MAX} points, so that each point is compared with all others, which \
+                 this {method} search does for at most {COMPARED_MAX}; lower it"
+            ),
         ),
         PointsError::NoneFits => Problem::of(
             "run_cap",

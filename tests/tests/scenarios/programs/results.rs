@@ -29,6 +29,34 @@ for epoch in range(1, 21):
 ";
 
 #[test]
+fn each_training_of_a_drawn_point_is_told_its_number() {
+    let script = "import os, sweep\np = sweep.parameters(rate=0.5)\n\
+                  sweep.report(1, loss=p.rate, repeat=int(os.environ['SWEEP_REPEAT']))\n";
+    let sweep = "program: train.py\nmethod: sobol\nrun_cap: 9\nrepeats: 2\nmetric: {name: loss, goal: minimize}\n\
+                 parameters: {rate: {min: 0.25, max: 1}}\n";
+    let folder = tempfile::tempdir().unwrap();
+    let jobs = rows(&run(folder.path(), script, sweep).join("results.csv"));
+    assert_eq!(jobs.len(), 8, "whole points: {jobs:?}");
+    for (pair, first) in jobs.chunks(2).zip((0..).step_by(2)) {
+        let told: Vec<f64> = pair.iter().map(|row| number(row, "repeat")).collect();
+        assert_eq!((told, &pair[0]["rate"]), (vec![1.0, 2.0], &pair[1]["rate"]), "from job {first}");
+        assert!(pair.iter().all(|row| (0.25..=1.0).contains(&number(row, "rate"))));
+    }
+}
+
+#[test]
+fn a_sweep_whose_target_was_reached_has_ended_well() {
+    let script = "import sweep\np = sweep.parameters(rate=0.5)\nsweep.report(1, loss=p.rate)\n";
+    let sweep = "program: train.py\nmetric: {name: loss, goal: minimize, target: 0.3}\n\
+                 parameters: {rate: {values: [0.9, 0.3, 0.1, 0.2, 0.4]}}\nexecution: {max_parallel: 1}\n";
+    let folder = tempfile::tempdir().unwrap();
+    // Its exit status is looked at.
+    let jobs = rows(&run(folder.path(), script, sweep).join("results.csv"));
+    let states: Vec<&str> = jobs.iter().map(|row| row["state"].as_str()).collect();
+    assert_eq!(states, ["done", "done", "cancelled", "cancelled", "cancelled"]);
+}
+
+#[test]
 fn a_script_that_reports_has_its_own_parameters_and_metrics_in_the_results() {
     let folder = tempfile::tempdir().unwrap();
     let sweep = "program: train.py\nmetric: {name: recall, goal: maximize}\n\

@@ -16,6 +16,8 @@ const COMPARISONS_MAX: u64 = 200_000_000;
 /// where a hundredth of the space is left, 2,000 have a chance of 2e-9.
 const VAIN_DRAWS_MAX: u64 = 65_536;
 const EXCLUDED_IN_A_ROW_MAX: u64 = 2_000;
+/// Most points of a huge finite space that are compared with each other: twenty megabytes while they are.
+pub const COMPARED_MAX: u64 = 1_000_000;
 /// Most draws for a space that fits a bitmap, for each point of it and altogether: those that are missed then follow.
 const DRAWS_FOR_EACH_MAX: u64 = 16;
 const DRAWS_MAX: u64 = 1 << 24;
@@ -92,6 +94,9 @@ impl<'a> Marks<'a> {
         if is_permuted && self.patterns.is_empty() && included.is_empty() {
             (self.found, self.looked_at) = (to_draw, to_draw);
             return Ok(());
+        }
+        if !is_permuted && to_draw > COMPARED_MAX {
+            return Err(PointsError::TooManyCompared);
         }
         let mut seen = included;
         let draws_max = if is_permuted { number } else { DRAWS_OF_MANY_MAX };

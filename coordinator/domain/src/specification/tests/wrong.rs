@@ -152,8 +152,9 @@ fn corrupt_file() -> impl Strategy<Value = String> {
         any::<f64>().prop_map(|number| number.to_string()),
         any::<i128>().prop_map(|number| number.to_string()),
     ];
-    let whole = prop::sample::select(vec![REPORT, programs::TRAIN]);
-    (whole, prop::collection::vec((0..REPORT.len(), 0..40_usize, piece), 1..5)).prop_map(|(whole, edits)| {
+    let search = include_str!("../../../fixtures/wandb/distributions.yaml");
+    let whole = prop::sample::select(vec![REPORT, programs::TRAIN, search]);
+    (whole, prop::collection::vec((0..1_500_usize, 0..40_usize, piece), 1..5)).prop_map(|(whole, edits)| {
         let mut text = whole.to_owned();
         for (place, length, piece) in edits {
             let start = place.min(text.len());

@@ -1,0 +1,209 @@
+//! The density of a set of jobs: a mixture of one kernel for each job and a prior. A kernel is a product over all dimensions.
+//! A kernel of a job without a value in a dimension has the prior there, so that the mixture is a density of the points with
+//! these conditions as well, each a product over the dimensions that the point has.
+//!
+//! With ten thousand jobs, nearly all kernels are negligible at a point. The continuous dimensions are computed for all kernels,
+//! in blocks that stay in the processor's first cache for all candidates; the others for what is left then.
+
+use rand_chacha::ChaCha8Rng;
+
+use super::{
+    column::{BLOCK, Column, Counting, Masses, Remaining},
+    normal::uniform,
+    space::{Point, Space},
+};
+
+/// What is left out of a density is a trillionth of it: this is the logarithm of a trillion.
+const LN_PRECISION: f64 = 27.7;
+/// As many of the latest jobs have full weight.
+const FULL_WEIGHT: usize = 25;
+
+/// A mixture of kernels.
+#[derive(Debug)]
+pub(super) struct Density {
+    columns: Vec<Column>,
+    /// The job of each row.
+    jobs: Vec<u64>,
+    /// The rows that count, oldest job first. The prior has weight 1.
+    rows: Vec<usize>,
+    /// By row.
+    weights: Vec<f64>,
+    /// The sum of all, the prior's included.
+    total: f64,
+    /// By row, whether it counts.
+    counts: Vec<bool>,
+    /// By row, the logarithm of 1 or 0 for the same.
+    ln_counts: Vec<f64>,
+    /// Whether the rows are in the order of their jobs' numbers.
+    is_in_order: bool,
+}
+
+/// What is computed of a candidate.
+#[derive(Debug, Default)]
+struct Partial {
+    prior: f64,
+    remaining: Remaining,
+}
+
+/// Memory that is used again.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    partials: Vec<Partial>,
+    masses: Masses,
+}
+
+impl Density {
+    pub(super) fn new(space: &Space) -> Self {
+        Self {
+            columns: space.scales.iter().map(Column::new).collect(),
+            jobs: Vec::new(),
+            rows: Vec::new(),
+            weights: Vec::new(),
+            total: 1.0,
+            counts: Vec::new(),
+            ln_counts: Vec::new(),
+            is_in_order: true,
+        }
+    }
+
+    /// Adds a job's coordinates as the next row.
+    pub(super) fn push(&mut self, job: u64, coordinates: &[f64]) {
+        self.is_in_order &= self.jobs.last().is_none_or(|last| *last < job);
+        self.jobs.push(job);
+        self.columns
+            .iter_mut()
+            .zip(coordinates)
+            .for_each(|(column, coordinate)| column.push(*coordinate, job));
+    }
+
+    /// The same, where equal observations have another order in each column.
+    #[cfg(test)]
+    pub(super) fn push_placed(&mut self, places: &[u64], coordinates: &[f64]) {
+        self.jobs.push(self.jobs.len() as u64);
+        for ((column, coordinate), place) in self.columns.iter_mut().zip(coordinates).zip(places) {
+            column.push(*coordinate, *place);
+        }
+    }
+
+    /// Makes it the density of some rows, which come in the order of their jobs' numbers.
+    pub(super) fn fit(&mut self, rows: &[usize]) {
+        let count = self.jobs.len();
+        let before = std::mem::replace(&mut self.counts, vec![false; count]);
+        self.ln_counts.clear();
+        self.ln_counts.resize(count, f64::NEG_INFINITY);
+        self.weights.clear();
+        self.weights.resize(count, 0.0);
+        self.total = 1.0;
+        for (place, row) in rows.iter().enumerate() {
+            (self.counts[*row], self.ln_counts[*row]) = (true, 0.0);
+            self.weights[*row] = weight(place, rows.len());
+            self.total += self.weights[*row];
+        }
+        self.rows.clear();
+        self.rows.extend_from_slice(rows);
+        let was = |row: usize| before.get(row).copied().unwrap_or(false);
+        let changed: Vec<usize> = (0..count).filter(|row| self.counts[*row] != was(*row)).collect();
+        let now = Counting { rows, counts: &self.counts, jobs: &self.jobs, changed: &changed };
+        self.columns.iter_mut().for_each(|column| column.fit(&now));
+    }
+
+    /// The logarithms of the density at the coordinates of some candidates.
+    pub(super) fn ln(&self, candidates: &[Vec<f64>], scratch: &mut Scratch) -> Vec<f64> {
+        let Scratch { partials, masses } = scratch;
+        masses.clear();
+        partials.resize_with(candidates.len(), Partial::default);
+        for (partial, coordinates) in partials.iter_mut().zip(candidates) {
+            self.begin(partial, coordinates);
+        }
+        for first in (0..self.jobs.len()).step_by(BLOCK) {
+            for (partial, coordinates) in partials.iter_mut().zip(candidates) {
+                self.add_block(partial, coordinates, first);
+            }
+        }
+        let each = partials.iter_mut().zip(candidates);
+        each.map(|(partial, coordinates)| self.end(partial, coordinates, masses)).collect()
+    }
+
+    /// The columns in which a candidate has a value, of some kind.
+    fn present<'a>(
+        &'a self,
+        coordinates: &'a [f64],
+        is_wanted: impl Fn(&Column) -> bool + 'a,
+    ) -> impl Iterator<Item = (&'a Column, f64)> + 'a {
+        let all = self.columns.iter().zip(coordinates.iter().copied());
+        all.filter(move |(column, coordinate)| !coordinate.is_nan() && is_wanted(column))
+    }
+
+    fn begin(&self, partial: &mut Partial, coordinates: &[f64]) {
+        let all = || self.present(coordinates, |_| true);
+        partial.prior = all().map(|(column, coordinate)| column.ln_prior(coordinate)).sum();
+        partial.remaining.begin();
+    }
+
+    /// Computes the continuous dimensions of a block of rows.
+    fn add_block(&self, partial: &mut Partial, coordinates: &[f64], first: usize) {
+        let rows = first..(first + BLOCK).min(self.jobs.len());
+        let mut sums = [0.0; BLOCK];
+        let sums = &mut sums[..rows.len()];
+        sums.copy_from_slice(&self.ln_counts[rows]);
+        for (column, coordinate) in self.present(coordinates, Column::is_continuous) {
+            column.add_densities(coordinate, first, sums);
+        }
+        partial.remaining.take(first, sums, partial.prior - self.ln_negligible());
+    }
+
+    /// Computes the other dimensions, and sums up.
+    fn end(&self, partial: &mut Partial, coordinates: &[f64], masses: &mut Masses) -> f64 {
+        let Partial { prior, remaining } = partial;
+        // The kernel that is largest so far, or the prior, bounds the sum from below. What the other dimensions add is a
+        // probability, whose logarithm is at most 0.
+        let mut least = *prior;
+        if let Some((row, sum)) = remaining.largest() {
+            let others = self.present(coordinates, |column| !column.is_continuous());
+            let others = others.map(|(column, coordinate)| column.ln_probability(row, coordinate));
+            least = least.max(sum + others.sum::<f64>() + libm::log(self.weights[row]));
+        }
+        let floor = least - self.ln_negligible();
+        remaining.drop_below(floor);
+        for (column, coordinate) in self.present(coordinates, Column::is_choice) {
+            remaining.add_choice(column, coordinate, floor);
+        }
+        for (index, column) in self.columns.iter().enumerate() {
+            if column.has_cells() && !coordinates[index].is_nan() {
+                remaining.multiply_by_cell((index, column), coordinates[index], floor, masses);
+            }
+        }
+        if !self.is_in_order {
+            // Sums depend on the order.
+            remaining.sort_by_key(|row| self.jobs[row]);
+        }
+        let sum = remaining.weighted_sum(&self.weights, least) + libm::exp(*prior - least);
+        least + libm::log(sum / self.total)
+    }
+
+    /// All kernels that are smaller than the sum by this factor's logarithm do not count together.
+    fn ln_negligible(&self) -> f64 {
+        LN_PRECISION + libm::log(self.rows.len() as f64 + 1.0)
+    }
+
+    /// Draws a point: a kernel by its weight, for all dimensions, and from it each that the point has. Says which row it was;
+    /// none for the prior.
+    pub(super) fn draw(&self, space: &Space, random: &mut ChaCha8Rng) -> (Option<usize>, Point) {
+        let mut left = uniform(random) * self.total;
+        let row = self.rows.iter().copied().find(|row| {
+            left -= self.weights[*row];
+            left < 0.0
+        });
+        let value = |index: usize| space.scales[index].value(self.columns[index].draw(row, random));
+        (row, space.point(value))
+    }
+}
+
+/// The weight of a job among `count`, of which `place` are older: full for the latest, and for those before growing evenly from
+/// 1 / count for the oldest.
+pub(super) fn weight(place: usize, count: usize) -> f64 {
+    let Some(ramp) = count.checked_sub(FULL_WEIGHT).filter(|ramp| place < *ramp) else { return 1.0 };
+    let first = 1.0 / count as f64;
+    let step = if ramp > 1 { (1.0 - first) / (ramp - 1) as f64 } else { 0.0 };
+    first + place as f64 * step
+}
