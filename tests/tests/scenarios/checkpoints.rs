@@ -131,9 +131,11 @@ const LONG: u32 = 40;
 /// The epoch from which it is examined.
 const LOOKED_AT: u32 = 15;
 
-/// A job with a checkpoint every other epoch.
+/// A job with a checkpoint every other epoch, and all that its layers may keep or draw.
 async fn long_job(cluster: &Cluster) -> u64 {
-    let mut source = source(&format!("{{learning_rate: {{value: 0.001}}, epochs: {{value: {LONG}}}}}"));
+    let mut source = source(&format!(
+        "{{learning_rate: {{value: 0.001}}, epochs: {{value: {LONG}}}, batch_norm: {{value: true}}, dropout: {{value: 0.3}}}}"
+    ));
     source.overrides.push("execution.checkpoint_every_epochs=2".into());
     let request = v1::SubmitRequest { source: Some(source), ..v1::SubmitRequest::default() };
     cluster.client().await.submit(request).await.unwrap().into_inner().sweep.unwrap().sweep_id
@@ -145,7 +147,7 @@ fn position(path: &Path) -> String {
     name.split('-').take(2).collect::<Vec<_>>().join("-")
 }
 
-/// The tensors of a checkpoint, names, shapes and bytes: weights, and Adam's moments and steps.
+/// The tensors of a checkpoint, names, shapes and bytes: weights, running statistics, and Adam's moments and steps.
 fn tensors(bytes: &[u8]) -> (serde_json::Value, Vec<u8>) {
     let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     let mut header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
