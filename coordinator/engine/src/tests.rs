@@ -11,6 +11,7 @@ mod leases;
 mod models;
 mod names;
 mod packs;
+mod pauses;
 mod programs;
 mod properties;
 mod refusals;
