@@ -97,7 +97,8 @@ fn a_job_that_is_worse_than_the_median_is_stopped_and_one_without_a_value_too() 
     epoch(&mut cluster, (2, 1), 1, 0.4);
     assert_eq!(state(&cluster, 2), None, "jobs are compared after epoch 2");
     epoch(&mut cluster, (2, 1), 2, 0.4);
-    let why = "stopped after epoch 2: its best value 0.4 is worse than 0.5, the median of the jobs that are done";
+    let why =
+        "stopped after epoch 2: its best value 0.4 is worse than 0.5, the median of the jobs that are done";
     assert_eq!(state(&cluster, 2), Some((JobState::Stopped, why.to_owned())));
     cluster.event(1, key(2, 1), ended(Outcome::Revoked, ""));
     cluster.start(1, key(3, 1));
