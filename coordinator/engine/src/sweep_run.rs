@@ -276,32 +276,21 @@ impl SweepRun {
         self.state == SweepState::Running && self.room() > 0
     }
 
-    /// The workers that have kept the checkpoint of a job that waits.
-    pub(super) fn keepers(&self) -> BTreeSet<&WorkerName> {
-        // Of sweeps whose jobs do not pause, hundreds of thousands may wait.
-        let waiting = self.pauses().then_some(&self.waiting).into_iter().flat_map(BTreeMap::values);
-        waiting.filter_map(WaitingJob::kept_by).collect()
+    /// Whether a job may start that can go on where `finds` says whose checkpoints are found.
+    pub(super) fn has_job_for(&self, finds: impl Fn(&WorkerName) -> bool) -> bool {
+        self.never_started() > 0 || self.promotable() > 0 || self.has_waiting_job_for(finds)
     }
 
-    /// Whether a job waits whose checkpoint is not `far`: with none of these workers.
-    pub(super) fn has_job_without(&self, far: &BTreeSet<WorkerName>) -> bool {
-        self.never_started() > 0
-            || far.is_empty()
-            || self.promotable() > 0
-            || self.has_waiting_job_without(far)
+    /// The same among the jobs that wait and have had an attempt.
+    pub(super) fn has_waiting_job_for(&self, finds: impl Fn(&WorkerName) -> bool) -> bool {
+        self.waiting.values().any(|waiting| waiting.goes_on_where(&finds))
     }
 
-    /// The same among the jobs that have had an attempt.
-    pub(super) fn has_waiting_job_without(&self, far: &BTreeSet<WorkerName>) -> bool {
-        let is_near = |waiting: &WaitingJob| waiting.kept_by().is_none_or(|keeper| !far.contains(keeper));
-        self.waiting.values().any(is_near)
-    }
-
-    /// The next job to start with what is known of it: jobs to be tried again first, then by number; none whose checkpoint is `far`:
-    /// with one of these workers.
-    pub(super) fn take_next(&mut self, far: &BTreeSet<WorkerName>) -> Option<(u64, WaitingJob)> {
-        let is_near = |waiting: &WaitingJob| waiting.kept_by().is_none_or(|keeper| !far.contains(keeper));
-        let again = self.waiting.iter().find(|(_, waiting)| is_near(waiting)).map(|(job, _)| *job);
+    /// The next job to start with what is known of it: jobs to be tried again first, then by number; none that cannot go on where
+    /// `finds` says whose checkpoints are found.
+    pub(super) fn take_next(&mut self, finds: impl Fn(&WorkerName) -> bool) -> Option<(u64, WaitingJob)> {
+        let again =
+            self.waiting.iter().find(|(_, waiting)| waiting.goes_on_where(&finds)).map(|(job, _)| *job);
         let again = again.and_then(|job| self.waiting.remove_entry(&job));
         let (job, waiting) = match again {
             Some(again) => again,
@@ -316,11 +305,12 @@ impl SweepRun {
         Some((job, waiting.with_budget(budget)))
     }
 
-    /// Takes up to `count` jobs that can be trained in one pack of `pack_size` with `job`, as far as this budget.
+    /// Takes up to `count` jobs that can be trained in one pack of `pack_size` with `job`, as far as this budget, and go on where
+    /// `finds` says whose checkpoints are found.
     pub(super) fn take_pack_candidates(
         &mut self,
         (job, budget): (u64, Option<u32>),
-        far: &BTreeSet<WorkerName>,
+        finds: impl Fn(&WorkerName) -> bool,
         pack_size: u32,
         count: u32,
     ) -> Vec<(u64, WaitingJob)> {
@@ -328,8 +318,7 @@ impl SweepRun {
         let is_as_far =
             |candidate: u64, own: Option<u32>| own.or_else(|| self.budget_of(candidate)) == budget;
         let fits = |candidate: u64, waiting: &WaitingJob| {
-            let is_near = waiting.kept_by().is_none_or(|keeper| !far.contains(keeper));
-            waiting.fits(pack_size) && is_near && is_as_far(candidate, waiting.budget())
+            waiting.fits(pack_size) && waiting.goes_on_where(&finds) && is_as_far(candidate, waiting.budget())
         };
         let waits = |candidate: u64| match self.waiting.get(&candidate) {
             Some(waiting) => fits(candidate, waiting),

@@ -10,18 +10,10 @@ use std::{
 use proto::v1;
 use tests::{Cluster, ClusterOptions, Random, S3, Worker, source, terminate};
 
-use crate::completion::{Numbers, assert_whole, numbers};
+use crate::completion::{assert_whole, numbers, undisturbed};
 
 const EPOCHS: u32 = 12;
 const PARAMETERS: &str = "{learning_rate: {value: 0.001}, epochs: {value: 12}}";
-
-async fn undisturbed() -> Vec<Numbers> {
-    let cluster = Cluster::start(ClusterOptions::default());
-    let _worker = cluster.worker("one");
-    let sweep = cluster.submit(PARAMETERS).await;
-    cluster.watch(sweep).await.until_end().await;
-    numbers(&cluster.results(sweep).await)
-}
 
 /// Ends a worker in the middle of its job by `end`, lets another continue, and returns the outcomes of the two attempts
 /// and how many epochs the second took over. `kept` counts the checkpoints.
@@ -43,7 +35,7 @@ async fn interrupted(
     let results = cluster.results(sweep).await;
     assert_whole(&results, 1, EPOCHS);
     assert!(results[0].1.iter().all(|epoch| epoch.attempt == 2), "the second attempt has all epochs");
-    assert_eq!(numbers(&results), undisturbed().await);
+    assert_eq!(numbers(&results), undisturbed(PARAMETERS).await);
     assert_eq!(kept(&cluster), 0, "a job that is done needs no checkpoint");
     let attempts = cluster.job(sweep, job).await.attempts;
     let [first, second] = attempts.as_slice() else { panic!("{attempts:?}") };

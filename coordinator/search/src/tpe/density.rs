@@ -8,8 +8,10 @@
 use rand_chacha::ChaCha8Rng;
 
 use super::{
-    column::{BLOCK, Column, Counting, Masses, Remaining},
+    column::Column,
     normal::uniform,
+    normals::Counting,
+    remaining::{BLOCK, Masses, Remaining},
     space::{Point, Space},
 };
 
