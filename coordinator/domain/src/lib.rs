@@ -1,5 +1,5 @@
 //! What a sweep is: its file (`specification`), the values that its parameters take (`parameters`, `grid`), its jobs
-//! and settings (`definition`), and the records of what happened to them (`record`). Pure: no clock, no runtime, no
+//! and settings (`definition`), what a searcher proposed (`proposals`), and the records of what happened to them (`record`). Pure: no clock, no runtime, no
 //! database, no wire format.
 
 pub mod definition;
@@ -7,6 +7,7 @@ pub mod grid;
 pub mod help;
 pub mod known_points;
 pub mod mutants;
+pub mod proposals;
 pub mod record;
 pub mod space;
 pub mod specification;

@@ -15,6 +15,7 @@ pub(super) use self::shown::{artifacts, attempts, epochs, jobs, jobs_in_state};
 use super::{
     ArtifactRow, StoreError,
     cells::{Cells, dataset, job_state, metric_row, names, natural, number, parameters, text, worker},
+    search,
     tables::{self, TableRow},
 };
 
@@ -115,6 +116,7 @@ async fn sweep<Q: Queries>(connection: &mut Q, row: tables::Sweep) -> Result<Sto
         best: best(connection, key, &objective).await?,
         open_jobs: open_jobs(connection, key).await?,
         weights: weights(connection, key).await?,
+        search: search::read(connection, key).await?,
     })
 }
 
