@@ -25,6 +25,8 @@ mod pooler;
 mod power_cuts;
 #[path = "contract/ranking.rs"]
 mod ranking;
+#[path = "contract/search.rs"]
+mod search;
 #[path = "contract/unsuitable.rs"]
 mod unsuitable;
 #[path = "contract/values.rs"]

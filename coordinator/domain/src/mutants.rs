@@ -46,10 +46,16 @@ pub enum Mutant {
     SeveralGpusCountAsOne,
     /// After a restart, a search draws other points.
     OtherPointsAfterRestart,
+    /// What a searcher that learns proposes is not recorded.
+    ProposalsAreNotRecorded,
+    /// Such a searcher knows nothing of the jobs that run.
+    RunningJobsDoNotCount,
+    /// After a restart, it lacks the last result.
+    RestartsForgetResults,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 24] = [
         Self::NoFencing,
         Self::AcknowledgeBeforeCommit,
         Self::DuplicateOvertakesCommit,
@@ -71,6 +77,9 @@ impl Mutant {
         Self::TermsAreNotRaised,
         Self::SeveralGpusCountAsOne,
         Self::OtherPointsAfterRestart,
+        Self::ProposalsAreNotRecorded,
+        Self::RunningJobsDoNotCount,
+        Self::RestartsForgetResults,
     ];
 }
 

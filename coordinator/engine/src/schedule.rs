@@ -11,11 +11,27 @@ use super::{
     DatasetPlan, Effect, Engine, Grant, JobAssignment, Now, Observation, Output, ToWorker,
     gpus::{FreeSlot, joined},
     packs::PackKey,
+    observe_change,
     resources::allows,
     sessions::send,
+    settle,
     sweep_run::{Lease, Placement, SweepRun},
     workers::WorkerState,
 };
+
+/// Points that searchers propose in one turn. One takes up to two milliseconds, and nothing else is done meanwhile. The delivery of
+/// what was granted brings the next turn.
+const PROPOSALS_A_TURN_MAX: u32 = 2;
+
+/// Whether the next job of a sweep has a point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Chosen {
+    Yes,
+    /// Not in this turn.
+    Later,
+    /// None is left.
+    None,
+}
 
 impl Engine {
     /// Grants jobs until no slot is free or no job waits.
@@ -23,6 +39,7 @@ impl Engine {
         if !self.workers.may_have_free_slots() {
             return;
         }
+        self.proposals_left = PROPOSALS_A_TURN_MAX;
         self.sweeps.forget_touched();
         let before = std::mem::take(&mut self.kept);
         if !self.sweeps.running().any(SweepRun::can_start) {
@@ -58,12 +75,38 @@ impl Engine {
         out: &mut Output,
     ) {
         free.retain(|(name, position)| {
-            let Some(sweep) = self.next_sweep_for(now, sweeps, name, *position) else { return true };
-            let place = Place { name, slots: &[*position], granted: *granted };
-            *granted += u64::from(self.takes_packs(sweep, &place));
-            self.grant(now, sweep, place, out);
-            false
+            loop {
+                let Some(sweep) = self.next_sweep_for(now, sweeps, name, *position) else { return true };
+                match self.choose_point(now, sweep, out) {
+                    Chosen::Yes => {}
+                    Chosen::Later => return true,
+                    Chosen::None => continue,
+                }
+                let place = Place { name, slots: &[*position], granted: *granted };
+                *granted += u64::from(self.takes_packs(sweep, &place));
+                self.grant(now, sweep, place, out);
+                return false;
+            }
         });
+    }
+
+    /// Makes sure that the next job of a sweep has a point. Where none is left, the sweep has no more jobs.
+    pub(super) fn choose_point(&mut self, now: Now, sweep: SweepId, out: &mut Output) -> Chosen {
+        let Some(run) = self.sweeps.get_mut(sweep) else { return Chosen::None };
+        if run.proposes_next() {
+            let Some(left) = self.proposals_left.checked_sub(1) else { return Chosen::Later };
+            self.proposals_left = left;
+        }
+        let is_chosen = run.choose_next();
+        out.records.append(&mut run.take_learned());
+        if is_chosen {
+            return Chosen::Yes;
+        }
+        out.records.extend(run.end_points());
+        out.records.append(&mut run.take_learned());
+        observe_change(run, out);
+        settle(run, now, out);
+        Chosen::None
     }
 
     /// Whether several jobs of the sweep may train on the slot at the same time.

@@ -17,7 +17,7 @@ use std::{
 
 use domain::{
     definition::SweepDefinition,
-    record::{BestJobs, History},
+    record::{BestJobs, History, Record},
 };
 use terms::{
     AttemptKey, DatasetSummary, JobKey, JobState, MetricSchema, MetricUse, ParameterUse, SweepId, SweepState,
@@ -27,7 +27,7 @@ use terms::{
 use self::active::Plan;
 pub(super) use self::active::{ActiveAttempt, Lease, Placement, WaitingJob};
 use self::metrics::LeftOutMetrics;
-use super::{EndsSeen, JobCounts, weights::Weights};
+use super::{EndsSeen, JobCounts, learning::Learning, weights::Weights};
 
 #[derive(Debug)]
 pub(super) struct SweepRun {
@@ -64,10 +64,15 @@ pub(super) struct SweepRun {
     idle_told: String,
     /// The weights that are kept or on their way.
     weights: Weights,
+    /// The searcher, if it learns.
+    learning: Option<Learning>,
 }
 
 impl SweepRun {
     pub(super) fn new(definition: SweepDefinition, created_unix_ms: u64) -> Self {
+        let definition = definition.after(None);
+        let goal = definition.metric.goal;
+        let learning = definition.learned().map(|points| Learning::new(definition.id, points, goal));
         Self {
             id: definition.id,
             definition: Arc::new(definition),
@@ -91,6 +96,7 @@ impl SweepRun {
             idle_since_ms: None,
             idle_told: String::new(),
             weights: Weights::default(),
+            learning,
         }
     }
 
@@ -254,6 +260,37 @@ impl SweepRun {
         self.state == SweepState::Running && self.room() > 0
     }
 
+    /// Whether the point of the next job is yet to be proposed.
+    pub(super) fn proposes_next(&self) -> bool {
+        self.learning.as_ref().is_some_and(|learning| learning.proposes(self.next_job()))
+    }
+
+    fn next_job(&self) -> u64 {
+        self.waiting.keys().next().copied().unwrap_or(self.next_unstarted)
+    }
+
+    /// Makes sure that the next job has a point. False where a searcher that learns has none left.
+    pub(super) fn choose_next(&mut self) -> bool {
+        let job = self.next_job();
+        self.learning.as_mut().is_none_or(|learning| learning.begin(job))
+    }
+
+    /// No point is left for the next job: there are no more jobs than have begun.
+    pub(super) fn end_points(&mut self) -> Option<Record> {
+        let job = self.next_job();
+        if self.waiting.contains_key(&job) || !self.out_of_order.is_empty() {
+            // Its number, or a larger one, is known to users.
+            return self.cancel_waiting_job(job, "no point of the space is left");
+        }
+        self.definition.learned()?.end_after(self.next_unstarted - 1);
+        Some(self.extended())
+    }
+
+    /// What its searcher proposed and was told since the last time.
+    pub(super) fn take_learned(&mut self) -> Vec<Record> {
+        self.learning.as_mut().map(Learning::take_records).unwrap_or_default()
+    }
+
     /// The next job to start with what is known of it: jobs to be tried again first, then by number.
     pub(super) fn take_next(&mut self) -> Option<(u64, WaitingJob)> {
         if let Some(again) = self.waiting.pop_first() {
@@ -330,6 +367,10 @@ impl SweepRun {
 
     /// Counts the end of a job that had an attempt, with the values of the objective at its last and its best epoch.
     fn count_end(&mut self, job: u64, state: JobState, last: Option<f64>, best: Option<f64>) {
+        let value = self.ranked_value(last, best);
+        if let Some(learning) = &mut self.learning {
+            learning.ended(job, state, value);
+        }
         match state {
             JobState::Done => {
                 self.done += 1;

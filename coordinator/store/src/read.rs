@@ -15,6 +15,7 @@ pub(super) use self::shown::{artifacts, attempts, epochs, jobs, jobs_in_state};
 use super::{
     ArtifactRow, StoreError,
     cells::{Cells, dataset, job_state, metric_row, names, natural, number, parameters, text, worker},
+    search,
     tables::{self, TableRow},
 };
 
@@ -107,6 +108,7 @@ async fn sweep<Q: Queries>(connection: &mut Q, row: tables::Sweep) -> Result<Sto
         metrics: metric_names(connection, key).await?,
         parameters: row.parameters.0.map(|json| parameters(id, &json)).transpose()?.unwrap_or_default(),
         state,
+        job_count: number(row.job_count, "job_count")?,
         created_unix_ms,
         ended_unix_ms,
         next_unstarted,
@@ -115,6 +117,7 @@ async fn sweep<Q: Queries>(connection: &mut Q, row: tables::Sweep) -> Result<Sto
         best: best(connection, key, &objective).await?,
         open_jobs: open_jobs(connection, key).await?,
         weights: weights(connection, key).await?,
+        search: search::read(connection, key).await?,
     })
 }
 

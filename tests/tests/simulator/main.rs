@@ -34,8 +34,8 @@ const ROUND: u64 = 256;
 const REPLAY: &str = "cargo test --release -p tests --test simulator --";
 
 /// A sweep, and the same with two jobs more: of a model, of a program whose jobs take two GPUs each, and of a model whose points
-/// are drawn.
-type Specifications = [[Specification; 2]; 3];
+/// are drawn, or chosen from results.
+type Specifications = [[Specification; 2]; 4];
 
 fn specifications() -> Specifications {
     let model = "dataset: {path: d}";
@@ -45,10 +45,15 @@ fn specifications() -> Specifications {
         let what = format!("method: random\nrun_cap: {cap}\n{model}");
         parsed(&what, "{min: 0.001, max: 0.1, distribution: log_uniform_values}")
     };
+    let learned = |cap: u32| {
+        let what = format!("method: tpe\nrun_cap: {cap}\n{model}");
+        parsed(&what, "{min: 0.001, max: 0.1, distribution: log_uniform_values}")
+    };
     [
         [grid(model, "1, 2, 3"), grid(model, "1, 2, 3, 4")],
         [grid(program, "1, 2, 3"), grid(program, "1, 2, 3, 4")],
         [drawn(6), drawn(8)],
+        [learned(16), learned(20)],
     ]
 }
 
