@@ -57,7 +57,7 @@ pub enum Points {
 }
 
 impl Points {
-    /// How many there are, at least 1.
+    /// How many there are; none only where an extension has no new ones.
     pub fn count(&self) -> u64 {
         match self {
             Self::Grid(grid) => grid.job_count(),
@@ -126,6 +126,7 @@ impl Jobs {
     }
 
     /// How many there are, at least 1.
+    /// How many there are; none only where an extension has no new ones.
     pub fn count(&self) -> u64 {
         self.points.count().saturating_mul(self.repeats.into())
     }

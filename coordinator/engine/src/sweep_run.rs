@@ -409,7 +409,7 @@ impl SweepRun {
         let is_stopped = matches!(self.state, SweepState::Stopping | SweepState::Stopped);
         let (job, value, target) = self.reached().filter(|_| is_stopped)?;
         let metric = &self.definition.metric.name;
-        Some(format!("job {job} reached the target of {target} with {metric} {value}"))
+        Some(format!("job {job} reached the target of {target} with {metric} = {value}"))
     }
 
     /// The final state to enter now, if the sweep has nothing left to do.

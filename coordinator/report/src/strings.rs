@@ -63,6 +63,8 @@ pub(super) struct Strings {
     pub(super) best_rows_only: &'static str,
     pub(super) metrics_left_out: &'static str,
     pub(super) unread_parameters: &'static str,
+    /// Why the sweep was stopped.
+    pub(super) stopped: &'static str,
     pub(super) pack_size: &'static str,
     pub(super) packs: &'static str,
     pub(super) other_files: &'static str,

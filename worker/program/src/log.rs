@@ -34,10 +34,19 @@ const REASON_CHARACTERS_MAX: usize = 250;
 /// Bytes that are read at a time: a pipe's worth.
 const READ_BYTES: usize = 64 << 10;
 
+/// Which output a line comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Output {
+    Standard,
+    Error,
+}
+
 #[derive(Debug)]
 struct State {
     /// The last lines, the newest last.
     last: VecDeque<String>,
+    /// The last lines of standard output and of standard error. In which order lines of both arrive is chance.
+    of_each: [VecDeque<String>; 2],
     /// Of the last lines, those that were not shown.
     hidden: usize,
     /// Lines that were left out since the last one that was shown.
@@ -59,6 +68,7 @@ impl Log {
     pub(crate) fn new(file: Option<LogFile>) -> Self {
         let state = State {
             last: VecDeque::new(),
+            of_each: [VecDeque::new(), VecDeque::new()],
             hidden: 0,
             left_out: 0,
             allowance: BURST,
@@ -72,15 +82,13 @@ impl Log {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, line: &str) {
+    fn push(&self, output: Output, line: &str) {
         let mut state = self.state();
         state.keep(|file| file.line(line));
         let line: String = line.chars().take(SHOWN_CHARACTERS_MAX).collect();
         state.refill(Instant::now());
-        if state.last.len() == KEPT {
-            state.last.pop_front();
-        }
-        state.last.push_back(line.clone());
+        keep_last(&mut state.last, &line);
+        keep_last(&mut state.of_each[output as usize], &line);
         if state.allowance == 0 {
             state.left_out += 1;
             state.hidden = (state.hidden + 1).min(KEPT);
@@ -113,20 +121,55 @@ impl Log {
         }
     }
 
-    /// The last lines that say anything, as part of a sentence; empty where there are none. Python's marks below a line of source
-    /// (`~~~^^^`) do not: without them, the file and the line of an exception fit in.
-    /// Paths within the folders `own` are shown from there: they are the same for no two attempts.
-    pub(crate) fn last_words(&self, own: &[String]) -> String {
+    /// The last lines that say anything, as part of a sentence; empty where there are none. Those of standard error come last, and
+    /// before those of standard output where there is no room for all: the same outputs give the same words.
+    /// Paths within the folders `own` are shown from there: they are the same for no two attempts. What a traceback says of the
+    /// helper, which lies in `helper`, is left out.
+    pub(crate) fn last_words(&self, own: &[String], helper: &[String]) -> String {
         let state = self.state();
-        let shown =
-            |line: &String| own.iter().fold(line.trim().to_owned(), |line, own| line.replace(own, ""));
-        let lines: Vec<String> = state.last.iter().map(shown).collect();
-        let lines = lines.iter().map(String::as_str);
-        let lines = lines.filter(|line| line.contains(|character| !matches!(character, '^' | '~' | ' ')));
-        let last: Vec<&str> = lines.rev().take(REASON_LINES).collect();
-        let cut = |line: &str| line.chars().take(REASON_CHARACTERS_MAX).collect();
-        last.into_iter().rev().map(cut).collect::<Vec<String>>().join(" | ")
+        let mut words: Vec<String> = Vec::new();
+        for output in [Output::Error, Output::Standard] {
+            let told = telling(&state.of_each[output as usize], helper);
+            let room = REASON_LINES - words.len();
+            words.splice(
+                0..0,
+                told.into_iter().rev().take(room).rev().map(|line| {
+                    let line = own.iter().fold(line.to_owned(), |line, own| line.replace(own, ""));
+                    line.chars().take(REASON_CHARACTERS_MAX).collect()
+                }),
+            );
+        }
+        words.join(" | ")
     }
+}
+
+/// Keeps a line as the last one of a bounded number.
+fn keep_last(lines: &mut VecDeque<String>, line: &str) {
+    if lines.len() == KEPT {
+        lines.pop_front();
+    }
+    lines.push_back(line.to_owned());
+}
+
+/// The lines that say anything. Python's marks below a line of source (`~~~^^^`) do not: without them, the file and the line of an
+/// exception fit in; nor do the frames of a traceback within the folders `helper`, whose lines of source are indented further.
+fn telling<'a>(lines: &'a VecDeque<String>, helper: &[String]) -> Vec<&'a str> {
+    let mut within: Option<usize> = None;
+    let mut told = Vec::new();
+    for line in lines {
+        let text = line.trim();
+        let indentation = line.len() - line.trim_start().len();
+        if within.is_some_and(|frame| indentation > frame) {
+            continue;
+        }
+        let file = text.strip_prefix("File \"");
+        let is_helper = file.is_some_and(|file| helper.iter().any(|folder| file.starts_with(folder)));
+        within = is_helper.then_some(indentation);
+        if !is_helper && text.contains(|character| !matches!(character, '^' | '~' | ' ')) {
+            told.push(text);
+        }
+    }
+    told
 }
 
 impl State {
@@ -150,13 +193,13 @@ impl State {
     }
 }
 
-/// Reads an output to its end, line by line: to the log, and to `hear`, with the time at which it came. A carriage return ends a line, too: bars of progress are
-/// drawn with it.
-pub(crate) fn read_lines(output: impl Read, log: &Log, hear: &mut dyn FnMut(&str, Instant)) {
+/// Reads an output to its end, line by line: to the log, and to `hear`, with the time at which it came. A carriage return ends a line,
+/// too: bars of progress are drawn with it.
+pub(crate) fn read_lines(which: Output, output: impl Read, log: &Log, hear: &mut dyn FnMut(&str, Instant)) {
     let mut each = |line: &[u8], at: Instant| {
         if line.iter().any(|byte| !byte.is_ascii_whitespace()) {
             let line = String::from_utf8_lossy(line);
-            log.push(&line);
+            log.push(which, &line);
             hear(&line, at);
         }
     };
@@ -212,7 +255,9 @@ mod tests {
         let mut heard = Vec::new();
         let long = "x".repeat(3 * LINE_BYTES_MAX);
         let text = format!("one\r\ntwo\rthree\n\n{long}\nlast \u{1b}[31m");
-        read_lines(text.as_bytes(), &Log::new(None), &mut |line, _| heard.push(line.to_owned()));
+        read_lines(Output::Error, text.as_bytes(), &Log::new(None), &mut |line, _| {
+            heard.push(line.to_owned())
+        });
         assert_eq!(heard, ["one", "two", "three", &long[..LINE_BYTES_MAX], "last \u{1b}[31m"]);
     }
 
@@ -220,8 +265,8 @@ mod tests {
     fn the_last_lines_are_kept_of_a_flood() {
         let log = Log::new(None);
         let text: String = (0..5_000).map(|number| format!("{number}\n")).collect();
-        read_lines(text.as_bytes(), &log, &mut |_, _| {});
-        assert_eq!(log.last_words(&[]), "4997 | 4998 | 4999");
+        read_lines(Output::Error, text.as_bytes(), &log, &mut |_, _| {});
+        assert_eq!(log.last_words(&[], &[]), "4997 | 4998 | 4999");
         assert!(log.state().left_out > 3_000, "the flood was not let through");
         log.finish();
     }
@@ -230,10 +275,43 @@ mod tests {
     fn the_last_words_of_a_traceback_name_file_and_line() {
         let log = Log::new(None);
         let text = "Traceback (most recent call last):\n  File \"train.py\", line 3, in <module>\n    fail(p.rate)\n    ~~~~^^^^^^^^\nValueError: too big\n";
-        read_lines(text.as_bytes(), &log, &mut |_, _| {});
+        read_lines(Output::Error, text.as_bytes(), &log, &mut |_, _| {});
         assert_eq!(
-            log.last_words(&[]),
+            log.last_words(&[], &[]),
             "File \"train.py\", line 3, in <module> | fail(p.rate) | ValueError: too big"
+        );
+    }
+
+    #[test]
+    fn in_which_order_both_outputs_arrive_does_not_matter() {
+        let words = |lines: &[(Output, &str)]| {
+            let log = Log::new(None);
+            lines.iter().for_each(|(output, line)| log.push(*output, line));
+            log.last_words(&[], &[])
+        };
+        let (out, err) = (Output::Standard, Output::Error);
+        let (first, second) = ((out, "epoch 1"), (out, "epoch 2"));
+        let (warning, error) = ((err, "a warning"), (err, "no such layer"));
+        assert_eq!(words(&[first, second, warning, error]), "epoch 2 | a warning | no such layer");
+        assert_eq!(words(&[warning, error, first, second]), "epoch 2 | a warning | no such layer");
+        assert_eq!(
+            words(&[warning, first, error, error, second]),
+            "a warning | no such layer | no such layer"
+        );
+        let flood: Vec<_> = std::iter::once(error).chain(std::iter::repeat_n(first, 2 * KEPT)).collect();
+        assert_eq!(words(&flood), "epoch 1 | epoch 1 | no such layer");
+    }
+
+    #[test]
+    fn what_a_traceback_says_of_the_helper_hides_no_line_of_the_script() {
+        let log = Log::new(None);
+        let text = "Traceback (most recent call last):\n  File \"/w/train.py\", line 3, in <module>\n    sweep.report(1, loss='x')\n    \
+                    ~~~~~^^^\n  File \"/w/python/sweep.py\", line 160, in report\n    values = {n: _number(n, v)\n              ^^^\n  \
+                    File \"/w/python/sweep.py\", line 264, in _number\n    raise SweepError(\nsweep.SweepError: no number\n";
+        read_lines(Output::Error, text.as_bytes(), &log, &mut |_, _| {});
+        assert_eq!(
+            log.last_words(&["/w/".to_owned()], &["/w/python/".to_owned()]),
+            "File \"train.py\", line 3, in <module> | sweep.report(1, loss='x') | sweep.SweepError: no number"
         );
     }
 
@@ -243,8 +321,8 @@ mod tests {
             let log = Log::new(None);
             let text =
                 format!("File \"/work/1-1-{attempt}/train.py\", line 1\nSyntaxError: invalid syntax\n");
-            read_lines(text.as_bytes(), &log, &mut |_, _| {});
-            log.last_words(&[format!("/work/1-1-{attempt}/")])
+            read_lines(Output::Error, text.as_bytes(), &log, &mut |_, _| {});
+            log.last_words(&[format!("/work/1-1-{attempt}/")], &[])
         };
         assert_eq!(words(1), "File \"train.py\", line 1 | SyntaxError: invalid syntax");
         assert_eq!(words(1), words(2));

@@ -15,7 +15,7 @@ use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use crate::{
     environment::Environment,
     events::{JobEvent, Source},
-    log::{Log, read_lines},
+    log::{Log, Output, read_lines},
     metrics::{pattern::Pattern, table::Table},
     processes::{Role, detach},
 };
@@ -56,25 +56,26 @@ pub(crate) fn start(
     let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
         thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
     };
-    let outputs: [Option<Box<dyn io::Read + Send>>; 2] =
-        [stdout.map(|output| Box::new(output) as _), stderr.map(|output| Box::new(output) as _)];
-    for output in outputs.into_iter().flatten() {
+    let outputs: [(Output, Option<Box<dyn io::Read + Send>>); 2] = [
+        (Output::Standard, stdout.map(|output| Box::new(output) as _)),
+        (Output::Error, stderr.map(|output| Box::new(output) as _)),
+    ];
+    for (which, output) in outputs.into_iter().filter_map(|(which, output)| Some((which, output?))) {
         let (source, log, pattern) = (source.clone(), log.clone(), pattern.clone());
         spawn(
             "output",
             Box::new(move || {
                 let mut complaints = Complaints::default();
-                read_lines(
-                    output,
-                    &log,
-                    &mut |line, at| match pattern.as_ref().and_then(|one| one.read(line)) {
-                        None => {}
-                        Some(Ok(report)) => {
-                            source.say(JobEvent::Reported { report, at, answer: None });
-                        }
-                        Some(Err(error)) => complaints.say(&error),
-                    },
-                );
+                read_lines(which, output, &log, &mut |line, at| match pattern
+                    .as_ref()
+                    .and_then(|one| one.read(line))
+                {
+                    None => {}
+                    Some(Ok(report)) => {
+                        source.say(JobEvent::Reported { report, at, answer: None });
+                    }
+                    Some(Err(error)) => complaints.say(&error),
+                });
             }),
         )?;
     }

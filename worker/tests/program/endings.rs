@@ -16,6 +16,17 @@ fn a_failure_has_its_exit_status_and_last_lines_as_its_reason() {
 }
 
 #[test]
+fn a_failure_within_the_helper_names_the_line_of_the_script() {
+    let text = "import sweep\np = sweep.parameters(rate=1)\nsweep.report(1, loss=p.speed)";
+    let told = Trainer::start(None).run(Script::new(text).job(json!({"rate": 2}), json!({})));
+    let reason = told.reason();
+    assert!(
+        reason.contains("train.py\", line 3, in <module> | sweep.report(1, loss=p.speed) | AttributeError: no parameter is named 'speed'"),
+        "{reason}"
+    );
+}
+
+#[test]
 fn a_signal_is_named() {
     let text = "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)";
     let told = Trainer::start(None).run(Script::new(text).job(json!({}), json!({})));

@@ -19,6 +19,7 @@ mod raw;
 mod scalars;
 mod suggestion;
 mod unified;
+mod value;
 mod wandb;
 mod when;
 mod write;

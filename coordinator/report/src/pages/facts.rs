@@ -56,6 +56,9 @@ impl Content<'_> {
             };
             facts.push((strings.metrics_left_out.to_owned(), format!("{}{why}", sweep.metrics_left_out)));
         }
+        if let Some(why) = &sweep.stopped {
+            facts.push((strings.stopped.to_owned(), strings.reason(why)));
+        }
         if !sweep.unread_parameters.is_empty() {
             facts.push((strings.unread_parameters.to_owned(), sweep.unread_parameters.join(", ")));
         }

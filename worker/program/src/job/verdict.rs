@@ -90,7 +90,10 @@ impl<W> Run<'_, W> {
     /// the same way again, unless chance has a part in it.
     fn judge_failure(&self, status: Option<ExitStatus>) -> End {
         let how = status.map_or_else(|| "the program's end could not be observed".to_owned(), describe);
-        let last_words = self.log.last_words(&own_folders([self.folder, self.scratch.path()]));
+        let last_words = self.log.last_words(
+            &own_folders(&[self.folder, self.scratch.path()]),
+            &own_folders(&[&self.scratch.helper()]),
+        );
         let separator = if last_words.is_empty() { "" } else { ": " };
         let reason = format!("{how}{separator}{last_words}");
         match status.and_then(|status| status.code()) {
@@ -111,8 +114,8 @@ impl<W> Run<'_, W> {
 
 /// How paths within folders of an attempt begin, also where links lead there. The longer ones come first, as one may be within
 /// another.
-fn own_folders(folders: [&Path; 2]) -> Vec<String> {
-    let both = folders.into_iter().flat_map(|folder| [Some(folder.to_owned()), folder.canonicalize().ok()]);
+fn own_folders(folders: &[&Path]) -> Vec<String> {
+    let both = folders.iter().flat_map(|folder| [Some((*folder).to_owned()), folder.canonicalize().ok()]);
     let mut own: Vec<String> = both.flatten().map(|folder| format!("{}/", folder.display())).collect();
     own.sort_by_key(|folder| std::cmp::Reverse(folder.len()));
     own

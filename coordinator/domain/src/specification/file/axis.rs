@@ -1,28 +1,27 @@
 //! The section `parameters`: each parameter with one value, a list of values, or a range.
 
-use std::{borrow::Cow, collections::HashSet, fmt};
+use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserializer,
-    de::{DeserializeSeed, Error, MapAccess, SeqAccess, Unexpected, Visitor},
+    de::{DeserializeSeed, Error, MapAccess, Visitor},
 };
 use terms::{
     ParameterValue,
-    manifest::{ManifestParameter, PARAMETERS_MAX, ParameterKind, written_list},
+    manifest::{ManifestParameter, PARAMETERS_MAX},
 };
 
 use super::{
-    super::VALUES_MAX,
-    checked::Checked,
     distribution::Distribution,
     drawn::{Range, Shape},
     keys::{Read, Section, known_key},
     known::Known,
     range::{Scale, Steps, range},
     suggestion::suggestion,
+    value::{CountSeed, ValueSeed, ValuesSeed, without_duplicates},
     when::WhenSeed,
 };
-use crate::space::{Domain, Name, Requirement, ValueKey};
+use crate::space::{Domain, Name, Requirement};
 
 /// The parameters that a file names, with their values checked and without duplicates.
 #[derive(Debug, Default)]
@@ -138,138 +137,6 @@ impl<'a> Visitor<'_> for ParameterName<'a, '_> {
 
     fn visit_str<E: Error>(self, name: &str) -> Result<Self::Value, E> {
         self.known.parameter(&format!("{}{name}", self.prefix)).map_err(E::custom)
-    }
-}
-
-/// Reads one value of a parameter, in the parameter's own type.
-#[derive(Clone, Copy)]
-pub(super) struct ValueSeed<'a>(pub(super) &'a ManifestParameter);
-
-impl ValueSeed<'_> {
-    fn checked<E: Error>(self, value: &ParameterValue) -> Result<ParameterValue, E> {
-        self.0.check(value).map_err(E::custom)
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for ValueSeed<'_> {
-    type Value = ParameterValue;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<ParameterValue, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for ValueSeed<'_> {
-    type Value = ParameterValue;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.kind.range())
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<ParameterValue, E> {
-        self.checked(&ParameterValue::Null)
-    }
-
-    fn visit_bool<E: Error>(self, value: bool) -> Result<ParameterValue, E> {
-        self.checked(&ParameterValue::Boolean(value))
-    }
-
-    fn visit_i64<E: Error>(self, value: i64) -> Result<ParameterValue, E> {
-        self.checked(&ParameterValue::Integer(value))
-    }
-
-    fn visit_u64<E: Error>(self, value: u64) -> Result<ParameterValue, E> {
-        self.visit_u128(value.into())
-    }
-
-    fn visit_i128<E: Error>(self, value: i128) -> Result<ParameterValue, E> {
-        match i64::try_from(value) {
-            Ok(value) => self.visit_i64(value),
-            Err(_) => Err(E::custom(self.0.refusal(&format!("`{value}`")))),
-        }
-    }
-
-    fn visit_u128<E: Error>(self, value: u128) -> Result<ParameterValue, E> {
-        match i64::try_from(value) {
-            Ok(value) => self.visit_i64(value),
-            Err(_) => Err(E::custom(self.0.refusal(&format!("`{value}`")))),
-        }
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<ParameterValue, E> {
-        self.checked(&ParameterValue::Float(value))
-    }
-
-    fn visit_str<E: Error>(self, value: &str) -> Result<ParameterValue, E> {
-        self.checked(&ParameterValue::Text(value.to_owned()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<ParameterValue, A::Error> {
-        let ParameterKind::Integers { length_max, .. } = self.0.kind else {
-            return Err(A::Error::invalid_type(Unexpected::Seq, &self));
-        };
-        let mut numbers = Vec::new();
-        while let Some(number) = list.next_element::<i64>()? {
-            if numbers.len() == length_max {
-                return Err(A::Error::custom(self.0.refusal("a longer list")));
-            }
-            numbers.push(number);
-        }
-        self.checked(&ParameterValue::Text(written_list(&numbers)))
-    }
-}
-
-/// Reads a list of values.
-pub(super) struct ValuesSeed<'a>(pub(super) &'a ManifestParameter);
-
-impl<'de> DeserializeSeed<'de> for ValuesSeed<'_> {
-    type Value = Vec<ParameterValue>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de> Visitor<'de> for ValuesSeed<'_> {
-    type Value = Vec<ParameterValue>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a list of values, each {}", self.0.kind.range())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let mut values = Vec::new();
-        while let Some(value) = list.next_element_seed(ValueSeed(self.0))? {
-            if values.len() == VALUES_MAX {
-                return Err(A::Error::custom(format!("`{}` has more than {VALUES_MAX} values", self.0.name)));
-            }
-            values.push(value);
-        }
-        if values.is_empty() {
-            return Err(A::Error::custom(format!("`{}` must list at least one value", self.0.name)));
-        }
-        Ok(without_duplicates(values))
-    }
-}
-
-pub(super) fn without_duplicates(values: Vec<ParameterValue>) -> Vec<ParameterValue> {
-    let mut seen = HashSet::new();
-    values.into_iter().filter(|value| seen.insert(ValueKey::from(value))).collect()
-}
-
-/// Reads how many values a range has.
-struct CountSeed;
-
-impl<'de> DeserializeSeed<'de> for CountSeed {
-    type Value = Option<usize>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        let expected = "a number of values from 1 to 10000";
-        let check = |value: ParameterValue| {
-            let count = usize::try_from(value.whole()?).ok()?;
-            (1..=VALUES_MAX).contains(&count).then_some(count)
-        };
-        deserializer.deserialize_any(Checked { expected, check })
     }
 }
 

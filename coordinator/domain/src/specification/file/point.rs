@@ -7,11 +7,7 @@ use serde::{
     de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor},
 };
 
-use super::{
-    super::POINT_PATTERNS_MAX,
-    axis::{ParameterName, ValueSeed},
-    known::Known,
-};
+use super::{super::POINT_PATTERNS_MAX, axis::ParameterName, known::Known, value::ValueSeed};
 use crate::space::PartialPoint;
 
 /// Reads a list of points.

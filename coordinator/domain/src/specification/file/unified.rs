@@ -5,7 +5,7 @@
 
 use terms::ParameterValue;
 
-use super::{super::Specification, axis::without_duplicates};
+use super::{super::Specification, value::without_duplicates};
 use crate::space::{Axis, Domain};
 
 /// Most pairs of values that a note names.

@@ -9,8 +9,9 @@ use serde::{
 use terms::{ParameterValue, manifest::ManifestParameter};
 
 use super::{
-    axis::{ParameterName, ValueSeed, ValuesSeed},
+    axis::ParameterName,
     known::Known,
+    value::{ValueSeed, ValuesSeed},
 };
 use crate::space::Requirement;
 

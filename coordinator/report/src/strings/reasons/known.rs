@@ -113,6 +113,7 @@ pub(super) const KNOWN: Forms = &[
         "開始されませんでした (スイープが停止または取り消されました)",
     ),
     ("the sweep was stopped", "スイープが停止されました"),
+    ("job {} reached the target of {} with {} = {}", "ジョブ {} が目標値 {} に達しました ({} = {})"),
     (
         "the sweep was stopped, as job {} reached its target with a value of {}",
         "ジョブ {} が目標値に達したため (値 {})、スイープが停止されました",
