@@ -125,7 +125,6 @@ impl Jobs {
         Some(Self { points, ..self.clone() })
     }
 
-    /// How many there are, at least 1.
     /// How many there are; none only where an extension has no new ones.
     pub fn count(&self) -> u64 {
         self.points.count().saturating_mul(self.repeats.into())
