@@ -227,10 +227,8 @@ impl Engine {
             while let Some(slots) = self.on_candidate(now, sweep, name, |worker, gpus| {
                 worker.free_gpus(name, &self.kept, sweep, gpus)
             }) {
-                match self.choose_point(now, sweep, out) {
-                    Chosen::Yes => self.grant(now, sweep, Place { name, slots: &slots, granted: 0 }, out),
-                    Chosen::Later => break,
-                    Chosen::None => {}
+                if self.grant(now, sweep, Place { name, slots: &slots, granted: 0 }, out) == Chosen::Later {
+                    break;
                 }
             }
         }

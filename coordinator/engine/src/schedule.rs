@@ -2,7 +2,7 @@
 //! that has reached its limit, or that a worker cannot run, lets the next one pass. Jobs that take several slots are placed in
 //! `gpus`, in the same order.
 
-use std::{ops::Range, sync::Arc};
+use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 use domain::specification::{Keep, Trainable};
 use terms::{JobState, SweepId, WorkerName};
@@ -15,7 +15,7 @@ use super::{
     resources::allows,
     sessions::send,
     settle,
-    sweep_run::{Lease, Placement, SweepRun},
+    sweep_run::{ActiveAttempt, Lease, Placement, SweepRun},
     workers::WorkerState,
 };
 
@@ -77,32 +77,39 @@ impl Engine {
         free.retain(|(name, position)| {
             loop {
                 let Some(sweep) = self.next_sweep_for(now, sweeps, name, *position) else { return true };
-                match self.choose_point(now, sweep, out) {
-                    Chosen::Yes => {}
-                    Chosen::Later => return true,
-                    Chosen::None => continue,
-                }
                 let place = Place { name, slots: &[*position], granted: *granted };
-                *granted += u64::from(self.takes_packs(sweep, &place));
-                self.grant(now, sweep, place, out);
-                return false;
+                let takes_packs = self.takes_packs(sweep, &place);
+                match self.grant(now, sweep, place, out) {
+                    Chosen::Yes => {
+                        *granted += u64::from(takes_packs);
+                        return false;
+                    }
+                    Chosen::Later => return true,
+                    Chosen::None => {}
+                }
             }
         });
     }
 
     /// Makes sure that the next job of a sweep has a point. Where none is left, the sweep has no more jobs.
-    pub(super) fn choose_point(&mut self, now: Now, sweep: SweepId, out: &mut Output) -> Chosen {
-        let Some(run) = self.sweeps.get_mut(sweep) else { return Chosen::None };
-        if run.proposes_next() {
+    fn choose_point(
+        &mut self,
+        now: Now,
+        sweep: SweepId,
+        far: &BTreeSet<WorkerName>,
+        out: &mut Output,
+    ) -> Chosen {
+        let Some(run) = self.sweeps.get_mut(sweep) else { return Chosen::Later };
+        if run.proposes_next(far) {
             let Some(left) = self.proposals_left.checked_sub(1) else { return Chosen::Later };
             self.proposals_left = left;
         }
-        let is_chosen = run.choose_next();
+        let is_chosen = run.choose_next(far);
         out.records.append(&mut run.take_learned());
         if is_chosen {
             return Chosen::Yes;
         }
-        out.records.extend(run.end_points());
+        out.records.extend(run.end_points(far));
         out.records.append(&mut run.take_learned());
         observe_change(run, out);
         settle(run, now, out);
@@ -162,24 +169,72 @@ impl Engine {
             false => self.takes_jobs(worker, sweep),
             true => !self.is_quarantined(worker, sweep) && !self.some_worker_takes_jobs(sweep),
         };
-        run.can_start() && worker.can_run(run) && worker.may_read(now, run) && takes(run.id())
+        run.can_start()
+            && worker.can_run(run)
+            && run.has_job_without(&self.keepers_far_from(worker, run))
+            && worker.may_read(now, run)
+            && takes(run.id())
+    }
+
+    /// The workers that have kept the checkpoint of a waiting job where `worker` does not find it. Of one that is gone, the job goes on
+    /// elsewhere, from the beginning if need be.
+    fn keepers_far_from(&self, worker: &WorkerState, run: &SweepRun) -> BTreeSet<WorkerName> {
+        let is_far = |keeper: &&&WorkerName| {
+            let keeper = self.workers.get(keeper).filter(|keeper| keeper.accepts());
+            keeper.is_some_and(|keeper| {
+                !std::ptr::eq(keeper, worker) && !worker.shares_checkpoints_with(keeper)
+            })
+        };
+        run.keepers().iter().filter(is_far).map(|keeper| (*keeper).clone()).collect()
+    }
+
+    /// Promotes paused jobs until one waits that can go on at this place: the decision falls when a slot is free, not before. Where the
+    /// place takes packs, that many of the same rung. Returns the workers whose checkpoints the place does not find.
+    fn promote_for(
+        &mut self,
+        sweep: SweepId,
+        place: &Place<'_>,
+        slots: u64,
+        out: &mut Output,
+    ) -> Option<BTreeSet<WorkerName>> {
+        let takes_packs = self.takes_packs(sweep, place);
+        loop {
+            let (run, worker) = (self.sweeps.get(sweep)?, self.workers.get(place.name)?);
+            let far = self.keepers_far_from(worker, run);
+            if run.has_waiting_job_without(&far) {
+                return Some(far);
+            }
+            let pack_size_max = worker.slots().get(place.first())?.description.pack_size_max;
+            let share = u32::try_from(run.room().div_ceil(slots)).unwrap_or(u32::MAX);
+            let count = if takes_packs { share.min(pack_size_max).max(1) } else { 1 };
+            let mut promoted = self.sweeps.get_mut(sweep)?.promote_next(count);
+            if promoted.is_empty() {
+                return Some(far);
+            }
+            out.records.append(&mut promoted);
+        }
     }
 
     /// Gives a free slot the sweep's next job, and as many pack candidates as pay; or several free slots one job.
-    pub(super) fn grant(&mut self, now: Now, sweep: SweepId, place: Place<'_>, out: &mut Output) {
+    pub(super) fn grant(&mut self, now: Now, sweep: SweepId, place: Place<'_>, out: &mut Output) -> Chosen {
         let Place { name, granted, .. } = place;
         let takes_packs = self.takes_packs(sweep, &place);
         let slots = if takes_packs { self.packing_slots(sweep).saturating_sub(granted).max(1) } else { 1 };
-        let Some(run) = self.sweeps.get_mut(sweep) else { return };
-        let Some(worker) = self.workers.get_mut(name) else { return };
+        let Some(far) = self.promote_for(sweep, &place, slots, out) else { return Chosen::Later };
+        match self.choose_point(now, sweep, &far, out) {
+            Chosen::Yes => {}
+            other => return other,
+        }
+        let Some(run) = self.sweeps.get_mut(sweep) else { return Chosen::Later };
+        let Some(worker) = self.workers.get_mut(name) else { return Chosen::Later };
         let (Some(session), Some(slot)) = (worker.session(), worker.slots().get(place.first())) else {
-            return;
+            return Chosen::Later;
         };
         let slot = slot.description.clone();
         let (device, also_slots) = place.devices(worker);
         let share = run.room().div_ceil(slots);
         run.moves();
-        let Some((job, waiting)) = run.take_next() else { return };
+        let Some((job, waiting)) = run.take_next(&far) else { return Chosen::Later };
         let pack_key = takes_packs.then(|| {
             let device = slot.description.clone();
             Arc::new(PackKey { device, shape: run.definition().shape(job) })
@@ -192,9 +247,10 @@ impl Engine {
         let is_probe = worker.begin_probe(run, run.attempt_key(job, waiting.next_attempt()));
         // One job is enough to probe for the data set.
         let size = if is_probe { 1 } else { size };
+        let budget = waiting.budget();
         let mut jobs = vec![(job, waiting)];
         if size > 1 {
-            jobs.extend(run.take_pack_candidates(job, size, size - 1));
+            jobs.extend(run.take_pack_candidates((job, budget), &far, size, size - 1));
         }
         let placement =
             Placement { worker: name.clone(), slot: slot.index, device, pack_size: jobs.len() as u32 };
@@ -218,6 +274,7 @@ impl Engine {
             out.effects.push(Effect::Observed { sweep, observation });
         }
         send(session, ToWorker::Grant(Grant { slot: slot.index, jobs: assignments }), out);
+        Chosen::Yes
     }
 }
 
@@ -259,6 +316,7 @@ fn assignment(run: &SweepRun, attempt: terms::AttemptKey, keeps_weights: bool) -
         model: specification.trainable.name().to_owned(),
         parameters: definition.parameters(attempt.job.job),
         budget: definition.budget(attempt.job.job),
+        until_epoch: run.active(attempt).and_then(ActiveAttempt::until_epoch),
         program,
         objective: specification.metric.name.to_string(),
         dataset: specification.dataset.as_ref().map(|dataset| DatasetPlan {
@@ -273,6 +331,7 @@ fn assignment(run: &SweepRun, attempt: terms::AttemptKey, keeps_weights: bool) -
         // Sweeps of other coordinators with the same URL have other times.
         checkpoint_key: format!("{}-{}/{}", run.id(), run.created_unix_ms(), attempt.job.job),
         checkpoint_every_epochs: definition.execution.checkpoint_every_epochs,
+        pauses: run.pauses(),
         keep_weights: keeps_weights && specification.artifacts.keep != Keep::None,
         also_slots: Vec::new(),
     }

@@ -7,6 +7,7 @@ mod active;
 mod invariants;
 pub(crate) mod metrics;
 mod restored;
+pub(crate) mod stopping;
 mod transitions;
 
 use std::{
@@ -21,13 +22,14 @@ use domain::{
 };
 use terms::{
     AttemptKey, DatasetSummary, JobKey, JobState, MetricSchema, MetricUse, ParameterUse, SweepId, SweepState,
-    manifest::Described,
+    WorkerName, manifest::Described,
 };
 
 use self::active::Plan;
 pub(super) use self::active::{ActiveAttempt, Lease, Placement, WaitingJob};
-use self::metrics::LeftOutMetrics;
+use self::{metrics::LeftOutMetrics, stopping::Stopping};
 use super::{EndsSeen, JobCounts, learning::Learning, weights::Weights};
+use crate::mutants::{self, Mutant};
 
 #[derive(Debug)]
 pub(super) struct SweepRun {
@@ -49,8 +51,14 @@ pub(super) struct SweepRun {
     out_of_order: BTreeSet<u64>,
     waiting: BTreeMap<u64, WaitingJob>,
     active: BTreeMap<u64, ActiveAttempt>,
+    /// Jobs that have trained as far as they were granted, until the rule of early stopping promotes them.
+    paused: BTreeMap<u64, WaitingJob>,
+    /// The rule of early stopping, where the sweep has one.
+    stopping: Option<Stopping>,
     done: u64,
     diverged: u64,
+    /// Jobs that the rule of early stopping has ended.
+    stopped: u64,
     failed: u64,
     /// Jobs that had an attempt and were cancelled.
     cancelled: u64,
@@ -75,6 +83,7 @@ impl SweepRun {
         let learning = definition.learned().map(|points| Learning::new(definition.id, points, goal));
         Self {
             id: definition.id,
+            stopping: Stopping::of(&definition.specification),
             definition: Arc::new(definition),
             state: SweepState::Running,
             created_unix_ms,
@@ -87,8 +96,10 @@ impl SweepRun {
             out_of_order: BTreeSet::new(),
             waiting: BTreeMap::new(),
             active: BTreeMap::new(),
+            paused: BTreeMap::new(),
             done: 0,
             diverged: 0,
+            stopped: 0,
             failed: 0,
             cancelled: 0,
             ends: EndsSeen::default(),
@@ -187,6 +198,16 @@ impl SweepRun {
         self.active.len()
     }
 
+    /// Whether a job is paused.
+    pub(super) fn is_paused(&self, job: u64) -> bool {
+        self.paused.contains_key(&job)
+    }
+
+    /// How many jobs are paused.
+    pub(super) fn paused_jobs(&self) -> u64 {
+        self.paused.len() as u64
+    }
+
     /// How many jobs wait, for the first time or again.
     pub(super) fn waiting_jobs(&self) -> u64 {
         self.never_started() + self.waiting.len() as u64
@@ -201,10 +222,11 @@ impl SweepRun {
         self.active.get_mut(&job)
     }
 
-    /// What has gone wrong so far with a job that waits or runs.
+    /// What has gone wrong so far with a job that waits, runs or is paused.
     pub(super) fn history(&self, job: u64) -> Option<&History> {
         let active = self.active.get(&job).map(ActiveAttempt::history);
-        active.or_else(|| self.waiting.get(&job).map(WaitingJob::history))
+        let still = || self.waiting.get(&job).or_else(|| self.paused.get(&job));
+        active.or_else(|| still().map(WaitingJob::history))
     }
 
     /// Where attempts that begin now find their data set.
@@ -213,8 +235,8 @@ impl SweepRun {
     }
 
     /// What an attempt of a job that begins now has to do.
-    fn plan(&self, job: u64) -> Plan {
-        Plan { dataset_path: self.dataset_path().into(), epochs_total: self.definition.budget(job) }
+    fn plan(&self, job: u64, budget: Option<u32>) -> Plan {
+        Plan { dataset_path: self.dataset_path().into(), epochs_total: self.definition.budget(job), budget }
     }
 
     pub(super) fn job_count(&self) -> u64 {
@@ -238,7 +260,7 @@ impl SweepRun {
             .execution
             .max_parallel
             .map(|max| u64::from(max).saturating_sub(self.active.len() as u64));
-        room.unwrap_or(u64::MAX).min(self.waiting_jobs())
+        room.unwrap_or(u64::MAX).min(self.startable_jobs())
     }
 
     pub(super) fn attempt_key(&self, job: u64, attempt: u32) -> AttemptKey {
@@ -261,23 +283,27 @@ impl SweepRun {
     }
 
     /// Whether the point of the next job is yet to be proposed.
-    pub(super) fn proposes_next(&self) -> bool {
-        self.learning.as_ref().is_some_and(|learning| learning.proposes(self.next_job()))
+    pub(super) fn proposes_next(&self, far: &BTreeSet<WorkerName>) -> bool {
+        self.learning.as_ref().is_some_and(|learning| learning.proposes(self.next_job(far)))
     }
 
-    fn next_job(&self) -> u64 {
-        self.waiting.keys().next().copied().unwrap_or(self.next_unstarted)
+    /// The next job to start on a worker that cannot have the checkpoints of those that are `far`: jobs to be tried again first, then
+    /// by number.
+    fn next_job(&self, far: &BTreeSet<WorkerName>) -> u64 {
+        let is_near = |waiting: &WaitingJob| waiting.kept_by().is_none_or(|keeper| !far.contains(keeper));
+        let again = self.waiting.iter().find(|(_, waiting)| is_near(waiting)).map(|(job, _)| *job);
+        again.unwrap_or(self.next_unstarted)
     }
 
     /// Makes sure that the next job has a point. False where a searcher that learns has none left.
-    pub(super) fn choose_next(&mut self) -> bool {
-        let job = self.next_job();
+    pub(super) fn choose_next(&mut self, far: &BTreeSet<WorkerName>) -> bool {
+        let job = self.next_job(far);
         self.learning.as_mut().is_none_or(|learning| learning.begin(job))
     }
 
     /// No point is left for the next job: there are no more jobs than have begun.
-    pub(super) fn end_points(&mut self) -> Option<Record> {
-        let job = self.next_job();
+    pub(super) fn end_points(&mut self, far: &BTreeSet<WorkerName>) -> Option<Record> {
+        let job = self.next_job(far);
         if self.waiting.contains_key(&job) || !self.out_of_order.is_empty() {
             // Its number, or a larger one, is known to users.
             return self.cancel_waiting_job(job, "no point of the space is left");
@@ -291,41 +317,74 @@ impl SweepRun {
         self.learning.as_mut().map(Learning::take_records).unwrap_or_default()
     }
 
-    /// The next job to start with what is known of it: jobs to be tried again first, then by number.
-    pub(super) fn take_next(&mut self) -> Option<(u64, WaitingJob)> {
-        if let Some(again) = self.waiting.pop_first() {
-            return Some(again);
-        }
-        if self.never_started() == 0 {
-            return None;
-        }
-        let job = self.next_unstarted;
-        self.begin(job);
-        Some((job, WaitingJob::first()))
+    /// The workers that have kept the checkpoint of a job that waits.
+    pub(super) fn keepers(&self) -> BTreeSet<&WorkerName> {
+        // Of sweeps whose jobs do not pause, hundreds of thousands may wait.
+        let waiting = self.pauses().then_some(&self.waiting).into_iter().flat_map(BTreeMap::values);
+        waiting.filter_map(WaitingJob::kept_by).collect()
     }
 
-    /// Takes up to `count` jobs that can be trained in one pack of `pack_size` with `job`.
+    /// Whether a job waits whose checkpoint is not `far`: with none of these workers.
+    pub(super) fn has_job_without(&self, far: &BTreeSet<WorkerName>) -> bool {
+        self.never_started() > 0
+            || far.is_empty()
+            || self.promotable() > 0
+            || self.has_waiting_job_without(far)
+    }
+
+    /// The same among the jobs that have had an attempt.
+    pub(super) fn has_waiting_job_without(&self, far: &BTreeSet<WorkerName>) -> bool {
+        let is_near = |waiting: &WaitingJob| waiting.kept_by().is_none_or(|keeper| !far.contains(keeper));
+        self.waiting.values().any(is_near)
+    }
+
+    /// The next job to start with what is known of it: jobs to be tried again first, then by number; none whose checkpoint is `far`:
+    /// with one of these workers.
+    pub(super) fn take_next(&mut self, far: &BTreeSet<WorkerName>) -> Option<(u64, WaitingJob)> {
+        let job = self.next_job(far);
+        let (job, waiting) = match self.waiting.remove_entry(&job) {
+            Some(again) => again,
+            None if self.never_started() == 0 => return None,
+            None => {
+                let job = self.next_unstarted;
+                self.begin(job);
+                (job, WaitingJob::first())
+            }
+        };
+        let budget = waiting.budget().or_else(|| self.budget_of(job));
+        Some((job, waiting.with_budget(budget)))
+    }
+
+    /// Takes up to `count` jobs that can be trained in one pack of `pack_size` with `job`, as far as this budget.
     pub(super) fn take_pack_candidates(
         &mut self,
-        job: u64,
+        (job, budget): (u64, Option<u32>),
+        far: &BTreeSet<WorkerName>,
         pack_size: u32,
         count: u32,
     ) -> Vec<(u64, WaitingJob)> {
         let definition = Arc::clone(&self.definition);
-        let waits = |candidate: u64| match self.waiting.get(&candidate) {
-            Some(waiting) => waiting.fits(pack_size),
-            None => !self.has_begun(candidate),
+        let is_as_far =
+            |candidate: u64, own: Option<u32>| own.or_else(|| self.budget_of(candidate)) == budget;
+        let fits = |candidate: u64, waiting: &WaitingJob| {
+            let is_near = waiting.kept_by().is_none_or(|keeper| !far.contains(keeper));
+            waiting.fits(pack_size) && is_near && is_as_far(candidate, waiting.budget())
         };
-        let again = self.waiting.iter().filter(|(_, waiting)| waiting.fits(pack_size)).map(|(job, _)| *job);
-        let unstarted = (self.next_unstarted..=definition.job_count()).filter(|job| !self.has_begun(*job));
+        let waits = |candidate: u64| match self.waiting.get(&candidate) {
+            Some(waiting) => fits(candidate, waiting),
+            None => !self.has_begun(candidate) && is_as_far(candidate, None),
+        };
+        let again = self.waiting.iter().filter(|(job, waiting)| fits(**job, waiting)).map(|(job, _)| *job);
+        let unstarted = (self.next_unstarted..=definition.job_count())
+            .filter(|job| !self.has_begun(*job) && is_as_far(*job, None));
         let queue = again.chain(unstarted);
         let candidates: Vec<u64> =
             definition.pack_candidates(job, waits, queue).take(count as usize).collect();
         let take = |job| match self.waiting.remove(&job) {
-            Some(again) => (job, again),
+            Some(again) => (job, again.with_budget(budget)),
             None => {
                 self.begin(job);
-                (job, WaitingJob::first())
+                (job, WaitingJob::first().with_budget(budget))
             }
         };
         candidates.into_iter().map(take).collect()
@@ -362,7 +421,8 @@ impl SweepRun {
 
     /// Whether some job's results come from the data set that was found, so that no other may replace it.
     pub(super) fn data_set_is_settled(&self) -> bool {
-        self.done + self.diverged + self.failed > 0 || self.active.values().any(ActiveAttempt::has_started)
+        self.done + self.diverged + self.failed + self.stopped + self.paused.len() as u64 > 0
+            || self.active.values().any(ActiveAttempt::has_started)
     }
 
     /// Counts the end of a job that had an attempt, with the values of the objective at its last and its best epoch.
@@ -371,15 +431,19 @@ impl SweepRun {
         if let Some(learning) = &mut self.learning {
             learning.ended(job, state, value);
         }
+        if let Some(stopping) = &mut self.stopping {
+            stopping.job_entered(job, state);
+        }
         match state {
             JobState::Done => {
                 self.done += 1;
                 self.best.consider(&self.definition.metric, job, last, best);
             }
             JobState::Diverged => self.diverged += 1,
+            JobState::Stopped => self.stopped += 1,
             JobState::Failed => self.failed += 1,
             JobState::Cancelled => self.cancelled += 1,
-            JobState::Pending | JobState::Running => {}
+            JobState::Pending | JobState::Running | JobState::Paused => {}
         }
     }
 
@@ -416,8 +480,13 @@ impl SweepRun {
     pub(super) fn settled_state(&self) -> Option<SweepState> {
         let idle = self.active.is_empty();
         match self.state {
+            // What is paused then is not promoted any more.
             SweepState::Running | SweepState::Paused => {
-                (idle && self.waiting.is_empty() && self.never_started() == 0).then_some(SweepState::Finished)
+                let left = match mutants::is_on(Mutant::SweepsEndBeforePromotions) {
+                    true => self.waiting_jobs(),
+                    false => self.startable_jobs(),
+                };
+                (idle && left == 0).then_some(SweepState::Finished)
             }
             SweepState::Stopping => idle.then_some(SweepState::Stopped),
             _ => None,
@@ -426,14 +495,18 @@ impl SweepRun {
 
     pub(super) fn counts(&self) -> JobCounts {
         let (mut pending, mut cancelled) = (self.waiting_jobs(), self.cancelled);
+        let (mut paused, mut stopped) = (self.paused.len() as u64, self.stopped);
         if self.state.is_final() {
             cancelled += std::mem::take(&mut pending);
+            stopped += std::mem::take(&mut paused);
         }
         JobCounts {
             pending,
             running: self.active.len() as u64,
+            paused,
             done: self.done,
             diverged: self.diverged,
+            stopped,
             failed: self.failed,
             cancelled,
         }

@@ -67,7 +67,7 @@ impl Engine {
 
     fn why_waiting(&self, crowd: &Crowd<'_>, run: &SweepRun) -> Option<WaitReason> {
         use WaitReason as Why;
-        if run.waiting_jobs() == 0 {
+        if run.startable_jobs() == 0 {
             return None;
         }
         match run.state() {

@@ -112,8 +112,10 @@ impl Strings {
         let japanese = match state {
             "pending" => "待機中",
             "running" => "実行中",
+            "paused" => "一時停止",
             "done" => "完了",
             "diverged" => "発散",
+            "stopped" => "打ち切り",
             "failed" => "失敗",
             "cancelled" => "取り消し",
             other => other,

@@ -79,7 +79,7 @@ pub(super) fn is_final(sweep: &v1::Sweep) -> bool {
 pub(super) fn verdict(sweep: &v1::Sweep, reasons: &str) -> Result<(), Failure> {
     let counts = sweep.counts.unwrap_or_default();
     let without_result = match sweep.stopped.is_empty() {
-        true => sweep.job_count.saturating_sub(counts.done + counts.diverged),
+        true => sweep.job_count.saturating_sub(counts.done + counts.diverged + counts.stopped),
         false => counts.failed,
     };
     if without_result == 0 {

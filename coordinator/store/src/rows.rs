@@ -16,6 +16,7 @@ use terms::{AttemptKey, JobKey, JobState, SweepId};
 use super::{
     StoreError,
     cells::{dataset_json, integer, lines_json, names_json, parameters_json},
+    rungs,
     search,
     tables::{self, Added, Row, Table, TableRow, text},
 };
@@ -146,8 +147,24 @@ impl Rows {
                     change_job(row, record)?;
                     changes.jobs.insert(*job);
                 }
-                if state.is_final() {
+                // What is paused may stay so for long.
+                if state.is_final() || *state == JobState::Paused {
                     changes.ended_jobs.insert(*job);
+                }
+            }
+            Record::RungReached { job, rung } => {
+                if let Some(row) = self.jobs.get_mut(job).map(Arc::make_mut) {
+                    row.rungs = Added(Some(rungs::with(row.rungs.0.as_deref(), *rung)?.into()));
+                    changes.jobs.insert(*job);
+                }
+            }
+            Record::JobPromoted { job, budget, reason } => {
+                if let Some(row) = self.jobs.get_mut(job).map(Arc::make_mut) {
+                    row.rungs = Added(rungs::promoted(row.rungs.0.as_deref())?.map(Into::into));
+                    row.state = JobState::Pending.as_str().into();
+                    row.budget = Added(Some((*budget).into()));
+                    row.reason = text(reason)?;
+                    changes.jobs.insert(*job);
                 }
             }
             Record::WeightsChanged { attempt, .. } => {
@@ -159,7 +176,7 @@ impl Rows {
 
     /// The job starts over: nothing of an earlier attempt counts any more, but its history stays.
     fn grant(&mut self, key: AttemptKey, record: &Record, changes: &mut Changes) -> Result<(), StoreError> {
-        let Record::AttemptGranted { is_first, .. } = record else { return Ok(()) };
+        let Record::AttemptGranted { is_first, budget, .. } = record else { return Ok(()) };
         let attempt = made::attempt(record)?;
         // The first attempt of a job creates its row, unless the job was cancelled before.
         if *is_first {
@@ -171,6 +188,7 @@ impl Rows {
             row.attempts = attempt.attempt;
             row.worker = attempt.worker.clone();
             row.pack_size = attempt.pack_size.0;
+            row.budget = Added(budget.map(i64::from));
             row.epochs_done = 0;
             row.train_seconds = 0.0;
             (row.objective, row.metrics) = (None, None);
@@ -260,6 +278,10 @@ fn change_attempt(row: &mut tables::Attempt, record: &Record) -> Result<(), Stor
 
 fn change_job(row: &mut tables::Job, record: &Record) -> Result<(), StoreError> {
     let Record::JobChanged { state, history, reason, .. } = record else { return Ok(()) };
+    if *state == JobState::Pending && row.state != JobState::Running.as_str() {
+        // A user tries it again: the rule of early stopping says afresh how far.
+        row.budget = Added(None);
+    }
     row.state = state.as_str().into();
     row.failures = history.failures.into();
     row.losses = history.losses.into();

@@ -23,6 +23,7 @@ use std::{
 
 use domain::specification::{Specification, SpecificationSource};
 use engine::mutants::{self, Mutant};
+use durable::ETA;
 use world::{EPOCHS, World};
 
 /// How long new seeds are tried unless the command says otherwise.
@@ -33,13 +34,15 @@ const MUTANT_SEEDS: u64 = 20_000;
 const ROUND: u64 = 256;
 const REPLAY: &str = "cargo test --release -p tests --test simulator --";
 
-/// A sweep, and the same with two jobs more: of a model, of a program whose jobs take two GPUs each, and of a model whose points
-/// are drawn, or chosen from results.
-type Specifications = [[Specification; 2]; 4];
+/// A sweep, and the same with two jobs more: of a model, of a program whose jobs take two GPUs each, of a model whose points are
+/// drawn, of a model whose jobs pause at a rung, and
+/// of one whose points are chosen from results.
+type Specifications = [[Specification; 2]; 5];
 
 fn specifications() -> Specifications {
     let model = "dataset: {path: d}";
     let program = "program: train.py\nmetric: {name: val_accuracy, goal: maximize}\nresources: {gpus: 2}";
+    let paused = format!("{model}\nearly_terminate: {{type: asha, min_iter: 1, eta: {ETA}}}");
     let grid = |what: &str, rates: &str| parsed(what, &format!("{{values: [{rates}]}}"));
     let drawn = |cap: u32| {
         let what = format!("method: random\nrun_cap: {cap}\n{model}");
@@ -53,6 +56,7 @@ fn specifications() -> Specifications {
         [grid(model, "1, 2, 3"), grid(model, "1, 2, 3, 4")],
         [grid(program, "1, 2, 3"), grid(program, "1, 2, 3, 4")],
         [drawn(6), drawn(8)],
+        [grid(&paused, "1, 2, 3"), grid(&paused, "1, 2, 3, 4")],
         [learned(16), learned(20)],
     ]
 }

@@ -456,8 +456,9 @@ fn train(jobs: Vec<(AttemptKey, Work)>, trainer: &TrainerCommand) -> Option<ToTr
         id: attempt.to_string(),
         model: work.model,
         parameters: work.parameters,
-        checkpoints: work.checkpoints.filter(|_| trainer.has_place()),
+        checkpoints: work.checkpoints.filter(|_| trainer.has_place(work.pauses)),
         budget: work.epochs,
+        until_epoch: work.until_epoch,
         program: work.program,
         weights: weights(work.keep_weights).map(|folder| folder.place(&attempt.to_string())),
     };

@@ -1,5 +1,6 @@
 //! What sweep files mean.
 
+mod early;
 mod models;
 mod programs;
 mod search;

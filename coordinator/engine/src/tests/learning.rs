@@ -103,6 +103,7 @@ fn a_search_goes_on_after_a_restart_as_if_there_had_been_none() {
         best: BestJobs::default(),
         open_jobs: Vec::new(),
         weights: Vec::new(),
+        rungs: Vec::new(),
         search: kept,
     });
     cluster.connect(2, "b", 1, &[]);

@@ -17,10 +17,12 @@ impl Content<'_> {
         let counts = sweep.counts;
         let states = [
             ("done", counts.done),
+            ("stopped", counts.stopped),
             ("diverged", counts.diverged),
             ("failed", counts.failed),
             ("cancelled", counts.cancelled),
             ("running", counts.running),
+            ("paused", counts.paused),
             ("pending", counts.pending),
         ];
         let states: Vec<_> = states

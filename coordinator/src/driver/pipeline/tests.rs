@@ -164,6 +164,8 @@ fn opened(session: u64) -> Input<Called> {
         draining: false,
         runs_programs: false,
         spans_slots: false,
+        pauses: false,
+        checkpoints: String::new(),
         models: Vec::new(),
     };
     Input::Opened(SessionId(session), Box::new(hello))
