@@ -11,6 +11,8 @@ mod corruption;
 mod held_up;
 #[path = "contract/jobs.rs"]
 mod jobs;
+#[path = "contract/leader_row.rs"]
+mod leader_row;
 #[path = "contract/leadership.rs"]
 mod leadership;
 #[path = "contract/links.rs"]
@@ -27,6 +29,8 @@ mod pooler;
 mod power_cuts;
 #[path = "contract/ranking.rs"]
 mod ranking;
+#[path = "simulator/row.rs"]
+mod row;
 #[path = "contract/search.rs"]
 mod search;
 #[path = "contract/unsuitable.rs"]

@@ -132,10 +132,7 @@ pub enum Record {
     },
     /// A job has reached an epoch after which the rule of early stopping compares jobs, for the first time or again with another
     /// value.
-    RungReached {
-        job: JobKey,
-        rung: Rung,
-    },
+    RungReached { job: JobKey, rung: Rung },
     /// A job that was paused waits for an attempt that trains further: it goes on from its last rung.
     JobPromoted {
         job: JobKey,

@@ -2,7 +2,7 @@
 //! that has reached its limit, or that a worker cannot run, lets the next one pass. Jobs that take several slots are placed in
 //! `gpus`, in the same order.
 
-use std::{collections::BTreeSet, ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc};
 
 use domain::specification::{Keep, Trainable};
 use terms::{JobState, SweepId, WorkerName};
@@ -16,17 +16,17 @@ use super::{
     sessions::send,
     settle,
     sweep_run::{ActiveAttempt, Lease, Placement, SweepRun},
-    workers::WorkerState,
+    workers::{WorkerState, Workers},
 };
 
 /// Points that searchers propose in one turn. One takes up to two milliseconds, and nothing else is done meanwhile. The delivery of
 /// what was granted brings the next turn.
 const PROPOSALS_A_TURN_MAX: u32 = 2;
 
-/// Whether the next job of a sweep has a point.
+/// The next job of a sweep, if it has a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Chosen {
-    Yes,
+    Job(u64),
     /// Not in this turn.
     Later,
     /// None is left.
@@ -80,7 +80,7 @@ impl Engine {
                 let place = Place { name, slots: &[*position], granted: *granted };
                 let takes_packs = self.takes_packs(sweep, &place);
                 match self.grant(now, sweep, place, out) {
-                    Chosen::Yes => {
+                    Chosen::Job(_) => {
                         *granted += u64::from(takes_packs);
                         return false;
                     }
@@ -91,25 +91,21 @@ impl Engine {
         });
     }
 
-    /// Makes sure that the next job of a sweep has a point. Where none is left, the sweep has no more jobs.
-    fn choose_point(
-        &mut self,
-        now: Now,
-        sweep: SweepId,
-        far: &BTreeSet<WorkerName>,
-        out: &mut Output,
-    ) -> Chosen {
+    /// Chooses the next job of a sweep for a worker, and makes sure that it has a point. Where none is left, the sweep has no more jobs.
+    fn choose_job(&mut self, now: Now, sweep: SweepId, name: &WorkerName, out: &mut Output) -> Chosen {
+        let Some(worker) = self.workers.get(name) else { return Chosen::Later };
         let Some(run) = self.sweeps.get_mut(sweep) else { return Chosen::Later };
-        if run.proposes_next(far) {
+        let Some(job) = run.next_job(finds(&self.workers, worker)) else { return Chosen::Later };
+        if run.proposes(job) {
             let Some(left) = self.proposals_left.checked_sub(1) else { return Chosen::Later };
             self.proposals_left = left;
         }
-        let is_chosen = run.choose_next(far);
+        let is_chosen = run.choose_point(job);
         out.records.append(&mut run.take_learned());
         if is_chosen {
-            return Chosen::Yes;
+            return Chosen::Job(job);
         }
-        out.records.extend(run.end_points(far));
+        out.records.extend(run.end_points(job));
         out.records.append(&mut run.take_learned());
         observe_change(run, out);
         settle(run, now, out);
@@ -171,47 +167,30 @@ impl Engine {
         };
         run.can_start()
             && worker.can_run(run)
-            && run.has_job_without(&self.keepers_far_from(worker, run))
+            && run.has_job_for(finds(&self.workers, worker))
             && worker.may_read(now, run)
             && takes(run.id())
     }
 
-    /// The workers that have kept the checkpoint of a waiting job where `worker` does not find it. Of one that is gone, the job goes on
-    /// elsewhere, from the beginning if need be.
-    fn keepers_far_from(&self, worker: &WorkerState, run: &SweepRun) -> BTreeSet<WorkerName> {
-        let is_far = |keeper: &&&WorkerName| {
-            let keeper = self.workers.get(keeper).filter(|keeper| keeper.accepts());
-            keeper.is_some_and(|keeper| {
-                !std::ptr::eq(keeper, worker) && !worker.shares_checkpoints_with(keeper)
-            })
-        };
-        run.keepers().iter().filter(is_far).map(|keeper| (*keeper).clone()).collect()
-    }
-
     /// Promotes paused jobs until one waits that can go on at this place: the decision falls when a slot is free, not before. Where the
-    /// place takes packs, that many of the same rung. Returns the workers whose checkpoints the place does not find.
-    fn promote_for(
-        &mut self,
-        sweep: SweepId,
-        place: &Place<'_>,
-        slots: u64,
-        out: &mut Output,
-    ) -> Option<BTreeSet<WorkerName>> {
+    /// place takes packs, that many of the same rung.
+    fn promote_for(&mut self, sweep: SweepId, place: &Place<'_>, slots: u64, out: &mut Output) {
         let takes_packs = self.takes_packs(sweep, place);
-        loop {
-            let (run, worker) = (self.sweeps.get(sweep)?, self.workers.get(place.name)?);
-            let far = self.keepers_far_from(worker, run);
-            if run.has_waiting_job_without(&far) {
-                return Some(far);
-            }
-            let pack_size_max = worker.slots().get(place.first())?.description.pack_size_max;
-            let share = u32::try_from(run.room().div_ceil(slots)).unwrap_or(u32::MAX);
-            let count = if takes_packs { share.min(pack_size_max).max(1) } else { 1 };
-            let mut promoted = self.sweeps.get_mut(sweep)?.promote_next(count);
+        let Some(worker) = self.workers.get(place.name) else { return };
+        let Some(run) = self.sweeps.get_mut(sweep) else { return };
+        let finds = finds(&self.workers, worker);
+        let pack_size_max =
+            worker.slots().get(place.first()).map_or(1, |slot| slot.description.pack_size_max);
+        let share = u32::try_from(run.room().div_ceil(slots)).unwrap_or(u32::MAX);
+        let count = if takes_packs { share.min(pack_size_max).max(1) } else { 1 };
+        let mut one_waits = run.has_waiting_job_for(&finds);
+        while !one_waits {
+            let promoted = run.promote_next(count);
             if promoted.is_empty() {
-                return Some(far);
+                return;
             }
-            out.records.append(&mut promoted);
+            one_waits = promoted.iter().any(|(job, _)| run.may_go_on(*job, &finds));
+            out.records.extend(promoted.into_iter().map(|(_, record)| record));
         }
     }
 
@@ -220,13 +199,11 @@ impl Engine {
         let Place { name, granted, .. } = place;
         let takes_packs = self.takes_packs(sweep, &place);
         let slots = if takes_packs { self.packing_slots(sweep).saturating_sub(granted).max(1) } else { 1 };
-        let Some(far) = self.promote_for(sweep, &place, slots, out) else { return Chosen::Later };
-        match self.choose_point(now, sweep, &far, out) {
-            Chosen::Yes => {}
-            other => return other,
-        }
+        self.promote_for(sweep, &place, slots, out);
+        let chosen = self.choose_job(now, sweep, name, out);
+        let Chosen::Job(job) = chosen else { return chosen };
         let Some(run) = self.sweeps.get_mut(sweep) else { return Chosen::Later };
-        let Some(worker) = self.workers.get_mut(name) else { return Chosen::Later };
+        let Some(worker) = self.workers.get(name) else { return Chosen::Later };
         let (Some(session), Some(slot)) = (worker.session(), worker.slots().get(place.first())) else {
             return Chosen::Later;
         };
@@ -234,7 +211,7 @@ impl Engine {
         let (device, also_slots) = place.devices(worker);
         let share = run.room().div_ceil(slots);
         run.moves();
-        let Some((job, waiting)) = run.take_next(&far) else { return Chosen::Later };
+        let waiting = run.take(job);
         let pack_key = takes_packs.then(|| {
             let device = slot.description.clone();
             Arc::new(PackKey { device, shape: run.definition().shape(job) })
@@ -244,14 +221,18 @@ impl Engine {
             let limit = limits.into_iter().flatten().fold(slot.pack_size_max, u32::min);
             u32::try_from(share).unwrap_or(u32::MAX).min(self.pack_sizes.size(key, limit))
         });
+        let Some(worker) = self.workers.get_mut(name) else { return Chosen::Later };
         let is_probe = worker.begin_probe(run, run.attempt_key(job, waiting.next_attempt()));
         // One job is enough to probe for the data set.
         let size = if is_probe { 1 } else { size };
         let budget = waiting.budget();
         let mut jobs = vec![(job, waiting)];
         if size > 1 {
-            jobs.extend(run.take_pack_candidates((job, budget), &far, size, size - 1));
+            let Some(worker) = self.workers.get(name) else { return Chosen::Later };
+            let finds = finds(&self.workers, worker);
+            jobs.extend(run.take_pack_candidates((job, budget), finds, size, size - 1));
         }
+        let Some(worker) = self.workers.get_mut(name) else { return Chosen::Later };
         let placement =
             Placement { worker: name.clone(), slot: slot.index, device, pack_size: jobs.len() as u32 };
         let lease = Lease::granted(now.monotonic_ms + self.config.lease_ms);
@@ -274,7 +255,16 @@ impl Engine {
             out.effects.push(Effect::Observed { sweep, observation });
         }
         send(session, ToWorker::Grant(Grant { slot: slot.index, jobs: assignments }), out);
-        Chosen::Yes
+        Chosen::Job(job)
+    }
+}
+
+/// Says of other workers whether `worker` finds the checkpoints that they keep. Of one that is gone it does, for a job must go on,
+/// from the beginning if need be.
+fn finds<'a>(workers: &'a Workers, worker: &'a WorkerState) -> impl Fn(&WorkerName) -> bool + 'a {
+    move |keeper| {
+        let keeper = workers.get(keeper).filter(|keeper| keeper.accepts());
+        keeper.is_none_or(|keeper| std::ptr::eq(keeper, worker) || worker.shares_checkpoints_with(keeper))
     }
 }
 

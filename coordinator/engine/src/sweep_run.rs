@@ -282,28 +282,25 @@ impl SweepRun {
         self.state == SweepState::Running && self.room() > 0
     }
 
-    /// Whether the point of the next job is yet to be proposed.
-    pub(super) fn proposes_next(&self, far: &BTreeSet<WorkerName>) -> bool {
-        self.learning.as_ref().is_some_and(|learning| learning.proposes(self.next_job(far)))
+    /// The next job to start on a worker that finds these checkpoints: jobs to be tried again first, then by number; none that cannot
+    /// go on where `finds` says whose checkpoints are found.
+    pub(super) fn next_job(&self, finds: impl Fn(&WorkerName) -> bool) -> Option<u64> {
+        let again = self.waiting.iter().find(|(_, waiting)| waiting.goes_on_where(&finds)).map(|(job, _)| *job);
+        again.or_else(|| (self.never_started() > 0).then_some(self.next_unstarted))
     }
 
-    /// The next job to start on a worker that cannot have the checkpoints of those that are `far`: jobs to be tried again first, then
-    /// by number.
-    fn next_job(&self, far: &BTreeSet<WorkerName>) -> u64 {
-        let is_near = |waiting: &WaitingJob| waiting.kept_by().is_none_or(|keeper| !far.contains(keeper));
-        let again = self.waiting.iter().find(|(_, waiting)| is_near(waiting)).map(|(job, _)| *job);
-        again.unwrap_or(self.next_unstarted)
+    /// Whether the point of a job is yet to be proposed.
+    pub(super) fn proposes(&self, job: u64) -> bool {
+        self.learning.as_ref().is_some_and(|learning| learning.proposes(job))
     }
 
-    /// Makes sure that the next job has a point. False where a searcher that learns has none left.
-    pub(super) fn choose_next(&mut self, far: &BTreeSet<WorkerName>) -> bool {
-        let job = self.next_job(far);
+    /// Makes sure that a job that is about to start has a point. False where a searcher that learns has none left.
+    pub(super) fn choose_point(&mut self, job: u64) -> bool {
         self.learning.as_mut().is_none_or(|learning| learning.begin(job))
     }
 
     /// No point is left for the next job: there are no more jobs than have begun.
-    pub(super) fn end_points(&mut self, far: &BTreeSet<WorkerName>) -> Option<Record> {
-        let job = self.next_job(far);
+    pub(super) fn end_points(&mut self, job: u64) -> Option<Record> {
         if self.waiting.contains_key(&job) || !self.out_of_order.is_empty() {
             // Its number, or a larger one, is known to users.
             return self.cancel_waiting_job(job, "no point of the space is left");
@@ -317,49 +314,32 @@ impl SweepRun {
         self.learning.as_mut().map(Learning::take_records).unwrap_or_default()
     }
 
-    /// The workers that have kept the checkpoint of a job that waits.
-    pub(super) fn keepers(&self) -> BTreeSet<&WorkerName> {
-        // Of sweeps whose jobs do not pause, hundreds of thousands may wait.
-        let waiting = self.pauses().then_some(&self.waiting).into_iter().flat_map(BTreeMap::values);
-        waiting.filter_map(WaitingJob::kept_by).collect()
+    /// Whether a job may start that can go on where `finds` says whose checkpoints are found.
+    pub(super) fn has_job_for(&self, finds: impl Fn(&WorkerName) -> bool) -> bool {
+        self.never_started() > 0 || self.promotable() > 0 || self.has_waiting_job_for(finds)
     }
 
-    /// Whether a job waits whose checkpoint is not `far`: with none of these workers.
-    pub(super) fn has_job_without(&self, far: &BTreeSet<WorkerName>) -> bool {
-        self.never_started() > 0
-            || far.is_empty()
-            || self.promotable() > 0
-            || self.has_waiting_job_without(far)
+    /// The same among the jobs that wait and have had an attempt.
+    pub(super) fn has_waiting_job_for(&self, finds: impl Fn(&WorkerName) -> bool) -> bool {
+        self.waiting.values().any(|waiting| waiting.goes_on_where(&finds))
     }
 
-    /// The same among the jobs that have had an attempt.
-    pub(super) fn has_waiting_job_without(&self, far: &BTreeSet<WorkerName>) -> bool {
-        let is_near = |waiting: &WaitingJob| waiting.kept_by().is_none_or(|keeper| !far.contains(keeper));
-        self.waiting.values().any(is_near)
-    }
-
-    /// The next job to start with what is known of it: jobs to be tried again first, then by number; none whose checkpoint is `far`:
-    /// with one of these workers.
-    pub(super) fn take_next(&mut self, far: &BTreeSet<WorkerName>) -> Option<(u64, WaitingJob)> {
-        let job = self.next_job(far);
-        let (job, waiting) = match self.waiting.remove_entry(&job) {
-            Some(again) => again,
-            None if self.never_started() == 0 => return None,
-            None => {
-                let job = self.next_unstarted;
-                self.begin(job);
-                (job, WaitingJob::first())
-            }
-        };
+    /// Takes a job that [`next_job`](Self::next_job) has named, with what is known of it.
+    pub(super) fn take(&mut self, job: u64) -> WaitingJob {
+        let waiting = self.waiting.remove(&job).unwrap_or_else(|| {
+            self.begin(job);
+            WaitingJob::first()
+        });
         let budget = waiting.budget().or_else(|| self.budget_of(job));
-        Some((job, waiting.with_budget(budget)))
+        waiting.with_budget(budget)
     }
 
-    /// Takes up to `count` jobs that can be trained in one pack of `pack_size` with `job`, as far as this budget.
+    /// Takes up to `count` jobs that can be trained in one pack of `pack_size` with `job`, as far as this budget, and go on where
+    /// `finds` says whose checkpoints are found.
     pub(super) fn take_pack_candidates(
         &mut self,
         (job, budget): (u64, Option<u32>),
-        far: &BTreeSet<WorkerName>,
+        finds: impl Fn(&WorkerName) -> bool,
         pack_size: u32,
         count: u32,
     ) -> Vec<(u64, WaitingJob)> {
@@ -367,8 +347,7 @@ impl SweepRun {
         let is_as_far =
             |candidate: u64, own: Option<u32>| own.or_else(|| self.budget_of(candidate)) == budget;
         let fits = |candidate: u64, waiting: &WaitingJob| {
-            let is_near = waiting.kept_by().is_none_or(|keeper| !far.contains(keeper));
-            waiting.fits(pack_size) && is_near && is_as_far(candidate, waiting.budget())
+            waiting.fits(pack_size) && waiting.goes_on_where(&finds) && is_as_far(candidate, waiting.budget())
         };
         let waits = |candidate: u64| match self.waiting.get(&candidate) {
             Some(waiting) => fits(candidate, waiting),

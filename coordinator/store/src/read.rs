@@ -7,8 +7,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use async_trait::async_trait;
 use domain::record::{
-    BestEpoch, BestJobs, History, StoredAttempt, StoredJob, StoredRungs, StoredStage, StoredSweep, StoredWeights,
-    WeightsState,
+    BestEpoch, BestJobs, History, StoredAttempt, StoredJob, StoredRungs, StoredStage, StoredSweep,
+    StoredWeights, WeightsState,
 };
 use terms::{Epoch, Goal, JobState, MetricRow, MetricSchema, MetricUse, Objective, SweepId, SweepState};
 

@@ -152,18 +152,9 @@ impl Rows {
                     changes.ended_jobs.insert(*job);
                 }
             }
-            Record::RungReached { job, rung } => {
+            Record::RungReached { job, .. } | Record::JobPromoted { job, .. } => {
                 if let Some(row) = self.jobs.get_mut(job).map(Arc::make_mut) {
-                    row.rungs = Added(Some(rungs::with(row.rungs.0.as_deref(), *rung)?.into()));
-                    changes.jobs.insert(*job);
-                }
-            }
-            Record::JobPromoted { job, budget, reason } => {
-                if let Some(row) = self.jobs.get_mut(job).map(Arc::make_mut) {
-                    row.rungs = Added(rungs::promoted(row.rungs.0.as_deref())?.map(Into::into));
-                    row.state = JobState::Pending.as_str().into();
-                    row.budget = Added(Some((*budget).into()));
-                    row.reason = text(reason)?;
+                    compare_job(row, record)?;
                     changes.jobs.insert(*job);
                 }
             }
@@ -270,6 +261,23 @@ fn change_attempt(row: &mut tables::Attempt, record: &Record) -> Result<(), Stor
             row.reason = text(reason)?;
             row.log_tail = text(&lines_json(log_tail))?;
             row.ended_unix_ms = Some(integer(*at_unix_ms)?);
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// What early stopping records of a job.
+fn compare_job(row: &mut tables::Job, record: &Record) -> Result<(), StoreError> {
+    match record {
+        Record::RungReached { rung, .. } => {
+            row.rungs = Added(Some(rungs::with(row.rungs.0.as_deref(), *rung)?.into()));
+        }
+        Record::JobPromoted { budget, reason, .. } => {
+            row.rungs = Added(rungs::promoted(row.rungs.0.as_deref())?.map(Into::into));
+            row.state = JobState::Pending.as_str().into();
+            row.budget = Added(Some((*budget).into()));
+            row.reason = text(reason)?;
         }
         _ => {}
     }

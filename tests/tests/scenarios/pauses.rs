@@ -3,7 +3,7 @@
 use proto::v1::{JobState, SubmitRequest, SweepState, watch_sweep_response::Event};
 use tests::{Cluster, ClusterOptions, Watch, source, terminate};
 
-use crate::completion::{Numbers, assert_whole, numbers};
+use crate::completion::{assert_whole, numbers, undisturbed};
 
 const PARAMETERS: &str = "{learning_rate: {values: [0.001, 0.0003]}, epochs: {value: 6}}";
 const EPOCHS: u32 = 6;
@@ -14,14 +14,6 @@ async fn submit(cluster: &Cluster, rule: &str) -> u64 {
     source.text.push_str(&format!("early_terminate: {rule}\n"));
     let request = SubmitRequest { source: Some(source), ..SubmitRequest::default() };
     cluster.client().await.submit(request).await.unwrap().into_inner().sweep.unwrap().sweep_id
-}
-
-async fn undisturbed() -> Vec<Numbers> {
-    let cluster = Cluster::start(ClusterOptions::default());
-    let _worker = cluster.worker("one");
-    let sweep = cluster.submit(PARAMETERS).await;
-    cluster.watch(sweep).await.until_end().await;
-    numbers(&cluster.results(sweep).await)
 }
 
 /// The number of the first job that pauses from now on.
@@ -58,7 +50,7 @@ async fn paused_jobs_go_on_at_another_worker_with_the_same_numbers() {
     assert_eq!(watch.until_end().await.state(), SweepState::Finished);
     let results = cluster.results(sweep).await;
     assert_whole(&results, 2, EPOCHS);
-    assert_eq!(numbers(&results), undisturbed().await);
+    assert_eq!(numbers(&results), undisturbed(PARAMETERS).await);
     assert_eq!(checkpoints(&cluster), 0, "a job that is done needs no checkpoint");
     let attempts = cluster.job(sweep, job).await.attempts;
     let (first, last) = (attempts.first().unwrap(), attempts.last().unwrap());

@@ -201,7 +201,8 @@ impl Durable {
             there.sort_by(|one, other| one.0.total_cmp(&other.0).then(one.1.cmp(&other.1)));
             let waits = |(cost, key): &(f64, JobKey)| {
                 let job = &self.jobs[key];
-                let is_here = job.rungs.last_key_value().is_some_and(|(last, rung)| *last == epoch && !rung.goes_on);
+                let is_here =
+                    job.rungs.last_key_value().is_some_and(|(last, rung)| *last == epoch && !rung.goes_on);
                 (is_here && job.state == JobState::Paused && cost.is_finite()).then_some(*key)
             };
             there.iter().take(there.len() / ETA as usize).find_map(waits)

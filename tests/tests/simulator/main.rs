@@ -22,8 +22,8 @@ use std::{
 };
 
 use domain::specification::{Specification, SpecificationSource};
-use engine::mutants::{self, Mutant};
 use durable::ETA;
+use engine::mutants::{self, Mutant};
 use world::{EPOCHS, World};
 
 /// How long new seeds are tried unless the command says otherwise.

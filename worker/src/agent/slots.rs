@@ -12,6 +12,9 @@ use tokio::{
     task::JoinSet,
 };
 
+mod process;
+
+use self::process::SlotProcess;
 use super::snapshots::{AttemptFolder, Snapshots, Unavailable};
 use super::{
     session::{
@@ -203,47 +206,6 @@ struct SlotTask {
     fetching: Option<AbortOnDropHandle<Fetched>>,
     /// Stops of jobs that the trainer has not heard of yet: before their jobs, they would mean nothing to it.
     stops: Vec<ToTrainer>,
-}
-
-/// A slot's trainer process, of which there is at most one.
-enum SlotProcess {
-    /// None: the next job starts one.
-    None,
-    /// Ready, and waits for the first job.
-    Spare(TrainerProcess),
-    /// It was given jobs.
-    InUse(TrainerProcess),
-}
-
-impl SlotProcess {
-    fn in_use(&mut self) -> Option<&mut TrainerProcess> {
-        match self {
-            Self::InUse(process) => Some(process),
-            Self::None | Self::Spare(_) => None,
-        }
-    }
-
-    /// Takes out the one that was given jobs.
-    fn take_in_use(&mut self) -> Option<TrainerProcess> {
-        match std::mem::replace(self, Self::None) {
-            Self::InUse(process) => Some(process),
-            other => {
-                *self = other;
-                None
-            }
-        }
-    }
-
-    /// Takes out the one that waits.
-    fn take_spare(&mut self) -> Option<TrainerProcess> {
-        match std::mem::replace(self, Self::None) {
-            Self::Spare(process) => Some(process),
-            other => {
-                *self = other;
-                None
-            }
-        }
-    }
 }
 
 impl SlotTask {

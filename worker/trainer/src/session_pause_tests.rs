@@ -78,7 +78,8 @@ fn a_job_that_pauses_twice_ends_with_the_numbers_and_weights_of_one_that_does_no
         // Those of a checkpoint are told again, with the same numbers.
         let mut last = sofar.pop().unwrap();
         let mut expected = results(&expected);
-        (last.sort(), expected.sort());
+        last.sort();
+        expected.sort();
         assert_eq!(last, expected, "{jobs}");
         for job in 0..jobs {
             let [whole, parts] = [&whole, &parts].map(|folder| tensors(&folder.join(job.to_string())));

@@ -62,8 +62,12 @@ pub(super) enum EarlyKind {
 }
 
 impl EarlyKind {
-    pub(super) const NAMES: [(Self, &'static str); 4] =
-        [(Self::Asha, "asha"), (Self::Hyperband, "hyperband"), (Self::Median, "median"), (Self::TopK, "top_k")];
+    pub(super) const NAMES: [(Self, &'static str); 4] = [
+        (Self::Asha, "asha"),
+        (Self::Hyperband, "hyperband"),
+        (Self::Median, "median"),
+        (Self::TopK, "top_k"),
+    ];
 
     pub(super) fn as_str(self) -> &'static str {
         Self::NAMES.iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
@@ -144,9 +148,7 @@ impl EarlyTermination {
         let (min_iter, max_iter) = (narrowed(numbers.min_iter), narrowed(numbers.max_iter));
         let (eta, s) = (narrowed(numbers.eta).unwrap_or(ETA_DEFAULT), narrowed(numbers.s));
         let rule = match kind {
-            EarlyKind::Asha => {
-                StoppingRule::Asha { min_iter: min_iter.unwrap_or(1), eta, s: s.unwrap_or(0) }
-            }
+            EarlyKind::Asha => StoppingRule::Asha { min_iter: min_iter.unwrap_or(1), eta, s: s.unwrap_or(0) },
             EarlyKind::Hyperband => StoppingRule::Hyperband {
                 rungs: hyperband_rungs(min_iter, max_iter, s)?,
                 eta,
@@ -168,7 +170,9 @@ impl EarlyTermination {
             }
             (EarlyKind::Median, _) => false,
             (EarlyKind::TopK, Some(false)) => {
-                return Err("`promote` must be true with `type: top_k`, as its best jobs go on later".to_owned());
+                return Err(
+                    "`promote` must be true with `type: top_k`, as its best jobs go on later".to_owned()
+                );
             }
             (EarlyKind::TopK, _) => true,
             (_, promote) => promote.unwrap_or(pauses),

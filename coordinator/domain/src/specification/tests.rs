@@ -42,6 +42,15 @@ fn parse(text: &str) -> Result<Specification, SpecificationError> {
     parse_with(text, &[])
 }
 
+/// What is said of each of these wrong files.
+fn told_of(wrong: &[(&str, String)]) -> String {
+    let told = wrong.iter().map(|(what, text)| match parse(text) {
+        Ok(_) => format!("{what}\n    WAS TAKEN\n"),
+        Err(error) => format!("{what}\n    {error}\n"),
+    });
+    told.collect()
+}
+
 fn with_parameters(parameters: &str) -> String {
     format!("name: x\ndataset: {{path: d}}\nparameters:\n{parameters}\n")
 }

@@ -6,7 +6,7 @@ use domain::{
     specification::{HyperbandRungs, Specification, StoppingRule},
 };
 use search::stopping::{Brackets, Halving, Ladder, Median, Promotion, Quota, Standing, Verdict};
-use terms::{AttemptKey, EPOCHS_MAX, Goal, JobState, SweepState};
+use terms::{AttemptKey, EPOCHS_MAX, Goal, JobState, SweepState, WorkerName};
 
 use super::SweepRun;
 use crate::mutants::{self, Mutant};
@@ -114,7 +114,8 @@ impl Stopping {
 impl SweepRun {
     /// Takes in what the store kept of the jobs that were compared.
     pub(super) fn restore_rungs(&mut self, stored: &[StoredRungs]) {
-        let Some(stopping) = self.stopping.as_mut().filter(|_| !mutants::is_on(Mutant::RungsForgotten)) else {
+        let Some(stopping) = self.stopping.as_mut().filter(|_| !mutants::is_on(Mutant::RungsForgotten))
+        else {
             return;
         };
         stored.iter().for_each(|rungs| stopping.restore(rungs));
@@ -135,13 +136,17 @@ impl SweepRun {
 
     /// Compares a job after the epoch that its attempt has just finished.
     pub(crate) fn compare(&mut self, attempt: AttemptKey) -> Compared {
+        if self.stopping.is_none() {
+            return Compared::default();
+        }
         let Some(active) = self.active(attempt) else { return Compared::default() };
         let (epoch, results) = (active.epochs_done(), active.results());
         let is_last = active.epochs_total() == Some(epoch);
         let best = results.best_value();
         let value = self.ranked_value(results.objective, best);
         let key = attempt.job;
-        let record = |value, goes_on| Some(Record::RungReached { job: key, rung: Rung { epoch, value, goes_on } });
+        let record =
+            |value, goes_on| Some(Record::RungReached { job: key, rung: Rung { epoch, value, goes_on } });
         match &mut self.stopping {
             Some(Stopping::Halving(rule)) if !is_last => {
                 let before = rule.reached(key.job);
@@ -149,7 +154,8 @@ impl SweepRun {
                 let is_new = rule.reached(key.job) != before;
                 Compared {
                     record: record(value, verdict == Verdict::Continue).filter(|_| is_new),
-                    stops: (verdict == Verdict::Stop).then(|| why_stopped(rule.standing(key.job), epoch, value)),
+                    stops: (verdict == Verdict::Stop)
+                        .then(|| why_stopped(rule.standing(key.job), epoch, value)),
                 }
             }
             Some(Stopping::Median(rule)) if rule.compares_after(epoch) => {
@@ -182,28 +188,32 @@ impl SweepRun {
     /// How many paused jobs may go on.
     pub(super) fn promotable(&self) -> u64 {
         match self.stopping.as_ref().and_then(Stopping::halving) {
-            Some(rule) => rule.promotable(self.to_come(rule)),
+            Some(rule) => rule.promotable(self.are_more_to_come(rule)),
             None => 0,
         }
     }
 
-    /// How many jobs have not reached a first rung and still may.
-    fn to_come(&self, rule: &Halving) -> u64 {
-        if !rule.waits_for_all() {
-            return 0;
-        }
-        let open = self.waiting.keys().chain(self.active.keys());
-        self.never_started() + open.filter(|job| rule.reached(**job).is_none()).count() as u64
+    /// Whether some job has not reached a first rung and still may, where the rule waits for it.
+    fn are_more_to_come(&self, rule: &Halving) -> bool {
+        // Once none comes, those that are open have been promoted, and are few.
+        let mut open = self.waiting.keys().chain(self.active.keys());
+        rule.waits_for_all() && (self.never_started() > 0 || open.any(|job| rule.reached(*job).is_none()))
     }
 
-    /// Promotes the best paused jobs that may go on from one rung, at most `count` of them.
-    pub(crate) fn promote_next(&mut self, count: u32) -> Vec<Record> {
-        let mut records = Vec::new();
+    /// Whether a job waits that can go on where `finds` says whose checkpoints are found.
+    pub(crate) fn may_go_on(&self, job: u64, finds: impl Fn(&WorkerName) -> bool) -> bool {
+        self.waiting.get(&job).is_some_and(|waiting| waiting.goes_on_where(finds))
+    }
+
+    /// Promotes the best paused jobs that may go on from one rung, at most `count` of them: their numbers and records.
+    pub(crate) fn promote_next(&mut self, count: u32) -> Vec<(u64, Record)> {
+        let mut promoted = Vec::new();
         let mut rung = None;
-        while (records.len() as u32) < count && self.state == SweepState::Running {
+        while (promoted.len() as u32) < count && self.state == SweepState::Running {
             let Some(rule) = self.stopping.as_ref().and_then(Stopping::halving) else { break };
-            let next = rule.next_promotion(self.to_come(rule));
-            let Some(Promotion { job, from }) = next.filter(|next| rung.is_none_or(|rung| rung == next.from)) else {
+            let next = rule.next_promotion(self.are_more_to_come(rule));
+            let Some(Promotion { job, from }) = next.filter(|next| rung.is_none_or(|rung| rung == next.from))
+            else {
                 break;
             };
             rung = Some(from);
@@ -212,15 +222,17 @@ impl SweepRun {
             let Some(Stopping::Halving(rule)) = &mut self.stopping else { break };
             rule.promote(job);
             let budget = rule.pauses_at(job).unwrap_or(total);
-            records.extend(self.promote(job, budget, reason));
+            promoted.extend(self.promote(job, budget, reason).map(|record| (job, record)));
         }
-        records
+        promoted
     }
 
     /// Why a job is paused, for people.
     pub(crate) fn why_paused(&self, job: u64) -> Option<String> {
         let Standing { epochs, jobs, quota, .. } = self.stopping.as_ref()?.halving()?.standing(job)?;
-        Some(format!("paused after epoch {epochs}: the best of the jobs there go on ({jobs} so far, of which {quota} may)"))
+        Some(format!(
+            "paused after epoch {epochs}: the best of the jobs there go on ({jobs} so far, of which {quota} may)"
+        ))
     }
 }
 

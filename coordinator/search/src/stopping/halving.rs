@@ -6,11 +6,7 @@ use std::collections::BTreeMap;
 
 use terms::Goal;
 
-use super::{
-    Brackets, Ladder, Quota, Standing, Verdict,
-    rung::Rung,
-    value::Merit,
-};
+use super::{Brackets, Ladder, Quota, Standing, Verdict, rung::Rung, value::Merit};
 
 /// The rule and what it has seen.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,7 +66,11 @@ impl Halving {
     /// the same where the job comes past the epoch again.
     pub fn observe(&mut self, job: u64, epoch: u32, value: Option<f64>) -> Verdict {
         let merit = Merit::of(value, self.goal);
-        if self.pauses { self.observe_pausing(job, epoch, merit) } else { self.observe_stopping(job, epoch, merit) }
+        if self.pauses {
+            self.observe_pausing(job, epoch, merit)
+        } else {
+            self.observe_stopping(job, epoch, merit)
+        }
     }
 
     fn observe_pausing(&mut self, job: u64, epoch: u32, merit: Merit) -> Verdict {
@@ -129,22 +129,23 @@ impl Halving {
         }
     }
 
-    /// The paused job that goes on next: of the highest rung, the best. `to_come` says how many jobs may still reach a first rung.
-    pub fn next_promotion(&self, to_come: u64) -> Option<Promotion> {
-        let rungs = self.rungs(to_come).filter(|rung| rung.promotable().len() > 0);
+    /// The paused job that goes on next: of the highest rung, the best. `more_to_come`: other jobs may still reach a
+    /// first rung.
+    pub fn next_promotion(&self, more_to_come: bool) -> Option<Promotion> {
+        let rungs = self.rungs(more_to_come).filter(|rung| rung.promotable().len() > 0);
         // Of equal rungs, that of the first bracket.
         let highest = rungs.rev().max_by_key(|rung| rung.epochs())?;
         Some(Promotion { job: highest.promotable().next()?, from: highest.epochs() })
     }
 
     /// How many paused jobs may go on.
-    pub fn promotable(&self, to_come: u64) -> u64 {
-        self.rungs(to_come).map(|rung| rung.promotable().len() as u64).sum()
+    pub fn promotable(&self, more_to_come: bool) -> u64 {
+        self.rungs(more_to_come).map(|rung| rung.promotable().len() as u64).sum()
     }
 
-    fn rungs(&self, to_come: u64) -> impl DoubleEndedIterator<Item = &Rung> {
+    fn rungs(&self, more_to_come: bool) -> impl DoubleEndedIterator<Item = &Rung> {
         let rungs = self.ladders.iter().flat_map(|bracket| &bracket.rungs);
-        rungs.filter(move |rung| to_come == 0 || !rung.waits_for_all())
+        rungs.filter(move |rung| !more_to_come || !rung.waits_for_all())
     }
 
     /// A paused job goes on.

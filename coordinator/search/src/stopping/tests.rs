@@ -1,3 +1,5 @@
+//! The rules of early stopping: what follows from values, by hand, against Optuna and for random sweeps.
+
 mod golden;
 mod halving;
 mod ladder;
@@ -20,7 +22,7 @@ fn arrives(rule: &mut Halving, job: u64, epoch: u32, value: impl Into<Option<f64
 
 /// The next promotion, carried out.
 fn promoted(rule: &mut Halving) -> Option<Promotion> {
-    let promotion = rule.next_promotion(0)?;
+    let promotion = rule.next_promotion(false)?;
     rule.promote(promotion.job);
     Some(promotion)
 }

@@ -6,8 +6,8 @@ use terms::{ParameterValue, manifest::DatasetKind};
 
 use super::{
     super::{
-        Artifacts, DatasetSpecification, EarlyTermination, Execution, Goal, MetricSource, Models, Objective, Program,
-        Resources, Specification, Trainable,
+        Artifacts, DatasetSpecification, EarlyTermination, Execution, Goal, MetricSource, Models, Objective,
+        Program, Resources, Specification, Trainable,
         early::{EARLY, EarlyKind, EarlyNumbers, Said},
         limits::{self, Of},
         models::usual_model,
@@ -368,7 +368,8 @@ fn early(
 ) -> Result<Option<EarlyTermination>, Problem> {
     let Some(RawEarly { kind, numbers: given, strict, promote }) = raw else { return Ok(None) };
     let problem = |message: String| Problem::of("early_terminate", message);
-    let kind = kind.ok_or_else(|| problem("`type` is missing: asha, hyperband, median or top_k".to_owned()))?;
+    let kind =
+        kind.ok_or_else(|| problem("`type` is missing: asha, hyperband, median or top_k".to_owned()))?;
     let mut numbers = EarlyNumbers::default();
     given.apply(EARLY, &mut numbers);
     let pauses = trainable.model().is_some_and(|model| model.resumes);

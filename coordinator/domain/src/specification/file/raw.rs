@@ -19,8 +19,8 @@ use super::{
     numbers::Numbers,
     point::PointsSeed,
     scalars::{
-        Description, GoalWord, KindWord, MethodName, Model, Name, Repeats, RunCap, SearchSeed, StyleWord, Target,
-        TruthWord, UseWord, image_size, keep, path, split_seed, val_fraction,
+        Description, GoalWord, KindWord, MethodName, Model, Name, Repeats, RunCap, SearchSeed, StyleWord,
+        Target, TruthWord, UseWord, image_size, keep, path, split_seed, val_fraction,
     },
     wandb,
 };

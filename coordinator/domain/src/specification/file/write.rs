@@ -4,7 +4,8 @@ use serde_yaml::{Mapping, Value};
 use terms::ParameterValue;
 
 use super::super::{
-    ArgumentStyle, DatasetSpecification, EarlyTermination, Keep, MetricUse, Program, Specification, Trainable,
+    ArgumentStyle, DatasetSpecification, EarlyTermination, Keep, MetricUse, Program, Specification,
+    Trainable,
     early::EARLY,
     limits::{EXECUTION, NumberKey, RESOURCES},
 };

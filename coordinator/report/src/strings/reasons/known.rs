@@ -107,7 +107,10 @@ pub(super) const KNOWN: Forms = &[
         "stopped after epoch {}: it is not among the best {} of {} jobs there",
         "エポック {} の後で停止しました。そこまで学習した {2} ジョブの上位 {1} 件以内ではありません",
     ),
-    ("stopped after epoch {}: it has no value to compare", "エポック {} の後で停止しました。指標の値がありません"),
+    (
+        "stopped after epoch {}: it has no value to compare",
+        "エポック {} の後で停止しました。指標の値がありません",
+    ),
     (
         "stopped after epoch {}: its best value {} is worse than {}, the median of the jobs that are done",
         "エポック {} の後で停止しました。最良の値は {}、完了したジョブのメディアンは {} です",

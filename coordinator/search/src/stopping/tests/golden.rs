@@ -9,7 +9,11 @@ use super::*;
 enum Rule {
     Halving(Halving),
     /// With the best value of each job so far.
-    Median { rule: Median, goal: Goal, best: BTreeMap<u64, f64> },
+    Median {
+        rule: Median,
+        goal: Goal,
+        best: BTreeMap<u64, f64>,
+    },
 }
 
 impl Rule {

@@ -1,3 +1,5 @@
+//! Successive halving by hand: who pauses, who is promoted, who is stopped.
+
 use super::*;
 
 #[test]
@@ -6,7 +8,7 @@ fn a_job_pauses_at_each_rung_until_it_is_promoted() {
     assert_eq!(rule.pauses_at(1), Some(1));
     arrives(&mut rule, 1, 1, 0.5);
     arrives(&mut rule, 2, 1, 0.7);
-    assert_eq!(rule.next_promotion(0), None);
+    assert_eq!(rule.next_promotion(false), None);
     arrives(&mut rule, 3, 1, 0.6);
     assert_eq!(promoted(&mut rule), Some(Promotion { job: 2, from: 1 }));
     assert_eq!(promoted(&mut rule), None);
@@ -47,7 +49,7 @@ fn what_has_no_value_is_counted_and_never_promoted() {
     arrives(&mut rule, 1, 1, None);
     assert_eq!(rule.diverged(2), Some(1));
     arrives(&mut rule, 3, 1, f64::NAN);
-    assert_eq!(rule.next_promotion(0), None);
+    assert_eq!(rule.next_promotion(false), None);
     arrives(&mut rule, 4, 1, 0.1);
     assert_eq!(promoted(&mut rule), Some(Promotion { job: 4, from: 1 }));
     arrives(&mut rule, 5, 1, None);
@@ -61,11 +63,11 @@ fn a_job_that_still_runs_or_has_ended_is_not_promoted() {
     assert_eq!(rule.observe(1, 1, Some(0.9)), Verdict::Pause);
     arrives(&mut rule, 2, 1, 0.1);
     arrives(&mut rule, 3, 1, 0.2);
-    assert_eq!(rule.next_promotion(0), None);
+    assert_eq!(rule.next_promotion(false), None);
     rule.pause(1);
-    assert_eq!(rule.promotable(0), 1);
+    assert_eq!(rule.promotable(false), 1);
     rule.leave(1);
-    assert_eq!(rule.next_promotion(0), None);
+    assert_eq!(rule.next_promotion(false), None);
 }
 
 #[test]
@@ -89,7 +91,7 @@ fn the_best_few_go_on_once_all_are_there() {
     for (job, value) in [(1, 0.4), (2, 0.1), (3, 0.3)] {
         arrives(&mut rule, job, 1, value);
     }
-    assert_eq!((rule.promotable(1), rule.next_promotion(1)), (0, None));
+    assert_eq!((rule.promotable(true), rule.next_promotion(true)), (0, None));
     assert_eq!(promoted(&mut rule), Some(Promotion { job: 2, from: 1 }));
     assert_eq!(promoted(&mut rule), Some(Promotion { job: 3, from: 1 }));
     assert_eq!((promoted(&mut rule), rule.pauses_at(2), rule.pauses_at(1)), (None, None, Some(1)));
@@ -97,8 +99,7 @@ fn the_best_few_go_on_once_all_are_there() {
 
 #[test]
 fn wandb_lets_one_more_go_on() {
-    let mut rule =
-        Halving::new(Goal::Minimize, Ladder::single(3), Quota::ShareAndOne { eta: 3 }, true);
+    let mut rule = Halving::new(Goal::Minimize, Ladder::single(3), Quota::ShareAndOne { eta: 3 }, true);
     arrives(&mut rule, 1, 3, 0.4);
     assert_eq!(promoted(&mut rule), Some(Promotion { job: 1, from: 3 }));
     arrives(&mut rule, 2, 3, 0.5);

@@ -1,3 +1,5 @@
+//! The numbers of epochs at which jobs are compared.
+
 use terms::EPOCHS_MAX;
 
 use super::*;

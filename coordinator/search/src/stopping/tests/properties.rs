@@ -65,7 +65,7 @@ impl Sweep {
     }
 
     fn grant(&mut self) {
-        let Some(Promotion { job, from }) = self.rule.next_promotion(0) else {
+        let Some(Promotion { job, from }) = self.rule.next_promotion(false) else {
             self.running.insert(self.next, 0);
             self.next += 1;
             return;
