@@ -105,9 +105,13 @@ impl Remaining {
         let masses = masses.of((index, coordinate.to_bits()), normals.numbers());
         // One without a value here has the prior.
         masses[0] = libm::exp(normals.ln_prior(coordinate));
+        // As slices of one length, so that it is not compared with each index.
+        let count = self.count;
+        let (rows, sums) = (&mut self.rows[..count], &mut self.sums[..count]);
+        let factors = &mut self.factors[..count];
         let mut kept = 0;
-        for index in 0..self.count {
-            let (row, sum, factor) = (self.rows[index], self.sums[index], self.factors[index]);
+        for index in 0..count {
+            let (row, sum, factor) = (rows[index], sums[index], factors[index]);
             let mass = &mut masses[normals.number(row as usize)];
             let mut probability = *mass;
             if probability.is_nan() {
@@ -119,7 +123,7 @@ impl Remaining {
                     *mass = probability;
                 }
             }
-            (self.rows[kept], self.sums[kept], self.factors[kept]) = (row, sum, factor * probability);
+            (rows[kept], sums[kept], factors[kept]) = (row, sum, factor * probability);
             kept += usize::from(probability > 0.0);
         }
         self.count = kept;
