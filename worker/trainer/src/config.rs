@@ -336,6 +336,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::too_many_lines)] // A table.
     fn what_cannot_be_trained_is_refused_with_what_would_be_right() {
         let cases = [
             (
