@@ -78,6 +78,8 @@ pub(crate) struct Spool {
     bytes_max: u64,
     /// What was logged about a disk that refuses: it may refuse each event.
     told: BTreeSet<String>,
+    /// How the file is synced; tests have disks that refuse it.
+    sync: fn(&File) -> io::Result<()>,
     /// Held for its lock, which the operating system releases with the process at the latest.
     lock: File,
 }
@@ -124,6 +126,7 @@ impl Spool {
             next_sequence,
             bytes_max: UNACKNOWLEDGED_BYTES_MAX,
             told: BTreeSet::new(),
+            sync: File::sync_data,
             lock,
         };
         Ok((spool, recovered))
@@ -145,13 +148,24 @@ impl Spool {
         if !self.write_out() {
             return false;
         }
-        if std::mem::take(&mut self.has_unsynced_end)
-            && let Err(error) = self.file.sync_data()
-            && self.is_news("sync", &error)
-        {
-            tracing::warn!(%error, "the spool cannot be synced to disk");
+        if self.has_unsynced_end {
+            self.sync();
         }
         true
+    }
+
+    /// Syncs the file. After a failure the system takes for written what is not, so that only a new file can be synced; where
+    /// that fails as well, the next flush tries again.
+    fn sync(&mut self) {
+        let Err(error) = (self.sync)(&self.file) else {
+            self.has_unsynced_end = false;
+            return;
+        };
+        if self.is_news("sync", &error) {
+            tracing::warn!(%error, "the spool cannot be synced to disk and is written to a new file");
+        }
+        let start = self.live.front().map_or(self.end(), |(_, position)| *position);
+        self.has_unsynced_end = !self.rewrite(start);
     }
 
     fn write_out(&mut self) -> bool {
@@ -190,7 +204,8 @@ impl Spool {
         self.drop_unwritten();
         let start = self.live.front().map_or(self.end(), |(_, position)| *position);
         if self.unwritten.is_empty() && start >= COMPACT_BYTES && start >= self.written / 2 {
-            return self.compact(start);
+            self.rewrite(start);
+            return;
         }
         // Losing this write only means that events are sent again after a crash.
         let first = self.live.front().map_or(self.next_sequence, |(sequence, _)| *sequence);
@@ -230,8 +245,8 @@ impl Spool {
         self.written + self.unwritten.len() as u64
     }
 
-    /// Rewrites the file with only what follows `start`.
-    fn compact(&mut self, start: u64) {
+    /// Writes a new file with only what follows `start`, and syncs it; whether it could.
+    fn rewrite(&mut self, start: u64) -> bool {
         let first = self.live.front().map_or(self.next_sequence, |(sequence, _)| *sequence);
         let mut content = header(first, self.next_sequence);
         let kept = usize::try_from(self.written - start).unwrap_or(usize::MAX);
@@ -246,11 +261,13 @@ impl Spool {
                 self.written = content.len() as u64;
                 let moved = start - HEADER_BYTES as u64;
                 self.live.iter_mut().for_each(|(_, position)| *position -= moved);
+                true
             }
             Err(error) => {
                 if self.is_news("rewrite", &error) {
                     tracing::warn!(%error, "the spool cannot be rewritten; it stays longer than needed");
                 }
+                false
             }
         }
     }
