@@ -175,9 +175,9 @@ macro_rules! same_names {
 }
 
 same_names!(SweepState: Running, Paused, Stopping, Finished, Stopped, Cancelled);
-same_names!(JobState: Pending, Running, Done, Diverged, Failed, Cancelled);
-same_names!(AttemptState: Running, Done, Diverged, Failed, HandedBack, Revoked, Rejected, Unavailable, Lost);
-same_names!(Outcome: Done, Diverged, Failed, HandedBack, Revoked, Rejected, OutOfMemory, PackLost, Unavailable);
+same_names!(JobState: Pending, Running, Paused, Done, Diverged, Stopped, Failed, Cancelled);
+same_names!(AttemptState: Running, Done, Paused, Diverged, Failed, HandedBack, Revoked, Rejected, Unavailable, Lost);
+same_names!(Outcome: Done, Paused, Diverged, Failed, HandedBack, Revoked, Rejected, OutOfMemory, PackLost, Unavailable);
 
 #[cfg(test)]
 mod tests {

@@ -11,12 +11,16 @@ mod corruption;
 mod held_up;
 #[path = "contract/jobs.rs"]
 mod jobs;
+#[path = "contract/leader_row.rs"]
+mod leader_row;
 #[path = "contract/leadership.rs"]
 mod leadership;
 #[path = "contract/links.rs"]
 mod links;
 #[path = "contract/many.rs"]
 mod many;
+#[path = "contract/pauses.rs"]
+mod pauses;
 #[path = "contract/plans.rs"]
 mod plans;
 #[path = "contract/pooler.rs"]
@@ -25,6 +29,8 @@ mod pooler;
 mod power_cuts;
 #[path = "contract/ranking.rs"]
 mod ranking;
+#[path = "simulator/row.rs"]
+mod row;
 #[path = "contract/unsuitable.rs"]
 mod unsuitable;
 #[path = "contract/values.rs"]
@@ -112,6 +118,7 @@ fn granted(job: u64, attempt: u32) -> Record {
         device: "cpu".into(),
         // Alone at first, in packs afterwards.
         pack_size: attempt,
+        budget: None,
         at_unix_ms: 2_000,
     }
 }
@@ -224,11 +231,11 @@ async fn everything_is_there_after_a_restart() {
         assert_eq!(sweep.manifest.as_deref(), Some("{}"));
         assert_eq!(sweep.metrics.names(), NAMES.map(Into::into));
         let [running, waiting] = sweep.open_jobs.as_slice() else { panic!("{sweep:?}") };
-        let attempt = running.running.as_ref().unwrap();
+        let attempt = running.running().unwrap();
         assert_eq!((running.job, running.attempts, attempt.slot, attempt.started), (2, 1, 2, true));
         assert_eq!((attempt.train_seconds, attempt.last.as_ref()), (1.5, Some(&metrics(1))));
         assert_eq!(attempt.best, best_of(&objective("val_accuracy"), &[metrics(1)]));
-        assert_eq!((waiting.job, waiting.attempts, waiting.running.is_none()), (4, 1, true));
+        assert_eq!((waiting.job, waiting.attempts, waiting.running().is_none()), (4, 1, true));
         assert_eq!(waiting.history, history());
     }
 }

@@ -26,6 +26,7 @@ fn every_example_is_valid_and_has_its_jobs() {
     found.sort();
     let expected = [
         ("activation-lr-batch.yaml", 16),
+        ("early-stopping.yaml", 54),
         ("learning-rates.yaml", 18),
         ("own-script", 12),
         ("random-search.yaml", 40),

@@ -47,6 +47,7 @@ const PURE: &[&str] = &[
     "coordinator/search/src",
     "coordinator/src/driver/batch.rs",
     "coordinator/src/driver/pipeline.rs",
+    "coordinator/src/driver/pipeline/exchange.rs",
     "coordinator/store/src/lead.rs",
     "worker/src/agent/session",
 ];

@@ -44,12 +44,26 @@ pub enum Mutant {
     TermsAreNotRaised,
     /// A job with several GPUs occupies the slot that runs it alone.
     SeveralGpusCountAsOne,
+    /// Of the jobs at a rung, the worst are promoted.
+    WorstArePromoted,
+    /// One job more than the share of a rung is promoted.
+    TooManyArePromoted,
+    /// A sweep ends although paused jobs may go on.
+    SweepsEndBeforePromotions,
+    /// After a restart, no job has reached a rung.
+    RungsForgotten,
+    /// The slot of a job that has paused stays occupied.
+    PausedJobsKeepTheirSlots,
+    /// A job that was promoted can be promoted again.
+    PromotedJobsStayPaused,
+    /// After a restart, jobs train to their ends, however far they were granted.
+    BudgetsForgotten,
     /// After a restart, a search draws other points.
     OtherPointsAfterRestart,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 28] = [
         Self::NoFencing,
         Self::AcknowledgeBeforeCommit,
         Self::DuplicateOvertakesCommit,
@@ -70,6 +84,13 @@ impl Mutant {
         Self::CommitsAreNotFenced,
         Self::TermsAreNotRaised,
         Self::SeveralGpusCountAsOne,
+        Self::WorstArePromoted,
+        Self::TooManyArePromoted,
+        Self::SweepsEndBeforePromotions,
+        Self::RungsForgotten,
+        Self::PausedJobsKeepTheirSlots,
+        Self::PromotedJobsStayPaused,
+        Self::BudgetsForgotten,
         Self::OtherPointsAfterRestart,
     ];
 }

@@ -77,6 +77,8 @@ pub enum Record {
         device: String,
         /// How many jobs the slot trains at the same time, this one included.
         pack_size: u32,
+        /// After how many epochs it pauses, at its end at the latest; none where it trains to its end.
+        budget: Option<u32>,
         /// Wall-clock time, in milliseconds since 1970.
         at_unix_ms: u64,
     },
@@ -117,6 +119,17 @@ pub enum Record {
         history: History,
         reason: String,
     },
+    /// A job has reached an epoch after which the rule of early stopping compares jobs, for the first time or again with another
+    /// value.
+    RungReached { job: JobKey, rung: Rung },
+    /// A job that was paused waits for an attempt that trains further: it goes on from its last rung.
+    JobPromoted {
+        job: JobKey,
+        /// How far: a number of epochs.
+        budget: u32,
+        /// Why, for people.
+        reason: String,
+    },
     /// The weights of a job that is done are on their way, are kept, or no longer are.
     WeightsChanged {
         attempt: AttemptKey,
@@ -129,6 +142,16 @@ pub enum Record {
         /// Why, for people; empty where nothing went wrong.
         reason: String,
     },
+}
+
+/// What a job had reached at an epoch after which the rule of early stopping compares jobs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rung {
+    pub epoch: u32,
+    /// The value that ranks it, where it has one.
+    pub value: Option<f64>,
+    /// Whether it trains on from there.
+    pub goes_on: bool,
 }
 
 /// A file of trained weights, known by its content.
@@ -272,6 +295,17 @@ pub struct StoredSweep {
     pub open_jobs: Vec<StoredJob>,
     /// The weights that are kept or on their way.
     pub weights: Vec<StoredWeights>,
+    /// What its jobs had reached where the rule of early stopping compares them, in the order of the jobs.
+    pub rungs: Vec<StoredRungs>,
+}
+
+/// What a job had reached where the rule of early stopping compares jobs, as a store returns it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredRungs {
+    pub job: u64,
+    pub state: JobState,
+    /// By epoch.
+    pub rungs: Vec<Rung>,
 }
 
 /// Weights that are kept or on their way, as a store returns them.
@@ -299,8 +333,32 @@ pub struct StoredJob {
     pub history: History,
     /// Why it waits, for people.
     pub reason: String,
-    /// The attempt that holds its lease; none while the job waits.
-    pub running: Option<StoredAttempt>,
+    /// The worker of its last attempt, where it had one.
+    pub worker: Option<WorkerName>,
+    /// How far its attempts train, where a rule says it.
+    pub budget: Option<u32>,
+    pub stage: StoredStage,
+}
+
+impl StoredJob {
+    /// The attempt that holds its lease, where one does.
+    pub fn running(&self) -> Option<&StoredAttempt> {
+        match &self.stage {
+            StoredStage::Running(attempt) => Some(attempt),
+            StoredStage::Waiting | StoredStage::Paused => None,
+        }
+    }
+}
+
+/// Where a job is that has not ended.
+#[derive(Debug, Clone)]
+pub enum StoredStage {
+    /// It waits for an attempt.
+    Waiting,
+    /// An attempt holds its lease.
+    Running(StoredAttempt),
+    /// It has trained as far as it was granted.
+    Paused,
 }
 
 /// A running attempt as a store returns it.

@@ -12,7 +12,7 @@ use super::{
     control::stop_at_target,
     sessions::revoke,
     settle,
-    sweep_run::{ActiveAttempt, Placement, SweepRun, metrics::Measured},
+    sweep_run::{ActiveAttempt, Placement, SweepRun, metrics::Measured, stopping::Compared},
     weights::Left,
     workers::WorkerState,
 };
@@ -31,7 +31,9 @@ impl Engine {
         let Some(name) = self.heard(now, session) else { return };
         // What is refused is acknowledged, too, or the worker would send it indefinitely.
         out.effects.push(Effect::Acknowledge { session, sequence });
-        if matches!(event, AttemptEvent::Ended { .. }) {
+        let has_paused = matches!(event, AttemptEvent::Ended { outcome: Outcome::Paused, .. });
+        let keeps_slot = has_paused && mutants::is_on(Mutant::PausedJobsKeepTheirSlots);
+        if matches!(event, AttemptEvent::Ended { .. }) && !keeps_slot {
             self.workers.release(&name, attempt);
         }
         let lease_ms = self.config.lease_ms;
@@ -60,7 +62,7 @@ impl Engine {
                     match outcome {
                         Outcome::OutOfMemory => self.pack_sizes.too_large(key, pack_size),
                         Outcome::PackLost => self.pack_sizes.lost(key, pack_size, active.epochs_done() > 0),
-                        Outcome::Done => self.pack_sizes.trained(key, pack_size),
+                        Outcome::Done | Outcome::Paused => self.pack_sizes.trained(key, pack_size),
                         _ => {}
                     }
                 }
@@ -177,8 +179,12 @@ impl Engine {
         }
         let epoch = Epoch { number: report.number, seconds: report.seconds, row };
         let Some((record, observation)) = run.record_epoch(attempt, epoch, objective) else { return };
-        out.records.push(record);
+        let Compared { record: compared, stops } = run.compare(attempt);
+        out.records.extend([record].into_iter().chain(compared));
         out.effects.push(Effect::Observed { sweep: attempt.job.sweep, observation });
+        if let Some(reason) = stops {
+            self.stop_early(now, attempt, reason, out);
+        }
     }
 
     /// Ends an attempt that its worker still runs.
@@ -193,6 +199,18 @@ impl Engine {
     ) {
         revoke(session, &[attempt], &reason, out);
         self.end_attempt(now, attempt, state, reason, Vec::new(), out);
+    }
+
+    /// Ends an attempt, and its job with it, because the rule of early stopping says so. The epochs that it has count.
+    pub(super) fn stop_early(&mut self, now: Now, attempt: AttemptKey, reason: String, out: &mut Output) {
+        let session = self.session_of(attempt);
+        let active = self.sweeps.get_mut(attempt.job.sweep).and_then(|run| run.active_mut(attempt));
+        let Some(active) = active else { return };
+        active.stop_early();
+        if let Some(session) = session {
+            revoke(session, &[attempt], &reason, out);
+        }
+        self.end_attempt(now, attempt, AttemptState::Revoked, reason, Vec::new(), out);
     }
 
     /// Ends an attempt that a worker cannot run, and returns its state and reason. Remembers that the worker cannot run
@@ -228,6 +246,13 @@ impl Engine {
         let others_fit = self.some_worker_takes_jobs(attempt.job.sweep);
         let are_others = state == AttemptState::Failed && self.others_than_its_own_take_jobs(attempt);
         let Some(run) = self.sweeps.get_mut(attempt.job.sweep) else { return };
+        if state == AttemptState::Diverged && run.active(attempt).is_some() {
+            out.records.extend(run.compare_diverged(attempt));
+        }
+        let reason = match state {
+            AttemptState::Paused => run.why_paused(attempt.job.job).unwrap_or(reason),
+            _ => reason,
+        };
         let Some(mut ended) = run.end(attempt) else { return };
         debug_assert!(AttemptState::Running.may_become(state));
         let Placement { worker, pack_size, .. } = ended.placement().clone();
@@ -295,10 +320,13 @@ fn job_after(
     let attempts_max = run.definition().execution.attempts_max;
     match state {
         AttemptState::Done => JobState::Done,
+        AttemptState::Paused if ended.is_last() => JobState::Cancelled,
+        AttemptState::Paused => JobState::Paused,
         AttemptState::Diverged => JobState::Diverged,
         AttemptState::Failed | AttemptState::Lost if history.failures >= attempts_max => JobState::Failed,
         AttemptState::Lost if history.losses >= LOSSES_MAX => JobState::Failed,
         AttemptState::Rejected if !others_fit => JobState::Failed,
+        AttemptState::Revoked if ended.is_stopped_early() => JobState::Stopped,
         _ if ended.is_last() => JobState::Cancelled,
         _ if matches!(run.state(), SweepState::Running | SweepState::Paused) => JobState::Pending,
         _ => JobState::Cancelled,
@@ -330,6 +358,14 @@ fn verdict(active: &mut ActiveAttempt, outcome: Outcome, reason: String) -> (Att
             )
         }
         Outcome::Done => (AttemptState::Done, reason),
+        Outcome::Paused => match active.until_epoch() {
+            Some(until) if active.epochs_done() >= until => (AttemptState::Paused, reason),
+            Some(until) => {
+                let done = active.epochs_done();
+                (AttemptState::Failed, format!("the trainer paused after {done} of {until} epochs"))
+            }
+            None => (AttemptState::Failed, "the trainer paused a job that trains to its end".to_owned()),
+        },
         Outcome::Diverged => (AttemptState::Diverged, reason),
         // Not the job's fault, or not only: it is tried again in smaller packs, in the end alone.
         Outcome::OutOfMemory | Outcome::PackLost if active.placement().pack_size > 1 => {

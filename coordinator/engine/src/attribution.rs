@@ -238,7 +238,7 @@ impl Engine {
         reason: &str,
     ) {
         match state {
-            AttemptState::Done | AttemptState::Diverged => {
+            AttemptState::Done | AttemptState::Paused | AttemptState::Diverged => {
                 if let Some(worker) = self.workers.get_mut(name) {
                     worker.standing_mut().crashed.clear();
                 }

@@ -89,6 +89,10 @@ pub struct Hello {
     pub runs_programs: bool,
     /// Whether it takes jobs that occupy several of its slots.
     pub spans_slots: bool,
+    /// Whether it pauses jobs.
+    pub pauses: bool,
+    /// Where it keeps checkpoints that other workers find, too; empty where it is its own machine.
+    pub checkpoints: String,
     /// The models that its trainer trains.
     pub models: Vec<Described>,
 }
@@ -98,6 +102,7 @@ impl Hello {
     pub fn bytes(&self) -> usize {
         let slot = |slot: &SlotDescription| size_of_val(slot) + slot.device.len() + slot.description.len();
         size_of_val(self.held.as_slice())
+            + self.checkpoints.len()
             + self.slots.iter().map(slot).sum::<usize>()
             + self.models.iter().map(Described::bytes).sum::<usize>()
     }

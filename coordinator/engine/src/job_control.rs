@@ -73,7 +73,7 @@ impl Engine {
         };
         let mut retried = match run.state() {
             SweepState::Running | SweepState::Paused | SweepState::Finished => 0,
-            SweepState::Stopped | SweepState::Cancelled if all => run.never_started(),
+            SweepState::Stopped | SweepState::Cancelled if all => run.never_started() + run.paused_jobs(),
             state @ (SweepState::Stopped | SweepState::Cancelled) => {
                 return Err(ControlError::OnlyAsAWhole { sweep, state });
             }

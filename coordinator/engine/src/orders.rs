@@ -52,6 +52,8 @@ pub struct JobAssignment {
     pub model: String,
     /// How many epochs it trains; none where the program decides.
     pub budget: Option<u32>,
+    /// After how many epochs it pauses, where that is before its end.
+    pub until_epoch: Option<u32>,
     /// The program that it runs, where it is no model.
     pub program: Option<Arc<Program>>,
     /// The metric that ranks the jobs.
@@ -68,6 +70,8 @@ pub struct JobAssignment {
     pub checkpoint_key: String,
     /// A checkpoint every N epochs; none for as often as costs little.
     pub checkpoint_every_epochs: Option<u32>,
+    /// Whether jobs of its sweep pause, so that their checkpoints are kept wherever they run.
+    pub pauses: bool,
     /// Whether the trained weights may be wanted.
     pub keep_weights: bool,
     /// Further slots that it occupies, with that of its grant all slots of its GPUs.

@@ -13,8 +13,8 @@ use super::{
     packs::PackKey,
     resources::allows,
     sessions::send,
-    sweep_run::{Lease, Placement, SweepRun},
-    workers::WorkerState,
+    sweep_run::{ActiveAttempt, Lease, Placement, SweepRun},
+    workers::{WorkerState, Workers},
 };
 
 impl Engine {
@@ -119,7 +119,33 @@ impl Engine {
             false => self.takes_jobs(worker, sweep),
             true => !self.is_quarantined(worker, sweep) && !self.some_worker_takes_jobs(sweep),
         };
-        run.can_start() && worker.can_run(run) && worker.may_read(now, run) && takes(run.id())
+        run.can_start()
+            && worker.can_run(run)
+            && run.has_job_for(finds(&self.workers, worker))
+            && worker.may_read(now, run)
+            && takes(run.id())
+    }
+
+    /// Promotes paused jobs until one waits that can go on at this place: the decision falls when a slot is free, not before. Where the
+    /// place takes packs, that many of the same rung.
+    fn promote_for(&mut self, sweep: SweepId, place: &Place<'_>, slots: u64, out: &mut Output) {
+        let takes_packs = self.takes_packs(sweep, place);
+        let Some(worker) = self.workers.get(place.name) else { return };
+        let Some(run) = self.sweeps.get_mut(sweep) else { return };
+        let finds = finds(&self.workers, worker);
+        let pack_size_max =
+            worker.slots().get(place.first()).map_or(1, |slot| slot.description.pack_size_max);
+        let share = u32::try_from(run.room().div_ceil(slots)).unwrap_or(u32::MAX);
+        let count = if takes_packs { share.min(pack_size_max).max(1) } else { 1 };
+        let mut one_waits = run.has_waiting_job_for(&finds);
+        while !one_waits {
+            let promoted = run.promote_next(count);
+            if promoted.is_empty() {
+                return;
+            }
+            one_waits = promoted.iter().any(|(job, _)| run.may_go_on(*job, &finds));
+            out.records.extend(promoted.into_iter().map(|(_, record)| record));
+        }
     }
 
     /// Gives a free slot the sweep's next job, and as many pack candidates as pay; or several free slots one job.
@@ -127,8 +153,9 @@ impl Engine {
         let Place { name, granted, .. } = place;
         let takes_packs = self.takes_packs(sweep, &place);
         let slots = if takes_packs { self.packing_slots(sweep).saturating_sub(granted).max(1) } else { 1 };
+        self.promote_for(sweep, &place, slots, out);
         let Some(run) = self.sweeps.get_mut(sweep) else { return };
-        let Some(worker) = self.workers.get_mut(name) else { return };
+        let Some(worker) = self.workers.get(name) else { return };
         let (Some(session), Some(slot)) = (worker.session(), worker.slots().get(place.first())) else {
             return;
         };
@@ -136,7 +163,7 @@ impl Engine {
         let (device, also_slots) = place.devices(worker);
         let share = run.room().div_ceil(slots);
         run.moves();
-        let Some((job, waiting)) = run.take_next() else { return };
+        let Some((job, waiting)) = run.take_next(finds(&self.workers, worker)) else { return };
         let pack_key = takes_packs.then(|| {
             let device = slot.description.clone();
             Arc::new(PackKey { device, shape: run.definition().shape(job) })
@@ -146,13 +173,18 @@ impl Engine {
             let limit = limits.into_iter().flatten().fold(slot.pack_size_max, u32::min);
             u32::try_from(share).unwrap_or(u32::MAX).min(self.pack_sizes.size(key, limit))
         });
+        let Some(worker) = self.workers.get_mut(name) else { return };
         let is_probe = worker.begin_probe(run, run.attempt_key(job, waiting.next_attempt()));
         // One job is enough to probe for the data set.
         let size = if is_probe { 1 } else { size };
+        let budget = waiting.budget();
         let mut jobs = vec![(job, waiting)];
         if size > 1 {
-            jobs.extend(run.take_pack_candidates(job, size, size - 1));
+            let Some(worker) = self.workers.get(name) else { return };
+            let finds = finds(&self.workers, worker);
+            jobs.extend(run.take_pack_candidates((job, budget), finds, size, size - 1));
         }
+        let Some(worker) = self.workers.get_mut(name) else { return };
         let placement =
             Placement { worker: name.clone(), slot: slot.index, device, pack_size: jobs.len() as u32 };
         let lease = Lease::granted(now.monotonic_ms + self.config.lease_ms);
@@ -175,6 +207,15 @@ impl Engine {
             out.effects.push(Effect::Observed { sweep, observation });
         }
         send(session, ToWorker::Grant(Grant { slot: slot.index, jobs: assignments }), out);
+    }
+}
+
+/// Says of other workers whether `worker` finds the checkpoints that they keep. Of one that is gone it does, for a job must go on,
+/// from the beginning if need be.
+fn finds<'a>(workers: &'a Workers, worker: &'a WorkerState) -> impl Fn(&WorkerName) -> bool + 'a {
+    move |keeper| {
+        let keeper = workers.get(keeper).filter(|keeper| keeper.accepts());
+        keeper.is_none_or(|keeper| std::ptr::eq(keeper, worker) || worker.shares_checkpoints_with(keeper))
     }
 }
 
@@ -216,6 +257,7 @@ fn assignment(run: &SweepRun, attempt: terms::AttemptKey, keeps_weights: bool) -
         model: specification.trainable.name().to_owned(),
         parameters: definition.parameters(attempt.job.job),
         budget: definition.budget(attempt.job.job),
+        until_epoch: run.active(attempt).and_then(ActiveAttempt::until_epoch),
         program,
         objective: specification.metric.name.to_string(),
         dataset: specification.dataset.as_ref().map(|dataset| DatasetPlan {
@@ -230,6 +272,7 @@ fn assignment(run: &SweepRun, attempt: terms::AttemptKey, keeps_weights: bool) -
         // Sweeps of other coordinators with the same URL have other times.
         checkpoint_key: format!("{}-{}/{}", run.id(), run.created_unix_ms(), attempt.job.job),
         checkpoint_every_epochs: definition.execution.checkpoint_every_epochs,
+        pauses: run.pauses(),
         keep_weights: keeps_weights && specification.artifacts.keep != Keep::None,
         also_slots: Vec::new(),
     }

@@ -188,7 +188,13 @@ impl Engine {
     fn free_slots_of_ended_attempts(&mut self, name: &WorkerName, running: &[Heartbeat]) {
         let sweeps = &self.sweeps;
         self.workers.keep_occupants(name, |occupant| {
-            let current = sweeps.get(occupant.job.sweep).and_then(|run| run.current(occupant.job.job));
+            let run = sweeps.get(occupant.job.sweep);
+            if mutants::is_on(Mutant::PausedJobsKeepTheirSlots)
+                && run.is_some_and(|run| run.is_paused(occupant.job.job))
+            {
+                return true;
+            }
+            let current = run.and_then(|run| run.current(occupant.job.job));
             current.is_some_and(|active| active.number() == occupant.attempt)
                 || running.iter().any(|beat| beat.attempt == occupant)
         });

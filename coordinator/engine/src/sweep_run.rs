@@ -7,6 +7,7 @@ mod active;
 mod invariants;
 pub(crate) mod metrics;
 mod restored;
+pub(crate) mod stopping;
 mod transitions;
 
 use std::{
@@ -21,13 +22,14 @@ use domain::{
 };
 use terms::{
     AttemptKey, DatasetSummary, JobKey, JobState, MetricSchema, MetricUse, ParameterUse, SweepId, SweepState,
-    manifest::Described,
+    WorkerName, manifest::Described,
 };
 
 use self::active::Plan;
 pub(super) use self::active::{ActiveAttempt, Lease, Placement, WaitingJob};
-use self::metrics::LeftOutMetrics;
+use self::{metrics::LeftOutMetrics, stopping::Stopping};
 use super::{EndsSeen, JobCounts, weights::Weights};
+use crate::mutants::{self, Mutant};
 
 #[derive(Debug)]
 pub(super) struct SweepRun {
@@ -49,8 +51,14 @@ pub(super) struct SweepRun {
     out_of_order: BTreeSet<u64>,
     waiting: BTreeMap<u64, WaitingJob>,
     active: BTreeMap<u64, ActiveAttempt>,
+    /// Jobs that have trained as far as they were granted, until the rule of early stopping promotes them.
+    paused: BTreeMap<u64, WaitingJob>,
+    /// The rule of early stopping, where the sweep has one.
+    stopping: Option<Stopping>,
     done: u64,
     diverged: u64,
+    /// Jobs that the rule of early stopping has ended.
+    stopped: u64,
     failed: u64,
     /// Jobs that had an attempt and were cancelled.
     cancelled: u64,
@@ -70,6 +78,7 @@ impl SweepRun {
     pub(super) fn new(definition: SweepDefinition, created_unix_ms: u64) -> Self {
         Self {
             id: definition.id,
+            stopping: Stopping::of(&definition.specification),
             definition: Arc::new(definition),
             state: SweepState::Running,
             created_unix_ms,
@@ -82,8 +91,10 @@ impl SweepRun {
             out_of_order: BTreeSet::new(),
             waiting: BTreeMap::new(),
             active: BTreeMap::new(),
+            paused: BTreeMap::new(),
             done: 0,
             diverged: 0,
+            stopped: 0,
             failed: 0,
             cancelled: 0,
             ends: EndsSeen::default(),
@@ -181,6 +192,16 @@ impl SweepRun {
         self.active.len()
     }
 
+    /// Whether a job is paused.
+    pub(super) fn is_paused(&self, job: u64) -> bool {
+        self.paused.contains_key(&job)
+    }
+
+    /// How many jobs are paused.
+    pub(super) fn paused_jobs(&self) -> u64 {
+        self.paused.len() as u64
+    }
+
     /// How many jobs wait, for the first time or again.
     pub(super) fn waiting_jobs(&self) -> u64 {
         self.never_started() + self.waiting.len() as u64
@@ -195,10 +216,11 @@ impl SweepRun {
         self.active.get_mut(&job)
     }
 
-    /// What has gone wrong so far with a job that waits or runs.
+    /// What has gone wrong so far with a job that waits, runs or is paused.
     pub(super) fn history(&self, job: u64) -> Option<&History> {
         let active = self.active.get(&job).map(ActiveAttempt::history);
-        active.or_else(|| self.waiting.get(&job).map(WaitingJob::history))
+        let still = || self.waiting.get(&job).or_else(|| self.paused.get(&job));
+        active.or_else(|| still().map(WaitingJob::history))
     }
 
     /// Where attempts that begin now find their data set.
@@ -207,8 +229,8 @@ impl SweepRun {
     }
 
     /// What an attempt of a job that begins now has to do.
-    fn plan(&self, job: u64) -> Plan {
-        Plan { dataset_path: self.dataset_path().into(), epochs_total: self.definition.budget(job) }
+    fn plan(&self, job: u64, budget: Option<u32>) -> Plan {
+        Plan { dataset_path: self.dataset_path().into(), epochs_total: self.definition.budget(job), budget }
     }
 
     pub(super) fn job_count(&self) -> u64 {
@@ -232,7 +254,7 @@ impl SweepRun {
             .execution
             .max_parallel
             .map(|max| u64::from(max).saturating_sub(self.active.len() as u64));
-        room.unwrap_or(u64::MAX).min(self.waiting_jobs())
+        room.unwrap_or(u64::MAX).min(self.startable_jobs())
     }
 
     pub(super) fn attempt_key(&self, job: u64, attempt: u32) -> AttemptKey {
@@ -254,41 +276,65 @@ impl SweepRun {
         self.state == SweepState::Running && self.room() > 0
     }
 
-    /// The next job to start with what is known of it: jobs to be tried again first, then by number.
-    pub(super) fn take_next(&mut self) -> Option<(u64, WaitingJob)> {
-        if let Some(again) = self.waiting.pop_first() {
-            return Some(again);
-        }
-        if self.never_started() == 0 {
-            return None;
-        }
-        let job = self.next_unstarted;
-        self.begin(job);
-        Some((job, WaitingJob::first()))
+    /// Whether a job may start that can go on where `finds` says whose checkpoints are found.
+    pub(super) fn has_job_for(&self, finds: impl Fn(&WorkerName) -> bool) -> bool {
+        self.never_started() > 0 || self.promotable() > 0 || self.has_waiting_job_for(finds)
     }
 
-    /// Takes up to `count` jobs that can be trained in one pack of `pack_size` with `job`.
+    /// The same among the jobs that wait and have had an attempt.
+    pub(super) fn has_waiting_job_for(&self, finds: impl Fn(&WorkerName) -> bool) -> bool {
+        self.waiting.values().any(|waiting| waiting.goes_on_where(&finds))
+    }
+
+    /// The next job to start with what is known of it: jobs to be tried again first, then by number; none that cannot go on where
+    /// `finds` says whose checkpoints are found.
+    pub(super) fn take_next(&mut self, finds: impl Fn(&WorkerName) -> bool) -> Option<(u64, WaitingJob)> {
+        let again =
+            self.waiting.iter().find(|(_, waiting)| waiting.goes_on_where(&finds)).map(|(job, _)| *job);
+        let again = again.and_then(|job| self.waiting.remove_entry(&job));
+        let (job, waiting) = match again {
+            Some(again) => again,
+            None if self.never_started() == 0 => return None,
+            None => {
+                let job = self.next_unstarted;
+                self.begin(job);
+                (job, WaitingJob::first())
+            }
+        };
+        let budget = waiting.budget().or_else(|| self.budget_of(job));
+        Some((job, waiting.with_budget(budget)))
+    }
+
+    /// Takes up to `count` jobs that can be trained in one pack of `pack_size` with `job`, as far as this budget, and go on where
+    /// `finds` says whose checkpoints are found.
     pub(super) fn take_pack_candidates(
         &mut self,
-        job: u64,
+        (job, budget): (u64, Option<u32>),
+        finds: impl Fn(&WorkerName) -> bool,
         pack_size: u32,
         count: u32,
     ) -> Vec<(u64, WaitingJob)> {
         let definition = Arc::clone(&self.definition);
-        let waits = |candidate: u64| match self.waiting.get(&candidate) {
-            Some(waiting) => waiting.fits(pack_size),
-            None => !self.has_begun(candidate),
+        let is_as_far =
+            |candidate: u64, own: Option<u32>| own.or_else(|| self.budget_of(candidate)) == budget;
+        let fits = |candidate: u64, waiting: &WaitingJob| {
+            waiting.fits(pack_size) && waiting.goes_on_where(&finds) && is_as_far(candidate, waiting.budget())
         };
-        let again = self.waiting.iter().filter(|(_, waiting)| waiting.fits(pack_size)).map(|(job, _)| *job);
-        let unstarted = (self.next_unstarted..=definition.job_count()).filter(|job| !self.has_begun(*job));
+        let waits = |candidate: u64| match self.waiting.get(&candidate) {
+            Some(waiting) => fits(candidate, waiting),
+            None => !self.has_begun(candidate) && is_as_far(candidate, None),
+        };
+        let again = self.waiting.iter().filter(|(job, waiting)| fits(**job, waiting)).map(|(job, _)| *job);
+        let unstarted = (self.next_unstarted..=definition.job_count())
+            .filter(|job| !self.has_begun(*job) && is_as_far(*job, None));
         let queue = again.chain(unstarted);
         let candidates: Vec<u64> =
             definition.pack_candidates(job, waits, queue).take(count as usize).collect();
         let take = |job| match self.waiting.remove(&job) {
-            Some(again) => (job, again),
+            Some(again) => (job, again.with_budget(budget)),
             None => {
                 self.begin(job);
-                (job, WaitingJob::first())
+                (job, WaitingJob::first().with_budget(budget))
             }
         };
         candidates.into_iter().map(take).collect()
@@ -325,20 +371,25 @@ impl SweepRun {
 
     /// Whether some job's results come from the data set that was found, so that no other may replace it.
     pub(super) fn data_set_is_settled(&self) -> bool {
-        self.done + self.diverged + self.failed > 0 || self.active.values().any(ActiveAttempt::has_started)
+        self.done + self.diverged + self.failed + self.stopped + self.paused.len() as u64 > 0
+            || self.active.values().any(ActiveAttempt::has_started)
     }
 
     /// Counts the end of a job that had an attempt, with the values of the objective at its last and its best epoch.
     fn count_end(&mut self, job: u64, state: JobState, last: Option<f64>, best: Option<f64>) {
+        if let Some(stopping) = &mut self.stopping {
+            stopping.job_entered(job, state);
+        }
         match state {
             JobState::Done => {
                 self.done += 1;
                 self.best.consider(&self.definition.metric, job, last, best);
             }
             JobState::Diverged => self.diverged += 1,
+            JobState::Stopped => self.stopped += 1,
             JobState::Failed => self.failed += 1,
             JobState::Cancelled => self.cancelled += 1,
-            JobState::Pending | JobState::Running => {}
+            JobState::Pending | JobState::Running | JobState::Paused => {}
         }
     }
 
@@ -368,15 +419,20 @@ impl SweepRun {
         let is_stopped = matches!(self.state, SweepState::Stopping | SweepState::Stopped);
         let (job, value, target) = self.reached().filter(|_| is_stopped)?;
         let metric = &self.definition.metric.name;
-        Some(format!("job {job} reached the target of {target} with {metric} {value}"))
+        Some(format!("job {job} reached the target of {target} with {metric} = {value}"))
     }
 
     /// The final state to enter now, if the sweep has nothing left to do.
     pub(super) fn settled_state(&self) -> Option<SweepState> {
         let idle = self.active.is_empty();
         match self.state {
+            // What is paused then is not promoted any more.
             SweepState::Running | SweepState::Paused => {
-                (idle && self.waiting.is_empty() && self.never_started() == 0).then_some(SweepState::Finished)
+                let left = match mutants::is_on(Mutant::SweepsEndBeforePromotions) {
+                    true => self.waiting_jobs(),
+                    false => self.startable_jobs(),
+                };
+                (idle && left == 0).then_some(SweepState::Finished)
             }
             SweepState::Stopping => idle.then_some(SweepState::Stopped),
             _ => None,
@@ -385,14 +441,18 @@ impl SweepRun {
 
     pub(super) fn counts(&self) -> JobCounts {
         let (mut pending, mut cancelled) = (self.waiting_jobs(), self.cancelled);
+        let (mut paused, mut stopped) = (self.paused.len() as u64, self.stopped);
         if self.state.is_final() {
             cancelled += std::mem::take(&mut pending);
+            stopped += std::mem::take(&mut paused);
         }
         JobCounts {
             pending,
             running: self.active.len() as u64,
+            paused,
             done: self.done,
             diverged: self.diverged,
+            stopped,
             failed: self.failed,
             cancelled,
         }

@@ -55,10 +55,14 @@ impl SweepView {
 pub struct JobCounts {
     pub pending: u64,
     pub running: u64,
+    /// Jobs that have trained as far as they were granted, and may be promoted.
+    pub paused: u64,
     /// Jobs that trained all their epochs.
     pub done: u64,
     /// Jobs whose loss is no longer a number.
     pub diverged: u64,
+    /// Jobs that the rule of early stopping ended; in a sweep that has ended, also those that were paused.
+    pub stopped: u64,
     /// Jobs without attempts left.
     pub failed: u64,
     /// Jobs ended by `stop` or `cancel`.

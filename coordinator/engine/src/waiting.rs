@@ -67,7 +67,7 @@ impl Engine {
 
     fn why_waiting(&self, crowd: &Crowd<'_>, run: &SweepRun) -> Option<WaitReason> {
         use WaitReason as Why;
-        if run.waiting_jobs() == 0 {
+        if run.startable_jobs() == 0 {
             return None;
         }
         match run.state() {
@@ -137,7 +137,10 @@ impl Engine {
                 format!("every worker is quarantined: {why}")
             }
             Why::NoneCanTrain => {
-                let have = crowd.marked.iter().any(|(_, worker)| worker.can_run(run));
+                let have = crowd
+                    .marked
+                    .iter()
+                    .any(|(_, worker)| worker.can_run(run) || only_cannot_pause(worker, run));
                 let why = of_those(&|worker| match worker.can_run(run) {
                     true => "it has refused this sweep".to_owned(),
                     false => lacks(worker, run),
@@ -239,8 +242,16 @@ fn lacks_some_of(worker: &WorkerState, run: &SweepRun) -> bool {
     !worker.can_run(run) && run.model().is_some_and(is_of_name)
 }
 
+/// Whether a worker has all that a sweep's jobs need, and is only too old to pause them.
+fn only_cannot_pause(worker: &WorkerState, run: &SweepRun) -> bool {
+    worker.knows(run) && !worker.can_pause(run)
+}
+
 /// Why a worker cannot run what a sweep is about.
 fn lacks(worker: &WorkerState, run: &SweepRun) -> String {
+    if only_cannot_pause(worker, run) {
+        return "it cannot pause jobs, which early stopping asks for; update it".to_owned();
+    }
     if let Some(text) = short_of_gpus(worker, run).filter(|_| worker.knows(run)) {
         return text;
     }

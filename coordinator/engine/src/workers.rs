@@ -87,6 +87,10 @@ pub(super) struct WorkerState {
     /// How many GPUs it has, and whether it takes jobs that occupy several of them.
     gpus: u32,
     spans_slots: bool,
+    /// Whether it pauses jobs.
+    pauses: bool,
+    /// Where it keeps checkpoints that other workers find, too; empty where it is its own machine.
+    checkpoints: String,
     /// What its trainer trains.
     models: Vec<Described>,
     last_seen_unix_ms: u64,
@@ -124,7 +128,7 @@ impl Hello {
         };
         // Most workers have the same, which are kept once; those that many have are built in.
         let is_own = |model: &&Described| !builtins_described().contains(model);
-        let texts = [&self.instance, &self.host, &self.software_version];
+        let texts = [&self.instance, &self.host, &self.software_version, &self.checkpoints];
         size_of::<WorkerState>()
             + self.slots.iter().map(of_slot).sum::<usize>()
             + texts.into_iter().map(String::capacity).sum::<usize>()
@@ -169,6 +173,8 @@ impl WorkerState {
             runs_programs: hello.runs_programs,
             gpus,
             spans_slots: hello.spans_slots,
+            pauses: hello.pauses,
+            checkpoints: hello.checkpoints,
             models,
             last_seen_unix_ms: now.unix_ms,
             last_heard_ms: now.monotonic_ms,
@@ -182,9 +188,20 @@ impl WorkerState {
         }
     }
 
-    /// Whether it can run the sweep's jobs: it knows what they are, and has the GPUs that one of them takes.
+    /// Whether it can run the sweep's jobs: it knows what they are, has the GPUs that one of them takes, and can pause them
+    /// where they pause.
     pub(super) fn can_run(&self, run: &SweepRun) -> bool {
-        self.knows(run) && self.gpus_of_a_job() >= run.gpus()
+        self.knows(run) && self.gpus_of_a_job() >= run.gpus() && self.can_pause(run)
+    }
+
+    /// Whether it finds the checkpoints that another worker has kept.
+    pub(super) fn shares_checkpoints_with(&self, other: &Self) -> bool {
+        !self.checkpoints.is_empty() && self.checkpoints == other.checkpoints
+    }
+
+    /// Whether it can pause the sweep's jobs, as far as they pause: older workers train every job to its end.
+    pub(super) fn can_pause(&self, run: &SweepRun) -> bool {
+        self.pauses || !run.pauses()
     }
 
     /// Whether it can run what the sweep is about: programs only where its user allows them, models only where its trainer
@@ -363,7 +380,8 @@ impl WorkerState {
         self.slots.shrink_to_fit();
         let slots = self.slots.iter_mut().map(|slot| &mut slot.description);
         let texts = slots.flat_map(|slot| [&mut slot.device, &mut slot.description]);
-        for text in texts.chain([&mut self.host, &mut self.software_version, &mut self.leaving]) {
+        let own = [&mut self.host, &mut self.software_version, &mut self.checkpoints, &mut self.leaving];
+        for text in texts.chain(own) {
             if let Some((end, _)) = text.char_indices().nth(DEPARTED_TEXT_MAX) {
                 text.truncate(end);
                 text.shrink_to_fit();

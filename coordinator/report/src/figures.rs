@@ -180,7 +180,7 @@ impl Figures {
             epochs: epochs.to_vec(),
         };
         self.best_curves.offer(rank, curve);
-        let is_result = matches!(row.state, "done" | "diverged");
+        let is_result = matches!(row.state, "done" | "stopped" | "diverged");
         self.worst_curves.offer((is_result, Reverse(rank)), curve);
     }
 

@@ -71,10 +71,14 @@ pub struct BestJob {
 pub struct JobCounts {
     pub pending: u64,
     pub running: u64,
+    /// Jobs that have trained as far as they were granted, and may be promoted.
+    pub paused: u64,
     /// Jobs that trained to their end.
     pub done: u64,
     /// Jobs whose objective is no longer a number.
     pub diverged: u64,
+    /// Jobs that early stopping ended.
+    pub stopped: u64,
     /// Jobs without attempts left.
     pub failed: u64,
     /// Jobs that a user ended.

@@ -63,6 +63,8 @@ pub(super) struct Strings {
     pub(super) best_rows_only: &'static str,
     pub(super) metrics_left_out: &'static str,
     pub(super) unread_parameters: &'static str,
+    /// Why the sweep was stopped.
+    pub(super) stopped: &'static str,
     pub(super) pack_size: &'static str,
     pub(super) packs: &'static str,
     pub(super) other_files: &'static str,
@@ -110,8 +112,10 @@ impl Strings {
         let japanese = match state {
             "pending" => "待機中",
             "running" => "実行中",
+            "paused" => "一時停止",
             "done" => "完了",
             "diverged" => "発散",
+            "stopped" => "打ち切り",
             "failed" => "失敗",
             "cancelled" => "取り消し",
             other => other,

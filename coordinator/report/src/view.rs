@@ -63,7 +63,7 @@ pub struct SweepDetails {
     /// Why jobs wait, for people.
     pub waiting: Option<String>,
     /// Why it was stopped, where no one asked for it.
-    pub stopped: Option<String>,
+    pub why_stopped: Option<String>,
     /// The sweep file as it was understood, as YAML.
     pub specification: String,
 }
@@ -103,7 +103,7 @@ pub struct Job {
     pub job: u64,
     /// Its parameters by name; those whose condition does not hold are not there.
     pub parameters: Value,
-    /// `pending`, `running`, `done`, `diverged`, `failed`, `cancelled`; `unknown` where this version does not know it.
+    /// `pending`, `running`, `paused`, `done`, `diverged`, `stopped`, `failed`, `cancelled`; `unknown` where this version does not know it.
     pub state: &'static str,
     /// How many attempts began; where one job is shown, the attempts themselves.
     pub attempts: Attempts,
@@ -286,7 +286,7 @@ impl Sweep {
             dataset: sweep.dataset.clone().map(Dataset::from),
             images: Some(images).filter(|images| *images > 0),
             waiting: sweep.waiting.clone(),
-            stopped: sweep.stopped.clone(),
+            why_stopped: sweep.stopped.clone(),
             specification: sweep.specification.clone(),
         };
         Self { details: Some(details), ..Self::listed(sweep) }

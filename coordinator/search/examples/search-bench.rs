@@ -56,8 +56,11 @@ impl Table {
         let mut sorted = values.clone();
         sorted.sort_by(f64::total_cmp);
         let middle = sorted.len() / 2;
-        let median =
-            if sorted.len().is_multiple_of(2) { 0.5 * (sorted[middle - 1] + sorted[middle]) } else { sorted[middle] };
+        let median = if sorted.len().is_multiple_of(2) {
+            0.5 * (sorted[middle - 1] + sorted[middle])
+        } else {
+            sorted[middle]
+        };
         Ok(Self { dimensions, smallest: sorted[0], median, values })
     }
 

@@ -14,6 +14,8 @@ mod column;
 mod density;
 mod history;
 mod normal;
+mod normals;
+mod remaining;
 mod space;
 #[cfg(test)]
 mod tests;

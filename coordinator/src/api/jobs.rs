@@ -7,7 +7,7 @@ use std::{
 
 use domain::{definition::SweepDefinition, record::WeightsState};
 use store::{AttemptRow, CountingEpochs, EpochRow, JobRow, Store};
-use terms::{JobKey, JobState, ParameterMap, SweepId, SweepState};
+use terms::{JobKey, JobState, ParameterMap, SweepId, SweepState, VariantArray};
 
 use super::{Api, ApiError, Page, error::unreadable, page::PAGE_ROWS_MAX};
 
@@ -38,7 +38,7 @@ impl JobView {
         Self {
             job,
             parameters: definition.parameters(job),
-            state: row.as_ref().map_or(without_row, |row| row.state),
+            state: row.as_ref().map_or(without_row, |row| shown(row.state, sweep)),
             row,
             weights: None,
         }
@@ -134,7 +134,8 @@ impl Api {
         limit: u32,
     ) -> Result<(Vec<JobView>, u64), ApiError> {
         let mut rows = Vec::new();
-        for wanted in wanted {
+        let kept = JobState::VARIANTS.iter().filter(|kept| wanted.contains(&shown(**kept, state)));
+        for wanted in kept {
             let found = self.store.jobs_in_state(definition.id, *wanted, first, limit).await;
             rows.extend(found.map_err(unreadable)?);
         }
@@ -180,11 +181,21 @@ impl Api {
     }
 }
 
+/// The state that users see of a job with a row. Once its sweep has ended, early stopping promotes no job any more.
+pub(super) fn shown(state: JobState, sweep: SweepState) -> JobState {
+    if state == JobState::Paused && sweep.is_final() { JobState::Stopped } else { state }
+}
+
 /// Whether every job in this state has a row; one that never began, or was cancelled before, has none.
 fn has_row(state: JobState) -> bool {
     match state {
         JobState::Pending | JobState::Cancelled => false,
-        JobState::Running | JobState::Done | JobState::Diverged | JobState::Failed => true,
+        JobState::Running
+        | JobState::Paused
+        | JobState::Done
+        | JobState::Diverged
+        | JobState::Stopped
+        | JobState::Failed => true,
     }
 }
 

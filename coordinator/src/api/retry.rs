@@ -12,11 +12,12 @@ use engine::{
     query::SeeEnds,
 };
 use store::JobRow;
-use terms::{JobKey, JobState, SweepId};
+use terms::{JobKey, JobState, SweepId, SweepState};
 
 use super::{
     Answer, Api, ApiError,
     error::{task_ended, unreadable},
+    jobs::shown,
     page::PAGE_ROWS_MAX,
 };
 use crate::driver::CallError;
@@ -156,7 +157,8 @@ impl Api {
             Ok(content) => Ok(Answer { content, _place: place }),
             Err(CallError::Refused(ControlError::JobHasEnded(key))) => {
                 drop(place);
-                match ended_job(key, self.row(key).await?).state {
+                // One that is paused has ended if its sweep has.
+                match shown(ended_job(key, self.row(key).await?).state, SweepState::Finished) {
                     JobState::Cancelled => self.sweep(sweep).await,
                     state => Err(ApiError::Refused(format!("job {key} is {} already", state.as_str()))),
                 }
@@ -187,9 +189,9 @@ impl Api {
             return Ok((Vec::new(), false));
         }
         let job = ended_job(key, row);
-        match job.state {
-            // It is tried again already.
-            JobState::Pending | JobState::Running => Ok((Vec::new(), false)),
+        match shown(job.state, state) {
+            // It is tried again already, or goes on by itself.
+            JobState::Pending | JobState::Running | JobState::Paused => Ok((Vec::new(), false)),
             state if states.contains(&state) => Ok((vec![job], false)),
             state => Err(ApiError::Refused(format!("job {key} is {}, not failed", state.as_str()))),
         }

@@ -138,6 +138,7 @@ fn attempt(job: u64, attempt: u32, epochs: u32) -> Vec<Record> {
         slot: u32::try_from(job).unwrap(),
         device: "cpu".into(),
         pack_size: 1,
+        budget: None,
         at_unix_ms: 6,
     };
     let epoch = |number| {

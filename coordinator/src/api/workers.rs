@@ -111,6 +111,8 @@ mod tests {
             draining: false,
             runs_programs: false,
             spans_slots: false,
+            pauses: false,
+            checkpoints: String::new(),
             models: Vec::new(),
         }
     }

@@ -169,7 +169,7 @@ async fn wait_for_job(sweep_id: u64, job: u64, target: &Target) -> Result<(), Fa
             target.call(async |client| client.get_job(v1::GetJobRequest { sweep_id, job }).await).await?;
         let found = detail.job.unwrap_or_default();
         match JobState::try_from(found.state()).ok() {
-            Some(JobState::Done | JobState::Diverged) => return Ok(()),
+            Some(JobState::Done | JobState::Diverged | JobState::Stopped) => return Ok(()),
             Some(state @ (JobState::Failed | JobState::Cancelled)) => {
                 let reason =
                     if found.reason.is_empty() { String::new() } else { format!(": {}", found.reason) };

@@ -74,11 +74,14 @@ pub(super) fn is_final(sweep: &v1::Sweep) -> bool {
     SweepState::try_from(sweep.state()).ok().is_some_and(SweepState::is_final)
 }
 
-/// Exit code of a sweep that has ended: it ended well only if every job has a result. `reasons` says where to find the
-/// reasons.
+/// Exit code of a sweep that has ended: it ended well only if every job has a result, except those that were not needed because
+/// another one reached the target. `reasons` says where to find the reasons.
 pub(super) fn verdict(sweep: &v1::Sweep, reasons: &str) -> Result<(), Failure> {
     let counts = sweep.counts.unwrap_or_default();
-    let without_result = sweep.job_count.saturating_sub(counts.done + counts.diverged);
+    let without_result = match sweep.stopped.is_empty() {
+        true => sweep.job_count.saturating_sub(counts.done + counts.diverged + counts.stopped),
+        false => counts.failed,
+    };
     if without_result == 0 {
         return Ok(());
     }
@@ -108,5 +111,7 @@ mod tests {
             "1 of 4 jobs have no result (1 failed, 0 cancelled); see `sweep jobs 7` for the reasons";
         assert_eq!(told, expected);
         assert!(verdict(&sweep(3, 0, 0), "x").is_err());
+        let stopped = |failed| v1::Sweep { stopped: "job 1 reached it".to_owned(), ..sweep(1, 0, failed) };
+        assert!(verdict(&stopped(0), "x").is_ok() && verdict(&stopped(1), "x").is_err());
     }
 }

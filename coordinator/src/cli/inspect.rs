@@ -122,7 +122,7 @@ pub(super) async fn show(arguments: &TargetArgument, target: &Target, format: Fo
         "images",
         "unread_parameters",
         "waiting",
-        "stopped",
+        "why_stopped",
         "specification",
     ]));
     row.push(Cell::Time(sweep.ended_unix_ms));

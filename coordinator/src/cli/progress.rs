@@ -64,11 +64,16 @@ impl Progress {
     }
 }
 
+/// How many jobs have ended.
+fn finished(counts: &v1::JobCounts) -> u64 {
+    counts.done + counts.diverged + counts.stopped + counts.failed + counts.cancelled
+}
+
 /// Share of a sweep that is done, in [0, 1]: finished jobs, and running ones by their epochs.
 fn share_done(snapshot: &v1::WatchSnapshot) -> f64 {
     let Some(sweep) = &snapshot.sweep else { return 0.0 };
     let counts = sweep.counts.unwrap_or_default();
-    let finished = counts.done + counts.diverged + counts.failed + counts.cancelled;
+    let finished = finished(&counts);
     let running: f64 = snapshot.running.iter().map(share_of_job).sum();
     ((finished as f64 + running) / (sweep.job_count.max(1) as f64)).clamp(0.0, 1.0)
 }

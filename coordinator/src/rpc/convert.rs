@@ -44,6 +44,8 @@ const RUNNING_MIN: usize = 128;
 const INSTANCE_BYTES_MAX: usize = 100;
 const HOST_BYTES_MAX: usize = 253;
 const VERSION_BYTES_MAX: usize = 100;
+/// Longest URL of a place for checkpoints, in bytes: that of a path on Linux.
+const CHECKPOINTS_BYTES_MAX: usize = 4_096;
 const DEVICE_BYTES_MAX: usize = 64;
 const DESCRIPTION_CHARACTERS_MAX: usize = 100;
 /// Longest content hash, in bytes: 256 bits as hexadecimal digits, and as much for another kind.
@@ -120,6 +122,8 @@ pub fn hello(wire: v1::Hello) -> Result<Hello, Status> {
         draining: wire.draining,
         runs_programs: wire.allow_commands,
         spans_slots: wire.spans_slots,
+        pauses: wire.pauses,
+        checkpoints: wire.checkpoints,
         models,
     })
 }
@@ -130,6 +134,7 @@ fn check_texts(wire: &v1::Hello) -> Result<(), Status> {
         ("hello.instance", &wire.instance, INSTANCE_BYTES_MAX),
         ("hello.host", &wire.host, HOST_BYTES_MAX),
         ("hello.software_version", &wire.software_version, VERSION_BYTES_MAX),
+        ("hello.checkpoints", &wire.checkpoints, CHECKPOINTS_BYTES_MAX),
     ]
     .into_iter()
     .chain(wire.predecessors.iter().map(|instance| ("hello.predecessors", instance, INSTANCE_BYTES_MAX)))

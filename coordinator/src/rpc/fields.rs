@@ -115,6 +115,7 @@ fn said(field: &str, text: &str) -> Result<String, ()> {
         }
         "Hello.instance" => hello(&|hello| hello.instance.clone_from(&text)).map(|()| text.clone()),
         "Hello.host" => hello(&|hello| hello.host.clone_from(&text)).map(|()| text.clone()),
+        "Hello.checkpoints" => hello(&|hello| hello.checkpoints.clone_from(&text)).map(|()| text.clone()),
         "Hello.software_version" => {
             hello(&|hello| hello.software_version.clone_from(&text)).map(|()| text.clone())
         }

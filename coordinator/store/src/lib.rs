@@ -9,6 +9,7 @@ mod migrate;
 mod postgres;
 mod read;
 mod rows;
+mod rungs;
 mod sqlite;
 mod tables;
 

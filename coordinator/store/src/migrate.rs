@@ -16,7 +16,7 @@ use super::{
     cells::{names, names_json, number},
     read::{Queries, objective, select},
     rows::{Before, Write, set_best},
-    tables::{self, OldEpoch, OldJob, TableRow, text},
+    tables::{self, Added, OldEpoch, OldJob, TableRow, text},
 };
 
 /// Rows that are read and written at a time: a few hundred kilobytes.
@@ -197,6 +197,8 @@ fn new_job(old: OldJob, trained: &Trained) -> Result<tables::Job, StoreError> {
         best_epoch: None,
         best_objective: None,
         best_metrics: None,
+        budget: Added(None),
+        rungs: Added(None),
     };
     set_best(&mut job, trained.best.as_ref(), last);
     Ok(job)

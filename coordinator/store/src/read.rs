@@ -7,7 +7,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use async_trait::async_trait;
 use domain::record::{
-    BestEpoch, BestJobs, History, StoredAttempt, StoredJob, StoredSweep, StoredWeights, WeightsState,
+    BestEpoch, BestJobs, History, StoredAttempt, StoredJob, StoredRungs, StoredStage, StoredSweep,
+    StoredWeights, WeightsState,
 };
 use terms::{Epoch, Goal, JobState, MetricRow, MetricSchema, MetricUse, Objective, SweepId, SweepState};
 
@@ -15,6 +16,7 @@ pub(super) use self::shown::{artifacts, attempts, epochs, jobs, jobs_in_state};
 use super::{
     ArtifactRow, StoreError,
     cells::{Cells, dataset, job_state, metric_row, names, natural, number, parameters, text, worker},
+    rungs::decoded,
     tables::{self, TableRow},
 };
 
@@ -115,7 +117,21 @@ async fn sweep<Q: Queries>(connection: &mut Q, row: tables::Sweep) -> Result<Sto
         best: best(connection, key, &objective).await?,
         open_jobs: open_jobs(connection, key).await?,
         weights: weights(connection, key).await?,
+        rungs: rungs(connection, key).await?,
     })
+}
+
+async fn rungs(connection: &mut impl Queries, sweep: i64) -> Result<Vec<StoredRungs>, StoreError> {
+    let compared = "WHERE sweep_id = $1 AND rungs IS NOT NULL ORDER BY job";
+    let jobs: Vec<tables::Job> = select(connection, compared, &[sweep]).await?;
+    let stored = |row: &tables::Job| {
+        Ok(StoredRungs {
+            job: number(row.job, "job")?,
+            state: job_state(&row.state)?,
+            rungs: decoded(row.rungs.0.as_deref())?,
+        })
+    };
+    jobs.iter().map(stored).collect()
 }
 
 /// The smallest number without a row, and the larger ones with one: packs start jobs out of order.
@@ -194,7 +210,7 @@ pub(super) fn best_epoch(row: &tables::Job) -> Result<Option<BestEpoch>, StoreEr
 }
 
 async fn open_jobs(connection: &mut impl Queries, sweep: i64) -> Result<Vec<StoredJob>, StoreError> {
-    let open = "WHERE sweep_id = $1 AND state IN ('pending', 'running') ORDER BY job";
+    let open = "WHERE sweep_id = $1 AND state IN ('pending', 'running', 'paused') ORDER BY job";
     let jobs: Vec<tables::Job> = select(connection, open, &[sweep]).await?;
     let running = "WHERE sweep_id = $1 AND (job, attempt) IN \
                    (SELECT job, attempts FROM jobs WHERE sweep_id = $1 AND state = 'running')";
@@ -206,16 +222,19 @@ async fn open_jobs(connection: &mut impl Queries, sweep: i64) -> Result<Vec<Stor
     let epochs: HashMap<i64, tables::Epoch> = epochs.into_iter().map(|row| (row.job, row)).collect();
     let mut open_jobs = Vec::with_capacity(jobs.len());
     for row in &jobs {
-        let running = match job_state(&row.state)? {
-            JobState::Running => Some(running_attempt(row, attempts.get(&row.job), epochs.get(&row.job))?),
-            _ => None,
+        let stage = match job_state(&row.state)? {
+            JobState::Running => {
+                StoredStage::Running(running_attempt(row, attempts.get(&row.job), epochs.get(&row.job))?)
+            }
+            JobState::Paused => StoredStage::Paused,
+            _ => StoredStage::Waiting,
         };
-        open_jobs.push(open_job(row, running)?);
+        open_jobs.push(open_job(row, stage)?);
     }
     Ok(open_jobs)
 }
 
-fn open_job(row: &tables::Job, running: Option<StoredAttempt>) -> Result<StoredJob, StoreError> {
+fn open_job(row: &tables::Job, stage: StoredStage) -> Result<StoredJob, StoreError> {
     Ok(StoredJob {
         job: number(row.job, "job")?,
         attempts: number(row.attempts, "attempts")?,
@@ -225,7 +244,9 @@ fn open_job(row: &tables::Job, running: Option<StoredAttempt>) -> Result<StoredJ
             lost_with: names(&row.lost_with)?,
         },
         reason: row.reason.to_string(),
-        running,
+        worker: (!row.worker.is_empty()).then(|| worker(&row.worker)).transpose()?,
+        budget: row.budget.0.map(|budget| number(budget, "budget")).transpose()?,
+        stage,
     })
 }
 

@@ -16,6 +16,7 @@ use terms::{AttemptKey, JobKey, JobState, SweepId};
 use super::{
     StoreError,
     cells::{dataset_json, integer, lines_json, names_json, parameters_json},
+    rungs,
     tables::{self, Added, Row, Table, TableRow, text},
 };
 
@@ -137,8 +138,15 @@ impl Rows {
                     change_job(row, record)?;
                     changes.jobs.insert(*job);
                 }
-                if state.is_final() {
+                // What is paused may stay so for long.
+                if state.is_final() || *state == JobState::Paused {
                     changes.ended_jobs.insert(*job);
+                }
+            }
+            Record::RungReached { job, .. } | Record::JobPromoted { job, .. } => {
+                if let Some(row) = self.jobs.get_mut(job).map(Arc::make_mut) {
+                    compare_job(row, record)?;
+                    changes.jobs.insert(*job);
                 }
             }
             Record::WeightsChanged { attempt, .. } => {
@@ -150,7 +158,7 @@ impl Rows {
 
     /// The job starts over: nothing of an earlier attempt counts any more, but its history stays.
     fn grant(&mut self, key: AttemptKey, record: &Record, changes: &mut Changes) -> Result<(), StoreError> {
-        let Record::AttemptGranted { is_first, .. } = record else { return Ok(()) };
+        let Record::AttemptGranted { is_first, budget, .. } = record else { return Ok(()) };
         let attempt = made::attempt(record)?;
         // The first attempt of a job creates its row, unless the job was cancelled before.
         if *is_first {
@@ -162,6 +170,7 @@ impl Rows {
             row.attempts = attempt.attempt;
             row.worker = attempt.worker.clone();
             row.pack_size = attempt.pack_size.0;
+            row.budget = Added(budget.map(i64::from));
             row.epochs_done = 0;
             row.train_seconds = 0.0;
             (row.objective, row.metrics) = (None, None);
@@ -247,8 +256,29 @@ fn change_attempt(row: &mut tables::Attempt, record: &Record) -> Result<(), Stor
     Ok(())
 }
 
+/// What early stopping records of a job.
+fn compare_job(row: &mut tables::Job, record: &Record) -> Result<(), StoreError> {
+    match record {
+        Record::RungReached { rung, .. } => {
+            row.rungs = Added(Some(rungs::with(row.rungs.0.as_deref(), *rung)?.into()));
+        }
+        Record::JobPromoted { budget, reason, .. } => {
+            row.rungs = Added(rungs::promoted(row.rungs.0.as_deref())?.map(Into::into));
+            row.state = JobState::Pending.as_str().into();
+            row.budget = Added(Some((*budget).into()));
+            row.reason = text(reason)?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
 fn change_job(row: &mut tables::Job, record: &Record) -> Result<(), StoreError> {
     let Record::JobChanged { state, history, reason, .. } = record else { return Ok(()) };
+    if *state == JobState::Pending && row.state != JobState::Running.as_str() {
+        // A user tries it again: the rule of early stopping says afresh how far.
+        row.budget = Added(None);
+    }
     row.state = state.as_str().into();
     row.failures = history.failures.into();
     row.losses = history.losses.into();

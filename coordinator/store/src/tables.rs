@@ -263,6 +263,8 @@ table! {
         best_epoch: Option<i64>,
         best_objective: Option<f64>,
         best_metrics: Option<Bytes>,
+        budget: Added<i64>,
+        rungs: Added<Text>,
     }
 }
 

@@ -89,11 +89,22 @@ impl Storage {
 pub fn make_folders(folder: &FilePath) -> io::Result<()> {
     let made: Vec<&FilePath> = folder.ancestors().take_while(|above| !above.exists()).collect();
     std::fs::create_dir_all(folder)?;
-    made.into_iter().filter_map(FilePath::parent).try_for_each(sync_folder)?;
+    made.into_iter().try_for_each(sync_name)?;
     // An earlier process may have made it without coming this far. Someone else's folder may be closed to us.
     match folder.parent().map_or(Ok(()), sync_folder) {
         Err(error) if error.kind() != io::ErrorKind::PermissionDenied => Err(error),
         _ => Ok(()),
+    }
+}
+
+/// Syncs the name of a folder that was just made to disk. One who may write into the folder above and not read it cannot open that,
+/// but the whole file system can be synced from the new folder.
+fn sync_name(made: &FilePath) -> io::Result<()> {
+    match made.parent().map_or(Ok(()), sync_folder) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Ok(rustix::fs::syncfs(std::fs::File::open(made)?)?)
+        }
+        synced => synced,
     }
 }
 
@@ -122,7 +133,42 @@ fn folder_of(location: &str) -> Result<Option<PathBuf>, OpenError> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        fs::{self, Permissions},
+        os::unix::{fs::PermissionsExt, process::CommandExt},
+        process::Command,
+    };
+
     use super::*;
+
+    /// A user who is not root, to whom permissions matter.
+    const NOBODY: u32 = 65_534;
+    /// Names the folder in the process that runs as that user.
+    const WITHIN: &str = "SWEEP_TEST_MAKE_FOLDERS_IN";
+
+    #[test]
+    fn folders_are_made_where_one_may_write_and_not_read() {
+        if let Some(parent) = std::env::var_os(WITHIN) {
+            let parent = PathBuf::from(parent);
+            assert!(fs::read_dir(&parent).is_err(), "the folder can be read, which shows nothing");
+            make_folders(&parent.join("a/b")).unwrap();
+            assert!(parent.join("a/b").is_dir());
+            return make_folders(&parent.join("a/b")).unwrap();
+        }
+        let parent = tempfile::tempdir().unwrap();
+        fs::set_permissions(parent.path(), Permissions::from_mode(0o333)).unwrap();
+        // The program may lie where that user cannot come.
+        let program = parent.path().join("program");
+        fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+        let mut again = Command::new(&program);
+        again.args(["--exact", "tests::folders_are_made_where_one_may_write_and_not_read", "--nocapture"]);
+        if rustix::process::geteuid().is_root() {
+            again.uid(NOBODY).gid(NOBODY);
+        }
+        let ran = again.env(WITHIN, parent.path()).current_dir("/").output().unwrap();
+        fs::set_permissions(parent.path(), Permissions::from_mode(0o700)).unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stdout));
+    }
 
     #[test]
     fn a_folder_is_made_and_may_be_a_url() {

@@ -39,10 +39,13 @@ pub enum SweepState {
 /// ```text
 ///            grant                      ┌──► Done
 ///  Pending ─────────► Running ──────────┼──► Diverged
-///   ▲  │ ▲               │              ├──► Failed ────┐
-///   │  │ └───────────────┘              └──► Cancelled ─┤
-///   │  │   tried again                        ▲         │ retry
-///   │  └──────────────────────────────────────┘         │
+///   ▲  │ ▲             │   │            ├──► Stopped
+///   │  │ └─────────────┘   │            ├──► Failed ────┐
+///   │  │   tried again     │            └──► Cancelled ─┤
+///   │  └───────────────────┼─────────────────►▲         │ retry
+///   │                      ▼                  │         │
+///   ├───────────────── Paused ──► Stopped ────┘         │
+///   │      promoted                 (or Cancelled)      │
 ///   └───────────────────────────────────────────────────┘
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr, EnumString, VariantArray)]
@@ -52,10 +55,15 @@ pub enum JobState {
     Pending,
     /// An attempt holds its lease.
     Running,
+    /// Has trained as far as it was granted, and keeps a checkpoint: no attempt, no slot. It waits again once the rule of
+    /// early stopping promotes it.
+    Paused,
     /// Final: all epochs were trained.
     Done,
     /// Final: the loss is no longer a number. This is a result.
     Diverged,
+    /// Final: the rule of early stopping ended it before its last epoch. This is a result, of the epochs that it has.
+    Stopped,
     /// Final: no attempts are left.
     Failed,
     /// Final: ended by `stop` or `cancel`.
@@ -65,7 +73,7 @@ pub enum JobState {
 /// An attempt's state: running, or how it ended.
 ///
 /// ```text
-///  (granted) ──► Running ──► Done, Diverged, Failed, HandedBack, Revoked, Rejected, Unavailable, Lost
+///  (granted) ──► Running ──► Done, Paused, Diverged, Failed, HandedBack, Revoked, Rejected, Unavailable, Lost
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, EnumString, VariantArray)]
 #[strum(serialize_all = "snake_case")]
@@ -74,6 +82,8 @@ pub enum AttemptState {
     Running,
     /// All epochs were trained.
     Done,
+    /// It was trained as far as it was granted, and kept a checkpoint.
+    Paused,
     /// The loss is no longer a number.
     Diverged,
     /// The trainer failed.
@@ -96,6 +106,8 @@ pub enum AttemptState {
 pub enum Outcome {
     /// All epochs were trained.
     Done,
+    /// It was trained as far as it was granted, and kept a checkpoint for another attempt.
+    Paused,
     /// The training loss is no longer a number; a result, never tried again.
     Diverged,
     /// The trainer failed; tried again while attempts are left.
@@ -136,18 +148,19 @@ impl SweepState {
 impl JobState {
     /// Whether a job may change from this state to `next`.
     pub fn may_become(self, next: Self) -> bool {
-        use JobState::{Cancelled, Diverged, Done, Failed, Pending, Running};
+        use JobState::{Cancelled, Diverged, Done, Failed, Paused, Pending, Running, Stopped};
         match self {
             Pending => matches!(next, Running | Cancelled),
             Running => next != Running,
+            Paused => matches!(next, Pending | Stopped | Cancelled),
             Failed | Cancelled => next == Pending,
-            Done | Diverged => false,
+            Done | Diverged | Stopped => false,
         }
     }
 
     /// Whether it can never change again without a user.
     pub fn is_final(self) -> bool {
-        !matches!(self, Self::Pending | Self::Running)
+        !matches!(self, Self::Pending | Self::Running | Self::Paused)
     }
 }
 

@@ -94,16 +94,25 @@ async fn a_job_that_never_began_can_be_cancelled_and_begin_after_all() {
         store.close().await;
         drop(store);
         let store = place.open().await;
-        let Record::AttemptGranted { attempt, worker, slot, device, pack_size, at_unix_ms, .. } =
+        let Record::AttemptGranted { attempt, worker, slot, device, pack_size, budget, at_unix_ms, .. } =
             granted(4, 1)
         else {
             panic!("it is a grant")
         };
-        let again =
-            Record::AttemptGranted { attempt, is_first: false, worker, slot, device, pack_size, at_unix_ms };
+        let again = Record::AttemptGranted {
+            attempt,
+            is_first: false,
+            worker,
+            slot,
+            device,
+            pack_size,
+            budget,
+            at_unix_ms,
+        };
         store.commit(&[again]).await.unwrap();
         let open = store.load().await.unwrap().remove(0).open_jobs;
-        let running: Vec<_> = open.iter().map(|job| (job.job, job.attempts, job.running.is_some())).collect();
+        let running: Vec<_> =
+            open.iter().map(|job| (job.job, job.attempts, job.running().is_some())).collect();
         assert_eq!(running, [(1, 1, true), (4, 1, true)]);
         store.close().await;
     }
@@ -128,6 +137,6 @@ async fn how_many_jobs_were_trained_together_is_kept_of_jobs_and_attempts() {
         let attempts = store.attempts(JobKey { sweep: SweepId(1), job: 1 }).await.unwrap();
         assert_eq!(attempts.iter().map(|attempt| attempt.pack_size).collect::<Vec<_>>(), [1, 2]);
         let sweeps = store.load().await.unwrap();
-        assert_eq!(sweeps[0].open_jobs[0].running.as_ref().unwrap().pack_size, 2);
+        assert_eq!(sweeps[0].open_jobs[0].running().unwrap().pack_size, 2);
     }
 }

@@ -39,7 +39,7 @@ async fn jobs_are_ranked_by_their_last_epoch_and_by_their_best() {
             commit_jobs(store.as_ref(), &objective(name), &JOBS).await;
             let sweep = store.load().await.unwrap().remove(0);
             assert_eq!(sweep.best, best, "{name}");
-            let found = sweep.open_jobs[0].running.as_ref().unwrap().best.as_ref().unwrap();
+            let found = sweep.open_jobs[0].running().unwrap().best.as_ref().unwrap();
             assert_eq!((found.epoch, found.value), running, "the first of equals");
             let row = store.jobs(SweepId(1), 4, 1).await.unwrap().remove(0);
             assert_eq!(row.best.as_ref(), Some(found), "whichever epoch is the last");

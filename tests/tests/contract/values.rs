@@ -40,8 +40,9 @@ fn with_text(text: &str) -> Vec<(&'static str, Vec<Record>)> {
         ..terms::DatasetSummary::default()
     };
     let device = match granted(1, 1) {
-        Record::AttemptGranted { attempt, is_first, worker, slot, pack_size, at_unix_ms, .. } => {
-            Record::AttemptGranted { attempt, is_first, worker, slot, device: text(), pack_size, at_unix_ms }
+        Record::AttemptGranted { attempt, is_first, worker, slot, pack_size, budget, at_unix_ms, .. } => {
+            let device = text();
+            Record::AttemptGranted { attempt, is_first, worker, slot, device, pack_size, budget, at_unix_ms }
         }
         other => panic!("{other:?}"),
     };
@@ -148,7 +149,7 @@ async fn a_zero_with_a_sign_leaves_every_row_readable() {
         drop(store);
         let store = place.open().await;
         let open = store.load().await.unwrap().remove(0).open_jobs.remove(0);
-        assert_eq!(open.running.unwrap().best, best);
+        assert_eq!(open.running().unwrap().best, best);
         store.commit(&ended(1, 1, AttemptState::Done, JobState::Done)).await.unwrap();
         let sweep = store.load().await.unwrap().remove(0);
         assert_eq!(sweep.best, BestJobs { by_last: Some((1, 0.0)), by_best: Some((1, 0.0)) });

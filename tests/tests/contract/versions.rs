@@ -42,7 +42,7 @@ async fn four_columns_of_metrics_become_metrics_with_names() {
         assert_eq!(sweeps[0].best, best);
         let best = BestJobs { by_last: Some((1, 0.5)), by_best: Some((1, 0.25)) };
         assert_eq!(sweeps[1].best, best);
-        let running = sweeps[0].open_jobs[0].running.as_ref().unwrap();
+        let running = sweeps[0].open_jobs[0].running().unwrap();
         assert_eq!((running.last.as_ref().unwrap().number, running.train_seconds), (2, 0.75));
         let best = running.best.as_ref().unwrap();
         assert_eq!((best.epoch, best.value), (1, 0.5), "the first of equals");

@@ -69,11 +69,14 @@ async fn of_real_training_are_those_of_the_best_job_and_give_its_accuracy_to_the
     let cluster = Cluster::start(ClusterOptions::default());
     let _worker = cluster.worker("one");
     let sweep = cluster
-        .submit("{learning_rate: {values: [0.00001, 0.001]}, precision: {values: [fp32, bf16]}, epochs: {value: 2}}\nartifacts: {keep: all}")
+        .submit(
+            "{learning_rate: {values: [0.00001, 0.001]}, precision: {values: [fp32, bf16]}, \
+             batch_norm: {values: [false, true]}, dropout: {value: 0.2}, epochs: {value: 2}}\nartifacts: {keep: all}",
+        )
         .await;
     cluster.watch(sweep).await.until_end().await;
     let kept = settled_weights(&cluster, sweep, &folder_of(&cluster)).await;
-    assert_eq!(kept.contents.len(), 4);
+    assert_eq!(kept.contents.len(), 8);
     let cache = cluster.folder.path().join("cache").display().to_string();
     let pictures = dataset().display().to_string();
     for (job, _) in cluster.results(sweep).await {

@@ -10,18 +10,10 @@ use std::{
 use proto::v1;
 use tests::{Cluster, ClusterOptions, Random, S3, Worker, source, terminate};
 
-use crate::completion::{Numbers, assert_whole, numbers};
+use crate::completion::{assert_whole, numbers, undisturbed};
 
 const EPOCHS: u32 = 12;
 const PARAMETERS: &str = "{learning_rate: {value: 0.001}, epochs: {value: 12}}";
-
-async fn undisturbed() -> Vec<Numbers> {
-    let cluster = Cluster::start(ClusterOptions::default());
-    let _worker = cluster.worker("one");
-    let sweep = cluster.submit(PARAMETERS).await;
-    cluster.watch(sweep).await.until_end().await;
-    numbers(&cluster.results(sweep).await)
-}
 
 /// Ends a worker in the middle of its job by `end`, lets another continue, and returns the outcomes of the two attempts
 /// and how many epochs the second took over. `kept` counts the checkpoints.
@@ -43,7 +35,7 @@ async fn interrupted(
     let results = cluster.results(sweep).await;
     assert_whole(&results, 1, EPOCHS);
     assert!(results[0].1.iter().all(|epoch| epoch.attempt == 2), "the second attempt has all epochs");
-    assert_eq!(numbers(&results), undisturbed().await);
+    assert_eq!(numbers(&results), undisturbed(PARAMETERS).await);
     assert_eq!(kept(&cluster), 0, "a job that is done needs no checkpoint");
     let attempts = cluster.job(sweep, job).await.attempts;
     let [first, second] = attempts.as_slice() else { panic!("{attempts:?}") };
@@ -131,9 +123,11 @@ const LONG: u32 = 40;
 /// The epoch from which it is examined.
 const LOOKED_AT: u32 = 15;
 
-/// A job with a checkpoint every other epoch.
+/// A job with a checkpoint every other epoch, and all that its layers may keep or draw.
 async fn long_job(cluster: &Cluster) -> u64 {
-    let mut source = source(&format!("{{learning_rate: {{value: 0.001}}, epochs: {{value: {LONG}}}}}"));
+    let mut source = source(&format!(
+        "{{learning_rate: {{value: 0.001}}, epochs: {{value: {LONG}}}, batch_norm: {{value: true}}, dropout: {{value: 0.3}}}}"
+    ));
     source.overrides.push("execution.checkpoint_every_epochs=2".into());
     let request = v1::SubmitRequest { source: Some(source), ..v1::SubmitRequest::default() };
     cluster.client().await.submit(request).await.unwrap().into_inner().sweep.unwrap().sweep_id
@@ -145,7 +139,7 @@ fn position(path: &Path) -> String {
     name.split('-').take(2).collect::<Vec<_>>().join("-")
 }
 
-/// The tensors of a checkpoint, names, shapes and bytes: weights, and Adam's moments and steps.
+/// The tensors of a checkpoint, names, shapes and bytes: weights, running statistics, and Adam's moments and steps.
 fn tensors(bytes: &[u8]) -> (serde_json::Value, Vec<u8>) {
     let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     let mut header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();

@@ -20,6 +20,15 @@ pub(crate) fn numbers(results: &[(v1::Job, Vec<v1::EpochRow>)]) -> Vec<Numbers> 
     results.iter().map(|(found, epochs)| (job(found), epochs.iter().map(record).collect())).collect()
 }
 
+/// The numbers of a sweep of these parameters on one worker that nothing disturbs.
+pub(crate) async fn undisturbed(parameters: &str) -> Vec<Numbers> {
+    let cluster = Cluster::start(ClusterOptions::default());
+    let _worker = cluster.worker("one");
+    let sweep = cluster.submit(parameters).await;
+    cluster.watch(sweep).await.until_end().await;
+    numbers(&cluster.results(sweep).await)
+}
+
 /// As [`assert_counted`], for a trainer that reports all four numbers.
 pub(crate) fn assert_whole(results: &[(v1::Job, Vec<v1::EpochRow>)], jobs: usize, epochs: u32) {
     assert_counted(results, jobs, epochs);

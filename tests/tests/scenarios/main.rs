@@ -18,6 +18,7 @@ mod limits;
 mod models;
 mod output;
 mod packs;
+mod pauses;
 mod processes;
 mod programs;
 mod requests;

@@ -76,7 +76,7 @@ async fn a_target_that_is_reached_ends_the_sweep_for_good_and_show_says_why() {
         .unwrap();
     let shown = String::from_utf8(shown.stdout).unwrap();
     assert!(
-        shown.contains("stopped") && shown.contains("reached the target of 0 with val_accuracy"),
+        shown.contains("stopped") && shown.contains("reached the target of 0 with val_accuracy = "),
         "{shown}"
     );
 }

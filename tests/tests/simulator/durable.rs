@@ -3,7 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::record::{BestEpoch, BestJobs, EndedJob, History, Record, StoredAttempt, StoredJob, StoredSweep};
+use domain::record::{
+    BestEpoch, BestJobs, EndedJob, History, Record, Rung, StoredAttempt, StoredJob, StoredRungs, StoredStage,
+    StoredSweep,
+};
 use engine::SweepView;
 use proto::v1;
 use terms::{
@@ -11,6 +14,9 @@ use terms::{
     WorkerName,
 };
 use tests::chaos::light_epoch;
+
+/// One of so many jobs at a rung goes on.
+pub(super) const ETA: u32 = 2;
 
 /// The tables.
 #[derive(Debug, Default)]
@@ -45,6 +51,10 @@ struct Job {
     last: Option<Epoch>,
     best: Option<BestEpoch>,
     train_seconds: f64,
+    /// How far its attempts train.
+    budget: Option<u32>,
+    /// What it had reached at rungs, by epoch.
+    rungs: BTreeMap<u32, Rung>,
 }
 
 #[derive(Debug)]
@@ -78,6 +88,8 @@ impl Job {
             last: None,
             best: None,
             train_seconds: 0.0,
+            budget: None,
+            rungs: BTreeMap::new(),
         }
     }
 }
@@ -116,11 +128,66 @@ impl Durable {
                 rule(!row.state.is_final() || again, || {
                     format!("job {job} was {:?} and became {state:?}", row.state)
                 })?;
+                let epochs_done = row.last.as_ref().map_or(0, |last| last.number);
+                let is_far_enough = row.budget.is_some_and(|budget| epochs_done >= budget);
+                rule(*state != JobState::Paused || is_far_enough, || {
+                    format!("job {job} is paused after {epochs_done} epochs of {:?}", row.budget)
+                })?;
+                row.budget = row.budget.filter(|_| !again);
                 (row.state, row.history, row.reason) = (*state, history.clone(), reason.clone());
+                Ok(())
+            }
+            Record::RungReached { job, rung } => {
+                let row = self.jobs.get_mut(job).ok_or("a job reached a rung that never ran")?;
+                let value = row.last.as_ref().filter(|last| last.number == rung.epoch);
+                let value = value.map(|last| expected(job.job, last.number).val_accuracy);
+                rule(rung.value == value, || format!("job {job} has {value:?} at its rung, not {rung:?}"))?;
+                rule(row.rungs.insert(rung.epoch, *rung).is_none(), || {
+                    format!("job {job} has reached the rung of {} epochs twice", rung.epoch)
+                })
+            }
+            Record::JobPromoted { job, budget, .. } => {
+                let best = self.goes_on_next(job.sweep);
+                rule(best == Some(*job), || {
+                    format!("job {job} was promoted, where the records imply {best:?}")
+                })?;
+                let row = self.jobs.get_mut(job).ok_or("a job was promoted that never ran")?;
+                rule(row.state == JobState::Paused, || {
+                    format!("job {job} was promoted while {:?}", row.state)
+                })?;
+                rule(row.budget.is_some_and(|before| before < *budget), || {
+                    format!("job {job} was promoted from {:?} to {budget} epochs", row.budget)
+                })?;
+                if let Some(mut last) = row.rungs.last_entry() {
+                    last.get_mut().goes_on = true;
+                }
+                (row.state, row.budget) = (JobState::Pending, Some(*budget));
                 Ok(())
             }
             _ => self.keep_of_attempt(record),
         }
+    }
+
+    /// The paused job that goes on next, by the definition of the rule: of the highest rung with one, the best of those that are
+    /// among the best share of all jobs there. Ties go to the smaller number.
+    fn goes_on_next(&self, sweep: SweepId) -> Option<JobKey> {
+        let mut rungs: BTreeMap<u32, Vec<(f64, JobKey)>> = BTreeMap::new();
+        for (key, job) in self.jobs_of(sweep) {
+            for rung in job.rungs.values() {
+                let cost = rung.value.map_or(f64::INFINITY, |value| -value);
+                rungs.entry(rung.epoch).or_default().push((cost, *key));
+            }
+        }
+        rungs.into_iter().rev().find_map(|(epoch, mut there)| {
+            there.sort_by(|one, other| one.0.total_cmp(&other.0).then(one.1.cmp(&other.1)));
+            let waits = |(cost, key): &(f64, JobKey)| {
+                let job = &self.jobs[key];
+                let is_here =
+                    job.rungs.last_key_value().is_some_and(|(last, rung)| *last == epoch && !rung.goes_on);
+                (is_here && job.state == JobState::Paused && cost.is_finite()).then_some(*key)
+            };
+            there.iter().take(there.len() / ETA as usize).find_map(waits)
+        })
     }
 
     fn keep_of_sweep(&mut self, record: &Record) -> Result<(), String> {
@@ -154,7 +221,8 @@ impl Durable {
                     format!("sweep {sweep} was {:?} and became {state:?}", row.state)
                 })?;
                 (row.state, row.ended_unix_ms) = (*state, *ended_unix_ms);
-                Ok(())
+                let left = self.goes_on_next(*sweep).filter(|_| *state == SweepState::Finished);
+                rule(left.is_none(), || format!("sweep {sweep} has finished, and {left:?} may go on"))
             }
             Record::DatasetFound { sweep, dataset } => {
                 let row = self.sweeps.get_mut(sweep).ok_or("a data set of a sweep that does not exist")?;
@@ -175,7 +243,7 @@ impl Durable {
 
     fn keep_of_attempt(&mut self, record: &Record) -> Result<(), String> {
         match record {
-            Record::AttemptGranted { attempt, is_first, worker, slot, device, pack_size, .. } => {
+            Record::AttemptGranted { attempt, is_first, worker, slot, device, pack_size, budget, .. } => {
                 rule(*is_first != self.jobs.contains_key(&attempt.job), || {
                     format!(
                         "{attempt} was granted as if its job had {} row",
@@ -190,7 +258,13 @@ impl Durable {
                     started: false,
                     state: AttemptState::Running,
                 };
-                self.grant(*attempt, row)
+                let before = self.jobs.get(&attempt.job).and_then(|job| job.budget);
+                rule(before.is_none() || before <= *budget, || {
+                    format!("{attempt} trains to {budget:?} epochs, its job was to train to {before:?}")
+                })?;
+                self.grant(*attempt, row)?;
+                self.jobs.entry(attempt.job).or_insert_with(Job::waiting).budget = *budget;
+                Ok(())
             }
             Record::AttemptStarted { attempt, .. } => {
                 self.running(*attempt, "began")?.started = true;
@@ -310,7 +384,9 @@ impl Durable {
             })?;
         }
         for (key, job) in &self.jobs {
-            rule(job.state.is_final(), || format!("job {key} is {:?} indefinitely", job.state))?;
+            // Once a sweep has ended, no job is promoted any more.
+            let has_ended = job.state.is_final() || job.state == JobState::Paused;
+            rule(has_ended, || format!("job {key} is {:?} indefinitely", job.state))?;
             let last = AttemptKey { job: *key, attempt: job.attempts };
             let whole = (1..=epochs).all(|epoch| self.has_epoch(last, epoch));
             rule(job.state != JobState::Done || whole, || format!("job {key} is done and lacks epochs"))?;
@@ -351,7 +427,17 @@ impl Durable {
             best: BestJobs::default(),
             weights: Vec::new(),
             open_jobs: open.map(|(key, job)| self.stored_job(*key, job)).collect(),
+            rungs: self.stored_rungs(id),
         }
+    }
+
+    fn stored_rungs(&self, sweep: SweepId) -> Vec<StoredRungs> {
+        let compared = self.jobs_of(sweep).filter(|(_, job)| !job.rungs.is_empty());
+        let stored = compared.map(|(key, job)| {
+            let rungs = job.rungs.values().copied().collect();
+            StoredRungs { job: key.job, state: job.state, rungs }
+        });
+        stored.collect()
     }
 
     fn stored_job(&self, key: JobKey, job: &Job) -> StoredJob {
@@ -362,16 +448,22 @@ impl Durable {
             attempts: job.attempts,
             history: job.history.clone(),
             reason: job.reason.clone(),
-            running: running.map(|attempt| StoredAttempt {
-                worker: attempt.worker.clone(),
-                slot: attempt.slot,
-                device: attempt.device.clone(),
-                pack_size: attempt.pack_size,
-                started: attempt.started,
-                train_seconds: job.train_seconds,
-                last: job.last.clone(),
-                best: job.best.clone(),
-            }),
+            worker: self.attempts.get(&last).map(|attempt| attempt.worker.clone()),
+            budget: job.budget,
+            stage: match running {
+                None if job.state == JobState::Paused => StoredStage::Paused,
+                None => StoredStage::Waiting,
+                Some(attempt) => StoredStage::Running(StoredAttempt {
+                    worker: attempt.worker.clone(),
+                    slot: attempt.slot,
+                    device: attempt.device.clone(),
+                    pack_size: attempt.pack_size,
+                    started: attempt.started,
+                    train_seconds: job.train_seconds,
+                    last: job.last.clone(),
+                    best: job.best.clone(),
+                }),
+            },
         }
     }
 }

@@ -22,6 +22,7 @@ use std::{
 };
 
 use domain::specification::{Specification, SpecificationSource};
+use durable::ETA;
 use engine::mutants::{self, Mutant};
 use world::{EPOCHS, World};
 
@@ -33,13 +34,14 @@ const MUTANT_SEEDS: u64 = 20_000;
 const ROUND: u64 = 256;
 const REPLAY: &str = "cargo test --release -p tests --test simulator --";
 
-/// A sweep, and the same with two jobs more: of a model, of a program whose jobs take two GPUs each, and of a model whose points
-/// are drawn.
-type Specifications = [[Specification; 2]; 3];
+/// A sweep, and the same with two jobs more: of a model, of a program whose jobs take two GPUs each, of a model whose points are
+/// drawn, and of a model whose jobs pause at a rung.
+type Specifications = [[Specification; 2]; 4];
 
 fn specifications() -> Specifications {
     let model = "dataset: {path: d}";
     let program = "program: train.py\nmetric: {name: val_accuracy, goal: maximize}\nresources: {gpus: 2}";
+    let paused = format!("{model}\nearly_terminate: {{type: asha, min_iter: 1, eta: {ETA}}}");
     let grid = |what: &str, rates: &str| parsed(what, &format!("{{values: [{rates}]}}"));
     let drawn = |cap: u32| {
         let what = format!("method: random\nrun_cap: {cap}\n{model}");
@@ -49,6 +51,7 @@ fn specifications() -> Specifications {
         [grid(model, "1, 2, 3"), grid(model, "1, 2, 3, 4")],
         [grid(program, "1, 2, 3"), grid(program, "1, 2, 3, 4")],
         [drawn(6), drawn(8)],
+        [grid(&paused, "1, 2, 3"), grid(&paused, "1, 2, 3, 4")],
     ]
 }
 

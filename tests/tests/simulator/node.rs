@@ -66,6 +66,8 @@ pub(super) struct Member {
     pub(super) attempt: AttemptKey,
     /// In all.
     pub(super) epochs: u32,
+    /// After how many it pauses.
+    pub(super) until: Option<u32>,
     /// Epochs of a checkpoint that are to be reported again.
     pub(super) again: u32,
     /// It was asked to stop, so that it reports nothing but its end.
@@ -113,6 +115,7 @@ impl Node {
         let name = format!("w{name}").parse().expect("a letter and a digit name a worker");
         let identity = Identity {
             trainables: Vec::new(),
+            checkpoints: String::new(),
             name,
             instance: String::new(),
             predecessors: Vec::new(),
@@ -246,8 +249,11 @@ impl Trainer {
 
     fn train(member: Member, step: Step, checkpoints: &mut Checkpoints) -> (Vec<TrainerEvent>, Vec<Step>) {
         let said = |message| TrainerEvent::Said { message, log_tail: Vec::new(), weights: None };
-        let Member { attempt, epochs, again, .. } = member;
+        let Member { attempt, epochs, until, again, .. } = member;
         match step {
+            Step::Epoch(_, epoch) if until.is_some_and(|until| epoch > until) => {
+                (Vec::new(), vec![Step::End(attempt, TrainerOutcome::Paused)])
+            }
             Step::Epoch(_, epoch) if epoch > epochs => {
                 (Vec::new(), vec![Step::End(attempt, TrainerOutcome::Done)])
             }

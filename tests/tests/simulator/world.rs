@@ -177,8 +177,13 @@ impl World {
     pub(super) fn new(seed: u64, specifications: &Specifications, trace: bool) -> Self {
         let mut random = Random(seed);
         let has_gpus = random.one_in(4);
-        let is_drawn = !has_gpus && random.one_in(4);
-        let specifications = &specifications[if is_drawn { 2 } else { usize::from(has_gpus) }];
+        let kind = match has_gpus {
+            true => 1,
+            false if random.one_in(4) => 2,
+            false if random.one_in(2) => 3,
+            false => 0,
+        };
+        let specifications = &specifications[kind];
         let coordinators = if random.one_in(2) { 1 } else { random.within(2..4) as usize };
         let nodes = if random.one_in(3) { NODES } else { NODES - 1 };
         let mut node = |number| {

@@ -81,6 +81,8 @@ enum Why {
     Diverged(String),
     /// It goes on after its budget.
     Beyond,
+    /// It has trained as far as it is to for now.
+    Paused,
     /// The checkpoint that it went on from is ahead of the records.
     Ahead,
 }
@@ -98,6 +100,8 @@ pub(crate) struct Run<'a, W> {
     /// Where its metrics come from.
     pub(crate) plan: &'a MetricsPlan,
     pub(crate) tally: Tally,
+    /// After how many epochs it pauses, if before its end.
+    pub(crate) until_epoch: Option<u32>,
     pub(crate) log: Log,
     pub(crate) scratch: &'a Scratch,
     /// Where its program runs.
@@ -256,6 +260,10 @@ impl<W: Write> Run<'_, W> {
                     self.output.epoch(self.id, record)?;
                 }
                 self.state.unreported = 0;
+                let is_far_enough = self.until_epoch.is_some_and(|until| self.tally.epochs() >= until);
+                if is_far_enough && !self.tally.is_full() {
+                    self.ask_to_end(Why::Paused);
+                }
                 self.settle_checkpoint(new);
             }
             Tallied::Repeated => {

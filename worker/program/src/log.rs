@@ -256,7 +256,7 @@ mod tests {
         let long = "x".repeat(3 * LINE_BYTES_MAX);
         let text = format!("one\r\ntwo\rthree\n\n{long}\nlast \u{1b}[31m");
         read_lines(Output::Error, text.as_bytes(), &Log::new(None), &mut |line, _| {
-            heard.push(line.to_owned())
+            heard.push(line.to_owned());
         });
         assert_eq!(heard, ["one", "two", "three", &long[..LINE_BYTES_MAX], "last \u{1b}[31m"]);
     }

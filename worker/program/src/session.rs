@@ -133,6 +133,12 @@ impl<W: Write> Session<W> {
         for record in found.iter().flat_map(|found| &found.facts.records) {
             self.output.epoch(&job.id, record)?;
         }
+        let is_far_enough =
+            |until: u32| resumed_epochs >= until && job.budget.is_none_or(|all| resumed_epochs < all);
+        if job.until_epoch.is_some_and(is_far_enough) {
+            // An attempt before this one got that far, and its end was lost.
+            return Ok(Ok(End::new(TrainerOutcome::Paused, "")));
+        }
         let run = match self.start(job, &prepared, stopped) {
             Ok(run) => run,
             Err(refused) => return Ok(Err(refused)),
@@ -270,6 +276,7 @@ impl<W: Write> Session<W> {
             stopped,
             plan: &program.metrics,
             tally,
+            until_epoch: job.until_epoch,
             log,
             scratch,
             folder,

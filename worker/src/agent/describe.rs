@@ -21,7 +21,7 @@ pub fn describe(options: &StartOptions) -> anyhow::Result<ExitCode> {
     let own = options.trainer.is_none().then(OwnTrainer::find).transpose()?;
     let program = own.as_ref().map(OwnTrainer::executable).unwrap_or_default();
     let slot = v1::Slot { device: "cpu".to_owned(), pack_size_max: 1, ..v1::Slot::default() };
-    let mut model = options.trainer_command(&slot, &program);
+    let mut model = options.trainer_command(&slot, &program, None);
     model.ahead = true;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -32,7 +32,7 @@ fn messages() -> Vec<Vec<u8>> {
             val_path: String::new(),
         }),
         timeout_ms: 1_000,
-        checkpoints: Some(v1::CheckpointPlan { key: "1-2/3".into(), every_epochs: 1 }),
+        checkpoints: Some(v1::CheckpointPlan { key: "1-2/3".into(), every_epochs: 1, pauses: true }),
         ..v1::JobAssignment::default()
     };
     let refused = vec![attempt(1).into()];

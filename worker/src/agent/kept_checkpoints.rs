@@ -1,5 +1,5 @@
-//! Where this worker keeps the checkpoints of users' programs if it was given no place for checkpoints: next to its spool, so that a job
-//! that fails or is killed continues on this machine. A job removes its own when it is done here. What jobs leave that were done
+//! Where this worker keeps the checkpoints of users' programs, and of models whose jobs pause, if it was given no place for
+//! checkpoints: next to its spool, so that a job that pauses, fails or is killed continues on this machine. A job removes its own when it is done here. What jobs leave that were done
 //! elsewhere is removed when the worker starts, by age and, beyond a size, the oldest first.
 
 use std::{

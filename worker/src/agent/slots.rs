@@ -12,6 +12,9 @@ use tokio::{
     task::JoinSet,
 };
 
+mod process;
+
+use self::process::SlotProcess;
 use super::snapshots::{AttemptFolder, Snapshots, Unavailable};
 use super::{
     session::{
@@ -203,47 +206,6 @@ struct SlotTask {
     fetching: Option<AbortOnDropHandle<Fetched>>,
     /// Stops of jobs that the trainer has not heard of yet: before their jobs, they would mean nothing to it.
     stops: Vec<ToTrainer>,
-}
-
-/// A slot's trainer process, of which there is at most one.
-enum SlotProcess {
-    /// None: the next job starts one.
-    None,
-    /// Ready, and waits for the first job.
-    Spare(TrainerProcess),
-    /// It was given jobs.
-    InUse(TrainerProcess),
-}
-
-impl SlotProcess {
-    fn in_use(&mut self) -> Option<&mut TrainerProcess> {
-        match self {
-            Self::InUse(process) => Some(process),
-            Self::None | Self::Spare(_) => None,
-        }
-    }
-
-    /// Takes out the one that was given jobs.
-    fn take_in_use(&mut self) -> Option<TrainerProcess> {
-        match std::mem::replace(self, Self::None) {
-            Self::InUse(process) => Some(process),
-            other => {
-                *self = other;
-                None
-            }
-        }
-    }
-
-    /// Takes out the one that waits.
-    fn take_spare(&mut self) -> Option<TrainerProcess> {
-        match std::mem::replace(self, Self::None) {
-            Self::Spare(process) => Some(process),
-            other => {
-                *self = other;
-                None
-            }
-        }
-    }
 }
 
 impl SlotTask {
@@ -456,8 +418,9 @@ fn train(jobs: Vec<(AttemptKey, Work)>, trainer: &TrainerCommand) -> Option<ToTr
         id: attempt.to_string(),
         model: work.model,
         parameters: work.parameters,
-        checkpoints: work.checkpoints.filter(|_| trainer.has_place()),
+        checkpoints: work.checkpoints.filter(|_| trainer.has_place(work.pauses)),
         budget: work.epochs,
+        until_epoch: work.until_epoch,
         program: work.program,
         weights: weights(work.keep_weights).map(|folder| folder.place(&attempt.to_string())),
     };

@@ -166,6 +166,7 @@ async fn configure(
             allow_commands: options.allow_commands,
             programs_only: options.programs_only,
             trainables: Vec::new(),
+            checkpoints: options.checkpoints.clone().unwrap_or_default(),
         },
     })
 }

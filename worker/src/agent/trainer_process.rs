@@ -64,15 +64,18 @@ pub(crate) struct TrainerCommand {
     pub(crate) ahead: bool,
     /// Where it leaves trained weights, if any are kept.
     pub(crate) weights: Option<Arc<WeightsFolder>>,
+    /// Whether its place for checkpoints is this machine's own, for jobs that pause; others do without.
+    pub(crate) place_is_for_pauses: bool,
 }
 
 /// Tells the trainer the place for checkpoints.
 pub(super) const CHECKPOINTS_VARIABLE: &str = "SWEEP_TRAINER_CHECKPOINTS";
 
 impl TrainerCommand {
-    /// Whether there is a place for checkpoints.
-    pub(crate) fn has_place(&self) -> bool {
-        self.environment.iter().any(|(name, _)| *name == CHECKPOINTS_VARIABLE)
+    /// Whether there is a place for checkpoints of jobs that pause, or of any.
+    pub(crate) fn has_place(&self, pauses: bool) -> bool {
+        let has_any = self.environment.iter().any(|(name, _)| *name == CHECKPOINTS_VARIABLE);
+        has_any && (pauses || !self.place_is_for_pauses)
     }
 }
 

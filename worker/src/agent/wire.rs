@@ -35,6 +35,8 @@ pub struct Identity {
     pub programs_only: bool,
     /// The manifests of what its trainer trains, each as JSON; none of one that names none.
     pub trainables: Vec<String>,
+    /// Where checkpoints are kept that all workers find, as a URL; empty where that is this machine.
+    pub checkpoints: String,
 }
 
 /// The message for the wire.
@@ -53,6 +55,8 @@ pub fn encode(message: ToCoordinator, identity: &Identity) -> v1::WorkerMessage 
             allow_commands: identity.allow_commands,
             trains_no_models: identity.programs_only,
             spans_slots: true,
+            pauses: true,
+            checkpoints: identity.checkpoints.clone(),
             trainables: identity.trainables.clone(),
         }),
         ToCoordinator::Event(event) => Outgoing::Event(encode_event(event)),
@@ -196,6 +200,7 @@ fn decode_work(attempt: AttemptKey, wire: v1::JobAssignment) -> Result<Work, Str
         model: wire.model,
         parameters: parameters.0.into_iter().map(to_json).collect::<Result<_, _>>()?,
         epochs,
+        until_epoch: Some(wire.until_epoch).filter(|until| *until > 0),
         program,
         files,
         dataset: wire.dataset.map(|dataset| DatasetSpec {
@@ -206,6 +211,7 @@ fn decode_work(attempt: AttemptKey, wire: v1::JobAssignment) -> Result<Work, Str
             val_path: (!dataset.val_path.is_empty()).then(|| dataset.val_path.into()),
         }),
         timeout: (wire.timeout_ms > 0).then(|| Duration::from_millis(wire.timeout_ms)),
+        pauses: wire.checkpoints.as_ref().is_some_and(|plan| plan.pauses),
         checkpoints: wire.checkpoints.map(|plan| CheckpointPlan {
             key: plan.key,
             attempt: attempt.attempt,
@@ -267,7 +273,8 @@ mod tests {
                 val_path: "val".into(),
             }),
             timeout_ms: 0,
-            checkpoints: Some(v1::CheckpointPlan { key: "1-9/2".into(), every_epochs: 4 }),
+            checkpoints: Some(v1::CheckpointPlan { key: "1-9/2".into(), every_epochs: 4, pauses: true }),
+            until_epoch: 3,
             keep_weights: true,
             ..v1::JobAssignment::default()
         }
@@ -281,6 +288,7 @@ mod tests {
         assert_eq!(work.dataset.unwrap().val_path.as_deref(), Some(std::path::Path::new("val")));
         let plan = CheckpointPlan { key: "1-9/2".into(), attempt: 3, every_epochs: 4 };
         assert_eq!((work.checkpoints, work.keep_weights), (Some(plan), true));
+        assert_eq!((work.until_epoch, work.pauses), (Some(3), true));
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl Trainer {
         let input = child.stdin.take();
         let mut trainer = Self { child, input, said, log: Some(log) };
         let ready = trainer.next();
-        assert_eq!((&ready["type"], &ready["protocol"]), (&json!("ready"), &json!(2)));
+        assert_eq!((&ready["type"], &ready["protocol"]), (&json!("ready"), &json!(3)));
         trainer
     }
 

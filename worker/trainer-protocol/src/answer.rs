@@ -80,6 +80,8 @@ impl FromTrainer {
 pub enum TrainerOutcome {
     /// All epochs were trained.
     Done,
+    /// The epochs up to [`until_epoch`](crate::TrainJob::until_epoch) were trained, and a checkpoint is kept.
+    Paused,
     /// What is trained is no longer finite, such as the training loss; a result.
     Diverged,
     /// This attempt failed; another may succeed (out of memory, a device error).

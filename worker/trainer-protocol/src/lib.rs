@@ -2,7 +2,8 @@
 //! output. Standard error is the trainer's log. A trainer ends when its standard input does, so that no
 //! trainer outlives its agent. Any program that speaks this can be a trainer.
 //!
-//! Revision 1 had four metrics as fields of their own; lines of it are still understood.
+//! Revision 1 had four metrics as fields of their own; lines of it are still understood. From revision 3 on, trainers pause
+//! by themselves; those of revision 2 are asked to stop.
 #![warn(missing_docs)]
 
 mod answer;
@@ -21,7 +22,10 @@ pub use self::{
 };
 
 /// Revision of this protocol, sent in `Ready`.
-pub const TRAINER_PROTOCOL_VERSION: u32 = 2;
+pub const TRAINER_PROTOCOL_VERSION: u32 = 3;
+
+/// The first revision whose trainers pause by themselves.
+pub const TRAINER_PROTOCOL_PAUSES: u32 = 3;
 
 /// Oldest revision that is understood.
 pub const TRAINER_PROTOCOL_MIN: u32 = 1;

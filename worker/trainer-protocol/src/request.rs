@@ -43,6 +43,10 @@ pub struct TrainJob {
     /// How many epochs to train in all, where that is known; those of a checkpoint count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<u32>,
+    /// After how many epochs to pause, those of a checkpoint included: keep a checkpoint and end as `paused`, so that
+    /// another attempt can go on. Absent where the job trains to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_epoch: Option<u32>,
     /// What to run, for a job of a user's program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<Program>,

@@ -95,7 +95,12 @@ impl<W: Write + Send> Group<'_, '_, W> {
             terminal::say!("continuing after epoch {resumed_epochs}");
         }
         records.iter().try_for_each(|record| self.conversation.output.send(&line(id, *record)))?;
-        Ok(Member { request, config, dataset, identity, state: State::Waiting(snapshot) })
+        let mut member = Member { request, config, dataset, identity, state: State::Waiting(snapshot) };
+        if member.is_to_pause_after(resumed_epochs) {
+            // An attempt before this one got that far, and its end was lost.
+            self.end_member(&mut member, TrainerOutcome::Paused, String::new())?;
+        }
+        Ok(member)
     }
 
     /// Trains some members together, to their ends or until they have caught up with those that wait for them.
@@ -128,7 +133,7 @@ impl<W: Write + Send> Group<'_, '_, W> {
             heard?;
             match end {
                 PackEnd::Diverged(indexes) => self.end_diverged(members, &mut pack, &indexes)?,
-                PackEnd::Done => self.tell_epoch(members, &pack, policy)?,
+                PackEnd::Done => self.tell_epoch(members, &mut pack, policy)?,
                 PackEnd::Reached | PackEnd::Stopped => {}
             }
             self.obey_stops(members, &mut pack)?;
@@ -178,12 +183,12 @@ impl<W: Write + Send> Group<'_, '_, W> {
         Ok(if members.iter().any(stops) { Flow::Stop } else { Flow::Continue })
     }
 
-    /// Reports the results of the epoch, ends the members whose last epoch it was, and keeps checkpoints of the others
-    /// if due.
+    /// Reports the results of the epoch, ends the members whose last epoch it was or that pause after it, and keeps
+    /// checkpoints of the others if due.
     fn tell_epoch(
         &mut self,
         members: &mut [Member<'_>],
-        pack: &Pack<'_>,
+        pack: &mut Pack<'_>,
         policy: &mut CheckpointPolicy,
     ) -> Result<(), Trouble> {
         let together = members.len() > 1;
@@ -201,6 +206,7 @@ impl<W: Write + Send> Group<'_, '_, W> {
                 self.end_done(member, pack, index)?;
             }
         }
+        self.pause(members, pack)?;
         if members.iter().all(Member::has_ended) {
             // After this, the agent's next line is a request and not a stop.
             return Ok(());
@@ -222,6 +228,28 @@ impl<W: Write + Send> Group<'_, '_, W> {
         }
         if kept {
             policy.kept(began, Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Ends the members that have trained as far as they are to for now, each with a checkpoint.
+    fn pause(&mut self, members: &mut [Member<'_>], pack: &mut Pack<'_>) -> Result<(), Trouble> {
+        let mut paused = Vec::new();
+        for member in members {
+            let State::Training(index) = member.state else { continue };
+            if member.is_to_pause_after(pack.records(index).len() as u32) {
+                self.keep(member, &pack.snapshot(index)?)?;
+                pack.retire(index);
+                paused.push(member);
+            }
+        }
+        if paused.is_empty() {
+            return Ok(());
+        }
+        // The next attempt may begin elsewhere as soon as the end is heard.
+        self.conversation.checkpoints.iter_mut().for_each(CheckpointStore::flush);
+        for member in paused {
+            self.end_member(member, TrainerOutcome::Paused, String::new())?;
         }
         Ok(())
     }

@@ -39,6 +39,11 @@ impl Member<'_> {
         &self.request.id
     }
 
+    /// Whether it has trained as far as it is to for now, after this many epochs.
+    pub(super) fn is_to_pause_after(&self, epochs: u32) -> bool {
+        self.request.until_epoch.is_some_and(|until| (until..self.config.epochs).contains(&epochs))
+    }
+
     pub(super) fn has_ended(&self) -> bool {
         matches!(self.state, State::Ended)
     }

@@ -140,7 +140,7 @@ fn a_job_is_trained_to_its_end() {
     assert_eq!(outline(&events), ["ready", "a started", "a epoch 1", "a epoch 2", "a Done"]);
     assert_eq!(
         events[0],
-        FromTrainer::Ready { protocol: 2, device: "cpu".into(), trainables: vec![simple_cnn().clone()] }
+        FromTrainer::Ready { protocol: 3, device: "cpu".into(), trainables: vec![simple_cnn().clone()] }
     );
     let FromTrainer::Started { dataset, .. } = &events[1] else { panic!("{events:?}") };
     assert_eq!((dataset.train_images, dataset.val_images), (30, 10));
@@ -453,3 +453,6 @@ fn an_agent_that_is_gone_ends_the_session_in_the_middle_of_a_job() {
 
 #[path = "session_pack_tests.rs"]
 mod packs;
+
+#[path = "session_pause_tests.rs"]
+mod pauses;

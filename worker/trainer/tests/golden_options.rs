@@ -236,10 +236,10 @@ impl Found {
     fn compare(&mut self, what: &str, found: f64, expected: f64, allowed: f64) {
         let share = (found - expected).abs() / allowed;
         // Not a `max`, which would overlook a NaN.
-        if !(share <= self.largest) {
+        if share.is_nan() || share > self.largest {
             self.largest = share;
         }
-        if !(share <= 1.0) {
+        if share.is_nan() || share > 1.0 {
             self.mistakes.push(format!("{what} is {found}, not {expected} (± {allowed:.1e})"));
         }
     }

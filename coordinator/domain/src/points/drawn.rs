@@ -182,8 +182,8 @@ impl DrawnPoints {
 
     /// Of how many points one is alike, if all values are equally likely: the combinations of what may not differ.
     pub(super) fn combinations(&self, may_differ: impl Fn(&str) -> bool) -> Option<u64> {
-        let shared = self.drawn.iter().filter(|of| !may_differ(&self.axes[of.axis].name));
-        shared.fold(Some(1_u64), |product, of| product?.checked_mul(of.cells?))
+        let mut shared = self.drawn.iter().filter(|of| !may_differ(&self.axes[of.axis].name));
+        shared.try_fold(1_u64, |product, of| product.checked_mul(of.cells?))
     }
 
     fn is_included(&self, point: u64) -> bool {

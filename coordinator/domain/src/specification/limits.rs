@@ -200,7 +200,7 @@ pub fn is_setting(key: &str) -> bool {
 }
 
 /// A whole number from 1 to `max`.
-fn within(value: &ParameterValue, max: u64) -> Option<u64> {
+pub(super) fn within(value: &ParameterValue, max: u64) -> Option<u64> {
     u64::try_from(value.whole()?).ok().filter(|number| (1..=max).contains(number))
 }
 

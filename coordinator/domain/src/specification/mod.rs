@@ -1,6 +1,7 @@
 //! A sweep specification: what a sweep file says once it has been checked. `file` reads the YAML, this file gives it
 //! meaning. Errors name the file, the line and the key.
 
+mod early;
 mod file;
 mod limits;
 mod models;
@@ -12,6 +13,7 @@ pub use terms::{Goal, MetricUse, Objective};
 use terms::{manifest::Manifest, snapshot::SnapshotId};
 
 pub use self::{
+    early::{EarlyTermination, HyperbandRungs, StoppingRule},
     limits::{Execution, is_setting},
     models::Models,
     trainable::{ArgumentStyle, MetricSource, PROGRAM, Program, Resources, Trainable},
@@ -115,6 +117,8 @@ pub struct Specification {
     pub exclude: Vec<PartialPoint>,
     /// Points beyond the grid; each names some parameters, the others are constants or defaults.
     pub include: Vec<PartialPoint>,
+    /// How far jobs train, where a rule decides it; none where each trains to its end.
+    pub early_terminate: Option<EarlyTermination>,
     /// How to run it.
     pub execution: Execution,
     /// What a job of a program occupies.

@@ -1,5 +1,6 @@
 //! What sweep files mean.
 
+mod early;
 mod models;
 mod programs;
 mod search;
@@ -39,6 +40,15 @@ fn parse_with(text: &str, overrides: &[&str]) -> Result<Specification, Specifica
 
 fn parse(text: &str) -> Result<Specification, SpecificationError> {
     parse_with(text, &[])
+}
+
+/// What is said of each of these wrong files.
+fn told_of(wrong: &[(&str, String)]) -> String {
+    let told = wrong.iter().map(|(what, text)| match parse(text) {
+        Ok(_) => format!("{what}\n    WAS TAKEN\n"),
+        Err(error) => format!("{what}\n    {error}\n"),
+    });
+    told.collect()
 }
 
 fn with_parameters(parameters: &str) -> String {

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use domain::record::{BestEpoch, History, Record, StoredAttempt};
-use terms::{Again, AttemptKey, EPOCHS_MAX, Epoch, JobState, Objective, Progress, WorkerName};
+use terms::{Again, AttemptKey, EPOCHS_MAX, Epoch, Objective, Progress, WorkerName};
 
 use crate::{
     mutants::{self, Mutant},
@@ -44,6 +44,10 @@ pub(crate) struct WaitingJob {
     /// Nothing was recorded of it yet.
     is_first: bool,
     history: History,
+    /// How far it trains, where a rule has said it: a number of epochs.
+    budget: Option<u32>,
+    /// The worker that kept its checkpoint, where it has paused.
+    kept_by: Option<WorkerName>,
     /// Most jobs of its next pack, itself included, after a larger one failed. Not durable: a restart only makes it try
     /// a larger one again.
     pack_size_max: Option<u32>,
@@ -75,18 +79,39 @@ impl Failure {
 
 impl WaitingJob {
     /// One that the store knows.
-    pub(crate) fn again(attempts: u32, history: History) -> Self {
-        Self { attempts, is_first: false, history, pack_size_max: None, failure: None }
+    pub(crate) fn again(attempts: u32, history: History, budget: Option<u32>) -> Self {
+        let (kept_by, pack_size_max, failure) = (None, None, None);
+        Self { attempts, is_first: false, history, budget, kept_by, pack_size_max, failure }
     }
 
     /// One that never had an attempt.
     pub(crate) fn first() -> Self {
-        Self { attempts: 0, is_first: true, history: History::default(), pack_size_max: None, failure: None }
+        Self { is_first: true, ..Self::again(0, History::default(), None) }
     }
 
     /// The number of its next attempt.
     pub(crate) fn next_attempt(&self) -> u32 {
         self.attempts + 1
+    }
+
+    /// How far it trains, where a rule has said it.
+    pub(crate) fn budget(&self) -> Option<u32> {
+        self.budget
+    }
+
+    /// Whether it can go on where `finds` says whose checkpoints are found.
+    pub(crate) fn goes_on_where(&self, finds: impl Fn(&WorkerName) -> bool) -> bool {
+        self.kept_by.as_ref().is_none_or(finds)
+    }
+
+    /// The same, whose checkpoint this worker has kept.
+    pub(crate) fn kept_at(self, kept_by: Option<WorkerName>) -> Self {
+        Self { kept_by, ..self }
+    }
+
+    /// The same, which trains as far as this.
+    pub(crate) fn with_budget(self, budget: Option<u32>) -> Self {
+        Self { budget, ..self }
     }
 
     /// Most jobs of its next pack, itself included.
@@ -135,8 +160,17 @@ pub(crate) struct Placement {
 pub(crate) struct Plan {
     /// Where it finds its data set; after a restart, the sweep's current path.
     pub(crate) dataset_path: Arc<Path>,
-    /// How many epochs it trains; none where the program decides.
+    /// How many epochs its job has; none where the program decides.
     pub(crate) epochs_total: Option<u32>,
+    /// After how many epochs it pauses, as the rule of early stopping says; none without a rule.
+    pub(crate) budget: Option<u32>,
+}
+
+impl Plan {
+    /// After how many epochs it pauses, where that is before its job's end.
+    fn until_epoch(&self) -> Option<u32> {
+        self.budget.filter(|budget| self.epochs_total.is_none_or(|total| *budget < total))
+    }
 }
 
 /// What an attempt has reported.
@@ -180,6 +214,8 @@ pub(crate) struct ActiveAttempt {
     resumed_epochs: u32,
     /// Its job gets no more attempts.
     is_last: bool,
+    /// The rule of early stopping ends its job with it.
+    is_stopped_early: bool,
     history: History,
     results: Results,
     progress: Progress,
@@ -206,6 +242,7 @@ impl ActiveAttempt {
             started: false,
             resumed_epochs: 0,
             is_last: false,
+            is_stopped_early: false,
             history: waiting.history,
             results: Results::default(),
             progress: Progress::NONE,
@@ -231,7 +268,7 @@ impl ActiveAttempt {
             is_last,
             results: Results { train_seconds, last, objective, best },
             progress: Progress::reported(begun, 0.0),
-            ..Self::granted(WaitingJob::again(number, history), placement, plan, None, lease)
+            ..Self::granted(WaitingJob::again(number, history, plan.budget), placement, plan, None, lease)
         }
     }
 
@@ -281,9 +318,14 @@ impl ActiveAttempt {
         &self.history
     }
 
-    /// How many epochs it trains; none where the program decides.
+    /// How many epochs its job has; none where the program decides.
     pub(crate) fn epochs_total(&self) -> Option<u32> {
         self.plan.epochs_total
+    }
+
+    /// After how many epochs it pauses, where that is before its job's end.
+    pub(crate) fn until_epoch(&self) -> Option<u32> {
+        self.plan.until_epoch()
     }
 
     /// How many epochs it may report.
@@ -392,6 +434,16 @@ impl ActiveAttempt {
         !std::mem::replace(&mut self.is_last, true)
     }
 
+    /// The rule of early stopping ends its job with it.
+    pub(crate) fn stop_early(&mut self) {
+        self.is_stopped_early = true;
+    }
+
+    /// Whether the rule of early stopping ends its job with it.
+    pub(crate) fn is_stopped_early(&self) -> bool {
+        self.is_stopped_early
+    }
+
     /// Its speed says nothing about the size of its pack any more.
     pub(crate) fn forget_pack_key(&mut self) {
         self.pack_key = None;
@@ -407,11 +459,10 @@ impl ActiveAttempt {
         take_back(&mut self.history, after, before)
     }
 
-    /// Its job, which waits again now that it has ended.
+    /// Its job, which waits again or is paused now that it has ended.
     pub(crate) fn into_waiting(self, history: History) -> WaitingJob {
-        debug_assert!(JobState::Running.may_become(JobState::Pending));
         let (pack_size_max, failure) = (self.pack_size_max, self.failure);
-        WaitingJob { pack_size_max, failure, ..WaitingJob::again(self.number, history) }
+        WaitingJob { pack_size_max, failure, ..WaitingJob::again(self.number, history, self.plan.budget) }
     }
 }
 

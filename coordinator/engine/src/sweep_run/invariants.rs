@@ -7,9 +7,10 @@ impl SweepRun {
     pub(crate) fn check_invariants(&self) -> Result<(), String> {
         self.weights.check_invariants(self)?;
         let counted = self.never_started()
-            + (self.waiting.len() + self.active.len()) as u64
+            + (self.waiting.len() + self.active.len() + self.paused.len()) as u64
             + self.done
             + self.diverged
+            + self.stopped
             + self.failed
             + self.cancelled;
         if counted != self.job_count() {
@@ -19,6 +20,10 @@ impl SweepRun {
             self.waiting.keys().find(|job| self.active.contains_key(job) || !self.has_begun(**job))
         {
             return Err(format!("job {}/{job} waits and runs, or waits though it never ran", self.id));
+        }
+        let twice = |job: &&u64| self.active.contains_key(job) || self.waiting.contains_key(job);
+        if let Some(job) = self.paused.keys().find(|job| twice(job) || !self.has_begun(**job)) {
+            return Err(format!("job {}/{job} is paused and waits or runs, or never ran", self.id));
         }
         if self.out_of_order.first().is_some_and(|job| *job <= self.next_unstarted)
             || self.out_of_order.last().is_some_and(|job| *job > self.job_count())

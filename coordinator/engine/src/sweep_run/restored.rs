@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use domain::{
     definition::SweepDefinition,
-    record::{StoredJob, StoredSweep},
+    record::{StoredJob, StoredStage, StoredSweep},
 };
 use terms::JobState;
 
@@ -45,11 +45,13 @@ impl SweepRun {
             match state {
                 JobState::Done => run.done = count,
                 JobState::Diverged => run.diverged = count,
+                JobState::Stopped => run.stopped = count,
                 JobState::Failed => run.failed = count,
                 JobState::Cancelled => run.cancelled = count,
-                JobState::Pending | JobState::Running => {}
+                JobState::Pending | JobState::Running | JobState::Paused => {}
             }
         }
+        run.restore_rungs(&stored.rungs);
         for job in stored.open_jobs {
             restore_job(&mut run, job, deadline_ms);
         }
@@ -58,18 +60,24 @@ impl SweepRun {
 }
 
 fn restore_job(run: &mut SweepRun, stored: StoredJob, deadline_ms: u64) {
-    let StoredJob { job, attempts, history, reason, running } = stored;
+    let is_running = stored.running().is_some();
+    let StoredJob { job, attempts, history, reason, worker, budget, stage } = stored;
+    let budget = budget.filter(|_| !mutants::is_on(Mutant::BudgetsForgotten));
     let (attempts, deadline_ms) = (
-        if running.is_none() && mutants::is_on(Mutant::AttemptNumbersForgotten) { 0 } else { attempts },
+        if !is_running && mutants::is_on(Mutant::AttemptNumbersForgotten) { 0 } else { attempts },
         if mutants::is_on(Mutant::LeasesNotRearmed) { 0 } else { deadline_ms },
     );
-    match running {
-        None => {
-            run.waiting.insert(job, WaitingJob::again(attempts, history));
+    match stage {
+        StoredStage::Waiting => {
+            run.waiting.insert(job, WaitingJob::again(attempts, history, budget));
         }
-        Some(attempt) => {
+        StoredStage::Paused => {
+            run.paused.insert(job, WaitingJob::again(attempts, history, budget).kept_at(worker));
+        }
+        StoredStage::Running(attempt) => {
             let objective = attempt.last.as_ref().and_then(|last| run.objective_of(&last.row));
-            let (plan, is_last, lease) = (run.plan(job), reason == STOPPED, Lease::until(deadline_ms));
+            let (plan, is_last, lease) =
+                (run.plan(job, budget), reason == STOPPED, Lease::until(deadline_ms));
             let active = ActiveAttempt::restored(attempts, history, attempt, plan, objective, is_last, lease);
             run.active.insert(job, active);
         }

@@ -9,7 +9,12 @@ use domain::{
 use terms::{AttemptKey, DatasetSummary, Epoch, JobKey, JobState, ParameterUse, SweepState};
 
 use super::{ActiveAttempt, Lease, Placement, SweepRun, WaitingJob};
-use crate::{EndsSeen, Observation, job_control::STOPPED, packs::PackKey};
+use crate::{
+    EndsSeen, Observation,
+    job_control::STOPPED,
+    mutants::{self, Mutant},
+    packs::PackKey,
+};
 
 impl SweepRun {
     /// Enters a state that is not final.
@@ -90,6 +95,7 @@ impl SweepRun {
         at_unix_ms: u64,
     ) -> Record {
         debug_assert!(!self.active.contains_key(&job) && !self.waiting.contains_key(&job));
+        debug_assert!(!self.paused.contains_key(&job));
         debug_assert!(JobState::Pending.may_become(JobState::Running));
         let record = Record::AttemptGranted {
             attempt: self.attempt_key(job, waiting.next_attempt()),
@@ -98,9 +104,11 @@ impl SweepRun {
             slot: placement.slot,
             device: placement.device.clone(),
             pack_size: placement.pack_size,
+            budget: waiting.budget(),
             at_unix_ms,
         };
-        let active = ActiveAttempt::granted(waiting, placement, self.plan(job), pack_key, lease);
+        let plan = self.plan(job, waiting.budget());
+        let active = ActiveAttempt::granted(waiting, placement, plan, pack_key, lease);
         self.active.insert(job, active);
         record
     }
@@ -111,7 +119,7 @@ impl SweepRun {
         self.active.remove(&attempt.job.job)
     }
 
-    /// Puts a job whose attempt has ended back to wait, or counts its end.
+    /// Puts a job whose attempt has ended back to wait, pauses it, or counts its end.
     pub(crate) fn move_on(
         &mut self,
         job: u64,
@@ -121,13 +129,34 @@ impl SweepRun {
         reason: String,
     ) -> Record {
         debug_assert!(JobState::Running.may_become(state));
-        if state == JobState::Pending {
-            self.waiting.insert(job, ended.into_waiting(history.clone()));
-        } else {
-            let results = ended.results();
-            self.count_end(job, state, results.objective, results.best_value());
+        match state {
+            JobState::Pending => drop(self.waiting.insert(job, ended.into_waiting(history.clone()))),
+            JobState::Paused => {
+                let worker = ended.worker().clone();
+                let paused = ended.into_waiting(history.clone()).kept_at(Some(worker));
+                self.paused.insert(job, paused);
+                if let Some(stopping) = &mut self.stopping {
+                    stopping.job_entered(job, state);
+                }
+            }
+            _ => {
+                let results = ended.results();
+                self.count_end(job, state, results.objective, results.best_value());
+            }
         }
         Record::JobChanged { job: self.job_key(job), state, history, reason }
+    }
+
+    /// A job that is paused waits for an attempt that trains it as far as `budget`; nothing where it is not paused.
+    pub(crate) fn promote(&mut self, job: u64, budget: u32, reason: String) -> Option<Record> {
+        debug_assert!(JobState::Paused.may_become(JobState::Pending));
+        let paused = if mutants::is_on(Mutant::PromotedJobsStayPaused) {
+            self.paused.get(&job).cloned()
+        } else {
+            self.paused.remove(&job)
+        }?;
+        self.waiting.insert(job, paused.with_budget(Some(budget)));
+        Some(Record::JobPromoted { job: self.job_key(job), budget, reason })
     }
 
     /// A job's attempt was counted as lost, and is not: its history becomes what it was `before`. Nothing where more was
@@ -139,19 +168,24 @@ impl SweepRun {
         before: History,
         reason: String,
     ) -> Option<Record> {
-        let (is_taken_back, state, is_last) = match (self.active.get_mut(&job), self.waiting.get_mut(&job)) {
-            (Some(active), _) => (active.take_loss_back(after, &before), JobState::Running, active.is_last()),
-            (None, Some(waiting)) => (waiting.take_loss_back(after, &before), JobState::Pending, false),
-            (None, None) => return None,
+        let (is_taken_back, state, is_last) = if let Some(active) = self.active.get_mut(&job) {
+            (active.take_loss_back(after, &before), JobState::Running, active.is_last())
+        } else if let Some(waiting) = self.waiting.get_mut(&job) {
+            (waiting.take_loss_back(after, &before), JobState::Pending, false)
+        } else if let Some(paused) = self.paused.get_mut(&job) {
+            (paused.take_loss_back(after, &before), JobState::Paused, false)
+        } else {
+            return None;
         };
         // A restart recognises by this reason that the job gets no more attempts.
         let reason = if is_last { STOPPED.to_owned() } else { reason };
         is_taken_back.then(|| Record::JobChanged { job: self.job_key(job), state, history: before, reason })
     }
 
-    /// Cancels a job that waits, for the first time or again; nothing where it does not.
+    /// Cancels a job that waits, for the first time or again, or is paused; nothing where it does neither.
     pub(crate) fn cancel_waiting_job(&mut self, job: u64, reason: &str) -> Option<Record> {
-        let history = match self.waiting.remove(&job) {
+        let paused = || if self.state.is_final() { None } else { self.paused.remove(&job) };
+        let history = match self.waiting.remove(&job).or_else(paused) {
             Some(waiting) => waiting.into_history(),
             None if !self.state.is_final() && !self.has_begun(job) => {
                 self.begin(job);
@@ -192,7 +226,7 @@ impl SweepRun {
         }
         debug_assert!(state.may_become(JobState::Pending));
         *count -= 1;
-        self.waiting.insert(job, WaitingJob::again(attempts, History::default()));
+        self.waiting.insert(job, WaitingJob::again(attempts, History::default(), None));
         Some(Record::JobChanged {
             job: self.job_key(job),
             state: JobState::Pending,
@@ -210,6 +244,9 @@ impl SweepRun {
     fn state_of(&self, job: u64) -> Option<JobState> {
         if self.active.contains_key(&job) {
             return Some(JobState::Running);
+        }
+        if self.paused.contains_key(&job) {
+            return Some(JobState::Paused);
         }
         let waits = self.waiting.contains_key(&job) || !self.has_begun(job);
         waits.then_some(JobState::Pending)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use domain::{
     definition::SweepDefinition,
-    record::{History, Record, StoredAttempt, StoredJob, StoredSweep},
+    record::{History, Record, StoredAttempt, StoredJob, StoredStage, StoredSweep},
     specification::{Specification, SpecificationSource},
 };
 use terms::{
@@ -42,6 +42,10 @@ pub(super) struct Cluster {
     pub(super) runs_programs: bool,
     /// Whether they take jobs that occupy several slots.
     pub(super) spans_slots: bool,
+    /// Whether workers that say hello from now on pause jobs.
+    pub(super) pauses: bool,
+    /// Where workers that say hello from now on keep checkpoints; empty for each on its own machine.
+    pub(super) checkpoints: &'static str,
     /// The devices of the slots of workers that connect, in turn.
     pub(super) devices: Vec<&'static str>,
     /// What the trainers of workers that connect train.
@@ -100,7 +104,15 @@ pub(super) fn stored(
     history: History,
     reason: &str,
 ) -> StoredSweep {
-    let open = StoredJob { job: 1, attempts: 1, history, reason: reason.to_owned(), running: Some(running) };
+    let open = StoredJob {
+        job: 1,
+        attempts: 1,
+        history,
+        reason: reason.to_owned(),
+        worker: None,
+        budget: None,
+        stage: StoredStage::Running(running),
+    };
     StoredSweep {
         sweep: SweepId(1),
         request_id: String::new(),
@@ -118,6 +130,7 @@ pub(super) fn stored(
         best: Default::default(),
         weights: Vec::new(),
         open_jobs: vec![open],
+        rungs: Vec::new(),
     }
 }
 
@@ -133,6 +146,8 @@ impl Cluster {
             disk_stands_still: false,
             runs_programs: false,
             spans_slots: true,
+            pauses: true,
+            checkpoints: "",
             devices: vec!["cpu"],
             models: builtins_described().to_vec(),
         }
@@ -283,6 +298,8 @@ impl Cluster {
             draining: false,
             runs_programs: self.runs_programs,
             spans_slots: self.spans_slots,
+            pauses: self.pauses,
+            checkpoints: self.checkpoints.to_owned(),
             models: self.models.clone(),
         };
         self.hear(Event::SessionOpened { session: SessionId(session), hello });

@@ -26,6 +26,8 @@ fn hello(name: &str, slots: u32, description: &str) -> Hello {
         draining: false,
         runs_programs: false,
         spans_slots: false,
+        pauses: false,
+        checkpoints: String::new(),
         models: terms::manifest::builtins_described().to_vec(),
     }
 }

@@ -75,12 +75,12 @@ fn a_job_that_reaches_the_target_ends_the_sweep_and_the_others_go_on_to_their_en
         .records
         .iter()
         .position(|record| matches!(record, Record::JobChanged { state: JobState::Done, .. }));
-    assert!(done < stops);
+    assert!(done.unwrap() < stops.unwrap());
     cluster.train(1, key(2, 1));
     let sweep = cluster.sweep();
     assert_eq!(sweep.state, SweepState::Stopped);
     let why = sweep.stopped.unwrap();
-    assert!(why.contains("job 1 reached the target of 0.5 with val_accuracy 0.5"), "{why}");
+    assert!(why.contains("job 1 reached the target of 0.5 with val_accuracy = 0.5"), "{why}");
 }
 
 #[test]

@@ -14,6 +14,8 @@ pub(super) enum Mark {
     OtherGroup,
     /// Trains or waits.
     Open,
+    /// Ended by early stopping.
+    Stopped,
     Diverged,
     Failed,
     Cancelled,
@@ -25,6 +27,7 @@ impl Mark {
         match self {
             Self::Group(_) | Self::OtherGroup => None,
             Self::Open => Some("running"),
+            Self::Stopped => Some("stopped"),
             Self::Diverged => Some("diverged"),
             Self::Failed => Some("failed"),
             Self::Cancelled => Some("cancelled"),
@@ -37,7 +40,8 @@ impl Mark {
             "diverged" => Some(Self::Diverged),
             "failed" => Some(Self::Failed),
             "cancelled" => Some(Self::Cancelled),
-            "running" | "pending" => Some(Self::Open),
+            "stopped" => Some(Self::Stopped),
+            "running" | "paused" | "pending" => Some(Self::Open),
             _ => None,
         }
     }
@@ -63,6 +67,10 @@ impl Mark {
             }
             Self::OtherGroup => drawing.circle(at, 4.0, Ink::Soft),
             Self::Open => drawing.polygon(&square(4.5), Ink::Soft, false),
+            Self::Stopped => {
+                let corners = [(x, y + 6.5), (x + 6.0, y - 4.5), (x - 6.0, y - 4.5)];
+                drawing.polygon(&corners, Ink::Soft, false);
+            }
             Self::Cancelled => drawing.polygon(&diamond(6.0), Ink::Soft, false),
             Self::Diverged => {
                 drawing.line((x - 5.0, y - 5.0), (x + 5.0, y + 5.0), Ink::Text, 2.0);

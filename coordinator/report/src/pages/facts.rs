@@ -17,10 +17,12 @@ impl Content<'_> {
         let counts = sweep.counts;
         let states = [
             ("done", counts.done),
+            ("stopped", counts.stopped),
             ("diverged", counts.diverged),
             ("failed", counts.failed),
             ("cancelled", counts.cancelled),
             ("running", counts.running),
+            ("paused", counts.paused),
             ("pending", counts.pending),
         ];
         let states: Vec<_> = states
@@ -55,6 +57,9 @@ impl Content<'_> {
                 reason => format!(" ({reason})"),
             };
             facts.push((strings.metrics_left_out.to_owned(), format!("{}{why}", sweep.metrics_left_out)));
+        }
+        if let Some(why) = &sweep.stopped {
+            facts.push((strings.stopped.to_owned(), strings.reason(why)));
         }
         if !sweep.unread_parameters.is_empty() {
             facts.push((strings.unread_parameters.to_owned(), sweep.unread_parameters.join(", ")));

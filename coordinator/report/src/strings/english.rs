@@ -48,6 +48,7 @@ pub(super) const ENGLISH: Strings = Strings {
     best_rows_only: "Only the best jobs are listed; results.csv has every job.",
     metrics_left_out: "Metric values that were dropped",
     unread_parameters: "Parameters that the script never read",
+    stopped: "Stopped",
     pack_size: "Jobs at a time",
     packs: "Jobs were trained several at a time: the training time of such a job is that of its whole pack.",
     other_files: "Also in this folder: results.csv (one row per job), epochs.csv (one row per epoch), results.json, figures/.",

@@ -47,6 +47,7 @@ pub(super) const JAPANESE: Strings = Strings {
     no_results: "結果はありません",
     metrics_left_out: "記録されなかった値",
     unread_parameters: "スクリプトが使用しなかったパラメーター",
+    stopped: "終了の理由",
     pack_size: "まとめたジョブ数",
     packs: "いくつかのジョブをまとめて学習しました。その学習時間は、まとめたジョブすべてにかかった時間です。",
     best_rows_only: "上位のジョブだけを示します。すべてのジョブは results.csv にあります。",

@@ -193,6 +193,7 @@ mod tests {
         ("coordinator/engine/src/control.rs", &["the sweep was"]),
         ("coordinator/engine/src/job_control.rs", &[]),
         ("coordinator/engine/src/sessions.rs", &[]),
+        ("coordinator/engine/src/sweep_run/stopping.rs", &["paused", "promoted", "stopped"]),
         ("coordinator/engine/src/sweep_run/transitions.rs", &["tried again"]),
         ("coordinator/src/driver/one_by_one.rs", &["the coordinator could not keep"]),
         ("coordinator/src/rpc/convert.rs", &["the worker sent"]),

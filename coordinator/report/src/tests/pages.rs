@@ -198,3 +198,19 @@ fn jobs_that_never_started_are_shown_as_such() {
         assert!(page.contains(told), "{page}");
     }
 }
+
+#[test]
+fn a_target_that_was_reached_is_named() {
+    let reached = Sweep {
+        state: Some(SweepState::Stopped),
+        stopped: Some("job 1 reached the target of 0.9 with val_accuracy = 0.91".to_owned()),
+        ..some_header()
+    };
+    for (language, told) in [
+        (Language::English, "**Stopped**: job 1 reached the target of 0.9 with val\\_accuracy = 0.91"),
+        (Language::Japanese, "ジョブ 1 が目標値 0.9 に達しました (val\\_accuracy = 0.91)"),
+    ] {
+        let page = read(&write(&reached, &some_jobs(), language), "report.md");
+        assert!(page.contains(told), "{page}");
+    }
+}

@@ -11,7 +11,8 @@ use terminal::text;
 
 use super::{
     super::{output::count, tables::short_point},
-    METRICS_SHOWN_MAX, Standstill, TimeLeft, best, epoch_of, share_done, share_of_job, shown_metrics, spoken,
+    METRICS_SHOWN_MAX, Standstill, TimeLeft, best, epoch_of, finished, share_done, share_of_job,
+    shown_metrics, spoken,
 };
 
 /// Most jobs shown at a time: as many as leave room on a small terminal.
@@ -112,10 +113,16 @@ impl Bars {
         let share = share_done(snapshot);
         self.overall.set_position((share * STEPS as f64) as u64);
         let counts = sweep.counts.unwrap_or_default();
-        let finished = counts.done + counts.diverged + counts.failed + counts.cancelled;
+        let finished = finished(&counts);
         let mut message = format!("{finished}/{}", count(sweep.job_count, "job"));
         if sweep.state() == v1::SweepState::Paused {
             message.push_str(", paused");
+        }
+        if counts.paused > 0 {
+            message.push_str(&format!(", {} paused", counts.paused));
+        }
+        if counts.stopped > 0 {
+            message.push_str(&format!(", {} stopped early", counts.stopped));
         }
         if counts.failed > 0 {
             message.push_str(&format!(", {} failed", counts.failed));

@@ -3,7 +3,8 @@
 use proto::v1::{self, watch_sweep_response::Event};
 
 use super::{
-    super::tables::short_point, Standstill, TimeLeft, best, epoch_of, share_done, shown_metrics, spoken,
+    super::tables::short_point, Standstill, TimeLeft, best, epoch_of, finished, share_done, shown_metrics,
+    spoken,
 };
 use crate::cli::{
     failure::Failure,
@@ -105,7 +106,7 @@ impl Lines {
         let preparing = snapshot.running.iter().filter(|job| job.preparing);
         let tenths = preparing.map(|job| (job.fraction * 10.0) as u32).max().unwrap_or(0);
         let counts = self.sweep.counts.unwrap_or_default();
-        let finished = counts.done + counts.diverged + counts.failed + counts.cancelled;
+        let finished = finished(&counts);
         if tenths > self.prepared_tenths {
             self.prepared_tenths = tenths;
             return Some(format!("preparing the data set: {} %", tenths * 10));
@@ -114,6 +115,12 @@ impl Lines {
             return None;
         }
         let mut line = format!("{finished} of {} finished", count(self.sweep.job_count, "job"));
+        if counts.paused > 0 {
+            line.push_str(&format!(", {} paused", counts.paused));
+        }
+        if counts.stopped > 0 {
+            line.push_str(&format!(", {} stopped early", counts.stopped));
+        }
         if counts.failed > 0 {
             line.push_str(&format!(", {} failed", counts.failed));
         }
@@ -131,6 +138,8 @@ impl Lines {
         let what = match changed.state() {
             v1::JobState::Done => "done",
             v1::JobState::Diverged => "diverged",
+            v1::JobState::Paused => "paused",
+            v1::JobState::Stopped => "stopped early",
             v1::JobState::Failed => "failed",
             v1::JobState::Pending if !changed.reason.is_empty() => "waits for another attempt",
             _ => return None,

@@ -96,8 +96,10 @@ pub(in crate::cli) fn sweep(sweep: v1::Sweep, parameters: Vec<String>, names: &[
         counts: JobCounts {
             pending: counts.pending,
             running: counts.running,
+            paused: counts.paused,
             done: counts.done,
             diverged: counts.diverged,
+            stopped: counts.stopped,
             failed: counts.failed,
             cancelled: counts.cancelled,
         },

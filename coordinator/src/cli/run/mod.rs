@@ -188,6 +188,9 @@ async fn write_results(
     let best = keep_best(&sweep, target, folder).await;
     let page = report::write(target, sweep_id, |_| folder.to_owned(), lang.into()).await?;
     unprinted.note(print_results(&sweep, target).await);
+    if !sweep.stopped.is_empty() {
+        say(&format!("stopped: {}", sweep.stopped));
+    }
     say_unread(&sweep.unread_parameters);
     unprinted.note(print(&format!("\nreport: {}\n", page.display())));
     let kept = match best {

@@ -1,7 +1,7 @@
 //! The order in which the pipeline lets things happen, over an engine that only counts.
 
 use domain::record::Record;
-use engine::{AttemptEvent, Effect, ToWorker, Welcome};
+use engine::{AttemptEvent, Effect, Hello, Output, ToWorker, Welcome};
 use terms::{AttemptKey, SweepId, SweepState};
 
 use super::*;
@@ -164,6 +164,8 @@ fn opened(session: u64) -> Input<Called> {
         draining: false,
         runs_programs: false,
         spans_slots: false,
+        pauses: false,
+        checkpoints: String::new(),
         models: Vec::new(),
     };
     Input::Opened(SessionId(session), Box::new(hello))

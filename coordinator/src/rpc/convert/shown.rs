@@ -70,8 +70,8 @@ fn point(view: &SweepView, job: u64) -> v1::JobPoint {
 }
 
 fn counts(counts: JobCounts) -> v1::JobCounts {
-    let JobCounts { pending, running, done, diverged, failed, cancelled } = counts;
-    v1::JobCounts { pending, running, done, diverged, failed, cancelled }
+    let JobCounts { pending, running, paused, done, diverged, stopped, failed, cancelled } = counts;
+    v1::JobCounts { pending, running, paused, done, diverged, stopped, failed, cancelled }
 }
 
 fn waiting(waiting: Waiting) -> v1::Waiting {

@@ -53,9 +53,11 @@ fn assignment(job: JobAssignment) -> v1::JobAssignment {
         checkpoints: Some(v1::CheckpointPlan {
             key: job.checkpoint_key,
             every_epochs: job.checkpoint_every_epochs.unwrap_or(0),
+            pauses: job.pauses,
         }),
         keep_weights: job.keep_weights,
         also_slots: job.also_slots,
+        until_epoch: job.until_epoch.unwrap_or(0),
     }
 }
 
@@ -111,12 +113,16 @@ mod tests {
             stop_grace_period_ms: Some(90_000),
             checkpoint_key: "1-9/2".into(),
             checkpoint_every_epochs: None,
+            pauses: true,
+            until_epoch: Some(3),
             keep_weights: false,
             also_slots: vec![1],
         };
         let wire = assignment(job);
         assert_eq!((wire.model.as_str(), wire.budget, wire.dataset), ("program", 0, None));
         assert_eq!(wire.also_slots, [1]);
+        assert!(wire.checkpoints.is_some_and(|plan| plan.pauses));
+        assert_eq!(wire.until_epoch, 3);
         let program = wire.program.unwrap();
         assert_eq!((program.program.as_str(), program.arguments.as_str()), ("train.py", "wandb"));
         assert_eq!((program.command, program.objective.as_str()), (vec!["${program}".to_owned()], "f1"));

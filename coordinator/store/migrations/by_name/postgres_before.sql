@@ -35,6 +35,9 @@ CREATE TABLE jobs (
     best_epoch     BIGINT,
     best_objective DOUBLE PRECISION,
     best_metrics   BYTEA,
+    -- How far its attempts train, and what it had reached at the rungs, where a rule of early stopping says it.
+    budget         BIGINT,
+    rungs          TEXT,
     checksum       BIGINT NOT NULL,
     PRIMARY KEY (sweep_id, job)
 );

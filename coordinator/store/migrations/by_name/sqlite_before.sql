@@ -28,6 +28,9 @@ CREATE TABLE jobs (
     best_epoch     INTEGER,
     best_objective REAL,
     best_metrics   BLOB,
+    -- How far its attempts train, and what it had reached at the rungs, where a rule of early stopping says it.
+    budget         INTEGER,
+    rungs          TEXT,
     checksum       INTEGER NOT NULL,
     PRIMARY KEY (sweep_id, job)
 ) STRICT, WITHOUT ROWID;

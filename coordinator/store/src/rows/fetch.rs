@@ -81,7 +81,9 @@ impl Rows {
                 }
                 Record::AttemptGranted { is_first: false, attempt: AttemptKey { job, .. }, .. }
                 | Record::EpochRecorded { attempt: AttemptKey { job, .. }, .. }
-                | Record::JobChanged { job, .. } => {
+                | Record::JobChanged { job, .. }
+                | Record::RungReached { job, .. }
+                | Record::JobPromoted { job, .. } => {
                     if !self.jobs.contains_key(job) {
                         missing.jobs.entry(job.sweep).or_default().insert(job.job);
                     }

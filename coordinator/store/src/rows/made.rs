@@ -69,6 +69,8 @@ pub(super) fn job(key: JobKey) -> Result<tables::Job, StoreError> {
         best_epoch: None,
         best_objective: None,
         best_metrics: None,
+        budget: Added(None),
+        rungs: Added(None),
     })
 }
 

@@ -117,12 +117,12 @@ impl ManifestParameter {
             ParameterKind::Integer { min, max } if min > max => {
                 return wrong("has its `min` above its `max`");
             }
-            ParameterKind::Integers { min, max, length_max } => {
-                if min > max || !(1..=LENGTH_MAX).contains(length_max) {
-                    return wrong(&format!(
-                        "must have its `min` below its `max` and a `length_max` of 1 to {LENGTH_MAX}"
-                    ));
-                }
+            ParameterKind::Integers { min, max, length_max }
+                if min > max || !(1..=LENGTH_MAX).contains(length_max) =>
+            {
+                return wrong(&format!(
+                    "must have its `min` below its `max` and a `length_max` of 1 to {LENGTH_MAX}"
+                ));
             }
             ParameterKind::Float(range) if !range.is_sound() => {
                 return wrong("has no number between `min` or `above` and `max`");

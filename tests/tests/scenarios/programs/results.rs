@@ -45,6 +45,18 @@ fn each_training_of_a_drawn_point_is_told_its_number() {
 }
 
 #[test]
+fn a_sweep_whose_target_was_reached_has_ended_well() {
+    let script = "import sweep\np = sweep.parameters(rate=0.5)\nsweep.report(1, loss=p.rate)\n";
+    let sweep = "program: train.py\nmetric: {name: loss, goal: minimize, target: 0.3}\n\
+                 parameters: {rate: {values: [0.9, 0.3, 0.1, 0.2, 0.4]}}\nexecution: {max_parallel: 1}\n";
+    let folder = tempfile::tempdir().unwrap();
+    // Its exit status is looked at.
+    let jobs = rows(&run(folder.path(), script, sweep).join("results.csv"));
+    let states: Vec<&str> = jobs.iter().map(|row| row["state"].as_str()).collect();
+    assert_eq!(states, ["done", "done", "cancelled", "cancelled", "cancelled"]);
+}
+
+#[test]
 fn a_script_that_reports_has_its_own_parameters_and_metrics_in_the_results() {
     let folder = tempfile::tempdir().unwrap();
     let sweep = "program: train.py\nmetric: {name: recall, goal: maximize}\n\

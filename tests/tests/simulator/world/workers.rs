@@ -68,7 +68,8 @@ impl World {
                 let mut member = |(attempt, work): (AttemptKey, Work)| {
                     let saved = self.checkpoints.get(&attempt.job).copied().unwrap_or(0);
                     let again = if self.random.one_in(2) { saved } else { 0 };
-                    Member { attempt, epochs: work.epochs.unwrap_or(EPOCHS), again, stops: false }
+                    let epochs = work.epochs.unwrap_or(EPOCHS);
+                    Member { attempt, epochs, until: work.until_epoch, again, stops: false }
                 };
                 let members = jobs.into_iter().map(&mut member).collect();
                 let trainer = &mut node.trainers[slot];

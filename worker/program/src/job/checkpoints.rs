@@ -74,7 +74,9 @@ impl<W: Write> Run<'_, W> {
             return Ok(());
         }
         let is_given_up = self.state.why == Some(Why::Asked { goes_on: false });
-        if matches!(end.outcome, TrainerOutcome::Stopped | TrainerOutcome::Failed) && !is_given_up {
+        let may_go_on =
+            matches!(end.outcome, TrainerOutcome::Stopped | TrainerOutcome::Paused | TrainerOutcome::Failed);
+        if may_go_on && !is_given_up {
             self.keep_folder();
             // It has said all that it had to say.
             if has_ended_well && !self.tally.is_untested() {

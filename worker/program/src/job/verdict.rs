@@ -60,7 +60,10 @@ impl<W> Run<'_, W> {
             Some(Why::Asked { .. }) if !(has_ended_well && self.tally.is_full()) => {
                 return End::new(TrainerOutcome::Stopped, "");
             }
-            Some(Why::Asked { .. }) | None => {}
+            Some(Why::Paused) if !(has_ended_well && self.tally.is_full()) => {
+                return End::new(TrainerOutcome::Paused, "");
+            }
+            Some(Why::Asked { .. } | Why::Paused) | None => {}
         }
         if !has_ended_well {
             return self.judge_failure(status);

@@ -31,6 +31,8 @@ pub(super) enum StopReason {
     },
     /// The worker leaves.
     HandedBack,
+    /// It was trained as far as it was granted, by a trainer that does not know how to pause.
+    Paused,
     /// The trainer broke the protocol.
     Broken { reason: String },
 }
@@ -76,6 +78,7 @@ pub(super) struct Running {
     pub(super) spent: Option<TimeSpent>,
     epochs_done: u32,
     epochs_total: Option<u32>,
+    until_epoch: Option<u32>,
     pub(super) progress: Progress,
     /// What the trainer does with the data set, in its own words.
     pub(super) doing: String,
@@ -103,6 +106,7 @@ impl Running {
             spent: None,
             epochs_done: 0,
             epochs_total: work.epochs,
+            until_epoch: work.until_epoch,
             progress: Progress::NONE,
             doing: String::new(),
         }
@@ -213,6 +217,7 @@ impl Running {
             StopReason::Refused => return None,
             StopReason::Revoked { reason } => (Outcome::Revoked, reason.clone()),
             StopReason::HandedBack => (Outcome::HandedBack, "the worker is shutting down".to_owned()),
+            StopReason::Paused => (Outcome::Paused, String::new()),
             StopReason::Broken { reason } => (self.failed_with_trainer(), self.with_pack(reason.clone())),
             StopReason::Stalled { reason } => (Outcome::Unavailable, reason.clone()),
             StopReason::TimedOut { spent } => {
@@ -235,7 +240,8 @@ impl Running {
     ) -> Result<Heard, String> {
         if let Some(why) = self.stop_reason() {
             // A training that finishes just when it is asked to stop counts.
-            let counts = matches!(outcome, TrainerOutcome::Done | TrainerOutcome::Diverged);
+            let counts =
+                matches!(outcome, TrainerOutcome::Done | TrainerOutcome::Paused | TrainerOutcome::Diverged);
             if why.silences() || !counts {
                 let end =
                     self.stopped(why).map(|(outcome, reason)| End { log_tail, ..End::new(outcome, reason) });
@@ -246,6 +252,10 @@ impl Running {
             TrainerOutcome::Done => {
                 self.check_complete()?;
                 Outcome::Done
+            }
+            TrainerOutcome::Paused => {
+                self.check_paused()?;
+                Outcome::Paused
             }
             TrainerOutcome::Diverged => Outcome::Diverged,
             // Whoever asked the worker to leave may have asked its trainer, too, which reports that as a failure.
@@ -268,7 +278,7 @@ impl Running {
             TrainerOutcome::Stopped => return Err("the trainer stopped without being asked to".to_owned()),
         };
         let is_done = outcome == Outcome::Done;
-        let reason = if is_done { String::new() } else { reason };
+        let reason = if is_done || outcome == Outcome::Paused { String::new() } else { reason };
         let weights = weights.filter(|_| is_done && self.keep_weights);
         let details = match outcome {
             Outcome::Done => EndDetails { parameters: details.parameters, ..EndDetails::default() },
@@ -285,6 +295,21 @@ impl Running {
             }
             _ => Ok(()),
         }
+    }
+
+    fn check_paused(&self) -> Result<(), String> {
+        match self.until_epoch {
+            Some(until) if self.epochs_done >= until => Ok(()),
+            Some(until) => {
+                Err(format!("the trainer paused after epoch {}, not after epoch {until}", self.epochs_done))
+            }
+            None => Err("the trainer paused without being asked to".to_owned()),
+        }
+    }
+
+    /// Whether it has been trained as far as it was granted.
+    pub(super) fn is_to_pause(&self) -> bool {
+        self.phase == Phase::Training && self.until_epoch.is_some_and(|until| self.epochs_done >= until)
     }
 
     pub(super) fn hear_epoch(&mut self, now: Duration, report: &EpochReport) -> Result<(), String> {

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use terms::{AttemptKey, EpochReport, Progress, cut};
-use trainer_protocol::{EpochLine, FromTrainer, TRAINER_PROTOCOL_MIN, TRAINER_PROTOCOL_VERSION};
+use trainer_protocol::{
+    EpochLine, FromTrainer, TRAINER_PROTOCOL_MIN, TRAINER_PROTOCOL_PAUSES, TRAINER_PROTOCOL_VERSION,
+};
 
 use super::{
     running::{Phase, Running, StopReason},
@@ -65,6 +67,8 @@ pub(super) enum Heard {
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) trainer: Trainer,
+    /// The revision of the protocol that it speaks; 0 before it has said so.
+    pub(super) protocol: u32,
     /// The kind of the current or last trainer.
     pub(super) kind: TrainerKind,
     /// When the trainer was last heard or given something to do.
@@ -92,6 +96,7 @@ impl Slot {
     pub(super) fn new() -> Self {
         Self {
             trainer: Trainer::Absent,
+            protocol: 0,
             kind: TrainerKind::Model,
             heard_at: Duration::ZERO,
             killed_for: None,
@@ -121,6 +126,12 @@ impl Slot {
     /// The kind of trainer that the waiting jobs need, if any of them can be trained.
     pub(super) fn awaited_kind(&self) -> Option<TrainerKind> {
         self.waiting.iter().find_map(|job| job.work.as_ref().ok()).map(Work::kind)
+    }
+
+    /// Whether an attempt has been trained as far as it was granted, by a trainer that does not know how to pause.
+    pub(super) fn must_be_paused(&self, attempt: AttemptKey) -> bool {
+        let is_it = |running: &Running| running.attempt == attempt && running.is_to_pause();
+        self.protocol < TRAINER_PROTOCOL_PAUSES && self.running.iter().any(is_it)
     }
 
     /// When the waiting jobs can be given to a new trainer, if nothing else prevents it.
@@ -264,7 +275,7 @@ impl Slot {
                  {TRAINER_PROTOCOL_MIN} to {TRAINER_PROTOCOL_VERSION}; use a trainer of this worker's version"
             ));
         }
-        self.trainer = Trainer::Ready;
+        (self.trainer, self.protocol) = (Trainer::Ready, protocol);
         Ok(Heard::Nothing)
     }
 }

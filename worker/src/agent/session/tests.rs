@@ -5,6 +5,7 @@ mod coordinator;
 mod leaving;
 mod packs;
 mod patience;
+mod pauses;
 mod programs;
 mod several;
 mod trainers;
@@ -39,6 +40,8 @@ pub(crate) fn work() -> Work {
         files: None,
         timeout: Some(Duration::from_secs(7200)),
         checkpoints: None,
+        pauses: false,
+        until_epoch: None,
         keep_weights: true,
         also_slots: Vec::new(),
     }

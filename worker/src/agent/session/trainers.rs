@@ -90,6 +90,9 @@ impl Session {
                     Ok(Heard::Record(attempt, kind)) => {
                         self.progress_is_news = true;
                         self.record(attempt, kind);
+                        if self.slots[index].must_be_paused(attempt) {
+                            self.stop(now, index, attempt, StopReason::Paused, None);
+                        }
                     }
                     Ok(Heard::Ended(attempt, end)) => self.release(now, index, attempt, end),
                 }
@@ -237,10 +240,11 @@ impl Session {
     ) {
         let Some(running) = self.slots[index].running_mut(attempt) else { return };
         let new_kill_at = now + patience.unwrap_or(running.stop_to_kill);
-        let overrides = !matches!(why, StopReason::HandedBack | StopReason::TimedOut { .. });
+        let overrides =
+            !matches!(why, StopReason::HandedBack | StopReason::Paused | StopReason::TimedOut { .. });
         match &mut running.phase {
             Phase::Training => {
-                let checkpoint = why == StopReason::HandedBack;
+                let checkpoint = matches!(why, StopReason::HandedBack | StopReason::Paused);
                 running.phase = Phase::Stopping { why, kill_at: new_kill_at };
                 self.outputs.push(Output::StopJob { slot: index, attempt, checkpoint });
             }

@@ -99,6 +99,8 @@ pub struct Work {
     pub parameters: serde_json::Map<String, serde_json::Value>,
     /// How many epochs a complete training has, if the model counts in epochs.
     pub epochs: Option<u32>,
+    /// After how many epochs it pauses, if before its end.
+    pub until_epoch: Option<u32>,
     /// The data set, its path as the coordinator gave it; none for a user's program, which finds its data itself.
     pub dataset: Option<DatasetSpec>,
     /// The user's program, if the job is one.
@@ -109,6 +111,8 @@ pub struct Work {
     pub timeout: Option<Duration>,
     /// What to keep so that another attempt can continue.
     pub checkpoints: Option<CheckpointPlan>,
+    /// Whether jobs of its sweep pause: then checkpoints are kept next to the spool where there is no other place.
+    pub pauses: bool,
     /// Whether the coordinator may want the trained weights.
     pub keep_weights: bool,
     /// Further slots that the job occupies: with the one that runs it, all slots of its GPUs.

@@ -205,6 +205,7 @@ impl Bench {
             target: Target { url, token_file: Some(token_file), tls_ca: None },
             identity: Identity {
                 trainables: Vec::new(),
+                checkpoints: String::new(),
                 name: "one".parse().unwrap(),
                 instance: "instance".into(),
                 predecessors: Vec::new(),

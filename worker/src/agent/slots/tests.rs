@@ -27,6 +27,7 @@ pub(in crate::agent) fn script(text: &str) -> TrainerCommand {
         role: Role::Program,
         ahead: false,
         weights: None,
+        place_is_for_pauses: false,
     }
 }
 
@@ -339,7 +340,7 @@ async fn a_trainer_that_cannot_work_says_so_before_there_is_a_job() {
         ("echo no libtorch >&2; exit 127", "the trainer ended with exit status 127: no libtorch"),
         ("exit 0", "the trainer ended with exit status 0"),
         (
-            r#"echo '{"type":"ready","protocol":3,"device":"cpu"}'; read -r x"#,
+            r#"echo '{"type":"ready","protocol":4,"device":"cpu"}'; read -r x"#,
             "it did not begin with being ready",
         ),
         (

@@ -33,6 +33,7 @@ fn job_with(seed: u64, more: &serde_json::Value) -> TrainJob {
         parameters,
         checkpoints: None,
         budget: None,
+        until_epoch: None,
         program: None,
         weights: None,
     }

@@ -6,13 +6,14 @@ use terms::{ParameterValue, manifest::DatasetKind};
 
 use super::{
     super::{
-        Artifacts, DatasetSpecification, Execution, Goal, MetricSource, Models, Objective, Program,
-        Resources, Specification, Trainable,
+        Artifacts, DatasetSpecification, EarlyTermination, Execution, Goal, MetricSource, Models, Objective,
+        Program, Resources, Specification, Trainable,
+        early::{EARLY, EarlyKind, EarlyNumbers, Said},
         limits::{self, Of},
         models::usual_model,
     },
     axis::{RawAxis, RawParameters},
-    raw::{RawDataset, RawExecution, RawFile, RawMetric},
+    raw::{RawDataset, RawEarly, RawExecution, RawFile, RawMetric},
     scalars::MethodName,
     scalars::is_name,
     suggestion::suggestion,
@@ -84,6 +85,7 @@ pub(super) fn build(mut raw: RawFile, models: &Models) -> Result<Specification, 
         axes,
         exclude,
         include,
+        early_terminate: early(&trainable, raw.early_terminate, &mut notes)?,
         execution,
         resources: resources(&trainable, raw.resources)?,
         artifacts: raw.artifacts.and_then(|raw| raw.keep).map(|keep| Artifacts { keep }).unwrap_or_default(),
@@ -352,6 +354,39 @@ fn metric(trainable: &Trainable, raw: RawMetric, notes: &mut Vec<String>) -> Res
             Ok(Objective { name, goal: raw.goal.unwrap_or(Goal::Minimize), used })
         }
     }
+}
+
+/// What a program does at a rung is not known before it runs.
+const STOPS_PROGRAMS: &str = "`early_terminate` stops jobs of a program where it would pause jobs of a model; write `promote: true` \
+                              there if the program saves checkpoints to SWEEP_CHECKPOINT_DIR and continues from them";
+
+fn early(
+    trainable: &Trainable,
+    raw: Option<RawEarly>,
+    notes: &mut Vec<String>,
+) -> Result<Option<EarlyTermination>, Problem> {
+    let Some(RawEarly { kind, numbers: given, strict, promote }) = raw else { return Ok(None) };
+    let problem = |message: String| Problem::of("early_terminate", message);
+    let kind =
+        kind.ok_or_else(|| problem("`type` is missing: asha, hyperband, median or top_k".to_owned()))?;
+    let mut numbers = EarlyNumbers::default();
+    given.apply(EARLY, &mut numbers);
+    let pauses = trainable.model().is_some_and(|model| model.resumes);
+    let early = EarlyTermination::said(&Said { kind, numbers, strict, promote }, pauses).map_err(problem)?;
+    match trainable {
+        Trainable::Model(model) if early.promote && !pauses => {
+            return Err(problem(format!(
+                "jobs of the model {} cannot pause, as it does not continue from checkpoints; write `promote: false`, which \
+                 stops them instead",
+                model.name
+            )));
+        }
+        Trainable::Program(_) if promote.is_none() && kind != EarlyKind::Median && !early.promote => {
+            notes.push(STOPS_PROGRAMS.to_owned());
+        }
+        _ => {}
+    }
+    Ok(Some(early))
 }
 
 fn resources(trainable: &Trainable, raw: Option<super::numbers::Numbers>) -> Result<Resources, Problem> {

@@ -40,6 +40,13 @@ impl RawFile {
         if let Some(top) = top.parameters {
             self.parameters.get_or_insert_default().overlay(top);
         }
+        if let Some(top) = top.early_terminate {
+            let below = self.early_terminate.get_or_insert_default();
+            replace(&mut below.kind, top.kind);
+            below.numbers.overlay(top.numbers);
+            replace(&mut below.strict, top.strict);
+            replace(&mut below.promote, top.promote);
+        }
         if let Some(top) = top.execution {
             let below = self.execution.get_or_insert_default();
             below.numbers.overlay(top.numbers);

@@ -29,7 +29,7 @@ const TEXT_KEYS: [&str; 8] = [
 /// Likewise for all keys that begin like this.
 const TEXT_KEYS_BEGIN: &str = "execution.env.";
 /// Sections in which a key without a section is looked up, for a suggestion.
-const SECTIONS: [&str; 5] = ["execution", "dataset", "metric", "metrics", "resources"];
+const SECTIONS: [&str; 6] = ["execution", "dataset", "metric", "metrics", "resources", "early_terminate"];
 
 /// All of `overrides`, in order.
 pub(super) fn read_overrides(

@@ -6,7 +6,11 @@ use serde::{Deserialize, Deserializer, de::MapAccess};
 use terms::{manifest::check_metric_name, snapshot::SnapshotId};
 
 use super::{
-    super::{ArgumentStyle, Goal, Keep, MetricUse, limits},
+    super::{
+        ArgumentStyle, Goal, Keep, MetricUse,
+        early::{EARLY, EarlyKind},
+        limits,
+    },
     axis::{ParametersSeed, RawParameters},
     checked::text,
     command::{Command, Files, Pattern, ProgramPath, RelativePath, Variables},
@@ -15,15 +19,15 @@ use super::{
     numbers::Numbers,
     point::PointsSeed,
     scalars::{
-        Description, GoalWord, MethodName, Model, Name, Repeats, RunCap, SearchSeed, StyleWord, Target,
-        UseWord, image_size, keep, path, split_seed, val_fraction,
+        Description, GoalWord, KindWord, MethodName, Model, Name, Repeats, RunCap, SearchSeed, StyleWord,
+        Target, TruthWord, UseWord, image_size, keep, path, split_seed, val_fraction,
     },
     wandb,
 };
 use crate::space::PartialPoint;
 
 /// The keys of a sweep file.
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 19] = [
     "name",
     "description",
     "model",
@@ -39,6 +43,7 @@ const KEYS: [&str; 18] = [
     "parameters",
     "exclude",
     "include",
+    "early_terminate",
     "execution",
     "resources",
     "artifacts",
@@ -62,6 +67,7 @@ pub(super) struct RawFile {
     pub(super) parameters: Option<RawParameters>,
     pub(super) exclude: Option<Vec<PartialPoint>>,
     pub(super) include: Option<Vec<PartialPoint>>,
+    pub(super) early_terminate: Option<RawEarly>,
     pub(super) execution: Option<RawExecution>,
     pub(super) resources: Option<Numbers>,
     pub(super) artifacts: Option<RawArtifacts>,
@@ -116,6 +122,9 @@ impl<'de> Section<'de> for FileSection<'_> {
             }
             "exclude" => file.exclude = Some(map.next_value_seed(PointsSeed(*known))?),
             "include" => file.include = Some(map.next_value_seed(PointsSeed(*known))?),
+            "early_terminate" => {
+                file.early_terminate = Some(map.next_value_seed(Read(EarlySection(RawEarly::default())))?);
+            }
             "execution" => {
                 file.execution = Some(map.next_value_seed(Read(ExecutionSection(RawExecution::default())))?);
             }
@@ -266,6 +275,44 @@ impl<'de> Section<'de> for ExecutionSection {
     }
 
     fn finish(self) -> Result<RawExecution, String> {
+        Ok(self.0)
+    }
+}
+
+/// The rule of early stopping.
+#[derive(Debug, Default)]
+pub(super) struct RawEarly {
+    pub(super) kind: Option<EarlyKind>,
+    pub(super) numbers: Numbers,
+    pub(super) strict: Option<bool>,
+    pub(super) promote: Option<bool>,
+}
+
+struct EarlySection(RawEarly);
+
+impl<'de> Section<'de> for EarlySection {
+    type Output = RawEarly;
+
+    fn expecting(&self) -> &str {
+        "`{type: asha, min_iter: …, eta: …}`"
+    }
+
+    fn key(&self, name: &str) -> Result<&'static str, String> {
+        let numbers = EARLY.iter().map(|number| number.name);
+        known_key(name, ["type"].into_iter().chain(numbers).chain(["strict", "promote"]))
+    }
+
+    fn read<A: MapAccess<'de>>(&mut self, key: &'static str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "type" => self.0.kind = map.next_value::<KindWord>()?.0,
+            "strict" => self.0.strict = map.next_value::<TruthWord>()?.0,
+            "promote" => self.0.promote = map.next_value::<TruthWord>()?.0,
+            number => self.0.numbers.read(EARLY, number, map)?,
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<RawEarly, String> {
         Ok(self.0)
     }
 }

@@ -9,7 +9,7 @@ use serde::{
 use terms::ParameterValue;
 
 use super::{
-    super::{ArgumentStyle, Goal, KEEP_MAX, Keep, MetricUse, REPEATS_MAX, RUN_CAP_MAX},
+    super::{ArgumentStyle, Goal, KEEP_MAX, Keep, MetricUse, REPEATS_MAX, RUN_CAP_MAX, early::EarlyKind},
     checked::{checked, integer, text},
 };
 
@@ -36,6 +36,8 @@ words!(
     GoalWord: Goal = "goal",
     UseWord: MetricUse = "metric_use",
     StyleWord: ArgumentStyle = "style",
+    KindWord: EarlyKind = "early_kind",
+    TruthWord: bool = "truth",
     SearchSeed: u64 = "split_seed",
     RunCap: u64 = "run_cap",
     Repeats: u32 = "repeats",
@@ -118,6 +120,16 @@ fn goal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Goal>, D::E
 fn style<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ArgumentStyle>, D::Error> {
     let expected = "argparse (`--flag` for true, nothing for false and null) or wandb (`--flag=True`)";
     text(deserializer, expected, |name| ArgumentStyle::ALL.into_iter().find(|style| style.as_str() == name))
+}
+
+fn early_kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<EarlyKind>, D::Error> {
+    text(deserializer, "asha, hyperband, median or top_k", |name| {
+        EarlyKind::NAMES.into_iter().find(|(_, known)| *known == name).map(|(kind, _)| kind)
+    })
+}
+
+fn truth<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
+    text(deserializer, "true or false", |word| word.to_lowercase().parse().ok())
 }
 
 pub(super) fn path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {

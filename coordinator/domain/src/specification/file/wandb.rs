@@ -10,7 +10,6 @@ pub(super) fn key(name: &str) -> Option<Result<&'static str, String>> {
         return Some(Ok(unused));
     }
     let refusal = match name {
-        "early_terminate" => "is not supported: each job trains to its end; remove the key",
         "controller" => "chooses W&B's scheduler; here the coordinator hands out the jobs, so remove the key",
         "job" | "image_uri" | "launch" | "scheduler" => {
             "is for W&B Launch; name the program here: `program: train.py` or `command: [...]`"

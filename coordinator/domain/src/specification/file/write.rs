@@ -4,7 +4,9 @@ use serde_yaml::{Mapping, Value};
 use terms::ParameterValue;
 
 use super::super::{
-    ArgumentStyle, DatasetSpecification, Keep, MetricUse, Program, Specification, Trainable,
+    ArgumentStyle, DatasetSpecification, EarlyTermination, Keep, MetricUse, Program, Specification,
+    Trainable,
+    early::EARLY,
     limits::{EXECUTION, NumberKey, RESOURCES},
 };
 use crate::space::{Axis, Domain, PartialPoint, Requirement};
@@ -33,6 +35,9 @@ pub(super) fn document(specification: &Specification, with_points: bool) -> Mapp
     }
     if specification.repeats > 1 {
         file.insert("repeats".into(), specification.repeats.into());
+    }
+    if let Some(early) = &specification.early_terminate {
+        insert(&mut file, "early_terminate", early_section(*early));
     }
     let mut execution = numbers(EXECUTION, &specification.execution);
     if let Trainable::Program(program) = &specification.trainable {
@@ -127,6 +132,15 @@ fn axis_section(axis: &Axis, with_values: bool) -> Value {
         insert(&mut section, "when", axis.when.iter().map(need).map(pair).collect());
     }
     Value::Mapping(section)
+}
+
+fn early_section(early: EarlyTermination) -> Mapping {
+    let said = early.to_said();
+    let mut section = mapping([("type", said.kind.as_str().into())]);
+    section.extend(numbers(EARLY, &said.numbers));
+    let truths = [("strict", said.strict), ("promote", said.promote)];
+    section.extend(mapping(truths.into_iter().filter_map(|(key, truth)| Some((key, truth?.into())))));
+    section
 }
 
 /// The values of a parameter as W&B writes them.

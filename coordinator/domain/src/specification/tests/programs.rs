@@ -5,7 +5,7 @@ use std::{fmt::Write as _, path::Path};
 use proptest::prelude::*;
 use terms::ParameterValue;
 
-use super::{names, parse, parse_with, values};
+use super::{names, parse, parse_with, told_of, values};
 use crate::{
     definition::SweepDefinition,
     space::Domain,
@@ -257,14 +257,7 @@ fn wrong_files_of_programs_are_reported_with_line_and_key() {
         ("metrics of a model", "name: x\ndataset: {path: d}\nmetrics: {csv: a}\n".into()),
         ("resources of a model", "name: x\ndataset: {path: d}\nresources: {gpus: 1}\n".into()),
     ];
-    let mut told = String::new();
-    for (what, text) in wrong {
-        let _ = match parse(&text) {
-            Ok(_) => writeln!(told, "{what}\n    WAS TAKEN"),
-            Err(error) => writeln!(told, "{what}\n    {error}"),
-        };
-    }
-    insta::assert_snapshot!(told);
+    insta::assert_snapshot!(told_of(&wrong));
 }
 
 /// The files in `fixtures/wandb` are written as W&B's documentation writes them.

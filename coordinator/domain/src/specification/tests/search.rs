@@ -1,10 +1,8 @@
 //! Sweep files of searches: W&B's distributions, ends, repetitions and targets.
 
-use std::fmt::Write as _;
-
 use terms::{ParameterValue, SweepId};
 
-use super::{parse, parse_with, with_parameters};
+use super::{parse, parse_with, told_of, with_parameters};
 use crate::{
     definition::{DefinitionError, SweepDefinition},
     points::Method,
@@ -136,14 +134,7 @@ fn wrong_searches_are_reported_with_line_and_key() {
             ),
         ),
     ];
-    let mut told = String::new();
-    for (what, text) in wrong {
-        let _ = match parse(&text) {
-            Ok(_) => writeln!(told, "{what}\n    WAS TAKEN"),
-            Err(error) => writeln!(told, "{what}\n    {error}"),
-        };
-    }
-    insta::assert_snapshot!(told);
+    insta::assert_snapshot!(told_of(&wrong));
 }
 
 #[test]

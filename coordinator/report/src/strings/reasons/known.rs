@@ -95,6 +95,26 @@ pub(super) const PLACES: Forms = &[
 
 /// Reasons that hold no other one, and what a trainer does to a data set.
 pub(super) const KNOWN: Forms = &[
+    (
+        "paused after epoch {}: the best of the jobs there go on ({} so far, of which {} may)",
+        "エポック {} の後で一時停止しました。そこまで学習したジョブのうち上位のものを再開します (これまで {} 件、うち {} 件)",
+    ),
+    (
+        "promoted after epoch {}: it is among the best {} of {} jobs there",
+        "エポック {} の後で再開されました。そこまで学習した {2} ジョブの上位 {1} 件以内です",
+    ),
+    (
+        "stopped after epoch {}: it is not among the best {} of {} jobs there",
+        "エポック {} の後で停止しました。そこまで学習した {2} ジョブの上位 {1} 件以内ではありません",
+    ),
+    (
+        "stopped after epoch {}: it has no value to compare",
+        "エポック {} の後で停止しました。指標の値がありません",
+    ),
+    (
+        "stopped after epoch {}: its best value {} is worse than {}, the median of the jobs that are done",
+        "エポック {} の後で停止しました。最良の値は {}、完了したジョブのメディアンは {} です",
+    ),
     ("the worker is shutting down", "ワーカーが終了処理中です"),
     ("stopped on request: it ends with this attempt", "要求により停止 (実行中の試行で終了)"),
     ("stopped on request", "要求により停止"),
@@ -113,6 +133,7 @@ pub(super) const KNOWN: Forms = &[
         "開始されませんでした (スイープが停止または取り消されました)",
     ),
     ("the sweep was stopped", "スイープが停止されました"),
+    ("job {} reached the target of {} with {} = {}", "ジョブ {} が目標値 {} に達しました ({} = {})"),
     (
         "the sweep was stopped, as job {} reached its target with a value of {}",
         "ジョブ {} が目標値に達したため (値 {})、スイープが停止されました",
@@ -196,6 +217,19 @@ pub(super) const KNOWN: Forms = &[
         "the trainer said that it was done after {} of {} epochs",
         "トレーナーが {1} エポック中 {0} で完了と報告しました",
     ),
+    (
+        "the trainer paused after {} of {} epochs",
+        "トレーナーが {1} エポックではなく {0} エポックで一時停止しました",
+    ),
+    (
+        "the trainer paused a job that trains to its end",
+        "トレーナーが、最後まで学習するジョブを一時停止しました",
+    ),
+    (
+        "the trainer paused after epoch {}, not after epoch {}",
+        "トレーナーがエポック {1} ではなくエポック {0} の後で一時停止しました",
+    ),
+    ("the trainer paused without being asked to", "トレーナーが要求なしに一時停止しました"),
     (
         "the trainer said that it is done after epoch {} of {}",
         "トレーナーが {1} エポック中 {0} で完了と報告しました",

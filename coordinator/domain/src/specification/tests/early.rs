@@ -1,0 +1,89 @@
+//! Early stopping in a sweep file.
+
+use super::*;
+
+fn early(section: &str) -> Result<Option<EarlyTermination>, SpecificationError> {
+    let specification = parse(&format!("{REPORT}early_terminate: {section}\n"))?;
+    let stored = Specification::from_stored(&specification.to_yaml(), &Models::default()).unwrap();
+    assert_eq!(stored.early_terminate, specification.early_terminate, "{section}");
+    Ok(specification.early_terminate)
+}
+
+#[test]
+fn each_rule_is_read_with_its_usual_numbers_and_survives_being_stored() {
+    let hyperband = |rungs, strict| StoppingRule::Hyperband { rungs, eta: 3, strict };
+    for (section, rule, promote) in [
+        ("{type: asha}", StoppingRule::Asha { min_iter: 1, eta: 3, s: 0 }, true),
+        (
+            "{type: asha, min_iter: 2, eta: 4, s: 1, promote: false}",
+            StoppingRule::Asha { min_iter: 2, eta: 4, s: 1 },
+            false,
+        ),
+        ("{type: hyperband, min_iter: 3}", hyperband(HyperbandRungs::From { min_iter: 3 }, false), true),
+        (
+            "{type: hyperband, max_iter: 27, s: 2, strict: true}",
+            hyperband(HyperbandRungs::Below { max_iter: 27, s: 2 }, true),
+            true,
+        ),
+        (
+            "{type: hyperband, min_iter: 1, max_iter: 27}",
+            hyperband(HyperbandRungs::Brackets { min_iter: 1, max_iter: 27 }, false),
+            true,
+        ),
+        ("{type: median}", StoppingRule::Median { min_iter: 1, interval: 1, min_jobs: 5 }, false),
+        ("{type: top_k, k: 4}", StoppingRule::TopK { min_iter: 1, k: 4 }, true),
+    ] {
+        assert_eq!(early(section).unwrap(), Some(EarlyTermination { rule, promote }), "{section}");
+    }
+    assert_eq!(parse(REPORT).unwrap().early_terminate, None);
+}
+
+#[test]
+fn what_is_wrong_is_reported_with_its_key() {
+    for (section, message) in [
+        ("{min_iter: 1}", "early_terminate: `type` is missing: asha, hyperband, median or top_k"),
+        ("{type: sha}", "expected asha, hyperband, median or top_k, but found `sha`"),
+        ("{type: asha, eta: 1}", "expected a whole number from 2 to 100, but found `1`"),
+        ("{type: asha, k: 3}", "`k` is not a key of `type: asha`, which has min_iter, eta, s, promote"),
+        ("{type: top_k}", "`k` is missing"),
+        ("{type: top_k, k: 1, promote: false}", "`promote` must be true with `type: top_k`"),
+        ("{type: median, promote: true}", "`promote` must be false with `type: median`"),
+        ("{type: hyperband}", "after how many epochs are jobs compared?"),
+        ("{type: hyperband, max_iter: 27}", "`s` says at how many rungs jobs are compared"),
+        ("{type: hyperband, min_iter: 1, s: 2}", "`s` goes with `max_iter` alone"),
+        ("{type: hyperband, min_iter: 9, max_iter: 3}", "`min_iter` is greater than `max_iter`"),
+        ("{type: asha, strict: maybe}", "expected true or false, but found `maybe`"),
+        ("{type: asha, reduction: 3}", "unknown field `reduction`"),
+    ] {
+        let error = early(section).unwrap_err().to_string();
+        assert!(error.contains(message), "{section}: {error}");
+    }
+}
+
+#[test]
+fn a_program_is_stopped_unless_it_says_that_it_can_pause() {
+    let program = |section: &str| {
+        let text = format!(
+            "program: train.py\nmetric: {{name: loss, goal: minimize}}\nparameters: {{seed: {{values: [1, 2]}}}}\n\
+             early_terminate: {section}\n"
+        );
+        parse(&text).unwrap()
+    };
+    let stopped = program("{type: asha}");
+    assert!(!stopped.early_terminate.unwrap().promote);
+    assert!(stopped.notes.iter().any(|note| note.contains("write `promote: true`")), "{:?}", stopped.notes);
+    let paused = program("{type: asha, promote: true}");
+    assert!(paused.early_terminate.unwrap().promote);
+    assert_eq!(paused.notes, [""; 0]);
+    assert_eq!(program("{type: median}").notes, [""; 0]);
+}
+
+#[test]
+fn the_rule_cannot_change_while_the_sweep_runs() {
+    let with = |section: &str| parse(&format!("{REPORT}early_terminate: {section}\n")).unwrap();
+    let changes = with("{type: asha, eta: 4}").changes_from(&with("{type: asha}"));
+    assert_eq!(changes.iter().map(|change| &*change.key).collect::<Vec<_>>(), ["early_terminate.eta"]);
+    assert!(!is_setting("early_terminate.eta"));
+    let overridden = parse_with(REPORT, &["early_terminate.type=asha", "early_terminate.eta=4"]).unwrap();
+    assert_eq!(overridden.early_terminate, with("{type: asha, eta: 4}").early_terminate);
+}

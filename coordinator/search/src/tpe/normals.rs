@@ -1,0 +1,269 @@
+//! The kernels of a set of jobs in a dimension of numbers: where each is, how wide it is, and what it adds to a density.
+//!
+//! What has not changed since the last proposal is kept: jobs stay sorted by their value, and a kernel's normaliser, two
+//! error functions and a logarithm, is computed again only where its width changes, which a new job does to its neighbours.
+
+use std::{collections::HashMap, f64::consts::FRAC_1_SQRT_2};
+
+use rand_chacha::ChaCha8Rng;
+
+use super::{
+    normal::{LN_SQRT_2PI, ln_mass, mass, truncated},
+    space::Cells,
+};
+
+/// No kernel is narrower than the range divided by the number of kernels and one, nor than by this.
+const KERNELS_ACROSS_RANGE_MAX: f64 = 100.0;
+/// If more than one of so many rows began or ceased to count, all kernels are computed again.
+const CHANGED_SHARE: usize = 16;
+/// Pairs of mean and deviation that are remembered besides twice as many as there were when all were computed: those of the past
+/// stay until then.
+const NUMBERS_SPARE: usize = 64;
+
+/// A truncated normal distribution, in coordinates.
+#[derive(Debug, Clone, Copy)]
+struct Kernel {
+    mean: f64,
+    deviation: f64,
+    /// Of a continuous dimension the logarithm of the density at the mean, of a discrete one that of 1 / mass of the range.
+    ln_norm: f64,
+}
+
+/// Which rows count, and for which that is new.
+pub(super) struct Counting<'a> {
+    /// Those that count, in any order.
+    pub(super) rows: &'a [usize],
+    /// By row, whether it counts.
+    pub(super) counts: &'a [bool],
+    /// By row, its job.
+    pub(super) jobs: &'a [u64],
+    pub(super) changed: &'a [usize],
+}
+
+/// A value of a job.
+#[derive(Debug, Clone, Copy)]
+struct Placed {
+    value: f64,
+    job: u64,
+    row: usize,
+}
+
+/// A dimension of numbers. Each list by row has one entry for each job; one without a value here has the prior, as it says
+/// nothing about this dimension.
+#[derive(Debug)]
+pub(super) struct Normals {
+    low: f64,
+    high: f64,
+    cells: Option<Cells>,
+    prior: Kernel,
+    /// By row.
+    means: Vec<f64>,
+    deviations: Vec<f64>,
+    /// By row, 1 / (√2 · deviation).
+    scales: Vec<f64>,
+    ln_norms: Vec<f64>,
+    /// By row, of a discrete dimension: 1 / mass of the range.
+    norms: Vec<f64>,
+    /// By row, of a discrete dimension: kernels with the same mean and deviation have the same number.
+    alike: Vec<u32>,
+    /// The jobs with a value by the value and then by their number.
+    sorted: Vec<Placed>,
+    /// The number that kernels with this mean and deviation have in `alike`.
+    numbers: HashMap<(u64, u64), u32>,
+    /// How many there were when all kernels were computed.
+    numbers_fitted: usize,
+    /// How many kernels count, and how narrow one may be.
+    count: usize,
+    narrowest: f64,
+}
+
+impl Normals {
+    pub(super) fn new(low: f64, high: f64, cells: Option<Cells>) -> Self {
+        let mut normals = Self {
+            low,
+            high,
+            cells,
+            prior: Kernel { mean: 0.5 * (low + high), deviation: high - low, ln_norm: 0.0 },
+            means: Vec::new(),
+            deviations: Vec::new(),
+            scales: Vec::new(),
+            ln_norms: Vec::new(),
+            norms: Vec::new(),
+            alike: Vec::new(),
+            sorted: Vec::new(),
+            numbers: HashMap::new(),
+            numbers_fitted: 0,
+            count: 0,
+            narrowest: 0.0,
+        };
+        let Kernel { mean, deviation, .. } = normals.prior;
+        normals.prior.ln_norm = normals.ln_norm(mean, deviation);
+        normals
+    }
+
+    fn ln_norm(&self, mean: f64, deviation: f64) -> f64 {
+        let mass = ln_mass((self.low - mean) / deviation, (self.high - mean) / deviation);
+        let ln_peak = if self.cells.is_some() { 0.0 } else { -LN_SQRT_2PI - libm::log(deviation) };
+        ln_peak - mass
+    }
+
+    pub(super) fn push(&mut self, coordinate: f64, job: u64) {
+        let row = self.means.len();
+        let Kernel { mean, deviation, ln_norm } = self.prior;
+        let has_value = !coordinate.is_nan();
+        self.means.push(if has_value { coordinate } else { mean });
+        // Of no deviation yet, so that the next fit computes it.
+        self.deviations.push(if has_value { f64::NAN } else { deviation });
+        self.scales.push(FRAC_1_SQRT_2 / deviation);
+        self.ln_norms.push(ln_norm);
+        self.norms.push(libm::exp(ln_norm));
+        self.alike.push(0);
+        if has_value {
+            let at = self.sorted.partition_point(|other| (other.value, other.job) < (coordinate, job));
+            self.sorted.insert(at, Placed { value: coordinate, job, row });
+        }
+    }
+
+    /// Gives each kernel that counts the larger of the distances to its neighbours as its deviation. Where few rows began or
+    /// ceased to count, only theirs and their neighbours' can change.
+    pub(super) fn fit(&mut self, now: &Counting<'_>) {
+        let place = |row: usize| {
+            let key = (self.means[row], now.jobs[row]);
+            let at = self.sorted.partition_point(|other| (other.value, other.job) < key);
+            // A row without a value here is not among them.
+            self.sorted.get(at).filter(|placed| placed.row == row).map(|_| at)
+        };
+        let few = now.changed.len() <= now.rows.len() / CHANGED_SHARE;
+        let places: Vec<usize> =
+            if few { now.changed.iter().filter_map(|row| place(*row)).collect() } else { Vec::new() };
+        let counted = |at: &usize| now.counts[self.sorted[*at].row];
+        let count = if few {
+            // Those that do not count now did before.
+            let begun = places.iter().filter(|at| counted(at)).count();
+            self.count + begun - (places.len() - begun)
+        } else {
+            (0..self.sorted.len()).filter(counted).count()
+        };
+        // Each observation has a kernel, and the prior one.
+        let narrowest = (self.high - self.low) / KERNELS_ACROSS_RANGE_MAX.min(2.0 + count as f64);
+        let is_same =
+            narrowest == self.narrowest && self.numbers.len() <= 2 * self.numbers_fitted + NUMBERS_SPARE;
+        (self.count, self.narrowest) = (count, narrowest);
+        if few && is_same {
+            for at in places {
+                let before = (0..at).rev().find(|at| now.counts[self.sorted[*at].row]);
+                let after = (at + 1..self.sorted.len()).find(|at| now.counts[self.sorted[*at].row]);
+                let own = Some(at).filter(|at| now.counts[self.sorted[*at].row]);
+                [before, own, after].into_iter().flatten().for_each(|at| self.widen(at, now.counts));
+            }
+        } else {
+            self.numbers.clear();
+            (0..self.sorted.len()).for_each(|at| {
+                if now.counts[self.sorted[at].row] {
+                    self.widen(at, now.counts);
+                }
+            });
+            self.numbers_fitted = self.numbers.len();
+        }
+    }
+
+    /// Sets the deviation of the kernel at a place of `sorted`.
+    fn widen(&mut self, at: usize, counts: &[bool]) {
+        let Placed { value, row, .. } = self.sorted[at];
+        let is_counted = |placed: &&Placed| counts[placed.row];
+        let before = self.sorted[..at].iter().rev().find(is_counted).map(|before| before.value);
+        let after = self.sorted[at + 1..].iter().find(is_counted).map(|after| after.value);
+        // The ends of the range are neighbours only of a kernel that has no other.
+        let distance = match (before, after) {
+            (None, None) => (value - self.low).max(self.high - value),
+            (Some(before), None) => value - before,
+            (None, Some(after)) => after - value,
+            (Some(before), Some(after)) => f64::max(value - before, after - value),
+        };
+        let deviation = distance.max(self.narrowest).min(self.high - self.low);
+        if self.deviations[row] != deviation {
+            self.deviations[row] = deviation;
+            self.scales[row] = FRAC_1_SQRT_2 / deviation;
+            self.ln_norms[row] = self.ln_norm(value, deviation);
+        }
+        if self.cells.is_some() {
+            self.norms[row] = libm::exp(self.ln_norms[row]);
+            // The prior is number 0.
+            let next = self.numbers.len() as u32 + 1;
+            let key = (value.to_bits(), deviation.to_bits());
+            self.alike[row] = *self.numbers.entry(key).or_insert(next);
+        }
+    }
+
+    /// The probability of a cell by the kernel of a row.
+    pub(super) fn cell(&self, row: usize, from: f64, to: f64) -> f64 {
+        let (mean, deviation) = (self.means[row], self.deviations[row]);
+        self.norms[row] * mass((from - mean) / deviation, (to - mean) / deviation)
+    }
+
+    pub(super) fn ln_prior(&self, coordinate: f64) -> f64 {
+        let Kernel { mean, deviation, ln_norm } = self.prior;
+        match &self.cells {
+            None => {
+                let distance = (coordinate - mean) * (FRAC_1_SQRT_2 / deviation);
+                ln_norm - distance * distance
+            }
+            Some(cells) => {
+                let (from, to) = cells.ends(coordinate);
+                ln_norm + ln_mass((from - mean) / deviation, (to - mean) / deviation)
+            }
+        }
+    }
+
+    pub(super) fn has_cells(&self) -> bool {
+        self.cells.is_some()
+    }
+
+    /// The cells of a discrete dimension.
+    pub(super) fn cells(&self) -> Option<&Cells> {
+        self.cells.as_ref()
+    }
+
+    /// How many different kernels there are, the prior included; of a discrete dimension.
+    pub(super) fn numbers(&self) -> usize {
+        self.numbers.len() + 1
+    }
+
+    /// Which of them a row has; 0 is the prior.
+    pub(super) fn number(&self, row: usize) -> usize {
+        self.alike[row] as usize
+    }
+
+    /// What the logarithm of the probability of a cell does not exceed: the whole tail from its nearer end has less than this.
+    pub(super) fn ln_cell_bound(&self, row: usize, from: f64, to: f64) -> f64 {
+        let distance = (from - self.means[row]).max(self.means[row] - to).max(0.0) * self.scales[row];
+        self.ln_norms[row] - distance * distance
+    }
+
+    /// Draws a coordinate from the kernel of a row, or from the prior.
+    pub(super) fn draw(&self, row: Option<usize>, random: &mut ChaCha8Rng) -> f64 {
+        let Kernel { mean, deviation, .. } = self.prior;
+        let (mean, deviation) = row.map_or((mean, deviation), |row| (self.means[row], self.deviations[row]));
+        truncated(mean, deviation, self.low, self.high, random)
+    }
+
+    /// The logarithm of the probability of a value by the kernel of a row. Of a discrete dimension.
+    pub(super) fn ln_probability(&self, row: usize, coordinate: f64) -> f64 {
+        self.cells.as_ref().map_or(0.0, |cells| {
+            let (from, to) = cells.ends(coordinate);
+            libm::log(self.cell(row, from, to))
+        })
+    }
+
+    /// Adds the logarithms of the densities of consecutive rows, the first of which is given. Of a continuous dimension.
+    pub(super) fn add_densities(&self, coordinate: f64, first: usize, sums: &mut [f64]) {
+        let rows = first..first + sums.len();
+        let (means, scales) = (&self.means[rows.clone()], &self.scales[rows.clone()]);
+        let ln_norms = &self.ln_norms[rows];
+        // Without branches and lookups, so that the processor computes several at a time.
+        for (((sum, mean), scale), ln_norm) in sums.iter_mut().zip(means).zip(scales).zip(ln_norms) {
+            let distance = (coordinate - mean) * scale;
+            *sum += ln_norm - distance * distance;
+        }
+    }
+}
