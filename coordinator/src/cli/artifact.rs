@@ -41,7 +41,7 @@ const UNFINISHED: &str = ".model-";
 /// `sweep artifact …`.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum ArtifactCommand {
-    /// List what is kept of a sweep's jobs, weights or a program's files: kept, on its way, or not kept any more
+    /// List the weights, or a program's files, of a sweep's jobs: kept, on their way, or not kept any more
     Ls {
         /// Sweep's number, or SWEEP/JOB
         #[arg(value_name = "SWEEP[/JOB]")]
