@@ -136,7 +136,9 @@ fn check_told(job: &v1::Job, rows: &[v1::EpochRow], kept: &mut Told) -> u32 {
     assert_eq!(epochs, (1..=last).collect::<Vec<_>>(), "job {number} has each epoch once");
     for record in rows.iter().filter_map(|row| row.record.clone()) {
         let (loss, accuracy) = light_metrics(number, u64::from(record.epoch));
-        let trained = v1::EpochRecord { epoch_seconds: 0.0, ..record.clone() };
+        // Named metrics are told in both ways.
+        let (metrics, metrics_are_named) = (Vec::new(), false);
+        let trained = v1::EpochRecord { epoch_seconds: 0.0, metrics, metrics_are_named, ..record.clone() };
         assert_eq!(trained, light_epoch(number, record.epoch));
         kept.insert((number, record.epoch), (loss.to_bits(), accuracy.to_bits()));
     }
