@@ -31,6 +31,8 @@ mod power_cuts;
 mod ranking;
 #[path = "simulator/row.rs"]
 mod row;
+#[path = "contract/search.rs"]
+mod search;
 #[path = "contract/unsuitable.rs"]
 mod unsuitable;
 #[path = "contract/values.rs"]

@@ -14,7 +14,8 @@ use terms::{
 use crate::{
     known_points::KnownPoints,
     mutants::{self, Mutant},
-    points::{Jobs, Method, PointsError},
+    points::{Jobs, LearnedPoints, Method, PointsError},
+    proposals::Proposed,
     space::Name,
     specification::{
         Change, Execution, Models, Objective, Specification, SpecificationError, SpecificationSource,
@@ -243,7 +244,30 @@ impl SweepDefinition {
         self.parts.iter().map(|part| part.jobs.count()).sum()
     }
 
-    /// The parameters of a job; empty for a number beyond the last.
+    /// The points, where a searcher that learns proposes them. Such a sweep has one specification.
+    pub fn learned(&self) -> Option<&LearnedPoints> {
+        self.parts.first().and_then(|part| part.jobs.learned())
+    }
+
+    /// This definition where it begins to count, after another or as the first. A command is carried out again after a commit that
+    /// failed, with the same definition: what was proposed meanwhile must not be in it.
+    pub fn after(&self, before: Option<&Self>) -> Self {
+        let mut definition = self.clone();
+        for part in &mut definition.parts {
+            if let Some(jobs) = part.jobs.after(before.and_then(Self::learned)) {
+                part.jobs = Arc::new(jobs);
+            }
+        }
+        definition
+    }
+
+    /// Why a job has its point, where a searcher that learns proposed it.
+    pub fn proposed(&self, job: u64) -> Option<&Proposed> {
+        let points = self.learned()?;
+        points.proposals().get(points.point_of(job))
+    }
+
+    /// The parameters of a job; empty for a number beyond the last, and for a job whose point is not proposed yet.
     pub fn parameters(&self, job: u64) -> ParameterMap {
         self.locate(job).and_then(|(_, jobs, job)| jobs.parameters(job)).unwrap_or_default()
     }

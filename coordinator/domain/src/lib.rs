@@ -1,5 +1,6 @@
-//! What a sweep is: its file (`specification`), the values that its parameters take (`space`, `grid`, `points`), its jobs
-//! and settings (`definition`), and the records of what happened to them (`record`). Pure: no clock, no runtime, no
+//! What a sweep is: its file (`specification`), the values that its parameters take (`space`, `grid`, `points`), what a
+//! searcher chose among them (`proposals`), its jobs and settings (`definition`), and the records of what happened to them
+//! (`record`). Pure: no clock, no runtime, no
 //! database, no wire format.
 
 pub mod definition;
@@ -8,6 +9,7 @@ pub mod help;
 pub mod known_points;
 pub mod mutants;
 pub mod points;
+pub mod proposals;
 pub mod record;
 pub mod space;
 pub mod specification;

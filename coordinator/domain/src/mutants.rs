@@ -60,10 +60,16 @@ pub enum Mutant {
     BudgetsForgotten,
     /// After a restart, a search draws other points.
     OtherPointsAfterRestart,
+    /// What a searcher that learns proposes is not recorded.
+    ProposalsAreNotRecorded,
+    /// Such a searcher knows nothing of the jobs that run.
+    RunningJobsDoNotCount,
+    /// After a restart, it lacks the last result.
+    RestartsForgetResults,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 31] = [
         Self::NoFencing,
         Self::AcknowledgeBeforeCommit,
         Self::DuplicateOvertakesCommit,
@@ -92,6 +98,9 @@ impl Mutant {
         Self::PromotedJobsStayPaused,
         Self::BudgetsForgotten,
         Self::OtherPointsAfterRestart,
+        Self::ProposalsAreNotRecorded,
+        Self::RunningJobsDoNotCount,
+        Self::RestartsForgetResults,
     ];
 }
 

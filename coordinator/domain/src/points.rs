@@ -1,13 +1,17 @@
 //! The points of a sweep, computed from their numbers: those of a grid in its order, or those of a search that learns
-//! nothing. And its jobs: each point is trained once, or as often as `repeats` says.
+//! nothing; those of a search that learns are proposed one after the other. And its jobs: each point is trained once, or as often as `repeats` says.
 
 mod drawn;
+mod learned;
 mod permutation;
 mod sobol;
 
 use terms::{ParameterMap, ParameterValue};
 
-pub use self::drawn::{COMPARED_MAX, DrawnPoints};
+pub use self::{
+    drawn::{COMPARED_MAX, DrawnPoints},
+    learned::{LEARNED_JOBS_MAX, LearnedPoints},
+};
 use crate::grid::{Grid, GridError};
 
 /// How points are chosen.
@@ -20,6 +24,8 @@ pub enum Method {
     Random { seed: u64 },
     /// Evenly over the space: a scrambled Sobol sequence.
     Sobol { seed: u64 },
+    /// From the results of others, by the tree-structured Parzen estimator.
+    Tpe { seed: u64 },
 }
 
 impl Method {
@@ -29,6 +35,7 @@ impl Method {
             Self::Grid => "grid",
             Self::Random { .. } => "random",
             Self::Sobol { .. } => "sobol",
+            Self::Tpe { .. } => "tpe",
         }
     }
 
@@ -36,7 +43,7 @@ impl Method {
     pub fn seed(self) -> Option<u64> {
         match self {
             Self::Grid => None,
-            Self::Random { seed } | Self::Sobol { seed } => Some(seed),
+            Self::Random { seed } | Self::Sobol { seed } | Self::Tpe { seed } => Some(seed),
         }
     }
 }
@@ -46,6 +53,7 @@ impl Method {
 pub enum Points {
     Grid(Grid),
     Drawn(DrawnPoints),
+    Learned(LearnedPoints),
 }
 
 impl Points {
@@ -54,6 +62,7 @@ impl Points {
         match self {
             Self::Grid(grid) => grid.job_count(),
             Self::Drawn(points) => points.count(),
+            Self::Learned(points) => points.count(),
         }
     }
 
@@ -61,6 +70,7 @@ impl Points {
         match self {
             Self::Grid(grid) => grid.parameters(point),
             Self::Drawn(points) => points.parameters(point),
+            Self::Learned(points) => points.parameters(point),
         }
     }
 
@@ -68,6 +78,7 @@ impl Points {
         match self {
             Self::Grid(grid) => grid.value(point, name).cloned(),
             Self::Drawn(points) => points.value(point, name),
+            Self::Learned(points) => points.value(point, name),
         }
     }
 }
@@ -96,8 +107,22 @@ impl Jobs {
     pub fn grid(&self) -> Option<&Grid> {
         match &self.points {
             Points::Grid(grid) => Some(grid),
-            Points::Drawn(_) => None,
+            Points::Drawn(_) | Points::Learned(_) => None,
         }
+    }
+
+    /// The points, where a searcher that learns proposes them.
+    pub fn learned(&self) -> Option<&LearnedPoints> {
+        match &self.points {
+            Points::Learned(points) => Some(points),
+            Points::Grid(_) | Points::Drawn(_) => None,
+        }
+    }
+
+    /// The same jobs, of whose points is known what was proposed `before`.
+    pub(crate) fn after(&self, before: Option<&LearnedPoints>) -> Option<Self> {
+        let points = Points::Learned(self.learned()?.after(before));
+        Some(Self { points, ..self.clone() })
     }
 
     /// How many there are; none only where an extension has no new ones.
@@ -162,6 +187,8 @@ impl Jobs {
         match &self.points {
             Points::Grid(_) => true,
             Points::Drawn(points) => points.combinations(may_differ).is_some_and(|shapes| shapes <= among),
+            // The next point is chosen when a slot is free for it.
+            Points::Learned(_) => false,
         }
     }
 
@@ -173,7 +200,7 @@ impl Jobs {
                 grid.limit(points_max);
                 Points::Grid(grid)
             }
-            drawn @ Points::Drawn(_) => drawn,
+            others @ (Points::Drawn(_) | Points::Learned(_)) => others,
         };
         Self { points, ..self }
     }
@@ -197,6 +224,8 @@ pub enum PointsError {
     TooManyCompared,
     /// `run_cap` does not allow all trainings of one point.
     NoneFits,
+    /// A search that learns may have more than [`LEARNED_JOBS_MAX`] jobs.
+    TooManyToLearn,
 }
 
 impl From<GridError> for PointsError {

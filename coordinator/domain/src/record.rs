@@ -8,6 +8,8 @@ use terms::{
     Objective, ParameterUse, SweepId, SweepState, WorkerName,
 };
 
+use crate::proposals::{Learned, Proposed};
+
 /// One change of the durable state.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Record {
@@ -65,6 +67,15 @@ pub enum Record {
         first: usize,
         /// Their names, at consecutive indexes.
         names: Vec<Arc<str>>,
+    },
+    /// A searcher that learns has chosen the point of a job, which then gets its first attempt.
+    PointProposed { job: JobKey, proposed: Proposed },
+    /// A searcher that learns was told of a job.
+    ResultLearned {
+        sweep: SweepId,
+        /// Which one it is, counted from 1.
+        number: u64,
+        learned: Learned,
     },
     /// A worker got the right to run an attempt; its job starts over.
     AttemptGranted {
@@ -277,6 +288,8 @@ pub struct StoredSweep {
     /// Which parameters its programs have read, as far as they said it.
     pub parameters: ParameterUse,
     pub state: SweepState,
+    /// How many jobs it has: fewer than its specification allows where a searcher found no more points.
+    pub job_count: u64,
     /// Wall-clock time of submission, in milliseconds since 1970.
     pub created_unix_ms: u64,
     /// Wall-clock time of its end.
@@ -295,8 +308,19 @@ pub struct StoredSweep {
     pub open_jobs: Vec<StoredJob>,
     /// The weights that are kept or on their way.
     pub weights: Vec<StoredWeights>,
+    /// What its searcher proposed and was told, if that learns.
+    pub search: StoredSearch,
     /// What its jobs had reached where the rule of early stopping compares them, in the order of the jobs.
     pub rungs: Vec<StoredRungs>,
+}
+
+/// What the searcher of a sweep proposed and was told, as a store returns it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct StoredSearch {
+    /// Points by job, in the order of their numbers.
+    pub proposals: Vec<(u64, Proposed)>,
+    /// What it was told, in that order.
+    pub learned: Vec<Learned>,
 }
 
 /// What a job had reached where the rule of early stopping compares jobs, as a store returns it.

@@ -104,7 +104,7 @@ impl Engine {
             let path = base.specification.dataset_path().display().to_string();
             return Err(ControlError::NobodyLooks { sweep, path });
         }
-        out.records.push(run.redefine(definition));
+        out.records.push(run.redefine(&definition));
         // It may keep the weights of fewer jobs now.
         run.trim_weights(out);
         if added > 0 {

@@ -12,7 +12,7 @@ use terms::{AttemptKey, SweepId, WorkerName};
 
 use super::{
     Engine, Now, Output, SlotDescription,
-    schedule::Place,
+    schedule::{Chosen, Place},
     workers::{SlotState, WorkerState},
 };
 use crate::mutants::{self, Mutant};
@@ -227,7 +227,9 @@ impl Engine {
             while let Some(slots) = self.on_candidate(now, sweep, name, |worker, gpus| {
                 worker.free_gpus(name, &self.kept, sweep, gpus)
             }) {
-                self.grant(now, sweep, Place { name, slots: &slots, granted: 0 }, out);
+                if self.grant(now, sweep, Place { name, slots: &slots, granted: 0 }, out) == Chosen::Later {
+                    break;
+                }
             }
         }
         if let Some(next) = self.gpus_to_keep(now, sweep, before.awaited.get(&sweep), &names) {

@@ -10,6 +10,7 @@ mod control;
 mod event;
 mod gpus;
 mod job_control;
+mod learning;
 mod orders;
 mod output;
 mod packs;
@@ -40,6 +41,7 @@ use self::{
     workers::{WorkerState, Workers},
 };
 pub use self::{
+    learning::{Difference, recomputed},
     command::{Command, EndsSeen, Issued, Issuer, JobEnd},
     event::{AttemptEvent, Event, Heartbeat, HeldAttempt, Hello, INPUT_BYTES, SessionId, SlotDescription},
     orders::{DatasetPlan, Grant, JobAssignment, ToWorker, Welcome},
@@ -99,6 +101,8 @@ pub struct Engine {
     doubts: Doubts,
     /// Slots that are kept for jobs with several GPUs since the last change.
     kept: Kept,
+    /// How many points may still be proposed in this turn.
+    proposals_left: u32,
 }
 
 impl Engine {
@@ -113,6 +117,7 @@ impl Engine {
             pack_sizes: PackSizes::default(),
             doubts: Doubts::default(),
             kept: Kept::default(),
+            proposals_left: 0,
         }
     }
 
@@ -161,6 +166,7 @@ impl Engine {
 
     /// After each change: gives jobs to free slots.
     fn settle_down(&mut self, now: Now, out: &mut Output) {
+        self.sweeps.take_learned(out);
         self.schedule(now, out);
         debug_assert!(self.check_invariants().is_ok(), "{:?}", self.check_invariants());
     }

@@ -11,11 +11,27 @@ use super::{
     DatasetPlan, Effect, Engine, Grant, JobAssignment, Now, Observation, Output, ToWorker,
     gpus::{FreeSlot, joined},
     packs::PackKey,
+    observe_change,
     resources::allows,
     sessions::send,
+    settle,
     sweep_run::{ActiveAttempt, Lease, Placement, SweepRun},
     workers::{WorkerState, Workers},
 };
+
+/// Points that searchers propose in one turn. One takes up to two milliseconds, and nothing else is done meanwhile. The delivery of
+/// what was granted brings the next turn.
+const PROPOSALS_A_TURN_MAX: u32 = 2;
+
+/// The next job of a sweep, if it has a point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Chosen {
+    Job(u64),
+    /// Not in this turn.
+    Later,
+    /// None is left.
+    None,
+}
 
 impl Engine {
     /// Grants jobs until no slot is free or no job waits.
@@ -23,6 +39,7 @@ impl Engine {
         if !self.workers.may_have_free_slots() {
             return;
         }
+        self.proposals_left = PROPOSALS_A_TURN_MAX;
         self.sweeps.forget_touched();
         let before = std::mem::take(&mut self.kept);
         if !self.sweeps.running().any(SweepRun::can_start) {
@@ -58,12 +75,41 @@ impl Engine {
         out: &mut Output,
     ) {
         free.retain(|(name, position)| {
-            let Some(sweep) = self.next_sweep_for(now, sweeps, name, *position) else { return true };
-            let place = Place { name, slots: &[*position], granted: *granted };
-            *granted += u64::from(self.takes_packs(sweep, &place));
-            self.grant(now, sweep, place, out);
-            false
+            loop {
+                let Some(sweep) = self.next_sweep_for(now, sweeps, name, *position) else { return true };
+                let place = Place { name, slots: &[*position], granted: *granted };
+                let takes_packs = self.takes_packs(sweep, &place);
+                match self.grant(now, sweep, place, out) {
+                    Chosen::Job(_) => {
+                        *granted += u64::from(takes_packs);
+                        return false;
+                    }
+                    Chosen::Later => return true,
+                    Chosen::None => {}
+                }
+            }
         });
+    }
+
+    /// Chooses the next job of a sweep for a worker, and makes sure that it has a point. Where none is left, the sweep has no more jobs.
+    fn choose_job(&mut self, now: Now, sweep: SweepId, name: &WorkerName, out: &mut Output) -> Chosen {
+        let Some(worker) = self.workers.get(name) else { return Chosen::Later };
+        let Some(run) = self.sweeps.get_mut(sweep) else { return Chosen::Later };
+        let Some(job) = run.next_job(finds(&self.workers, worker)) else { return Chosen::Later };
+        if run.proposes(job) {
+            let Some(left) = self.proposals_left.checked_sub(1) else { return Chosen::Later };
+            self.proposals_left = left;
+        }
+        let is_chosen = run.choose_point(job);
+        out.records.append(&mut run.take_learned());
+        if is_chosen {
+            return Chosen::Job(job);
+        }
+        out.records.extend(run.end_points(job));
+        out.records.append(&mut run.take_learned());
+        observe_change(run, out);
+        settle(run, now, out);
+        Chosen::None
     }
 
     /// Whether several jobs of the sweep may train on the slot at the same time.
@@ -149,21 +195,23 @@ impl Engine {
     }
 
     /// Gives a free slot the sweep's next job, and as many pack candidates as pay; or several free slots one job.
-    pub(super) fn grant(&mut self, now: Now, sweep: SweepId, place: Place<'_>, out: &mut Output) {
+    pub(super) fn grant(&mut self, now: Now, sweep: SweepId, place: Place<'_>, out: &mut Output) -> Chosen {
         let Place { name, granted, .. } = place;
         let takes_packs = self.takes_packs(sweep, &place);
         let slots = if takes_packs { self.packing_slots(sweep).saturating_sub(granted).max(1) } else { 1 };
         self.promote_for(sweep, &place, slots, out);
-        let Some(run) = self.sweeps.get_mut(sweep) else { return };
-        let Some(worker) = self.workers.get(name) else { return };
+        let chosen = self.choose_job(now, sweep, name, out);
+        let Chosen::Job(job) = chosen else { return chosen };
+        let Some(run) = self.sweeps.get_mut(sweep) else { return Chosen::Later };
+        let Some(worker) = self.workers.get(name) else { return Chosen::Later };
         let (Some(session), Some(slot)) = (worker.session(), worker.slots().get(place.first())) else {
-            return;
+            return Chosen::Later;
         };
         let slot = slot.description.clone();
         let (device, also_slots) = place.devices(worker);
         let share = run.room().div_ceil(slots);
         run.moves();
-        let Some((job, waiting)) = run.take_next(finds(&self.workers, worker)) else { return };
+        let waiting = run.take(job);
         let pack_key = takes_packs.then(|| {
             let device = slot.description.clone();
             Arc::new(PackKey { device, shape: run.definition().shape(job) })
@@ -173,18 +221,18 @@ impl Engine {
             let limit = limits.into_iter().flatten().fold(slot.pack_size_max, u32::min);
             u32::try_from(share).unwrap_or(u32::MAX).min(self.pack_sizes.size(key, limit))
         });
-        let Some(worker) = self.workers.get_mut(name) else { return };
+        let Some(worker) = self.workers.get_mut(name) else { return Chosen::Later };
         let is_probe = worker.begin_probe(run, run.attempt_key(job, waiting.next_attempt()));
         // One job is enough to probe for the data set.
         let size = if is_probe { 1 } else { size };
         let budget = waiting.budget();
         let mut jobs = vec![(job, waiting)];
         if size > 1 {
-            let Some(worker) = self.workers.get(name) else { return };
+            let Some(worker) = self.workers.get(name) else { return Chosen::Later };
             let finds = finds(&self.workers, worker);
             jobs.extend(run.take_pack_candidates((job, budget), finds, size, size - 1));
         }
-        let Some(worker) = self.workers.get_mut(name) else { return };
+        let Some(worker) = self.workers.get_mut(name) else { return Chosen::Later };
         let placement =
             Placement { worker: name.clone(), slot: slot.index, device, pack_size: jobs.len() as u32 };
         let lease = Lease::granted(now.monotonic_ms + self.config.lease_ms);
@@ -207,6 +255,7 @@ impl Engine {
             out.effects.push(Effect::Observed { sweep, observation });
         }
         send(session, ToWorker::Grant(Grant { slot: slot.index, jobs: assignments }), out);
+        Chosen::Job(job)
     }
 }
 

@@ -18,7 +18,7 @@ use std::{
 
 use domain::{
     definition::SweepDefinition,
-    record::{BestJobs, History},
+    record::{BestJobs, History, Record},
 };
 use terms::{
     AttemptKey, DatasetSummary, JobKey, JobState, MetricSchema, MetricUse, ParameterUse, SweepId, SweepState,
@@ -28,7 +28,7 @@ use terms::{
 use self::active::Plan;
 pub(super) use self::active::{ActiveAttempt, Lease, Placement, WaitingJob};
 use self::{metrics::LeftOutMetrics, stopping::Stopping};
-use super::{EndsSeen, JobCounts, weights::Weights};
+use super::{EndsSeen, JobCounts, learning::Learning, weights::Weights};
 use crate::mutants::{self, Mutant};
 
 #[derive(Debug)]
@@ -72,10 +72,15 @@ pub(super) struct SweepRun {
     idle_told: String,
     /// The weights that are kept or on their way.
     weights: Weights,
+    /// The searcher, if it learns.
+    learning: Option<Learning>,
 }
 
 impl SweepRun {
     pub(super) fn new(definition: SweepDefinition, created_unix_ms: u64) -> Self {
+        let definition = definition.after(None);
+        let goal = definition.metric.goal;
+        let learning = definition.learned().map(|points| Learning::new(definition.id, points, goal));
         Self {
             id: definition.id,
             stopping: Stopping::of(&definition.specification),
@@ -102,6 +107,7 @@ impl SweepRun {
             idle_since_ms: None,
             idle_told: String::new(),
             weights: Weights::default(),
+            learning,
         }
     }
 
@@ -276,6 +282,38 @@ impl SweepRun {
         self.state == SweepState::Running && self.room() > 0
     }
 
+    /// The next job to start on a worker that finds these checkpoints: jobs to be tried again first, then by number; none that cannot
+    /// go on where `finds` says whose checkpoints are found.
+    pub(super) fn next_job(&self, finds: impl Fn(&WorkerName) -> bool) -> Option<u64> {
+        let again = self.waiting.iter().find(|(_, waiting)| waiting.goes_on_where(&finds)).map(|(job, _)| *job);
+        again.or_else(|| (self.never_started() > 0).then_some(self.next_unstarted))
+    }
+
+    /// Whether the point of a job is yet to be proposed.
+    pub(super) fn proposes(&self, job: u64) -> bool {
+        self.learning.as_ref().is_some_and(|learning| learning.proposes(job))
+    }
+
+    /// Makes sure that a job that is about to start has a point. False where a searcher that learns has none left.
+    pub(super) fn choose_point(&mut self, job: u64) -> bool {
+        self.learning.as_mut().is_none_or(|learning| learning.begin(job))
+    }
+
+    /// No point is left for the next job: there are no more jobs than have begun.
+    pub(super) fn end_points(&mut self, job: u64) -> Option<Record> {
+        if self.waiting.contains_key(&job) || !self.out_of_order.is_empty() {
+            // Its number, or a larger one, is known to users.
+            return self.cancel_waiting_job(job, "no point of the space is left");
+        }
+        self.definition.learned()?.end_after(self.next_unstarted - 1);
+        Some(self.extended())
+    }
+
+    /// What its searcher proposed and was told since the last time.
+    pub(super) fn take_learned(&mut self) -> Vec<Record> {
+        self.learning.as_mut().map(Learning::take_records).unwrap_or_default()
+    }
+
     /// Whether a job may start that can go on where `finds` says whose checkpoints are found.
     pub(super) fn has_job_for(&self, finds: impl Fn(&WorkerName) -> bool) -> bool {
         self.never_started() > 0 || self.promotable() > 0 || self.has_waiting_job_for(finds)
@@ -286,23 +324,14 @@ impl SweepRun {
         self.waiting.values().any(|waiting| waiting.goes_on_where(&finds))
     }
 
-    /// The next job to start with what is known of it: jobs to be tried again first, then by number; none that cannot go on where
-    /// `finds` says whose checkpoints are found.
-    pub(super) fn take_next(&mut self, finds: impl Fn(&WorkerName) -> bool) -> Option<(u64, WaitingJob)> {
-        let again =
-            self.waiting.iter().find(|(_, waiting)| waiting.goes_on_where(&finds)).map(|(job, _)| *job);
-        let again = again.and_then(|job| self.waiting.remove_entry(&job));
-        let (job, waiting) = match again {
-            Some(again) => again,
-            None if self.never_started() == 0 => return None,
-            None => {
-                let job = self.next_unstarted;
-                self.begin(job);
-                (job, WaitingJob::first())
-            }
-        };
+    /// Takes a job that [`next_job`](Self::next_job) has named, with what is known of it.
+    pub(super) fn take(&mut self, job: u64) -> WaitingJob {
+        let waiting = self.waiting.remove(&job).unwrap_or_else(|| {
+            self.begin(job);
+            WaitingJob::first()
+        });
         let budget = waiting.budget().or_else(|| self.budget_of(job));
-        Some((job, waiting.with_budget(budget)))
+        waiting.with_budget(budget)
     }
 
     /// Takes up to `count` jobs that can be trained in one pack of `pack_size` with `job`, as far as this budget, and go on where
@@ -377,6 +406,10 @@ impl SweepRun {
 
     /// Counts the end of a job that had an attempt, with the values of the objective at its last and its best epoch.
     fn count_end(&mut self, job: u64, state: JobState, last: Option<f64>, best: Option<f64>) {
+        let value = self.ranked_value(last, best);
+        if let Some(learning) = &mut self.learning {
+            learning.ended(job, state, value);
+        }
         if let Some(stopping) = &mut self.stopping {
             stopping.job_entered(job, state);
         }

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use terms::{AttemptKey, SweepId, SweepState, WorkerName};
 
-use super::sweep_run::{ActiveAttempt, SweepRun};
+use super::{
+    Output,
+    sweep_run::{ActiveAttempt, SweepRun},
+};
 
 /// The sweeps by number.
 #[derive(Debug, Default)]
@@ -74,6 +77,15 @@ impl Sweeps {
         let active = self.runs.values_mut().flat_map(SweepRun::attempts_mut);
         for active in active.filter(|active| active.worker() == worker && active.lease().has_begun()) {
             active.extend_lease(deadline_ms);
+        }
+    }
+
+    /// Takes what searchers that learn were told since the last time.
+    pub(super) fn take_learned(&mut self, out: &mut Output) {
+        for id in &self.touched {
+            if let Some(run) = self.runs.get_mut(id) {
+                out.records.append(&mut run.take_learned());
+            }
         }
     }
 

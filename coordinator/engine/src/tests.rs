@@ -7,6 +7,7 @@ mod control;
 mod epoch;
 mod gpus;
 mod jobs;
+mod learning;
 mod leases;
 mod models;
 mod names;

@@ -124,6 +124,9 @@ pub struct Job {
     /// Its parameters, the metrics of its last epoch, and `best_` with the objective's name: the objective at `best_epoch`.
     #[serde(flatten)]
     own: Own,
+    /// Why it has its parameters, where a search that learns from results chose them and one job is shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proposal: Option<String>,
     /// The epochs that count, where they are shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epochs: Option<Vec<Epoch>>,
@@ -357,6 +360,7 @@ impl Job {
             weights: Some(job.weights.clone()).filter(|weights| !weights.is_empty()),
             reason: job.reason.clone(),
             own: Own::of_job(names, columns, job, best.and_then(|(_, value)| value), epochs.is_some()),
+            proposal: None,
             epochs: epochs.map(|epochs| epochs.iter().map(|epoch| Epoch::new(columns, epoch)).collect()),
         }
     }

@@ -29,18 +29,23 @@ pub struct JobView {
     pub row: Option<JobRow>,
     /// What became of its weights, where there is something to say.
     pub weights: Option<WeightsState>,
+    /// Its searcher learns, and has not chosen its point yet.
+    pub is_not_proposed: bool,
 }
 
 impl JobView {
     /// A job of the sweep: its row, or what its absence means.
     fn new(definition: &SweepDefinition, sweep: SweepState, job: u64, row: Option<JobRow>) -> Self {
+        // A point is known once it is durable, which is when the job has a row.
+        let is_not_proposed = definition.learned().is_some() && row.is_none();
         let without_row = if sweep.is_final() { JobState::Cancelled } else { JobState::Pending };
         Self {
             job,
-            parameters: definition.parameters(job),
+            parameters: if is_not_proposed { ParameterMap::default() } else { definition.parameters(job) },
             state: row.as_ref().map_or(without_row, |row| shown(row.state, sweep)),
             row,
             weights: None,
+            is_not_proposed,
         }
     }
 }
@@ -63,6 +68,8 @@ pub struct JobDetail {
     pub attempts: Vec<AttemptRow>,
     /// The epochs that count, in order.
     pub epochs: Vec<EpochRow>,
+    /// Why it has its point, where a searcher that learns proposed it.
+    pub proposal: Option<String>,
 }
 
 impl Api {
@@ -104,7 +111,9 @@ impl Api {
         while let Some(row) = counting.next(key.job, attempt, done).await.map_err(unreadable)? {
             epochs.push(row);
         }
-        Ok(JobDetail { job, attempts, epochs })
+        let proposed = definition.proposed(key.job).filter(|_| job.row.is_some());
+        let proposal = proposed.map(ToString::to_string);
+        Ok(JobDetail { job, attempts, epochs, proposal })
     }
 
     /// The jobs `first` to `last`, those without a row included.

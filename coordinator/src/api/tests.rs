@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::record::{BestEpoch, History, Record, StoredSweep, WeightsFile, WeightsState};
+use domain::record::{BestEpoch, History, Record, StoredSearch, StoredSweep, WeightsFile, WeightsState};
 use engine::{
     Issuer,
     command::{Retried, Retry},
@@ -78,6 +78,9 @@ impl Store for Gated {
         limit: u32,
     ) -> Result<Vec<ArtifactRow>, StoreError> {
         self.store.artifacts(sweep, first, last, limit).await
+    }
+    async fn search(&self, sweep: SweepId) -> Result<StoredSearch, StoreError> {
+        self.store.search(sweep).await
     }
     async fn has_room(&self) -> bool {
         self.store.has_room().await

@@ -177,6 +177,9 @@ async fn show_job(sweep_id: u64, job: u64, target: &Target, format: Format) -> R
     if format != Format::Table {
         return Ok(());
     }
+    if !detail.proposal.is_empty() {
+        print(&format!("\nproposed: {}\n", detail.proposal))?;
+    }
     for (columns, rows) in [(names(&ATTEMPT_COLUMNS), attempts), (epoch_columns, epochs)] {
         print("\n")?;
         let mut printer = Printer::new(format, columns);

@@ -70,6 +70,7 @@ impl Jobs {
         let mut shown = view::Job::new(&self.parameters, &self.columns, &job, best, Some(&epochs));
         let attempts = detail.attempts.into_iter().map(attempt).collect();
         shown.attempts = Attempts::List(attempts);
+        shown.proposal = Some(detail.proposal).filter(|proposal| !proposal.is_empty());
         shown
     }
 

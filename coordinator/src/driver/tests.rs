@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use domain::{
     definition::SweepDefinition,
-    record::{Record, StoredSweep},
+    record::{Record, StoredSearch, StoredSweep},
     specification::SpecificationSource,
 };
 use engine::{
@@ -62,6 +62,9 @@ impl Store for Gate {
     }
     async fn artifacts(&self, _: SweepId, _: u64, _: u64, _: u32) -> Result<Vec<ArtifactRow>, StoreError> {
         Ok(Vec::new())
+    }
+    async fn search(&self, _: SweepId) -> Result<StoredSearch, StoreError> {
+        Ok(StoredSearch::default())
     }
     async fn has_room(&self) -> bool {
         false

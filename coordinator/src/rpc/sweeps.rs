@@ -138,6 +138,7 @@ impl SweepService for SweepServer {
             job: Some(convert::job(detail.job)),
             attempts: detail.attempts.into_iter().map(convert::attempt).collect(),
             epochs: detail.epochs.iter().map(convert::epoch_row).collect(),
+            proposal: detail.proposal.unwrap_or_default(),
         }))
     }
 

@@ -10,13 +10,14 @@ mod postgres;
 mod read;
 mod rows;
 mod rungs;
+mod search;
 mod sqlite;
 mod tables;
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use domain::record::{BestEpoch, Record, StoredSweep, WeightsFile, WeightsState};
+use domain::record::{BestEpoch, Record, StoredSearch, StoredSweep, WeightsFile, WeightsState};
 use terms::{Epoch, JobKey, JobState, MetricRow, MetricSchema, SweepId};
 
 pub use self::{counting::CountingEpochs, postgres::PostgresStore, sqlite::SqliteStore};
@@ -82,6 +83,9 @@ pub trait Store: Send + Sync + fmt::Debug {
         last: u64,
         limit: u32,
     ) -> Result<Vec<ArtifactRow>, StoreError>;
+
+    /// What the searcher of a sweep proposed and was told; of one whose searcher does not learn, nothing.
+    async fn search(&self, sweep: SweepId) -> Result<StoredSearch, StoreError>;
 
     /// Whether there is room for commits again, after one that failed with [`StoreError::Full`].
     async fn has_room(&self) -> bool;

@@ -17,6 +17,7 @@ use super::{
     ArtifactRow, StoreError,
     cells::{Cells, dataset, job_state, metric_row, names, natural, number, parameters, text, worker},
     rungs::decoded,
+    search,
     tables::{self, TableRow},
 };
 
@@ -109,6 +110,7 @@ async fn sweep<Q: Queries>(connection: &mut Q, row: tables::Sweep) -> Result<Sto
         metrics: metric_names(connection, key).await?,
         parameters: row.parameters.0.map(|json| parameters(id, &json)).transpose()?.unwrap_or_default(),
         state,
+        job_count: number(row.job_count, "job_count")?,
         created_unix_ms,
         ended_unix_ms,
         next_unstarted,
@@ -118,6 +120,7 @@ async fn sweep<Q: Queries>(connection: &mut Q, row: tables::Sweep) -> Result<Sto
         open_jobs: open_jobs(connection, key).await?,
         weights: weights(connection, key).await?,
         rungs: rungs(connection, key).await?,
+        search: search::read(connection, key).await?,
     })
 }
 

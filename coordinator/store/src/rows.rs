@@ -17,6 +17,7 @@ use super::{
     StoreError,
     cells::{dataset_json, integer, lines_json, names_json, parameters_json},
     rungs,
+    search,
     tables::{self, Added, Row, Table, TableRow, text},
 };
 
@@ -39,6 +40,8 @@ struct Changes {
     jobs: BTreeSet<JobKey>,
     attempts: BTreeSet<AttemptKey>,
     epochs: Vec<(AttemptKey, u32, Row)>,
+    proposals: Vec<Row>,
+    learned: Vec<Row>,
     /// The final state of each job's weights.
     weights: BTreeMap<JobKey, Row>,
     /// Jobs and attempts that have ended: their rows leave the cache.
@@ -105,6 +108,12 @@ impl Rows {
                     let row = made::metric(*sweep, place, name)?;
                     changes.metrics.insert((*sweep, row.place), Arc::new(row));
                 }
+            }
+            Record::PointProposed { job, proposed } => {
+                changes.proposals.push(Arc::new(search::proposal(*job, proposed)?));
+            }
+            Record::ResultLearned { sweep, number, learned } => {
+                changes.learned.push(Arc::new(search::learned(*sweep, *number, learned)?));
             }
             Record::AttemptGranted { attempt, .. } => self.grant(*attempt, record, changes)?,
             Record::AttemptStarted { attempt, .. } | Record::AttemptEnded { attempt, .. } => {
@@ -203,6 +212,8 @@ impl Rows {
             Write::of(Before::Nothing, new_attempts),
             Write::of(Before::Rows, changed_attempts),
             of(tables::Epoch::TABLE, Before::Nothing, epochs),
+            of(tables::Proposal::TABLE, Before::Nothing, changes.proposals),
+            of(tables::Learned::TABLE, Before::Nothing, changes.learned),
             of(tables::Artifact::TABLE, Before::Unknown, changes.weights.into_values().collect()),
         ];
         writes.into_iter().filter(|write| !write.rows.is_empty()).collect()

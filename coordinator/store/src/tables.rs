@@ -312,6 +312,28 @@ table! {
 }
 
 table! {
+    /// The point of a job that a searcher that learns proposed.
+    Proposal, "proposals", 2 keys,
+    {
+        sweep_id: i64,
+        job: i64,
+        parameters: Text,
+        seen: i64,
+        why: Text,
+        good: Option<i64>,
+        running: Option<i64>,
+        near: Option<i64>,
+        score: Option<f64>,
+    }
+}
+
+table! {
+    /// What such a searcher was told. Its number counts from 1.
+    Learned, "learned", 2 keys,
+    { sweep_id: i64, number: i64, job: i64, result: Text, value: Option<f64>, }
+}
+
+table! {
     /// A job of the version before metrics had names.
     OldJob, "jobs_1", 2 keys,
     {

@@ -80,3 +80,34 @@ async fn a_target_that_is_reached_ends_the_sweep_for_good_and_show_says_why() {
         "{shown}"
     );
 }
+
+#[tokio::test]
+async fn a_search_that_learns_goes_on_after_a_kill_and_says_why_each_point_was_chosen() {
+    let mut cluster = Cluster::start(light(40));
+    let _workers = [cluster.worker("one"), cluster.worker("two")];
+    let source = search("run_cap: 16");
+    let source = v1::SweepSource { text: source.text.replace("method: random", "method: bayes"), ..source };
+    let sweep = submit(&cluster, source, 0).await.sweep.unwrap().sweep_id;
+    cluster.watch(sweep).await.until_done(3).await;
+    let before = points(&cluster, sweep).await;
+    cluster.replace_coordinator();
+    let ended = cluster.watch(sweep).await.until_end().await;
+    assert_eq!((ended.state(), ended.job_count), (v1::SweepState::Finished, 16));
+    assert_counted(&cluster.results(sweep).await, 16, 3);
+    let after = points(&cluster, sweep).await;
+    let chosen = before.iter().filter(|point| !point.parameters.is_empty());
+    assert!(chosen.clone().count() >= 3, "{before:?}");
+    assert!(chosen.clone().all(|point| after.contains(point)), "{before:?} {after:?}");
+    assert!(after.iter().all(|point| !point.parameters.is_empty()));
+    let show = |job: u32| {
+        let shown = Command::new(program("sweep"))
+            .args(["show", &format!("1/{job}")])
+            .env("SWEEP_COORDINATOR", format!("http://{}", cluster.coordinator.address))
+            .env("SWEEP_CONFIG", "/dev/null")
+            .output()
+            .unwrap();
+        String::from_utf8(shown.stdout).unwrap()
+    };
+    assert!(show(1).contains("proposed: drawn at random"), "{}", show(1));
+    assert!(show(16).contains("most like the best 2 jobs"), "{}", show(16));
+}

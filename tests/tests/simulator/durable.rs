@@ -3,11 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::record::{
-    BestEpoch, BestJobs, EndedJob, History, Record, Rung, StoredAttempt, StoredJob, StoredRungs, StoredStage,
-    StoredSweep,
+use domain::{
+    definition::SweepDefinition,
+    proposals::{Learned, Proposed},
+    record::{
+        BestEpoch, BestJobs, EndedJob, History, Record, Rung, StoredAttempt, StoredJob, StoredRungs,
+        StoredSearch, StoredStage, StoredSweep,
+    },
 };
-use engine::SweepView;
+use engine::{SweepView, recomputed};
 use proto::v1;
 use terms::{
     AttemptKey, AttemptState, Epoch, EpochReport, JobKey, JobState, MetricSchema, SweepId, SweepState,
@@ -26,6 +30,8 @@ pub(super) struct Durable {
     attempts: BTreeMap<AttemptKey, Attempt>,
     epochs: BTreeMap<(AttemptKey, u32), Epoch>,
     requests: BTreeSet<String>,
+    proposals: BTreeMap<JobKey, Proposed>,
+    learned: BTreeMap<SweepId, Vec<Learned>>,
     /// The states and numbers of jobs that each sweep had, one after the other.
     histories: BTreeMap<SweepId, Vec<(SweepState, u64)>>,
 }
@@ -118,6 +124,19 @@ impl Durable {
                 }
                 Ok(())
             }
+            Record::PointProposed { job, proposed } => {
+                let told = self.learned.get(&job.sweep).map_or(0, Vec::len) as u64;
+                rule(proposed.seen == told, || {
+                    format!("the point of {job} rests on {} results of {told}", proposed.seen)
+                })?;
+                let twice = self.proposals.insert(*job, proposed.clone()).is_some();
+                rule(!twice, || format!("{job} has two points"))
+            }
+            Record::ResultLearned { sweep, number, learned } => {
+                let told = self.learned.entry(*sweep).or_default();
+                told.push(*learned);
+                rule(*number == told.len() as u64, || format!("result {number} of sweep {sweep} is out of order"))
+            }
             Record::JobChanged { job, state, history, reason } => {
                 if *state == JobState::Cancelled {
                     self.jobs.entry(*job).or_insert_with(Job::waiting);
@@ -209,8 +228,11 @@ impl Durable {
                 rule(self.sweeps.insert(*sweep, row).is_none(), || format!("sweep {sweep} exists twice"))
             }
             Record::SweepExtended { sweep, specification, job_count, .. } => {
+                let begun = self.jobs_of(*sweep).last().map_or(0, |(key, _)| key.job);
                 let row = self.sweeps.get_mut(sweep).ok_or("a sweep was extended that does not exist")?;
-                rule(*job_count >= row.job_count, || format!("sweep {sweep} has fewer jobs than before"))?;
+                rule(*job_count >= row.job_count || *job_count >= begun, || {
+                    format!("sweep {sweep} has fewer jobs than have begun")
+                })?;
                 (row.specification, row.job_count) = (specification.clone(), *job_count);
                 Ok(())
             }
@@ -391,6 +413,30 @@ impl Durable {
             let whole = (1..=epochs).all(|epoch| self.has_epoch(last, epoch));
             rule(job.state != JobState::Done || whole, || format!("job {key} is done and lacks epochs"))?;
         }
+        self.check_search()
+    }
+
+    fn proposals_of(&self, sweep: SweepId) -> Vec<(u64, Proposed)> {
+        let of_sweep = self.proposals.range(JobKey { sweep, job: 0 }..=JobKey { sweep, job: u64::MAX });
+        of_sweep.map(|(key, proposed)| (key.job, proposed.clone())).collect()
+    }
+
+    /// Whether each point follows from what its searcher had seen, and each job that began has one.
+    pub(super) fn check_search(&self) -> Result<(), String> {
+        for (id, sweep) in &self.sweeps {
+            let stored = self.stored(*id, sweep);
+            let definition = SweepDefinition::from_stored(*id, &stored.specification, None);
+            let definition = definition.map_err(|error| error.to_string())?;
+            let Some(points) = definition.learned() else { continue };
+            if let Some(difference) = recomputed(points, definition.metric.goal, &stored.search).first() {
+                return Err(difference.to_string());
+            }
+            let mut begun = self.jobs_of(*id).filter(|(_, job)| job.attempts > 0);
+            let has_point = |job: u64| self.proposals.contains_key(&JobKey { sweep: *id, job });
+            if let Some((key, _)) = begun.find(|(key, _)| !has_point(points.point_of(key.job))) {
+                return Err(format!("job {key} ran without a point"));
+            }
+        }
         Ok(())
     }
 
@@ -418,6 +464,11 @@ impl Durable {
             metrics: sweep.metrics.clone(),
             parameters: Default::default(),
             state: sweep.state,
+            job_count: sweep.job_count,
+            search: StoredSearch {
+                proposals: self.proposals_of(id),
+                learned: self.learned.get(&id).cloned().unwrap_or_default(),
+            },
             created_unix_ms: sweep.created_unix_ms,
             ended_unix_ms: sweep.ended_unix_ms,
             dataset: sweep.dataset.clone(),

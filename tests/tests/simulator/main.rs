@@ -35,8 +35,9 @@ const ROUND: u64 = 256;
 const REPLAY: &str = "cargo test --release -p tests --test simulator --";
 
 /// A sweep, and the same with two jobs more: of a model, of a program whose jobs take two GPUs each, of a model whose points are
-/// drawn, and of a model whose jobs pause at a rung.
-type Specifications = [[Specification; 2]; 4];
+/// drawn, of a model whose jobs pause at a rung, and
+/// of one whose points are chosen from results.
+type Specifications = [[Specification; 2]; 5];
 
 fn specifications() -> Specifications {
     let model = "dataset: {path: d}";
@@ -47,11 +48,16 @@ fn specifications() -> Specifications {
         let what = format!("method: random\nrun_cap: {cap}\n{model}");
         parsed(&what, "{min: 0.001, max: 0.1, distribution: log_uniform_values}")
     };
+    let learned = |cap: u32| {
+        let what = format!("method: tpe\nrun_cap: {cap}\n{model}");
+        parsed(&what, "{min: 0.001, max: 0.1, distribution: log_uniform_values}")
+    };
     [
         [grid(model, "1, 2, 3"), grid(model, "1, 2, 3, 4")],
         [grid(program, "1, 2, 3"), grid(program, "1, 2, 3, 4")],
         [drawn(6), drawn(8)],
         [grid(&paused, "1, 2, 3"), grid(&paused, "1, 2, 3, 4")],
+        [learned(16), learned(20)],
     ]
 }
 

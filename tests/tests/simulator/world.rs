@@ -181,6 +181,7 @@ impl World {
             true => 1,
             false if random.one_in(4) => 2,
             false if random.one_in(2) => 3,
+            false if random.one_in(3) => 4,
             false => 0,
         };
         let specifications = &specifications[kind];

@@ -45,7 +45,7 @@ use super::{
 };
 use crate::{
     grid::{GridError, POINTS_MAX},
-    points::{COMPARED_MAX, Jobs, Method, PointsError},
+    points::{COMPARED_MAX, Jobs, LEARNED_JOBS_MAX, Method, PointsError},
     text::shortened,
 };
 
@@ -232,6 +232,13 @@ fn check_jobs(specification: Specification) -> Result<(Specification, Jobs), Pro
             format!(
                 "the space is finite and has more than {POINTS_MAX} points, so that each point is compared with all others, which \
                  this {method} search does for at most {COMPARED_MAX}; lower it"
+            ),
+        ),
+        PointsError::TooManyToLearn => Problem::of(
+            "run_cap",
+            format!(
+                "a search that learns may have at most {LEARNED_JOBS_MAX} jobs, and this one may have more; add \
+                 `run_cap: 200` with the number of jobs, or write `method: random`"
             ),
         ),
         PointsError::NoneFits => Problem::of(

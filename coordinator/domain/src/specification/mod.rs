@@ -20,7 +20,7 @@ pub use self::{
 };
 use crate::{
     grid::Grid,
-    points::{DrawnPoints, Jobs, Method, Points, PointsError},
+    points::{DrawnPoints, Jobs, LearnedPoints, Method, Points, PointsError},
     space::{Axis, Name, PartialPoint},
     text::shortened,
 };
@@ -283,6 +283,10 @@ impl Specification {
             Method::Random { .. } | Method::Sobol { .. } => {
                 let listed = (self.exclude.as_slice(), self.include.as_slice());
                 Points::Drawn(DrawnPoints::new(&self.axes, listed, self.method, points_max)?)
+            }
+            Method::Tpe { seed } => {
+                let listed = (self.exclude.as_slice(), self.include.as_slice());
+                Points::Learned(LearnedPoints::new(&self.axes, listed, seed, self.repeats, points_max)?)
             }
         };
         let seed = self.trainable.model().and_then(|model| model.seed.clone());

@@ -22,6 +22,9 @@ impl SweepRun {
         let id = stored.sweep;
         let definition = SweepDefinition::from_stored(id, &stored.specification, stored.manifest.as_deref())
             .map_err(|source| RestoreError::Definition { sweep: id, source })?;
+        if let Some(points) = definition.learned().filter(|_| stored.job_count < definition.job_count()) {
+            points.end_after(stored.job_count);
+        }
         if stored.next_unstarted.max(stored.out_of_order.last().map_or(0, |last| last + 1))
             > definition.job_count() + 1
         {
@@ -54,6 +57,10 @@ impl SweepRun {
         run.restore_rungs(&stored.rungs);
         for job in stored.open_jobs {
             restore_job(&mut run, job, deadline_ms);
+        }
+        if let Some(mut learning) = run.learning.take() {
+            learning.restore(stored.search, |job| run.has_begun(job));
+            run.learning = Some(learning);
         }
         Ok(run)
     }

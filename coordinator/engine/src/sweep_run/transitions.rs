@@ -43,15 +43,22 @@ impl SweepRun {
     }
 
     /// Takes a definition with other jobs or settings.
-    pub(crate) fn redefine(&mut self, definition: Arc<SweepDefinition>) -> Record {
-        let record = Record::SweepExtended {
+    pub(crate) fn redefine(&mut self, definition: &SweepDefinition) -> Record {
+        self.definition = Arc::new(definition.after(Some(&self.definition)));
+        if let Some((learning, points)) = self.learning.as_mut().zip(self.definition.learned()) {
+            learning.go_on_with(points);
+        }
+        self.extended()
+    }
+
+    /// The record of its definition and how many jobs it has.
+    pub(crate) fn extended(&self) -> Record {
+        Record::SweepExtended {
             sweep: self.id,
-            name: definition.specification.name.clone(),
-            specification: definition.text(),
-            job_count: definition.job_count(),
-        };
-        self.definition = definition;
-        record
+            name: self.definition.specification.name.clone(),
+            specification: self.definition.text(),
+            job_count: self.definition.job_count(),
+        }
     }
 
     /// Takes in the next epoch of an attempt that holds its lease, with its value of the objective where that can be ranked.
@@ -226,6 +233,9 @@ impl SweepRun {
         }
         debug_assert!(state.may_become(JobState::Pending));
         *count -= 1;
+        if let Some(learning) = &mut self.learning {
+            learning.again(job);
+        }
         self.waiting.insert(job, WaitingJob::again(attempts, History::default(), None));
         Some(Record::JobChanged {
             job: self.job_key(job),

@@ -129,6 +129,8 @@ pub(super) fn stored(
         finals: Vec::new(),
         best: Default::default(),
         weights: Vec::new(),
+        job_count: u64::MAX,
+        search: Default::default(),
         open_jobs: vec![open],
         rungs: Vec::new(),
     }

@@ -44,9 +44,7 @@ pub type Point = Vec<Option<f64>>;
 pub enum SpaceError {
     #[error("dimension {0} has no value, or only one: its range is empty")]
     Empty(usize),
-    #[error(
-        "dimension {0} is on a logarithmic scale and reaches half a step or more below its lowest value, to zero"
-    )]
+    #[error("dimension {0} has a number without a logarithm on its logarithmic scale, or reaches to infinity")]
     Logarithm(usize),
     #[error("dimension {0} depends on one that does not exist, or on itself")]
     Condition(usize),
@@ -97,9 +95,15 @@ impl Cells {
         // Steps such as 0.1 do not divide their range exactly.
         let count = libm::floor((last - first) / step + SAME_CELL) + 1.0;
         let coordinate = |value: f64| if log { libm::log(value) } else { value };
-        let low = coordinate(first - 0.5 * step);
+        let low = coordinate(Self::lower_end(first, step, log));
         let high = coordinate(first + (count - 0.5) * step);
         Self { first, step, count: count as u64, log, low, high }
+    }
+
+    /// Half a step below a value. Where that is not above zero, which has no logarithm, half the value.
+    fn lower_end(value: f64, step: f64, log: bool) -> f64 {
+        let end = value - 0.5 * step;
+        if log && end <= 0.0 { 0.5 * value } else { end }
     }
 
     fn value(&self, cell: u64) -> f64 {
@@ -118,7 +122,7 @@ impl Cells {
             return (coordinate - 0.5 * self.step, coordinate + 0.5 * self.step);
         }
         let value = self.value(self.of(libm::exp(coordinate)));
-        (libm::log(value - 0.5 * self.step), libm::log(value + 0.5 * self.step))
+        (libm::log(Self::lower_end(value, self.step, true)), libm::log(value + 0.5 * self.step))
     }
 }
 
@@ -263,6 +267,10 @@ impl Space {
             order.extend(ready);
         }
         Ok(Self { scales, conditions, order })
+    }
+
+    pub(super) fn has_conditions(&self) -> bool {
+        self.conditions.iter().any(|conditions| !conditions.is_empty())
     }
 
     /// Makes a point: each dimension whose conditions hold gets the value that `value` gives it.

@@ -13,9 +13,11 @@ use super::{
 /// Whether a point must not be proposed.
 pub type Excluded = Arc<dyn Fn(&[Option<f64>]) -> bool + Send + Sync>;
 
-/// Most combinations for which each is known to be free or taken: one bit each, and one question about exclusion each when the
-/// searcher is made.
+/// Most combinations for which each is known to be free or taken, one bit each.
 const COUNTED_MAX: u64 = 1 << 20;
+/// The same where some are excluded or stand for the same point, so that each is looked at when the searcher is made: some
+/// milliseconds, as others may wait for it.
+const LOOKED_AT_MAX: u64 = 1 << 15;
 
 /// The points that cannot be proposed.
 pub(super) struct Used {
@@ -43,11 +45,13 @@ impl fmt::Debug for Used {
 impl Used {
     /// Takes time in proportion to the combinations, where they are counted.
     pub(super) fn new(space: &Space, excluded: Option<Excluded>) -> Self {
-        let combinations = space.combinations().filter(|count| *count <= COUNTED_MAX);
+        let looks = excluded.is_some() || space.has_conditions();
+        let most = if looks { LOOKED_AT_MAX } else { COUNTED_MAX };
+        let combinations = space.combinations().filter(|count| *count <= most);
         let counted = combinations.map(|combinations| {
             let words = usize::try_from(combinations.div_ceil(64)).unwrap_or(usize::MAX);
             let mut counted = Counted { taken: vec![0; words], combinations, free: combinations };
-            for number in 0..combinations {
+            for number in (0..combinations).filter(|_| looks) {
                 let point = space.point_of_number(number);
                 let is_excluded = excluded.as_ref().is_some_and(|excluded| excluded(&point));
                 if is_excluded || space.number(&point) != number {

@@ -11,7 +11,7 @@ mod writer;
 use std::str::FromStr;
 
 use async_trait::async_trait;
-use domain::record::{Record, StoredSweep};
+use domain::record::{Record, StoredSearch, StoredSweep};
 use sqlx::{
     ConnectOptions, PgConnection,
     postgres::{PgConnectOptions, PgRow},
@@ -25,7 +25,9 @@ use self::{
 };
 use super::{
     ArtifactRow, AttemptRow, EpochPlace, EpochRow, JobRow, LeaderTold, Store, StoreError,
+    cells::integer,
     read::{self, queries},
+    search,
 };
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/postgres");
@@ -168,6 +170,13 @@ impl Store for PostgresStore {
         let artifacts = here(read::artifacts(&mut reader, sweep, first, last, limit).await)?;
         reader.done();
         Ok(artifacts)
+    }
+
+    async fn search(&self, sweep: SweepId) -> Result<StoredSearch, StoreError> {
+        let mut reader = self.readers.acquire().await?;
+        let search = here(search::read(&mut reader, integer(sweep.0)?).await)?;
+        reader.done();
+        Ok(search)
     }
 
     async fn close(&self) {

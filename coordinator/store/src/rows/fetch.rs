@@ -90,6 +90,8 @@ impl Rows {
                 }
                 Record::SweepSubmitted { .. }
                 | Record::MetricsNamed { .. }
+                | Record::PointProposed { .. }
+                | Record::ResultLearned { .. }
                 | Record::AttemptGranted { is_first: true, .. }
                 | Record::WeightsChanged { .. } => {}
             }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use domain::record::{Record, StoredSweep};
+use domain::record::{Record, StoredSearch, StoredSweep};
 use sqlx::{
     Connection, Sqlite, SqliteConnection, SqlitePool,
     pool::PoolConnection,
@@ -26,8 +26,10 @@ use tokio::sync::Mutex;
 use self::{place::sibling, thread::WriterThread, write::Writer};
 use super::{
     ArtifactRow, AttemptRow, EpochPlace, EpochRow, JobRow, LeaderTold, Store, StoreError,
+    cells::integer,
     read::{self, Queries, queries},
     rows::Rows,
+    search,
 };
 
 /// First SQLite without the bug in WAL reset that could corrupt a database.
@@ -209,6 +211,10 @@ impl Store for SqliteStore {
         limit: u32,
     ) -> Result<Vec<ArtifactRow>, StoreError> {
         read::artifacts(&mut *self.readers.acquire().await?, sweep, first, last, limit).await
+    }
+
+    async fn search(&self, sweep: SweepId) -> Result<StoredSearch, StoreError> {
+        search::read(&mut *self.readers.acquire().await?, integer(sweep.0)?).await
     }
 
     async fn close(&self) {

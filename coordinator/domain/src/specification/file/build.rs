@@ -100,11 +100,12 @@ fn method(name: Option<MethodName>, seed: Option<u64>) -> Result<Method, Problem
     match name.unwrap_or(MethodName::Grid) {
         MethodName::Grid if seed.is_some() => Err(Problem::of(
             "search_seed",
-            "has no effect, as a grid chooses nothing; remove it, or write `method: random` or `method: sobol`",
+            "has no effect, as a grid chooses nothing; remove it, or write `method: random`, `sobol` or `tpe`",
         )),
         MethodName::Grid => Ok(Method::Grid),
         MethodName::Random => of(|seed| Method::Random { seed }),
         MethodName::Sobol => of(|seed| Method::Sobol { seed }),
+        MethodName::Tpe => of(|seed| Method::Tpe { seed }),
     }
 }
 

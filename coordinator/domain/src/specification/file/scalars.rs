@@ -50,6 +50,7 @@ pub(super) enum MethodName {
     Grid,
     Random,
     Sobol,
+    Tpe,
 }
 
 impl<'de> Deserialize<'de> for MethodName {
@@ -64,7 +65,7 @@ impl Visitor<'_> for MethodVisitor {
     type Value = MethodName;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("grid, random or sobol")
+        f.write_str("grid, random, sobol or tpe")
     }
 
     fn visit_str<E: Error>(self, name: &str) -> Result<MethodName, E> {
@@ -72,11 +73,8 @@ impl Visitor<'_> for MethodVisitor {
             "grid" => Ok(MethodName::Grid),
             "random" => Ok(MethodName::Random),
             "sobol" => Ok(MethodName::Sobol),
-            "bayes" | "tpe" => Err(E::custom(format!(
-                "the method `{name}`, which learns from results, is not supported; write `method: random` or `method: sobol` \
-                 with a `run_cap`, or `method: grid`"
-            ))),
-            _ => Err(E::custom(format!("unknown method `{name}`, expected `grid`, `random` or `sobol`"))),
+            "tpe" | "bayes" => Ok(MethodName::Tpe),
+            _ => Err(E::custom(format!("unknown method `{name}`, expected `grid`, `random`, `sobol` or `tpe`"))),
         }
     }
 }

@@ -45,7 +45,7 @@ fn wrong_files_are_reported_with_line_and_key() {
         ("no data set", "name: x\n".to_owned()),
         ("bad name", "name: a/b\n".to_owned()),
         ("unknown model", "name: x\nmodel: resnet\n".to_owned()),
-        ("unknown method", "name: x\nmethod: bayes\n".to_owned()),
+        ("unknown method", "name: x\nmethod: annealing\n".to_owned()),
         ("unknown metric", "name: x\nmetric: {name: f1}\n".to_owned()),
         ("wrong goal", "name: x\nmetric: {name: val_loss, goal: maximize}\ndataset: {path: d}\n".to_owned()),
         ("unknown goal", "name: x\nmetric: {goal: up}\n".to_owned()),

@@ -1,0 +1,150 @@
+//! The points of a search that learns. They depend on the results of others, so that nothing here chooses them: the engine does
+//! when a job is about to begin, and sets them once.
+
+use std::{
+    ops::RangeInclusive,
+    sync::{Arc, OnceLock},
+};
+
+use terms::{ParameterMap, ParameterValue};
+
+use super::PointsError;
+use crate::{
+    proposals::Proposals,
+    space::{Axis, Conditions, PartialPoint, Point, completed},
+};
+
+/// Most jobs of a search that learns. A proposal takes time in proportion to the jobs so far: with so many, a fraction of what
+/// the engine may be held up by. Their points are kept in memory.
+pub const LEARNED_JOBS_MAX: u64 = 10_000;
+
+/// Points that are proposed one after the other. Copies share what was proposed.
+#[derive(Debug, Clone)]
+pub struct LearnedPoints {
+    axes: Arc<[Axis]>,
+    exclude: Arc<[PartialPoint]>,
+    /// The points that the file names, which come first.
+    included: Arc<[Point]>,
+    seed: u64,
+    /// How often each is trained.
+    repeats: u32,
+    points_max: u64,
+    proposals: Proposals,
+    /// How many there are, once no other is left.
+    exhausted: Arc<OnceLock<u64>>,
+}
+
+impl LearnedPoints {
+    /// The points of `include`, then those that are proposed, without `exclude`: at most `points_max`.
+    ///
+    /// # Errors
+    /// There may be more than a search that learns can have, or the search has no end.
+    pub fn new(
+        axes: &[Axis],
+        (exclude, include): (&[PartialPoint], &[PartialPoint]),
+        seed: u64,
+        repeats: u32,
+        points_max: Option<u64>,
+    ) -> Result<Self, PointsError> {
+        let conditions =
+            Conditions::new(axes).map_err(|_| PointsError::Grid(crate::grid::GridError::Conditions))?;
+        let mut included = Vec::new();
+        for partial in include {
+            let point = completed(axes, &conditions, partial);
+            if !included.contains(&point) {
+                included.push(point);
+            }
+        }
+        let finite = axes.iter().try_fold(1_u64, |product, axis| product.checked_mul(axis.domain.cells()?));
+        let finite = finite.map(|points| points.saturating_add(included.len() as u64));
+        let points_max = match (points_max, finite) {
+            (None, None) => return Err(PointsError::NoEnd),
+            (max, finite) => max.unwrap_or(u64::MAX).min(finite.unwrap_or(u64::MAX)),
+        };
+        if points_max.saturating_mul(repeats.into()) > LEARNED_JOBS_MAX {
+            return Err(PointsError::TooManyToLearn);
+        }
+        Ok(Self {
+            axes: axes.into(),
+            exclude: exclude.into(),
+            included: included.into(),
+            seed,
+            repeats,
+            points_max,
+            proposals: Proposals::of(points_max),
+            exhausted: Arc::default(),
+        })
+    }
+
+    pub fn axes(&self) -> &[Axis] {
+        &self.axes
+    }
+
+    pub fn exclude(&self) -> &[PartialPoint] {
+        &self.exclude
+    }
+
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// What was proposed so far.
+    pub fn proposals(&self) -> &Proposals {
+        &self.proposals
+    }
+
+    /// How many there are or will be.
+    pub fn count(&self) -> u64 {
+        self.exhausted.get().map_or(self.points_max, |count| self.points_max.min(*count))
+    }
+
+    /// There are no more than the points of so many jobs: no other is left.
+    pub fn end_after(&self, jobs: u64) {
+        // The first one counts: points are not given back.
+        let _ = self.exhausted.set(jobs / u64::from(self.repeats));
+    }
+
+    /// These points with what was proposed of them `before`, where there may be fewer; nothing that is set for one of them from now on is
+    /// seen by the other.
+    pub(crate) fn after(&self, before: Option<&Self>) -> Self {
+        let proposals = Proposals::of(self.points_max);
+        if let Some(before) = before {
+            proposals.take(&before.proposals);
+        }
+        Self { proposals, exhausted: Arc::default(), ..self.clone() }
+    }
+
+    /// The point that a job trains.
+    pub fn point_of(&self, job: u64) -> u64 {
+        job.saturating_sub(1) / u64::from(self.repeats) + 1
+    }
+
+    /// The jobs that train a point.
+    pub fn jobs(&self, point: u64) -> RangeInclusive<u64> {
+        let repeats = u64::from(self.repeats);
+        (point - 1) * repeats + 1..=point * repeats
+    }
+
+    /// The parameters of a point that the file includes.
+    pub fn included(&self, point: u64) -> Option<ParameterMap> {
+        let values = self.included.get(usize::try_from(point.checked_sub(1)?).ok()?)?;
+        let named = |(axis, value): (&Axis, &Option<ParameterValue>)| Some((axis.name.to_string(), value.clone()?));
+        Some(ParameterMap(self.axes.iter().zip(values).filter_map(named).collect()))
+    }
+
+    /// The parameters of a point that was proposed.
+    pub(super) fn parameters(&self, point: u64) -> Option<ParameterMap> {
+        Some(self.proposals.get(point)?.parameters.clone())
+    }
+
+    pub(super) fn value(&self, point: u64, name: &str) -> Option<ParameterValue> {
+        let constant = || {
+            let axis = self.axes.iter().find(|axis| *axis.name == *name)?;
+            (axis.domain.is_constant() && axis.when.is_empty()).then(|| axis.domain.first())
+        };
+        match self.proposals.get(point) {
+            Some(proposed) => proposed.parameters.get(name).cloned(),
+            None => constant(),
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The searcher of a sweep that learns: it proposes a point when a job is about to get its first attempt, and is told what became
+//! of jobs. What it does must be durable with what it follows from, so it leaves records.
+//!
+//! It is as deterministic as what it is told: chance comes from the sweep's seed and the number of the point. A restart tells
+//! it the same from the records, and [`recomputed`] makes each proposal again from them.
+
+mod numbers;
+
+use std::{collections::HashMap, fmt};
+
+use domain::{
+    points::LearnedPoints,
+    proposals::{Learned, LearnedResult, Proposed, Why},
+    record::{Record, StoredSearch},
+};
+use search::tpe::{self, Outcome, Tpe};
+use terms::{Goal, JobKey, JobState, ParameterMap, SweepId};
+
+use self::numbers::Numbers;
+use crate::mutants::{self, Mutant};
+
+/// A searcher of numbers, and the points in them.
+#[derive(Debug)]
+struct Searcher {
+    tpe: Tpe,
+    numbers: Numbers,
+    points: LearnedPoints,
+}
+
+/// The searcher of a sweep, with what it has not said yet.
+#[derive(Debug)]
+pub(crate) struct Learning {
+    sweep: SweepId,
+    searcher: Searcher,
+    /// How many results it was told.
+    told: u64,
+    records: Vec<Record>,
+}
+
+impl Searcher {
+    /// Takes time in proportion to the combinations of values, up to a million.
+    fn new(points: &LearnedPoints, goal: Goal) -> Self {
+        let numbers = Numbers::new(points.axes());
+        let excluded = numbers.excluded(points.exclude());
+        let tpe = Tpe::new(&numbers.dimensions(), excluded, goal, points.seed())
+            .expect("a sweep file's ranges are not empty, and its conditions lead somewhere");
+        Self { tpe, numbers, points: points.clone() }
+    }
+
+    fn start(&mut self, job: u64, parameters: &ParameterMap) {
+        self.tpe.start(job, &self.numbers.point(parameters));
+    }
+
+    fn tell(&mut self, Learned { job, result }: Learned, parameters: &ParameterMap) {
+        let point = self.numbers.point(parameters);
+        match result {
+            LearnedResult::Finished(value) => self.tpe.observe(job, &point, Outcome::Finished(value)),
+            LearnedResult::Diverged => self.tpe.observe(job, &point, Outcome::Diverged),
+            LearnedResult::Nothing => self.tpe.forget(job),
+            LearnedResult::Again => self.tpe.start(job, &point),
+        }
+    }
+
+    /// The parameters of a point and why; none where no point is left.
+    fn propose(&mut self, point: u64) -> Option<(ParameterMap, Why)> {
+        if let Some(included) = self.points.included(point) {
+            return Some((included, Why::Included));
+        }
+        let proposal = self.tpe.propose(point)?;
+        let why = match proposal.why {
+            tpe::Why::Random => Why::Random,
+            tpe::Why::Left => Why::Left,
+            tpe::Why::Model { good, running, near, score } => {
+                Why::Model { good: good as u64, running: running as u64, near, score }
+            }
+        };
+        Some((self.numbers.parameters(&proposal.point), why))
+    }
+}
+
+impl Learning {
+    /// The searcher of a sweep that has not begun.
+    pub(crate) fn new(sweep: SweepId, points: &LearnedPoints, goal: Goal) -> Self {
+        Self { sweep, searcher: Searcher::new(points, goal), told: 0, records: Vec::new() }
+    }
+
+    /// Goes on from what was recorded. `has_begun` says of a job whether it has had an attempt.
+    pub(crate) fn restore(&mut self, stored: StoredSearch, has_begun: impl Fn(u64) -> bool) {
+        for (point, proposed) in stored.proposals {
+            for job in self.searcher.points.jobs(point).filter(|job| has_begun(*job)) {
+                self.searcher.start(job, &proposed.parameters);
+            }
+            self.searcher.points.proposals().set(point, proposed);
+        }
+        let forgotten = usize::from(mutants::is_on(Mutant::RestartsForgetResults));
+        let learned = stored.learned.len().saturating_sub(forgotten);
+        for learned in &stored.learned[..learned] {
+            self.tell(*learned);
+        }
+        self.told = stored.learned.len() as u64;
+    }
+
+    /// The sweep may have more points now; those so far are among them.
+    pub(crate) fn go_on_with(&mut self, points: &LearnedPoints) {
+        self.searcher.points = points.clone();
+    }
+
+    /// Whether the point of a job is yet to be proposed.
+    pub(crate) fn proposes(&self, job: u64) -> bool {
+        self.proposed(self.searcher.points.point_of(job)).is_none()
+    }
+
+    /// A job is about to have its first attempt: its point is chosen, unless it has one. False where no point is left.
+    pub(crate) fn begin(&mut self, job: u64) -> bool {
+        let point = self.searcher.points.point_of(job);
+        if self.proposed(point).is_none() {
+            let Some((parameters, why)) = self.searcher.propose(point) else { return false };
+            let proposed = Proposed { parameters, seen: self.told, why };
+            if !mutants::is_on(Mutant::ProposalsAreNotRecorded) {
+                let job = JobKey { sweep: self.sweep, job: point };
+                self.records.push(Record::PointProposed { job, proposed: proposed.clone() });
+            }
+            self.searcher.points.proposals().set(point, proposed);
+        }
+        if let Some(proposed) = self.searcher.points.proposals().get(point)
+            && !mutants::is_on(Mutant::RunningJobsDoNotCount)
+        {
+            let parameters = proposed.parameters.clone();
+            self.searcher.start(job, &parameters);
+        }
+        true
+    }
+
+    fn proposed(&self, point: u64) -> Option<&Proposed> {
+        self.searcher.points.proposals().get(point)
+    }
+
+    /// A job has ended, with the value that ranks it where it has one.
+    pub(crate) fn ended(&mut self, job: u64, state: JobState, value: Option<f64>) {
+        let result = match (state, value) {
+            (JobState::Done, Some(value)) => LearnedResult::Finished(value),
+            // What cannot be ranked is as bad as can be.
+            (JobState::Done, None) | (JobState::Diverged, _) => LearnedResult::Diverged,
+            _ => LearnedResult::Nothing,
+        };
+        self.learn(job, result);
+    }
+
+    /// A job that failed or was cancelled is tried again.
+    pub(crate) fn again(&mut self, job: u64) {
+        self.learn(job, LearnedResult::Again);
+    }
+
+    fn learn(&mut self, job: u64, result: LearnedResult) {
+        let is_known = self.proposed(self.searcher.points.point_of(job)).is_some();
+        // A job that was cancelled before it had a point is not known here. That it is tried again is recorded, as proposals are
+        // ordered by what they had seen.
+        if !is_known && result == LearnedResult::Nothing {
+            return;
+        }
+        self.told += 1;
+        let learned = Learned { job, result };
+        self.records.push(Record::ResultLearned { sweep: self.sweep, number: self.told, learned });
+        self.tell(learned);
+    }
+
+    fn tell(&mut self, learned: Learned) {
+        let point = self.searcher.points.point_of(learned.job);
+        if let Some(parameters) = self.proposed(point).map(|proposed| proposed.parameters.clone()) {
+            self.searcher.tell(learned, &parameters);
+        }
+    }
+
+    /// What must become durable with everything that it follows from.
+    pub(crate) fn take_records(&mut self) -> Vec<Record> {
+        std::mem::take(&mut self.records)
+    }
+}
+
+/// A proposal that is not what its searcher would propose.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Difference {
+    /// The number of the point.
+    pub point: u64,
+    pub recorded: ParameterMap,
+    /// None where no point would be left.
+    pub computed: Option<ParameterMap>,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |parameters: &ParameterMap| {
+            let each = parameters.0.iter().map(|(name, value)| format!("{name}={value}"));
+            each.collect::<Vec<_>>().join(" ")
+        };
+        let computed = self.computed.as_ref().map_or("nothing".to_owned(), text);
+        write!(f, "point {} is {}, and from what it had seen follows {computed}", self.point, text(&self.recorded))
+    }
+}
+
+/// Makes each proposal again from what it had seen, as recorded. Returns those that come out different. Takes about a millisecond for
+/// each of thousands.
+pub fn recomputed(points: &LearnedPoints, goal: Goal, stored: &StoredSearch) -> Vec<Difference> {
+    let mut searcher = Searcher::new(points, goal);
+    let mut proposals: Vec<&(u64, Proposed)> = stored.proposals.iter().collect();
+    // In the order in which they were made: of those that had seen the same, that of their numbers.
+    proposals.sort_by_key(|(point, proposed)| (proposed.seen, *point));
+    let mut made: HashMap<u64, &ParameterMap> = HashMap::new();
+    let (mut told, mut found) = (0, Vec::new());
+    for (point, proposed) in proposals {
+        let seen = usize::try_from(proposed.seen).unwrap_or(usize::MAX).min(stored.learned.len());
+        for learned in stored.learned.get(told..seen).unwrap_or_default() {
+            if let Some(parameters) = made.get(&points.point_of(learned.job)) {
+                searcher.tell(*learned, parameters);
+            }
+        }
+        told = told.max(seen);
+        let computed = searcher.propose(*point).map(|(parameters, _)| parameters);
+        if computed.as_ref() != Some(&proposed.parameters) {
+            let recorded = proposed.parameters.clone();
+            found.push(Difference { point: *point, recorded, computed });
+        }
+        made.insert(*point, &proposed.parameters);
+        // All trainings of a point begin before the next point is proposed.
+        points.jobs(*point).for_each(|job| searcher.start(job, &proposed.parameters));
+    }
+    found
+}

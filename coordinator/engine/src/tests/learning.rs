@@ -1,0 +1,161 @@
+//! Searches that learn: their points are chosen with the grants, recorded, and the same after a restart.
+
+use domain::{
+    proposals::{Learned, Proposed, Why},
+    record::{BestJobs, Record, StoredSearch, StoredSweep},
+    specification::{Specification, SpecificationSource},
+};
+use terms::{Goal, JobKey, JobState, SweepId, SweepState};
+
+use super::cluster::{Cluster, key};
+use crate::{
+    command::{EndJob, JobEnd, Retry},
+    recomputed,
+};
+
+fn search(cap: u64, parameters: &str) -> Specification {
+    let text = format!(
+        "name: test\nmethod: tpe\nrun_cap: {cap}\ndataset: {{path: d}}\nparameters:\n  epochs: {{value: 2}}\n{parameters}"
+    );
+    Specification::parse(&SpecificationSource { text, ..SpecificationSource::default() }).unwrap()
+}
+
+const RATES: &str = "  learning_rate: {min: 0.001, max: 0.1, distribution: log_uniform_values}\n  batch_size: {values: [16, 32]}\n";
+
+/// What the records say of the searcher.
+fn recorded(cluster: &Cluster) -> StoredSearch {
+    let mut search = StoredSearch::default();
+    for record in &cluster.records {
+        match record {
+            Record::PointProposed { job, proposed } => search.proposals.push((job.job, proposed.clone())),
+            Record::ResultLearned { number, learned, .. } => {
+                search.learned.push(*learned);
+                assert_eq!(*number, search.learned.len() as u64);
+            }
+            _ => {}
+        }
+    }
+    search.proposals.sort_by_key(|(point, _)| *point);
+    search
+}
+
+/// Whether each point is what its searcher would propose again.
+fn is_verified(cluster: &mut Cluster) -> bool {
+    let (search, definition) = (recorded(cluster), cluster.definition());
+    recomputed(definition.learned().unwrap(), Goal::Maximize, &search).is_empty()
+}
+
+#[test]
+fn a_point_is_recorded_with_the_grant_of_its_job_and_not_known_before() {
+    let mut cluster = Cluster::new();
+    cluster.submit_this(search(14, RATES));
+    cluster.connect(1, "a", 1, &[]);
+    let definition = cluster.definition();
+    assert!(definition.parameters(1).get("learning_rate").is_some());
+    assert!(definition.parameters(2).0.is_empty() && definition.proposed(2).is_none());
+    assert_eq!(definition.budget(2), Some(2), "what is the same for all jobs is known");
+    for job in 1..=14 {
+        cluster.train(1, key(job, 1));
+    }
+    assert_eq!(cluster.sweep().state, SweepState::Finished);
+    let grant = |record: &Record| matches!(record, Record::AttemptGranted { .. });
+    let proposal = |record: &Record| matches!(record, Record::PointProposed { .. });
+    let at: Vec<usize> = (0..cluster.records.len()).filter(|at| proposal(&cluster.records[*at])).collect();
+    assert_eq!(at.len(), 14);
+    assert!(at.iter().all(|at| grant(&cluster.records[at + 1])), "each in the commit of its grant");
+    let search = recorded(&cluster);
+    assert!(search.proposals[9].1.why == Why::Random && search.proposals[9].1.seen == 9);
+    assert!(matches!(search.proposals[13].1, Proposed { seen: 13, why: Why::Model { good: 2, running: 0, .. }, .. }));
+    assert!(is_verified(&mut cluster));
+}
+
+#[test]
+fn a_search_goes_on_after_a_restart_as_if_there_had_been_none() {
+    let mut whole = Cluster::new();
+    whole.submit_this(search(16, RATES));
+    whole.connect(1, "a", 1, &[]);
+    (1..=16).for_each(|job| whole.train(1, key(job, 1)));
+
+    let mut cluster = Cluster::new();
+    let specification = search(16, RATES);
+    cluster.submit_this(specification.clone());
+    cluster.connect(1, "a", 1, &[]);
+    (1..=11).for_each(|job| cluster.train(1, key(job, 1)));
+    // The twelfth was granted and proposed; the store does not have it.
+    let mut kept = recorded(&cluster);
+    kept.proposals.truncate(11);
+    let metrics = cluster.sweep().metrics;
+    cluster.restart(StoredSweep {
+        sweep: SweepId(1),
+        request_id: String::new(),
+        specification: specification.to_yaml(),
+        manifest: None,
+        metrics,
+        parameters: Default::default(),
+        state: SweepState::Running,
+        job_count: 16,
+        created_unix_ms: 0,
+        ended_unix_ms: None,
+        dataset: None,
+        next_unstarted: 12,
+        out_of_order: Default::default(),
+        finals: vec![(JobState::Done, 11)],
+        best: BestJobs::default(),
+        open_jobs: Vec::new(),
+        weights: Vec::new(),
+        rungs: Vec::new(),
+        search: kept,
+    });
+    cluster.connect(2, "b", 1, &[]);
+    (12..=16).for_each(|job| cluster.train(2, key(job, 1)));
+    let (one, other) = (whole.definition(), cluster.definition());
+    (1..=16).for_each(|job| assert_eq!(one.proposed(job), other.proposed(job), "{job}"));
+}
+
+#[test]
+fn a_finite_space_ends_the_sweep_with_each_point_once() {
+    let mut cluster = Cluster::new();
+    let values = "  batch_size: {values: [16, 32, 64]}\nexclude: [{batch_size: 32}]\n";
+    cluster.submit_this(search(9, values));
+    assert_eq!(cluster.sweep().job_count(), 3);
+    cluster.connect(1, "a", 1, &[]);
+    (1..=2).for_each(|job| cluster.train(1, key(job, 1)));
+    let sweep = cluster.sweep();
+    assert_eq!((sweep.state, sweep.job_count()), (SweepState::Finished, 2));
+    assert_eq!(cluster.counts(), [0, 0, 2, 0, 0, 0]);
+    let shrunk = |record: &Record| matches!(record, Record::SweepExtended { job_count: 2, .. });
+    assert!(cluster.records.iter().any(shrunk), "a restart knows it, too");
+}
+
+#[test]
+fn at_most_two_points_are_proposed_before_something_else_may_happen() {
+    let mut cluster = Cluster::new();
+    cluster.submit_this(search(20, RATES));
+    cluster.disk_stands_still = true;
+    cluster.connect(1, "a", 5, &[]);
+    assert_eq!(recorded(&cluster).proposals.len(), 2);
+    let effects = cluster.take_effects();
+    cluster.disk_stands_still = false;
+    cluster.tell(&effects);
+    assert_eq!(recorded(&cluster).proposals.len(), 5, "each delivery brings the next");
+    assert!(is_verified(&mut cluster));
+}
+
+#[test]
+fn jobs_that_were_cancelled_and_are_tried_again_are_told_to_the_searcher() {
+    let mut cluster = Cluster::new();
+    cluster.submit_this(search(16, RATES));
+    cluster.connect(1, "a", 2, &[]);
+    let cancelled = |job| EndJob { job: JobKey { sweep: SweepId(1), job }, how: JobEnd::Cancel };
+    // One that runs, and one that has no point yet.
+    cluster.order(cancelled(2));
+    cluster.order(cancelled(9));
+    let ended = |job, attempts| domain::record::EndedJob { job, attempts, state: JobState::Cancelled };
+    let jobs = vec![ended(2, 1), ended(9, 0)];
+    let seen = cluster.ends();
+    cluster.order(Retry { sweep: SweepId(1), jobs, all: false, seen });
+    let told: Vec<Learned> = recorded(&cluster).learned;
+    assert_eq!(told.iter().map(|learned| learned.job).collect::<Vec<_>>(), [2, 2, 9]);
+    cluster.pass(1);
+    assert!(is_verified(&mut cluster));
+}
