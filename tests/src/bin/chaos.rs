@@ -2,8 +2,8 @@
 //! `chaos KILLS SEED early-stopping` only kills during sweeps that stop early.
 
 use tests::chaos::{
-    Accounted, FailOvers, Freezes, Kills, Leavings, Partitions, Rungs, Victim, fail_over, freezes, kills, leavings,
-    partitions, rungs,
+    Accounted, FailOvers, Freezes, Kills, Leavings, Partitions, Rungs, Victim, fail_over, freezes, kills,
+    leavings, partitions, rungs,
 };
 
 /// How long networks are cut, in seconds.

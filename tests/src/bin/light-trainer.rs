@@ -43,7 +43,8 @@ fn train(mut jobs: Vec<Value>, pause: Duration, requests: &Receiver<Value>) -> s
     });
     for job in &jobs {
         let again = kept_epochs(job);
-        let started = json!({"type": "started", "id": job["id"], "dataset": dataset, "resumed_epochs": again});
+        let started =
+            json!({"type": "started", "id": job["id"], "dataset": dataset, "resumed_epochs": again});
         say(&started)?;
         (1..=again).try_for_each(|epoch| say_epoch(job, epoch, pause))?;
     }
@@ -93,7 +94,8 @@ fn say_epoch(job: &Value, epoch: u32, pause: Duration) -> std::io::Result<()> {
         "train_loss": record.train_loss, "val_accuracy": record.val_accuracy, "val_loss": record.val_loss,
         "train_accuracy": record.train_accuracy
     });
-    let mut line = json!({"type": "epoch", "id": job["id"], "epoch": epoch, "epoch_seconds": pause.as_secs_f64()});
+    let mut line =
+        json!({"type": "epoch", "id": job["id"], "epoch": epoch, "epoch_seconds": pause.as_secs_f64()});
     match (pauses(), metrics) {
         (false, Value::Object(mut metrics)) => {
             if let Some(line) = line.as_object_mut() {

@@ -44,7 +44,8 @@ fn promote_the_worst(changes: &mut Vec<Change>) -> Option<()> {
         _ => None,
     };
     let worst = changes.iter().filter(|change| value(change).is_some());
-    let worst = worst.min_by(|one, other| value(one).partial_cmp(&value(other)).unwrap_or(std::cmp::Ordering::Equal));
+    let worst =
+        worst.min_by(|one, other| value(one).partial_cmp(&value(other)).unwrap_or(std::cmp::Ordering::Equal));
     let Some(Change::Job { job, mut row, .. }) = worst.cloned() else { return None };
     let paused = row.clone();
     row.rungs[0].goes_on = true;

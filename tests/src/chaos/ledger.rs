@@ -251,9 +251,8 @@ impl Tables {
         // A slot that takes a new job, and no job that is tried again, has no job to promote.
         let is_first = |key: &&(u64, u32)| key.1 == 1;
         let slot = |key: &(u64, u32)| after.attempts.get(key).map(|attempt| &attempt.slot);
-        let is_alone = |key: &&(u64, u32)| {
-            !step.granted.iter().any(|other| other.1 > 1 && slot(other) == slot(key))
-        };
+        let is_alone =
+            |key: &&(u64, u32)| !step.granted.iter().any(|other| other.1 > 1 && slot(other) == slot(key));
         match (step.granted.iter().filter(is_first).find(is_alone), left.first()) {
             (Some(begun), Some(left)) => Err(format!("{begun:?} began before {left:?} was promoted")),
             _ => Ok(()),
@@ -287,7 +286,9 @@ impl Tables {
         if self.jobs.len() as u64 != self.of {
             return Err(format!("{} of {} jobs have begun", self.jobs.len(), self.of));
         }
-        if let Some(open) = self.jobs.iter().find(|(_, row)| !["done", "paused"].contains(&row.state.as_str())) {
+        if let Some(open) =
+            self.jobs.iter().find(|(_, row)| !["done", "paused"].contains(&row.state.as_str()))
+        {
             return Err(format!("{open:?} has not ended"));
         }
         match self.paused().into_iter().find(|waits| self.goes_on(*waits, &Step::default()).0) {
@@ -315,7 +316,11 @@ impl Tables {
         }
         for (job, row) in &self.jobs {
             if kept.get(job) != Some(&row.epochs_done) {
-                return Err(format!("job {job} has {} epochs, its attempts kept {:?}", row.epochs_done, kept.get(job)));
+                return Err(format!(
+                    "job {job} has {} epochs, its attempts kept {:?}",
+                    row.epochs_done,
+                    kept.get(job)
+                ));
             }
         }
         Ok(trained.values().map(|times| u64::from(times - 1)).sum())

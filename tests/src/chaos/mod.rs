@@ -93,12 +93,7 @@ fn packable(jobs: u64) -> String {
 ///
 /// # Panics
 /// The sweep ends before, as it has too few jobs.
-async fn listen(
-    cluster: &Cluster,
-    sweep: u64,
-    mut epochs: usize,
-    told: &mut Told,
-) {
+async fn listen(cluster: &Cluster, sweep: u64, mut epochs: usize, told: &mut Told) {
     let observe = |event: &Event| {
         epochs -= usize::from(self::told(event, told));
         (epochs == 0).then_some(())
