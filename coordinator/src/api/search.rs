@@ -7,13 +7,13 @@ use engine::{
     command::{Proposed, ProposePoints},
     query::{AskSearch, SearchNews},
 };
-use terms::{ParameterMap, SweepId};
+use terms::{ParameterMap, ParameterValue, SweepId};
 use tokio::{
     sync::broadcast::{Receiver, error::RecvError},
     time::Instant,
 };
 
-use super::{Api, ApiError};
+use super::{Api, ApiError, plain};
 use crate::driver::{DriverHandle, Observed};
 
 /// Points in one call: they are checked in the engine's turn, a microsecond for each parameter.
@@ -60,6 +60,12 @@ impl Api {
         if points.len() > POINTS_MAX {
             let count = points.len();
             return Err(ApiError::Invalid(format!("a call may have at most {POINTS_MAX} points, not {count}")));
+        }
+        for (name, value) in points.iter().flat_map(|point| &point.0) {
+            plain("points", name)?;
+            if let ParameterValue::Text(text) = value {
+                plain("points", text)?;
+            }
         }
         let command = ProposePoints { sweep, first_point, points, seen, is_exhausted };
         Ok(self.leadership.command(issuer, command).await?)

@@ -106,7 +106,7 @@ enum Line {
 pub(super) async fn search(arguments: &SearchArguments, target: &Target) -> Result<(), Failure> {
     let mut news = News::new(target, arguments.sweep, arguments.after);
     let Some(first) = news.next().await? else { return Ok(()) };
-    let mut next_point = first.next_point;
+    let (mut next_point, mut state) = (first.next_point, first.state());
     let mut told = arguments.after;
     tell(&first, &mut told)?;
     let (sender, mut lines) = mpsc::channel(LINES_WAITING_MAX);
@@ -116,10 +116,11 @@ pub(super) async fn search(arguments: &SearchArguments, target: &Target) -> Resu
     loop {
         let read = tokio::select! {
             message = news.next() => {
-                match message? {
-                    Some(message) => tell(&message, &mut told)?,
-                    None => return Ok(()),
-                }
+                let Some(message) = message? else {
+                    return print_lines(&[Told::Ended { state: sweep_state_name(state) }]);
+                };
+                state = message.state();
+                tell(&message, &mut told)?;
                 continue;
             }
             line = lines.recv(), if !has_ended => line,
@@ -185,14 +186,14 @@ fn tell(message: &v1::FollowSearchResponse, told: &mut u64) -> Result<(), Failur
             value: result.value,
         });
     }
-    lines.push(match is_final_state(message.state()) {
-        true => Told::Ended { state: sweep_state_name(message.state()) },
-        false => Told::Wanted {
-            wanted: message.wanted,
-            next_point: message.next_point,
-            points_max: message.points_max,
-        },
-    });
+    if !is_final_state(message.state()) {
+        let &v1::FollowSearchResponse { wanted, next_point, points_max, .. } = message;
+        lines.push(Told::Wanted { wanted, next_point, points_max });
+    }
+    print_lines(&lines)
+}
+
+fn print_lines(lines: &[Told]) -> Result<(), Failure> {
     let written = lines.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>();
     let written = written.map_err(|error| Failure::operation(format!("a result cannot be written as JSON: {error}")))?;
     print(&text::json(&(written.join("\n") + "\n")))
