@@ -78,28 +78,31 @@ pub(super) struct Failures {
 impl Failures {
     /// Adds a job, in the order of job numbers.
     pub(super) fn job(&mut self, row: &JobRow) {
-        if !matches!(row.state, "failed" | "diverged" | "cancelled") {
-            return;
-        }
-        let reason = Reason::new(&row.reason);
         let never_started = row.state == "cancelled" && row.attempts == 0 && row.reason.is_empty();
-        let key = (row.state, never_started, reason.key());
+        if matches!(row.state, "failed" | "diverged" | "cancelled") {
+            self.add(row.number, row.state, never_started, &row.reason);
+        }
+    }
+
+    fn add(&mut self, number: u64, state: &'static str, never_started: bool, told: &str) {
+        let reason = Reason::new(told);
+        let key = (state, never_started, reason.key());
         if let Some(group) = self.groups.get_mut(&key) {
             if let Why::Reason(known) = &mut group.why {
                 known.merge(&reason);
             }
-            return group.add(row.number);
+            return group.add(number);
         }
         if self.groups.len() >= REASONS_MAX {
-            let others = self.others.entry(row.state);
-            return others.or_insert_with(|| Group::new(row.state, Why::Various)).add(row.number);
+            let others = self.others.entry(state);
+            return others.or_insert_with(|| Group::new(state, Why::Various)).add(number);
         }
-        let why = match row.reason.as_str() {
+        let why = match told {
             "" if never_started => Why::NeverStarted,
             "" => Why::Unknown,
             _ => Why::Reason(reason),
         };
-        self.groups.entry(key).or_insert_with(|| Group::new(row.state, why)).add(row.number);
+        self.groups.entry(key).or_insert_with(|| Group::new(state, why)).add(number);
     }
 
     /// Failures first, larger groups before smaller ones; those whose reasons are not told apart last.
@@ -109,6 +112,34 @@ impl Failures {
         groups.sort_by_key(|group| (rank(group.state), std::cmp::Reverse(group.jobs)));
         groups.extend(self.others.into_values());
         groups
+    }
+}
+
+/// The reasons of failed jobs, the most frequent first.
+#[derive(Debug, Default)]
+pub struct FailureReasons(Failures);
+
+impl FailureReasons {
+    /// Adds a failed job, in the order of job numbers.
+    pub fn add(&mut self, job: u64, reason: &str) {
+        self.0.add(job, "failed", false, reason);
+    }
+
+    /// Each reason, how many jobs have it, and some of their numbers, as in `3, 5–9, …`.
+    pub fn most_frequent(self) -> Vec<(String, u64, String)> {
+        let told = |group: Group| {
+            let (mut numbers, more) = group.numbers();
+            if more > 0 {
+                numbers.push_str(", …");
+            }
+            let why = match group.why {
+                Why::Reason(reason) => reason.text(),
+                Why::Unknown | Why::NeverStarted => "no reason is known".to_owned(),
+                Why::Various => "other reasons".to_owned(),
+            };
+            (why, group.jobs, numbers)
+        };
+        self.0.into_groups().into_iter().map(told).collect()
     }
 }
 
@@ -293,6 +324,20 @@ mod tests {
             let expected: Vec<_> = expected.iter().map(|(text, jobs)| ((*text).to_owned(), *jobs)).collect();
             assert_eq!(grouped(reasons), expected);
         }
+    }
+
+    #[test]
+    fn the_most_frequent_reason_of_failed_jobs_comes_first_with_their_numbers() {
+        let mut reasons = FailureReasons::default();
+        for (job, reason) in
+            [(1, "a"), (2, "in epoch 3: b"), (3, "in epoch 4: b"), (5, "in epoch 3: b"), (6, "")]
+        {
+            reasons.add(job, reason);
+        }
+        let told = |why: &str, jobs, numbers: &str| (why.to_owned(), jobs, numbers.to_owned());
+        let expected =
+            [told("in epoch …: b", 3, "2, 3, 5"), told("no reason is known", 1, "6"), told("a", 1, "1")];
+        assert_eq!(reasons.most_frequent(), expected);
     }
 
     #[test]

@@ -28,6 +28,7 @@ use tempfile::NamedTempFile;
 
 pub use self::{
     columns::{Columns, EPOCH_COLUMNS, JOB_COLUMNS},
+    failures::FailureReasons,
     figures::measured,
     model::{BestJob, Epoch, Job, JobCounts, Sweep, Weights},
 };

@@ -41,7 +41,7 @@ const UNFINISHED: &str = ".model-";
 /// `sweep artifact …`.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum ArtifactCommand {
-    /// List the weights of a sweep's jobs: kept, on their way, or not kept any more
+    /// List the weights, or a program's files, of a sweep's jobs: kept, on their way, or not kept any more
     Ls {
         /// Sweep's number, or SWEEP/JOB
         #[arg(value_name = "SWEEP[/JOB]")]
@@ -115,10 +115,10 @@ fn row(artifact: &v1::Artifact) -> Vec<Cell> {
         Cell::Text(artifact.state.clone()),
         Cell::Number(artifact.value, 4),
         if is_file { Cell::Integer(artifact.bytes) } else { Cell::Empty },
-        if is_file { Cell::Text(artifact.blake3.clone()) } else { Cell::Empty },
+        if is_file { Cell::Hash(artifact.blake3.clone()) } else { Cell::Empty },
         Cell::Integer(artifact.attempt.into()),
         Cell::Text(artifact.worker.clone()),
-        Cell::Text(artifact.reason.clone()),
+        Cell::Reason(artifact.reason.clone()),
     ]
 }
 

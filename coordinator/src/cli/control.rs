@@ -11,10 +11,10 @@ use super::{
     failure::Failure,
     follow::{Follower, verdict},
     ids::TargetId,
-    output::{Format, count, print},
+    output::{Format, count, print, print_json},
     progress::{Progress, Standstill},
-    tables::sweep_state_name,
-    views::print_sweep,
+    tables::{is_of_program, sweep_state_name},
+    views::{print_sweep, whole},
 };
 
 /// A sweep on the command line.
@@ -204,6 +204,17 @@ pub(super) async fn resume(
     told(&sweep, format)
 }
 
+/// What `sweep retry` did, as JSON.
+#[derive(Debug, serde::Serialize)]
+struct Retried {
+    #[serde(flatten)]
+    sweep: report::view::Sweep,
+    /// How many jobs are tried again.
+    retried: u64,
+    /// How many are left for another call.
+    left: u64,
+}
+
 /// `sweep retry`.
 pub(super) async fn retry(
     arguments: &RetryArguments,
@@ -215,8 +226,11 @@ pub(super) async fn retry(
     let request = v1::RetrySweepRequest { sweep_id, job: job.unwrap_or_default(), cancelled_too };
     let answer = target.call(async |client| client.retry_sweep(request).await).await?;
     let counts = answer.sweep.as_ref().and_then(|sweep| sweep.counts).unwrap_or_default();
-    let left = counts.failed + if cancelled_too { counts.cancelled } else { 0 };
     // One call takes a limited number.
+    let left = match job {
+        Some(_) => 0,
+        None => counts.failed + if cancelled_too { counts.cancelled } else { 0 },
+    };
     let rest = if left > 0 { format!("; {left} are left: repeat this for them") } else { String::new() };
     if format == Format::Table {
         print(&match (job, answer.jobs) {
@@ -226,7 +240,13 @@ pub(super) async fn retry(
             (None, 1) => format!("1 job of sweep {sweep_id} is tried again{rest}\n"),
             (None, jobs) => format!("{jobs} jobs of sweep {sweep_id} are tried again{rest}\n"),
         })?;
+        if answer.jobs > 0 && answer.sweep.as_ref().is_some_and(is_of_program) {
+            print("the script runs as it was submitted; a changed one needs a new sweep (`sweep submit`)\n")?;
+        }
     } else if let Some(sweep) = &answer.sweep {
+        if format == Format::Json {
+            return print_json(&Retried { sweep: whole(sweep), retried: answer.jobs, left });
+        }
         told(sweep, format)?;
     }
     Ok(())

@@ -1,7 +1,8 @@
 //! Shows what the coordinator knows: `ls`, `show`, `jobs`, `logs`, `workers`.
 
 use proto::v1;
-use terminal::output;
+use report::FailureReasons;
+use terminal::{output, text};
 use terms::{JobState, VariantArray};
 
 use super::{
@@ -9,10 +10,10 @@ use super::{
     client::Target,
     failure::Failure,
     ids::{TargetId, job_id, sweep_id},
-    output::{Cell, Format, Printer, count, print, print_json, print_one},
+    output::{Cell, Format, Printer, count, first_line, print, print_json, print_one},
     report::rows,
     tables::{
-        ATTEMPT_COLUMNS, JobTable, attempt_row, epoch_table, names, say_left_out, say_unread,
+        ATTEMPT_COLUMNS, JobTable, attempt_row, epoch_table, left_by_jobs, names, say_left_out, say_unread,
         shown_parameters, sweep_row,
     },
     views,
@@ -20,6 +21,8 @@ use super::{
 
 /// Sweeps that `ls` shows to people.
 const SWEEPS_SHOWN: u64 = 100;
+/// Most reasons of failures that `show` prints: the first explain most of them.
+const REASONS_SHOWN_MAX: usize = 3;
 /// Rows per request.
 const PAGE_ROWS: u32 = 1_000;
 
@@ -107,6 +110,7 @@ pub(super) async fn show(arguments: &TargetArgument, target: &Target, format: Fo
         return print_json(&views::whole(&sweep));
     }
     let (mut columns, mut row) = sweep_row(&sweep);
+    let (left, failed) = (left_by_jobs(&sweep), sweep.counts.unwrap_or_default().failed);
     columns.extend(names(&[
         "ended",
         "metric",
@@ -144,14 +148,47 @@ pub(super) async fn show(arguments: &TargetArgument, target: &Target, format: Fo
     row.push(Some(sweep.stopped).filter(|why| !why.is_empty()).map_or(Cell::Empty, Cell::Text));
     if format == Format::Table {
         columns.pop();
+        columns.iter_mut().filter(|name| *name == "weights").for_each(|name| left.clone_into(name));
         print_one(format, columns, row)?;
         print(&format!("\n{}", sweep.specification))?;
+        print_failures(sweep_id, failed, target).await?;
         say_unread(&sweep.unread_parameters);
         Ok(())
     } else {
         row.push(Cell::Text(sweep.specification));
         print_one(format, columns, row)
     }
+}
+
+/// Prints why jobs of a sweep failed, the most frequent reasons first.
+async fn print_failures(sweep_id: u64, failed: u64, target: &Target) -> Result<(), Failure> {
+    if failed == 0 {
+        return Ok(());
+    }
+    let request = v1::ListJobsRequest {
+        sweep_id,
+        states: vec![v1::JobState::Failed.into()],
+        page_size: PAGE_ROWS,
+        page_token: String::new(),
+    };
+    let page = target.call(async |client| client.list_jobs(request.clone()).await).await?;
+    let mut reasons = FailureReasons::default();
+    for job in &page.jobs {
+        reasons.add(job.point.as_ref().map_or(0, |point| point.job), &job.reason);
+    }
+    let reasons = reasons.most_frequent();
+    let read = page.jobs.len() as u64;
+    let of = if read < failed { format!(" (of the first {read} of {failed})") } else { String::new() };
+    let mut told = format!("\nwhy jobs failed{of}:\n");
+    for (why, jobs, numbers) in reasons.iter().take(REASONS_SHOWN_MAX) {
+        let which = if *jobs == 1 { "job" } else { "jobs" };
+        told.push_str(&format!("  {jobs}x {}  ({which} {numbers})\n", text::line(&first_line(why))));
+    }
+    if reasons.len() > REASONS_SHOWN_MAX {
+        let more = count((reasons.len() - REASONS_SHOWN_MAX) as u64, "more reason");
+        told.push_str(&format!("  … and {more}; `sweep jobs {sweep_id} --state failed` lists the jobs\n"));
+    }
+    print(&told)
 }
 
 async fn show_job(sweep_id: u64, job: u64, target: &Target, format: Format) -> Result<(), Failure> {

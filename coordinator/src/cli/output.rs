@@ -10,6 +10,11 @@ use terms::{ParameterValue, shortest};
 use super::{failure::Failure, settings::Settings};
 pub(super) use terminal::count;
 
+/// Characters of a reason's beginning and of its end in a table: with both, a line of a job fits onto a wide terminal.
+const REASON_END_SHOWN: usize = 70;
+/// Characters of a hash in a table: no two files of a sweep share them by chance.
+const HASH_SHOWN: usize = 12;
+
 /// A form of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Format {
@@ -53,6 +58,10 @@ pub(super) enum Cell {
     Empty,
     /// Text.
     Text(String),
+    /// Why something ended as it did, which may be long: tables show its beginning and its end.
+    Reason(String),
+    /// A hash, of which tables show the beginning.
+    Hash(String),
     /// A count or a number that identifies something.
     Integer(u64),
     /// A measurement; the decimals are for tables.
@@ -75,7 +84,9 @@ impl Cell {
     fn display(&self) -> String {
         match self {
             Self::Empty => String::new(),
-            Self::Text(text) => text::line(&first_line(text)).into_owned(),
+            Self::Text(text) | Self::Reason(text) | Self::Hash(text) => {
+                text::line(&first_line(text)).into_owned()
+            }
             Self::Parameter(value) => text::line(&value.to_string()).into_owned(),
             Self::Point(point) => {
                 let pairs: Vec<_> = point.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -87,10 +98,20 @@ impl Cell {
         }
     }
 
+    /// The text in a table, whose lines end where a terminal's do.
+    fn short(&self) -> String {
+        let text = self.display();
+        match self {
+            Self::Reason(_) => both_ends(text),
+            Self::Hash(_) => text.chars().take(HASH_SHOWN).collect(),
+            _ => text,
+        }
+    }
+
     /// The text for programs: nothing is rounded.
     fn exact(&self) -> String {
         match self {
-            Self::Text(text) => text.clone(),
+            Self::Text(text) | Self::Reason(text) | Self::Hash(text) => text.clone(),
             Self::Number(value, _) => shortest(*value),
             Self::Time(unix_ms) => view::time(*unix_ms).unwrap_or_default(),
             other => other.display(),
@@ -100,9 +121,10 @@ impl Cell {
     /// The text for a spreadsheet: as [`Cell::exact`], but no text is a formula.
     fn csv(&self) -> String {
         match self {
-            Self::Text(text) | Self::Parameter(ParameterValue::Text(text)) => {
-                text::csv_cell(text).into_owned()
-            }
+            Self::Text(text)
+            | Self::Reason(text)
+            | Self::Hash(text)
+            | Self::Parameter(ParameterValue::Text(text)) => text::csv_cell(text).into_owned(),
             other => other.exact(),
         }
     }
@@ -116,7 +138,7 @@ impl Cell {
             Self::Point(point) => Value::Object(
                 point.iter().map(|(name, value)| (name.clone(), parameter_json(value))).collect(),
             ),
-            Self::Text(_) | Self::Time(_) => Value::String(self.exact()),
+            Self::Text(_) | Self::Reason(_) | Self::Hash(_) | Self::Time(_) => Value::String(self.exact()),
         }
     }
 
@@ -134,6 +156,17 @@ pub(super) fn parameter_json(value: &ParameterValue) -> Value {
         ParameterValue::Float(value) => (*value).into(),
         ParameterValue::Text(value) => value.as_str().into(),
     }
+}
+
+/// The beginning and the end of a text that is long: a failure's last words are its most telling.
+fn both_ends(text: String) -> String {
+    let length = text.chars().count();
+    if length <= 2 * REASON_END_SHOWN + 3 {
+        return text;
+    }
+    let from: String = text.chars().take(REASON_END_SHOWN).collect();
+    let to: String = text.chars().skip(length - REASON_END_SHOWN).collect();
+    format!("{} … {}", from.trim_end(), to.trim_start())
 }
 
 /// The first line of a text, with a mark if there are more.
@@ -264,7 +297,7 @@ pub(super) fn table(header: Option<&Vec<String>>, rows: &[Vec<Cell>]) -> String 
     for row in rows {
         table.add_row(row.iter().map(|cell| {
             let alignment = if cell.is_numeric() { CellAlignment::Right } else { CellAlignment::Left };
-            comfy_table::Cell::new(cell.display()).set_alignment(alignment)
+            comfy_table::Cell::new(cell.short()).set_alignment(alignment)
         }));
     }
     let lines = table.lines().map(|line| line.trim_end().to_owned() + "\n");
@@ -352,6 +385,20 @@ mod tests {
           1        0.1235
          20                a, "b"
         "#);
+    }
+
+    #[test]
+    fn long_reasons_and_hashes_are_short_in_tables_alone() {
+        let reason = format!("exit status 1: {} | ValueError: too big", "x".repeat(200));
+        let row = vec![Cell::Reason(reason.clone()), Cell::Hash("0123456789abcdef".repeat(4))];
+        let shown = table(None, std::slice::from_ref(&row));
+        assert!(shown.starts_with("exit status 1: xxx"), "{shown}");
+        assert!(shown.contains("x | ValueError: too big  0123456789ab\n"), "{shown}");
+        assert!(shown.contains(" … ") && shown.chars().count() < 170, "{shown}");
+        assert_eq!(row[0].json(), reason.as_str());
+        assert_eq!(row[1].csv().len(), 64);
+        assert_eq!(row[0].display(), reason, "where it is alone");
+        assert_eq!(Cell::Reason("short".to_owned()).short(), "short");
     }
 
     #[test]

@@ -14,6 +14,19 @@ use super::{
 const PARAMETERS_SHOWN_MAX: usize = 12;
 const METRICS_SHOWN_MAX: usize = 6;
 
+/// What jobs leave, as programs read it of any sweep, and people of a model's.
+const WEIGHTS: &str = "weights";
+
+/// Whether a sweep is of a program: only models have manifests.
+pub(super) fn is_of_program(sweep: &v1::Sweep) -> bool {
+    sweep.manifest.is_empty()
+}
+
+/// What a sweep's jobs leave, for people.
+pub(super) fn left_by_jobs(sweep: &v1::Sweep) -> &'static str {
+    if is_of_program(sweep) { "files" } else { WEIGHTS }
+}
+
 /// The state's name for people.
 pub(super) fn job_state_name(state: v1::JobState) -> &'static str {
     JobState::try_from(state).ok().map_or("unknown", JobState::as_str)
@@ -91,7 +104,7 @@ pub(super) fn attempt_row(attempt: &v1::Attempt) -> Vec<Cell> {
         Cell::Integer(attempt.pack_size.into()),
         Cell::Time(attempt.granted_unix_ms),
         Cell::Time(attempt.ended_unix_ms),
-        Cell::Text(attempt.reason.clone()),
+        Cell::Reason(attempt.reason.clone()),
     ]
 }
 
@@ -119,8 +132,8 @@ pub(super) struct JobTable {
     /// The objective first.
     metrics: Vec<String>,
     columns: Columns,
-    /// Programs rarely leave weights.
-    has_weights: bool,
+    /// What the column of what jobs leave is called, where there is one.
+    left: Option<&'static str>,
 }
 
 impl JobTable {
@@ -132,9 +145,9 @@ impl JobTable {
         let others = schema.names().iter().filter(|name| **name != objective);
         let metrics = std::iter::once(&objective).chain(others).map(ToString::to_string).collect();
         let has_any = sweep.best_weights.is_some() || sweep.weights_awaited > 0;
-        // Only models have manifests.
-        let has_weights = !sweep.manifest.is_empty() || has_any;
-        Self { parameters: parameters.to_vec(), metrics, columns, has_weights }
+        // Programs rarely leave anything.
+        let left = (!is_of_program(sweep) || has_any).then_some(WEIGHTS);
+        Self { parameters: parameters.to_vec(), metrics, columns, left }
     }
 
     /// As [`Self::new`], with as many columns as people can read; also how many were left out.
@@ -145,6 +158,7 @@ impl JobTable {
         table.parameters.truncate(PARAMETERS_SHOWN_MAX);
         table.columns.parameters.truncate(PARAMETERS_SHOWN_MAX);
         table.metrics.truncate(METRICS_SHOWN_MAX);
+        table.left = table.left.map(|_| left_by_jobs(sweep));
         table.columns.metrics.truncate(METRICS_SHOWN_MAX);
         (table, left_out)
     }
@@ -157,7 +171,7 @@ impl JobTable {
         columns.extend(names(&["state", "attempts", "worker", "epochs_done", "train_seconds"]));
         columns.extend(metrics.iter().map(|(_, name)| name.clone()));
         columns.extend(names(&["best_epoch", best]));
-        columns.extend(self.has_weights.then(|| "weights".to_owned()));
+        columns.extend(self.left.map(str::to_owned));
         columns.push("reason".to_owned());
         columns
     }
@@ -182,8 +196,8 @@ impl JobTable {
             job.best_epoch.map_or(Cell::Empty, |epoch| Cell::Integer(epoch.into())),
             Cell::number(rows::best_objective_of(job, &self.metrics[0]), 4),
         ]);
-        row.extend(self.has_weights.then(|| Cell::Text(job.weights.clone())));
-        row.push(Cell::Text(job.reason.clone()));
+        row.extend(self.left.map(|_| Cell::Text(job.weights.clone())));
+        row.push(Cell::Reason(job.reason.clone()));
         row
     }
 }

@@ -4,6 +4,7 @@
 
 mod described;
 mod parameter;
+mod together;
 
 use std::{collections::HashSet, sync::LazyLock};
 
@@ -184,6 +185,7 @@ impl Manifest {
             check_parameter_name(&parameter.name)?;
             is_meaning(&parameter.name, &parameter.meaning)?;
             parameter.check_itself()?;
+            self.check_rules(parameter)?;
         }
         for metric in &self.metrics {
             check_metric_name(&metric.name)?;

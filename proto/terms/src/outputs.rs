@@ -2,6 +2,8 @@
 //! what was left out, and then each of them below `files/`. The list comes first, so that whoever has the beginning knows where each
 //! file lies. The same files give the same bytes.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::snapshot::{ContentHash, PathProblem, path};
@@ -81,6 +83,9 @@ pub enum OutputError {
         /// What is wrong with it.
         problem: PathProblem,
     },
+    /// Two files of one path, of which one would overwrite the other.
+    #[error("it lists {0:?} twice")]
+    Twice(String),
     /// Its files are not where the list says.
     #[error("it has {found} bytes, and its list says {expected}")]
     Length {
@@ -124,9 +129,13 @@ impl OutputIndex {
         {
             return Err(OutputError::TooMuch);
         }
+        let mut paths = HashSet::new();
         for file in &index.files {
             path::check(&file.path)
                 .map_err(|problem| OutputError::Path { path: file.path.clone(), problem })?;
+            if !paths.insert(file.path.as_str()) {
+                return Err(OutputError::Twice(file.path.clone()));
+            }
         }
         Ok(index)
     }
@@ -283,6 +292,7 @@ mod tests {
         for path in ["../a", "/etc/passwd", "a/../../b", "", "a//b", "./a", "a\nb"] {
             assert!(matches!(read(&[path]), Err(OutputError::Path { .. })), "{path:?}");
         }
+        assert_eq!(read(&["a", "b", "a"]), Err(OutputError::Twice("a".to_owned())));
         assert_eq!(read(&vec!["a"; OUTPUT_FILES_MAX + 1]), Err(OutputError::TooMuch));
         let huge = OutputFile { bytes: u64::MAX, ..file("a", b"") };
         let huge = OutputIndex { files: vec![huge.clone(), huge], left_out: Vec::new() };

@@ -1,11 +1,16 @@
 //! `make chaos KILLS=N`: kills, freezes, drains and cuts off processes at random, and prints the results.
+//! `chaos KILLS SEED early-stopping` only kills during sweeps that stop early.
 
 use tests::chaos::{
-    FailOvers, Freezes, Kills, Leavings, Partitions, Victim, fail_over, freezes, kills, leavings, partitions,
+    Accounted, FailOvers, Freezes, Kills, Leavings, Partitions, Rungs, Victim, fail_over, freezes, kills,
+    leavings, partitions, rungs,
 };
 
 /// How long networks are cut, in seconds.
 const CUT_SECONDS: std::ops::Range<u64> = 5..60;
+
+/// The part that can be run alone.
+const EARLY_STOPPING: &str = "early-stopping";
 
 #[tokio::main]
 async fn main() {
@@ -16,6 +21,13 @@ async fn main() {
     let number = |index: usize| arguments.get(index).and_then(|text| text.parse().ok());
     let kills_wanted: u32 = number(0).map_or(200, |number: u64| number as u32);
     let seed = number(1).unwrap_or(0);
+    let only_early_stopping = arguments.get(2).is_some_and(|part| part == EARLY_STOPPING);
+    for pack in [1, 4] {
+        println!("{}", early_stopping(rungs(kills_wanted, pack, seed).await, pack, seed));
+    }
+    if only_early_stopping {
+        return;
+    }
     for victim in [Victim::Coordinator, Victim::Worker, Victim::Packer] {
         let Kills { kills, jobs, told, attempts, begun_again, took } =
             kills(victim, kills_wanted, seed).await;
@@ -50,6 +62,17 @@ async fn main() {
             seconds(times.get(times.len() / 2))
         );
     }
+}
+
+fn early_stopping(Rungs { kills, accounted, told, took }: Rungs, pack: u32, seed: u64) -> String {
+    let Accounted { jobs, done, reached, promoted, attempts, interrupted, trained_again } = accounted;
+    format!(
+        "Early stopping, up to {pack} jobs at a time: {kills} kills (seed {seed}), {jobs} jobs, of which {done} done and the others \
+         paused at their rungs, rungs reached {reached} times, {promoted} promotions as the records imply, {attempts} attempts \
+         ({interrupted} interrupted, {trained_again} epochs trained again for them, none past a rung), {told} epochs told before kills, \
+         0 lost, 0 twice, {:.0} s",
+        took.as_secs_f64()
+    )
 }
 
 /// The part of [`partitions`] that runs in the coordinator's namespace.

@@ -1,10 +1,12 @@
 //! A trainer that trains nothing: it speaks the trainer protocol and reports numbers derived only from the job, so that
 //! faults can be tried on thousands of jobs. Epochs take `LIGHT_TRAINER_EPOCH_MS` milliseconds (10 by default), and its
 //! weights have `LIGHT_TRAINER_WEIGHTS_BYTES` bytes (1,000 by default), also derived from the job. If
-//! `LIGHT_TRAINER_GATE` is set, no job ends its last epoch before that file exists.
+//! `LIGHT_TRAINER_GATE` is set, no job ends its last epoch before that file exists. It speaks the first revision of the protocol;
+//! with `LIGHT_TRAINER_PAUSES`, the third: its jobs pause, and keep where they stand in a checkpoint.
 
 use std::{
     io::{BufRead, Write, stdin, stdout},
+    path::PathBuf,
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
     time::{Duration, Instant},
 };
@@ -24,7 +26,8 @@ fn main() -> std::io::Result<()> {
             }
         }
     });
-    say(&json!({"type": "ready", "protocol": 1, "device": "cpu"}))?;
+    let protocol = if pauses() { 3 } else { 1 };
+    say(&json!({"type": "ready", "protocol": protocol, "device": "cpu"}))?;
     while let Ok(request) = requests.recv() {
         let jobs = request["jobs"].as_array().cloned().unwrap_or_default();
         train(jobs, pause, &requests)?;
@@ -39,9 +42,16 @@ fn train(mut jobs: Vec<Value>, pause: Duration, requests: &Receiver<Value>) -> s
         "skipped": [], "skipped_count": 0
     });
     for job in &jobs {
-        say(&json!({"type": "started", "id": job["id"], "dataset": dataset}))?;
+        let again = kept_epochs(job);
+        let started =
+            json!({"type": "started", "id": job["id"], "dataset": dataset, "resumed_epochs": again});
+        say(&started)?;
+        (1..=again).try_for_each(|epoch| say_epoch(job, epoch, pause))?;
     }
-    for epoch in 1_u32.. {
+    // Those whose checkpoint is as far as they are to train.
+    jobs = pause_at(jobs, 0)?;
+    let Some(kept) = jobs.iter().map(kept_epochs).min() else { return Ok(()) };
+    for epoch in kept + 1.. {
         loop {
             for id in stopped(pause, requests) {
                 let before = jobs.len();
@@ -54,16 +64,11 @@ fn train(mut jobs: Vec<Value>, pause: Duration, requests: &Receiver<Value>) -> s
                 break;
             }
         }
-        for job in &jobs {
-            let record = tests::chaos::light_epoch(identity(job), epoch);
-            say(&json!({
-                "type": "epoch", "id": job["id"], "epoch": epoch, "train_loss": record.train_loss,
-                "val_accuracy": record.val_accuracy, "epoch_seconds": pause.as_secs_f64(),
-                "val_loss": record.val_loss, "train_accuracy": record.train_accuracy
-            }))?;
+        for job in jobs.iter().filter(|job| kept_epochs(job) < epoch) {
+            say_epoch(job, epoch, pause)?;
         }
         let (done, left) = jobs.into_iter().partition(|job| is_last(job, epoch));
-        jobs = left;
+        jobs = pause_at(left, epoch)?;
         for job in &done {
             if let Some(path) = job["weights"].as_str() {
                 std::fs::write(path, tests::chaos::light_weights(identity(job), weights_bytes()))?;
@@ -75,6 +80,69 @@ fn train(mut jobs: Vec<Value>, pause: Duration, requests: &Receiver<Value>) -> s
         }
     }
     Ok(())
+}
+
+/// Whether jobs pause, as the third revision of the protocol has it.
+fn pauses() -> bool {
+    std::env::var_os("LIGHT_TRAINER_PAUSES").is_some()
+}
+
+/// Says an epoch as the revision of the protocol has it.
+fn say_epoch(job: &Value, epoch: u32, pause: Duration) -> std::io::Result<()> {
+    let record = tests::chaos::light_epoch(identity(job), epoch);
+    let metrics = json!({
+        "train_loss": record.train_loss, "val_accuracy": record.val_accuracy, "val_loss": record.val_loss,
+        "train_accuracy": record.train_accuracy
+    });
+    let mut line =
+        json!({"type": "epoch", "id": job["id"], "epoch": epoch, "epoch_seconds": pause.as_secs_f64()});
+    match (pauses(), metrics) {
+        (false, Value::Object(mut metrics)) => {
+            if let Some(line) = line.as_object_mut() {
+                line.append(&mut metrics);
+            }
+        }
+        (_, metrics) => line["metrics"] = metrics,
+    }
+    say(&line)
+}
+
+/// Ends the jobs that pause after this epoch or before, each with a checkpoint; returns the others.
+fn pause_at(jobs: Vec<Value>, epoch: u32) -> std::io::Result<Vec<Value>> {
+    let mut left = Vec::new();
+    for job in jobs {
+        let trained = epoch.max(kept_epochs(&job));
+        match job["until_epoch"].as_u64() {
+            Some(until) if pauses() && until <= trained.into() => {
+                keep(&job, trained)?;
+                say(&json!({"type": "ended", "id": job["id"], "outcome": "paused", "reason": ""}))?;
+            }
+            _ => left.push(job),
+        }
+    }
+    Ok(left)
+}
+
+/// The file for the job's checkpoint: the number of its epochs.
+fn checkpoint(job: &Value) -> Option<PathBuf> {
+    let place = std::env::var_os("SWEEP_TRAINER_CHECKPOINTS").filter(|_| pauses())?;
+    Some(PathBuf::from(place).join(job["checkpoints"]["key"].as_str()?).join("epochs"))
+}
+
+/// How many epochs the job's checkpoint has.
+fn kept_epochs(job: &Value) -> u32 {
+    let kept = checkpoint(job).and_then(|path| std::fs::read_to_string(path).ok());
+    kept.and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+fn keep(job: &Value, epochs: u32) -> std::io::Result<()> {
+    let Some(path) = checkpoint(job) else { return Ok(()) };
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let new = path.with_extension(std::process::id().to_string());
+    std::fs::write(&new, epochs.to_string())?;
+    std::fs::rename(new, path)
 }
 
 /// Whether this is the job's last epoch.

@@ -1,10 +1,14 @@
 //! Many faults at random: short jobs with the light trainer while processes are ended or stopped and networks are cut,
 //! and a check of everything that was reported before each fault.
 
+mod asha;
+mod audit;
+mod faults;
 mod freezes;
 mod kills;
 mod leaders;
 mod leaving;
+mod ledger;
 mod partitions;
 mod weights;
 
@@ -14,10 +18,12 @@ use proto::v1::{self, watch_sweep_response::Event};
 use terms::{EpochReport, metrics::known};
 
 pub use self::{
+    asha::{Rungs, rungs},
     freezes::{Freezes, freezes},
     kills::{Kills, Victim, kills},
     leaders::{FailOvers, fail_over},
     leaving::{Leavings, leavings},
+    ledger::Accounted,
     partitions::{Partitions, partitions},
     weights::{KeptWeights, check_best_weights, settled_weights},
 };
@@ -26,6 +32,9 @@ use crate::{Cluster, ClusterOptions, program};
 /// Epochs of each job.
 const EPOCHS: u32 = 5;
 const WORKERS: [&str; 3] = ["one", "two", "three"];
+
+/// The numbers of each job's epochs, as bits.
+type Told = BTreeMap<(u64, u32), (u64, u64)>;
 
 /// Loss and accuracy of the light trainer: any function of only the job and the epoch.
 pub fn light_metrics(seed: u64, epoch: u64) -> (f64, f64) {
@@ -84,12 +93,7 @@ fn packable(jobs: u64) -> String {
 ///
 /// # Panics
 /// The sweep ends before, as it has too few jobs.
-async fn listen(
-    cluster: &Cluster,
-    sweep: u64,
-    mut epochs: usize,
-    told: &mut BTreeMap<(u64, u32), (u64, u64)>,
-) {
+async fn listen(cluster: &Cluster, sweep: u64, mut epochs: usize, told: &mut Told) {
     let observe = |event: &Event| {
         epochs -= usize::from(self::told(event, told));
         (epochs == 0).then_some(())
@@ -98,7 +102,7 @@ async fn listen(
 }
 
 /// Records the epoch of an event, if it is one.
-fn told(event: &Event, told: &mut BTreeMap<(u64, u32), (u64, u64)>) -> bool {
+fn told(event: &Event, told: &mut Told) -> bool {
     let Event::Epoch(v1::EpochObserved { point: Some(point), record: Some(record), .. }) = event else {
         return false;
     };
@@ -107,26 +111,33 @@ fn told(event: &Event, told: &mut BTreeMap<(u64, u32), (u64, u64)>) -> bool {
     true
 }
 
-fn check(results: &[(v1::Job, Vec<v1::EpochRow>)], jobs: u64, told: &BTreeMap<(u64, u32), (u64, u64)>) {
+fn check(results: &[(v1::Job, Vec<v1::EpochRow>)], jobs: u64, told: &Told) {
     assert_eq!(results.len() as u64, jobs);
     let mut kept = BTreeMap::new();
     for (job, rows) in results {
-        let number = job.point.as_ref().map_or(0, |point| point.job);
         assert_eq!(job.state(), v1::JobState::Done, "{job:?}");
-        let epochs: Vec<u32> = rows.iter().map(|row| row.record.clone().unwrap_or_default().epoch).collect();
-        assert_eq!(epochs, (1..=EPOCHS).collect::<Vec<_>>(), "job {number} has each epoch once");
-        for record in rows.iter().filter_map(|row| row.record.clone()) {
-            let (loss, accuracy) = light_metrics(number, u64::from(record.epoch));
-            assert_eq!(
-                v1::EpochRecord { epoch_seconds: 0.0, ..record.clone() },
-                light_epoch(number, record.epoch)
-            );
-            kept.insert((number, record.epoch), (loss.to_bits(), accuracy.to_bits()));
-        }
+        assert_eq!(check_told(job, rows, &mut kept), EPOCHS, "{job:?}");
     }
     for (epoch, numbers) in told {
         assert_eq!(kept.get(epoch), Some(numbers), "reported, but not there: {epoch:?}");
     }
+}
+
+/// Checks that a job has each of its epochs once and as it was trained; how many. Records them.
+fn check_told(job: &v1::Job, rows: &[v1::EpochRow], kept: &mut Told) -> u32 {
+    let number = job.point.as_ref().map_or(0, |point| point.job);
+    let epochs: Vec<u32> = rows.iter().map(|row| row.record.clone().unwrap_or_default().epoch).collect();
+    let last = epochs.len() as u32;
+    assert_eq!(epochs, (1..=last).collect::<Vec<_>>(), "job {number} has each epoch once");
+    for record in rows.iter().filter_map(|row| row.record.clone()) {
+        let (loss, accuracy) = light_metrics(number, u64::from(record.epoch));
+        // Named metrics are told in both ways.
+        let (metrics, metrics_are_named) = (Vec::new(), false);
+        let trained = v1::EpochRecord { epoch_seconds: 0.0, metrics, metrics_are_named, ..record.clone() };
+        assert_eq!(trained, light_epoch(number, record.epoch));
+        kept.insert((number, record.epoch), (loss.to_bits(), accuracy.to_bits()));
+    }
+    last
 }
 
 /// The content of a database after the end.

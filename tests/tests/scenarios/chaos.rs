@@ -1,6 +1,6 @@
 //! A small run of what `make chaos` does at length.
 
-use tests::chaos::{Victim, fail_over, freezes, kills, leavings, partitions};
+use tests::chaos::{Victim, fail_over, freezes, kills, leavings, partitions, rungs};
 
 #[tokio::test]
 async fn coordinators_killed_at_random_lose_nothing() {
@@ -39,4 +39,10 @@ async fn networks_that_are_cut_lose_nothing() {
 #[tokio::test]
 async fn leaders_that_are_killed_or_stand_still_lose_nothing() {
     fail_over(2, 1).await;
+}
+
+#[tokio::test]
+async fn jobs_that_pause_are_promoted_as_the_records_imply_whatever_is_killed() {
+    let account = rungs(8, 1, 1).await;
+    assert!(account.accounted.promoted > 0 && account.accounted.done > 0, "{account:?}");
 }

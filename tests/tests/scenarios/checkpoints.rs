@@ -123,10 +123,11 @@ const LONG: u32 = 40;
 /// The epoch from which it is examined.
 const LOOKED_AT: u32 = 15;
 
-/// A job with a checkpoint every other epoch, and all that its layers may keep or draw.
+/// A job with a checkpoint every other epoch, and all that its training may keep or draw.
 async fn long_job(cluster: &Cluster) -> u64 {
     let mut source = source(&format!(
-        "{{learning_rate: {{value: 0.001}}, epochs: {{value: {LONG}}}, batch_norm: {{value: true}}, dropout: {{value: 0.3}}}}"
+        "{{learning_rate: {{value: 0.001}}, epochs: {{value: {LONG}}}, batch_norm: {{value: true}}, dropout: {{value: 0.3}}, \
+         lr_schedule: {{value: cosine}}, augmentation: {{value: flip_crop}}}}"
     ));
     source.overrides.push("execution.checkpoint_every_epochs=2".into());
     let request = v1::SubmitRequest { source: Some(source), ..v1::SubmitRequest::default() };

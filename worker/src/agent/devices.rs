@@ -76,8 +76,13 @@ impl DeviceChoice {
         match self {
             Self::Cpu | Self::Named(_) => false,
             Self::Cuda => true,
-            Self::Auto => TRACES_OF_DRIVER.iter().any(|trace| Path::new(trace).exists()) || has_nvidia_card(),
+            Self::Auto => may_have_gpus(),
         }
+    }
+
+    /// Whether it names GPUs of a machine that shows no driver for any.
+    pub(crate) fn names_gpus_without_driver(&self) -> bool {
+        matches!(self, Self::Named(_)) && !may_have_gpus()
     }
 
     /// The GPUs that are named.
@@ -86,6 +91,11 @@ impl DeviceChoice {
         let gpu = |number| Device { device: format!("cuda:{number}"), description: format!("GPU {number}") };
         numbers.iter().map(gpu).collect()
     }
+}
+
+/// Whether there is a driver for GPUs, or a card for one.
+fn may_have_gpus() -> bool {
+    TRACES_OF_DRIVER.iter().any(|trace| Path::new(trace).exists()) || has_nvidia_card()
 }
 
 /// Whether there is a card whose driver may be loaded as soon as someone asks for it.

@@ -217,6 +217,18 @@ impl StartOptions {
         (self.trainer.is_none() && !self.programs_only) || self.device.asks_for_gpus()
     }
 
+    /// Why no trainer becomes ready, with the cure where GPUs were named that libtorch cannot use.
+    pub(crate) fn never_ready(&self, reason: &str) -> String {
+        let told = format!("trainers no longer become ready here ({reason})");
+        let names_gpus = matches!(self.device, DeviceChoice::Named(_));
+        if names_gpus && self.trainer.is_none() && !self.programs_only {
+            return format!(
+                "{told}. For users' programs alone on the GPUs that --device names, give --allow-commands --programs-only"
+            );
+        }
+        told
+    }
+
     /// Whether it is of use without a trainer of models. Only libtorch can say which GPUs `--device cuda` means.
     fn may_run_programs_alone(&self) -> bool {
         self.allow_commands && self.trainer.is_none() && self.device != DeviceChoice::Cuda
@@ -393,6 +405,17 @@ mod tests {
         assert_eq!(size(&["--trainer", "python3 train.py"], "cuda:0"), 1);
         assert_eq!(size(&["--trainer", "python3 train.py", "--pack-size-max", "8"], "cpu"), 8);
         assert!(Command::try_parse_from(["start", "--pack-size-max", "257"]).is_err());
+    }
+
+    #[test]
+    fn who_names_gpus_that_libtorch_cannot_use_is_told_of_programs_only() {
+        let told = options(&["--device", "cuda:0,cuda:1"]).never_ready("no such device");
+        assert!(told.contains("(no such device)") && told.contains("--programs-only"), "{told}");
+        for others in
+            [&["--device", "cpu"][..], &["--device", "cuda:0", "--allow-commands", "--programs-only"]]
+        {
+            assert!(!options(others).never_ready("x").contains("--programs-only"), "{others:?}");
+        }
     }
 
     #[test]

@@ -78,6 +78,10 @@ pub(crate) struct Spool {
     bytes_max: u64,
     /// What was logged about a disk that refuses: it may refuse each event.
     told: BTreeSet<String>,
+    /// The file, or its name, could not be synced: only a new file can be.
+    needs_new_file: bool,
+    /// How the file is synced; tests have disks that refuse it.
+    sync: fn(&File) -> io::Result<()>,
     /// Held for its lock, which the operating system releases with the process at the latest.
     lock: File,
 }
@@ -111,7 +115,8 @@ impl Spool {
             live.push_back((event.sequence, content.len() as u64));
             content.extend(record(event));
         }
-        let file = replace(folder, &content).map_err(failed)?;
+        let (file, named) = replace(folder, &content).map_err(failed)?;
+        named.map_err(failed)?;
         let written = content.len() as u64;
         let next_sequence = recovered.next_sequence;
         let spool = Self {
@@ -124,6 +129,8 @@ impl Spool {
             next_sequence,
             bytes_max: UNACKNOWLEDGED_BYTES_MAX,
             told: BTreeSet::new(),
+            needs_new_file: false,
+            sync: File::sync_data,
             lock,
         };
         Ok((spool, recovered))
@@ -145,13 +152,26 @@ impl Spool {
         if !self.write_out() {
             return false;
         }
-        if std::mem::take(&mut self.has_unsynced_end)
-            && let Err(error) = self.file.sync_data()
-            && self.is_news("sync", &error)
-        {
-            tracing::warn!(%error, "the spool cannot be synced to disk");
+        if self.has_unsynced_end {
+            self.sync();
         }
-        true
+        !self.has_unsynced_end
+    }
+
+    /// Syncs the file. After a failure the system counts as written what may not be, and the next sync of the same file would
+    /// succeed: from then on only a new file is trusted, at this flush or at a later one.
+    fn sync(&mut self) {
+        if !self.needs_new_file {
+            let Err(error) = (self.sync)(&self.file) else {
+                self.has_unsynced_end = false;
+                return;
+            };
+            self.needs_new_file = true;
+            if self.is_news("sync", &error) {
+                tracing::warn!(%error, "the spool cannot be synced to disk and is written to a new file");
+            }
+        }
+        self.rewrite(self.start());
     }
 
     fn write_out(&mut self) -> bool {
@@ -188,9 +208,9 @@ impl Spool {
             self.live.pop_front();
         }
         self.drop_unwritten();
-        let start = self.live.front().map_or(self.end(), |(_, position)| *position);
+        let start = self.start();
         if self.unwritten.is_empty() && start >= COMPACT_BYTES && start >= self.written / 2 {
-            return self.compact(start);
+            return self.rewrite(start);
         }
         // Losing this write only means that events are sent again after a crash.
         let first = self.live.front().map_or(self.next_sequence, |(sequence, _)| *sequence);
@@ -204,7 +224,7 @@ impl Spool {
 
     /// Drops what was acknowledged before it could be written: otherwise memory would grow while the disk stays full.
     fn drop_unwritten(&mut self) {
-        let start = self.live.front().map_or(self.end(), |(_, position)| *position);
+        let start = self.start();
         let dropped = start.saturating_sub(self.written);
         self.unwritten.drain(..usize::try_from(dropped).unwrap_or(usize::MAX));
         self.live.iter_mut().for_each(|(_, position)| *position -= dropped);
@@ -217,7 +237,7 @@ impl Spool {
 
     /// True while no more events may be made: the coordinator has been away for long, or the disk is full.
     pub(crate) fn is_full(&self) -> bool {
-        let start = self.live.front().map_or(self.end(), |(_, position)| *position);
+        let start = self.start();
         self.end() - start >= self.bytes_max
     }
 
@@ -226,12 +246,17 @@ impl Spool {
         self.told.insert(format!("{what}: {error}"))
     }
 
+    /// Where the unacknowledged events begin.
+    fn start(&self) -> u64 {
+        self.live.front().map_or(self.end(), |(_, position)| *position)
+    }
+
     fn end(&self) -> u64 {
         self.written + self.unwritten.len() as u64
     }
 
-    /// Rewrites the file with only what follows `start`.
-    fn compact(&mut self, start: u64) {
+    /// Writes a new file with only what follows `start`, and syncs it. If it cannot, the old one stays.
+    fn rewrite(&mut self, start: u64) {
         let first = self.live.front().map_or(self.next_sequence, |(sequence, _)| *sequence);
         let mut content = header(first, self.next_sequence);
         let kept = usize::try_from(self.written - start).unwrap_or(usize::MAX);
@@ -241,15 +266,22 @@ impl Spool {
             .read_exact_at(&mut content[HEADER_BYTES..], start)
             .and_then(|()| replace(&self.folder, &content));
         match result {
-            Ok(file) => {
+            Ok((file, named)) => {
                 self.file = file;
+                self.needs_new_file = named.is_err();
+                self.has_unsynced_end &= self.needs_new_file;
+                if let Err(error) = named
+                    && self.is_news("name", &error)
+                {
+                    tracing::warn!(%error, "the name of the spool's new file cannot be synced to disk");
+                }
                 self.written = content.len() as u64;
                 let moved = start - HEADER_BYTES as u64;
                 self.live.iter_mut().for_each(|(_, position)| *position -= moved);
             }
             Err(error) => {
                 if self.is_news("rewrite", &error) {
-                    tracing::warn!(%error, "the spool cannot be rewritten; it stays longer than needed");
+                    tracing::warn!(%error, "the spool cannot be rewritten; the old file stays");
                 }
             }
         }
@@ -259,15 +291,16 @@ impl Spool {
 /// The spool's file within its folder.
 const FILE_NAME: &str = "events";
 
-/// Replaces the spool's file by `content`, completely or not at all, and opens it.
-fn replace(folder: &Path, content: &[u8]) -> io::Result<File> {
+/// Replaces the spool's file by `content`, completely or not at all, and opens it. The second result says whether its new
+/// name is synced: if it is not, a power cut may bring the old file back.
+fn replace(folder: &Path, content: &[u8]) -> io::Result<(File, io::Result<()>)> {
     let new = folder.join("events.new");
     let mut file = File::options().read(true).write(true).create(true).truncate(true).open(&new)?;
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&new, folder.join(FILE_NAME))?;
-    File::open(folder)?.sync_all()?;
-    Ok(file)
+    let named = File::open(folder).and_then(|folder| folder.sync_all());
+    Ok((file, named))
 }
 
 fn recover(path: &Path) -> Result<Recovered, SpoolError> {

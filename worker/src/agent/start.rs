@@ -78,7 +78,7 @@ pub fn start(options: &StartOptions) -> anyhow::Result<ExitCode> {
         let own_trainer = options.own_trainer().await?;
         match serve(&options, own_trainer.as_ref(), requests).await? {
             Departure::Failed(reason) => {
-                anyhow::bail!("trainers no longer become ready here ({reason}); the worker has left")
+                anyhow::bail!("{}; the worker has left", options.never_ready(&reason))
             }
             Departure::Refused(reason) => anyhow::bail!("{reason}; the worker has left"),
             Departure::Orderly => {
@@ -128,6 +128,12 @@ async fn configure(
 ) -> anyhow::Result<Configuration> {
     let mut slots = devices::slots(&options.device, options.slots, own_trainer).await?;
     descriptors::claim(slots.len())?;
+    if options.programs_only && options.device.names_gpus_without_driver() {
+        tracing::warn!(
+            "--device names GPUs, but this machine shows no driver for any; programs are told the named numbers all the same, \
+             in CUDA_VISIBLE_DEVICES; use --device cpu if it has none"
+        );
+    }
     for slot in &mut slots {
         slot.pack_size_max = options.pack_size_max(&slot.device);
         tracing::info!(slot = slot.index, device = slot.device, "{}", slot.description);

@@ -2,18 +2,21 @@
 //! model's manifest. The coordinator has checked them with line and key; the trainer checks again, because it must not
 //! train anything else than what was asked.
 
-use std::str::FromStr;
+use std::{collections::HashMap, str::FromStr};
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use terms::{
     ParameterValue,
-    manifest::{self, Manifest},
+    manifest::{self, Manifest, ManifestParameter},
 };
 
 use super::{
+    augmentation::Augmentation,
     layers::Architecture,
     model::{Activation, Precision},
+    optimiser::{OptimiserKind, OptimiserSettings},
+    schedule::{LearningRates, LrSchedule},
 };
 
 /// The model family that this trainer knows.
@@ -38,7 +41,7 @@ fn names() -> String {
 pub struct TrainingConfig {
     /// The activation after each convolution and after fc1.
     pub activation: Activation,
-    /// Adam's learning rate; finite and positive.
+    /// The learning rate, which the warm-up reaches and the schedule begins with; finite and positive.
     pub learning_rate: f64,
     /// Images in a training batch, at least 1; the last batch of an epoch may hold fewer.
     pub batch_size: i64,
@@ -51,6 +54,15 @@ pub struct TrainingConfig {
     pub architecture: Architecture,
     /// Share of fc1's values that a training step drops, in [0, 1).
     pub dropout: f64,
+    pub optimiser: OptimiserSettings,
+    /// Share of the training loss that asks for all classes alike, in [0, 1].
+    pub label_smoothing: f64,
+    pub lr_schedule: LrSchedule,
+    /// Epochs in which the learning rate rises; fewer than `epochs`.
+    pub warmup_epochs: u32,
+    /// Longest gradient of all parameters together; 0 for any.
+    pub gradient_clip_norm: f64,
+    pub augmentation: Augmentation,
 }
 
 /// The manifest's defaults: the report's model.
@@ -75,20 +87,35 @@ pub enum ConfigError {
     },
     /// A parameter is missing.
     #[error("parameter `{name}` is missing; {MODEL} needs {}", names())]
-    Missing { name: &'static str },
+    Missing { name: String },
     /// A parameter that the model does not have: training without it would answer another question.
     #[error("parameter `{name}` is not known to {MODEL}; it has {}", names())]
     Unknown { name: String },
     /// A parameter of the wrong type or out of its range.
     #[error("parameter {0}")]
     Value(String),
+    /// Parameters that are right one by one.
+    #[error("parameter {0}")]
+    Together(String),
 }
 
 impl TrainingConfig {
     /// Whether both can train in one pack: their shapes, batches and initial weights are the same.
     pub fn agrees_with(&self, other: &Self) -> bool {
-        let shared = |config: &Self| (config.batch_size, config.epochs, config.seed, config.precision);
+        let shared = |config: &Self| {
+            (config.batch_size, config.epochs, config.seed, config.precision, config.augmentation)
+        };
         shared(self) == shared(other) && self.architecture == other.architecture
+    }
+
+    /// The learning rate of each step.
+    pub fn learning_rates(&self) -> LearningRates {
+        LearningRates {
+            peak: self.learning_rate,
+            schedule: self.lr_schedule,
+            warmup_epochs: self.warmup_epochs,
+            epochs: self.epochs,
+        }
     }
 
     /// Reads a job's model and parameters.
@@ -104,6 +131,7 @@ impl TrainingConfig {
             return Err(ConfigError::Unknown { name: name.clone() });
         }
         let given = Given { manifest, parameters };
+        given.check_together()?;
         Ok(Self {
             activation: given.read("activation", named)?,
             learning_rate: given.read("learning_rate", number)?,
@@ -120,6 +148,16 @@ impl TrainingConfig {
                 })?,
             },
             dropout: given.read("dropout", number)?,
+            optimiser: OptimiserSettings {
+                kind: given.read("optimizer", |value| text(value).and_then(OptimiserKind::named))?,
+                momentum: given.read("momentum", number)?,
+                weight_decay: given.read("weight_decay", number)?,
+            },
+            label_smoothing: given.read("label_smoothing", number)?,
+            lr_schedule: given.read("lr_schedule", |value| text(value).and_then(LrSchedule::named))?,
+            warmup_epochs: given.read("warmup_epochs", natural)?,
+            gradient_clip_norm: given.read("gradient_clip_norm", number)?,
+            augmentation: given.read("augmentation", |value| text(value).and_then(Augmentation::named))?,
         })
     }
 }
@@ -139,23 +177,40 @@ impl Given<'_> {
     ) -> Result<Read, ConfigError> {
         let parameter =
             self.manifest.parameter(name).ok_or_else(|| ConfigError::Unknown { name: name.to_owned() })?;
-        let wrong = |found: &str| ConfigError::Value(parameter.refusal(found));
+        let value = self.value(parameter)?;
+        convert(&value).ok_or_else(|| ConfigError::Value(parameter.refusal(&value.written())))
+    }
+
+    /// The value of a parameter, which the manifest allows.
+    fn value(&self, parameter: &ManifestParameter) -> Result<ParameterValue, ConfigError> {
+        let name = parameter.name.as_str();
+        let wrong = |found: &Value| ConfigError::Value(parameter.refusal(&format!("`{found}`")));
         let value = match (self.parameters.get(name), &parameter.default) {
-            (Some(value), _) => {
-                ParameterValue::deserialize(value).map_err(|_| wrong(&format!("`{value}`")))?
-            }
+            (Some(value), _) => ParameterValue::deserialize(value).map_err(|_| wrong(value))?,
             (None, Some(default)) if !FIRST_PARAMETERS.contains(&name) => default.clone(),
-            (None, _) => return Err(ConfigError::Missing { name }),
+            (None, _) => return Err(ConfigError::Missing { name: name.to_owned() }),
         };
-        let value = parameter.check(&value).map_err(ConfigError::Value)?;
-        convert(&value).ok_or_else(|| wrong(&value.written()))
+        parameter.check(&value).map_err(ConfigError::Value)
+    }
+
+    /// Checks the values against each other.
+    fn check_together(&self) -> Result<(), ConfigError> {
+        let mut values = HashMap::new();
+        for parameter in &self.manifest.parameters {
+            values.insert(parameter.name.as_str(), self.value(parameter)?);
+        }
+        self.manifest.check_together(|name| values.get(name)).map_err(ConfigError::Together)
     }
 }
 
 /// Parses the name in a text value.
 fn named<Read: FromStr>(value: &ParameterValue) -> Option<Read> {
+    text(value)?.parse().ok()
+}
+
+fn text(value: &ParameterValue) -> Option<&str> {
     match value {
-        ParameterValue::Text(name) => name.parse().ok(),
+        ParameterValue::Text(text) => Some(text),
         _ => None,
     }
 }
@@ -182,7 +237,7 @@ fn natural<Read: TryFrom<i64>>(value: &ParameterValue) -> Option<Read> {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use terms::manifest::{InPack, ManifestParameter, ParameterKind};
+    use terms::manifest::{InPack, ParameterKind};
 
     use super::*;
 
@@ -206,6 +261,12 @@ mod tests {
             precision: Precision::Fp32,
             architecture: Architecture { channels: vec![16, 32], hidden_units: 128, batch_norm: false },
             dropout: 0.0,
+            optimiser: OptimiserSettings { kind: OptimiserKind::Adam, momentum: 0.0, weight_decay: 0.0 },
+            label_smoothing: 0.0,
+            lr_schedule: LrSchedule::Constant,
+            warmup_epochs: 0,
+            gradient_clip_norm: 0.0,
+            augmentation: Augmentation::None,
         };
         assert_eq!(config, expected);
         assert_eq!(config, TrainingConfig { seed: i64::MAX as u64, ..TrainingConfig::default() });
@@ -218,9 +279,15 @@ mod tests {
             ParameterKind::Float(_) => json!(0.125),
             ParameterKind::Boolean => json!(true),
             ParameterKind::Integers { .. } => json!("7, 5"),
+            // Less than the epochs, where that must be.
+            _ if parameter.below.is_some() => json!(2),
             _ => json!(7),
         };
-        TrainingConfig::read(MODEL, &with(&parameter.name, other)).unwrap()
+        let mut parameters = with(&parameter.name, other);
+        for (name, values) in &parameter.needs {
+            parameters.insert(name.clone(), json!(values[0]));
+        }
+        TrainingConfig::read(MODEL, &parameters).unwrap()
     }
 
     #[test]
@@ -269,6 +336,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::too_many_lines)] // A table.
     fn what_cannot_be_trained_is_refused_with_what_would_be_right() {
         let cases = [
             (
@@ -318,6 +386,26 @@ mod tests {
                 json!(1.0),
                 "parameter `dropout` must be a number of at least 0 and at most 0.99, but is `1.0`",
             ),
+            (
+                "weight_decay",
+                json!(-0.1),
+                "parameter `weight_decay` must be a number of at least 0 and at most 1000, but is `-0.1`",
+            ),
+            (
+                "optimizer",
+                json!("lion"),
+                "parameter `optimizer` must be one of adam, adamw, sgd, but is `lion`",
+            ),
+            (
+                "momentum",
+                json!(0.9),
+                "parameter `momentum` must be `0.0` unless `optimizer` is `sgd`, but is `0.9` where `optimizer` is `adam`",
+            ),
+            (
+                "warmup_epochs",
+                json!(5),
+                "parameter `warmup_epochs` must be less than `epochs`, but is `5` where `epochs` is `5`",
+            ),
         ];
         for (name, value, message) in cases {
             let error = TrainingConfig::read("simple_cnn", &with(name, value)).unwrap_err();
@@ -337,7 +425,7 @@ mod tests {
         let mut parameters = with("seed", json!(0));
         parameters.remove("epochs");
         let error = TrainingConfig::read("simple_cnn", &parameters).unwrap_err();
-        assert_eq!(error, ConfigError::Missing { name: "epochs" });
+        assert_eq!(error, ConfigError::Missing { name: "epochs".into() });
         let error = TrainingConfig::read("resnet", &parameters).unwrap_err();
         assert_eq!(
             error.to_string(),

@@ -3,11 +3,12 @@
 use tch::{Device, Tensor};
 
 use super::super::{
-    adam::{Adam, AdamSettings},
+    augmentation::Augmentation,
     layers::Layers,
     model::{self, Activation, Pass, Precision, SimpleCnn},
     pack::count_correct,
-    step::train_step,
+    schedule::LrSchedule,
+    step::Single,
 };
 use super::*;
 use crate::split::{Split, split};
@@ -111,16 +112,93 @@ fn the_last_batch_is_kept_and_weighs_by_its_size() {
     .unwrap();
     assert_eq!(fractions, [13, 26, 30]);
 
-    let model = initial_model(&config);
-    let mut adam = Adam::new(model.parameters(), AdamSettings::pytorch(config.learning_rate)).unwrap();
+    let mut single = Single::new(initial_model(&config), &config, None).unwrap();
     let order = data.epoch_order(config.seed, 1).unwrap();
     let mut sum = 0.0;
     for (start, size) in [(0, 13), (13, 13), (26, 4)] {
         let (inputs, classes) = data.batch(&order.narrow(0, start, size)).unwrap();
-        sum +=
-            train_step(&model, &mut adam, &inputs, &classes, 0).unwrap().loss.double_value(&[]) * size as f64;
+        let step = single.step(&inputs, &classes, config.learning_rate, 0).unwrap();
+        sum += step.loss.double_value(&[0]) * size as f64;
     }
     assert_eq!(reported, sum / 30.0);
+}
+
+#[test]
+fn augmentation_changes_the_training_images_of_each_epoch_and_no_validation_image() {
+    let data = easy_data(120);
+    let config = TrainingConfig { batch_size: 13, epochs: 2, ..config() };
+    let plain = run(&config, &data);
+    for augmentation in [Augmentation::Flip, Augmentation::FlipCrop] {
+        let config = TrainingConfig { augmentation, ..config.clone() };
+        assert_ne!(run(&config, &data), plain);
+        let mut reported = Vec::new();
+        train(&config, &data, &mut |event| {
+            if let TrainingEvent::Epoch(record) = event {
+                reported.push(record);
+            }
+            Flow::Continue
+        })
+        .unwrap();
+        let mut single = Single::new(initial_model(&config), &config, None).unwrap();
+        for record in &reported {
+            let order = data.epoch_order(config.seed, record.epoch).unwrap();
+            let drawn = data.draws(augmentation, config.seed, record.epoch).unwrap();
+            let mut sum = 0.0;
+            for start in (0..90).step_by(13) {
+                let numbers = order.narrow(0, start, i64::min(13, 90 - start));
+                let (inputs, classes) = data.training_batch(&numbers, drawn.as_ref()).unwrap();
+                let step = single.step(&inputs, &classes, config.learning_rate, 0).unwrap();
+                sum += step.loss.double_value(&[0]) * classes.numel() as f64;
+            }
+            assert_eq!(record.train_loss, sum / 90.0);
+            let (inputs, classes) = data.batch(data.validation()).unwrap();
+            let (loss, _) = by_hand(&single.model().forward(&inputs, Pass::Evaluation).unwrap(), &classes);
+            let found = record.val_loss.unwrap();
+            assert!((found - loss).abs() <= 1e-6 + 1e-5 * loss, "{found} is not {loss}");
+        }
+        let epochs = [1, 2].map(|epoch| data.draws(augmentation, config.seed, epoch).unwrap().unwrap());
+        let (images, numbers) = (easy_images(120).0, Tensor::arange(120, (tch::Kind::Int64, Device::Cpu)));
+        let [first, second] = epochs.map(|drawn| drawn.apply(&images, &numbers).unwrap());
+        assert!(!first.equal(&second), "each epoch has other images");
+    }
+}
+
+#[test]
+fn each_step_has_the_rate_of_its_schedule_and_the_validation_loss_is_not_smoothed() {
+    let data = easy_data(40);
+    let config = TrainingConfig {
+        batch_size: 13,
+        lr_schedule: LrSchedule::Cosine,
+        warmup_epochs: 1,
+        label_smoothing: 0.2,
+        ..config()
+    };
+    let mut reported = Vec::new();
+    train(&config, &data, &mut |event| {
+        if let TrainingEvent::Epoch(record) = event {
+            reported.push(record);
+        }
+        Flow::Continue
+    })
+    .unwrap();
+    let mut single = Single::new(initial_model(&config), &config, None).unwrap();
+    // Three steps an epoch, the last of four images.
+    let mut steps = 0;
+    for record in &reported {
+        let order = data.epoch_order(config.seed, record.epoch).unwrap();
+        let mut sum = 0.0;
+        for (start, size) in [(0, 13), (13, 13), (26, 4)] {
+            let (inputs, classes) = data.batch(&order.narrow(0, start, size)).unwrap();
+            let rate = config.learning_rates().at(steps, 3);
+            sum += single.step(&inputs, &classes, rate, 0).unwrap().loss.double_value(&[0]) * size as f64;
+            steps += 1;
+        }
+        assert_eq!(record.train_loss, sum / 30.0, "epoch {}", record.epoch);
+        let (inputs, classes) = data.batch(data.validation()).unwrap();
+        let (loss, _) = by_hand(&single.model().forward(&inputs, Pass::Evaluation).unwrap(), &classes);
+        let found = record.val_loss.unwrap();
+        assert!((found - loss).abs() <= 1e-6 + 1e-5 * loss, "{found} is not {loss}");
+    }
 }
 
 /// Mean cross-entropy in nats and how many are right, of two logits an image: by the definition, in doubles.
@@ -149,15 +227,14 @@ fn an_epoch_says_what_its_own_logits_say() {
     })
     .unwrap();
 
-    let model = initial_model(&config);
-    let mut adam = Adam::new(model.parameters(), AdamSettings::pytorch(config.learning_rate)).unwrap();
+    let mut single = Single::new(initial_model(&config), &config, None).unwrap();
     for record in &reported {
         let order = data.epoch_order(config.seed, record.epoch).unwrap();
         let mut right = 0;
         for start in (0..90).step_by(13) {
             let (inputs, classes) = data.batch(&order.narrow(0, start, i64::min(13, 90 - start))).unwrap();
-            right += by_hand(&model.forward(&inputs, Pass::Evaluation).unwrap(), &classes).1;
-            train_step(&model, &mut adam, &inputs, &classes, 0).unwrap();
+            right += by_hand(&single.model().forward(&inputs, Pass::Evaluation).unwrap(), &classes).1;
+            single.step(&inputs, &classes, config.learning_rate, 0).unwrap();
         }
         assert_eq!(
             record.train_accuracy,
@@ -165,7 +242,7 @@ fn an_epoch_says_what_its_own_logits_say() {
             "each image by the weights before its step"
         );
         let (inputs, classes) = data.batch(data.validation()).unwrap();
-        let (loss, right) = by_hand(&model.forward(&inputs, Pass::Evaluation).unwrap(), &classes);
+        let (loss, right) = by_hand(&single.model().forward(&inputs, Pass::Evaluation).unwrap(), &classes);
         let found = record.val_loss.unwrap();
         assert!((found - loss).abs() <= 1e-6 + 1e-5 * loss, "{found} is not {loss}");
         assert_eq!(record.val_accuracy, right as f64 / 30.0);

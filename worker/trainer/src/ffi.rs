@@ -44,6 +44,17 @@ unsafe extern "C" {
         beta1: f64,
         beta2: f64,
         epsilon: f64,
+        weight_decay: f64,
+        decoupled: bool,
+    ) -> *mut c_char;
+    fn sweep_fused_sgd(
+        count: usize,
+        parameters: *const RawTensor,
+        gradients: *const RawTensor,
+        velocities: *const RawTensor,
+        learning_rate: f64,
+        momentum: f64,
+        weight_decay: f64,
     ) -> *mut c_char;
     fn sweep_set_deterministic() -> *mut c_char;
     fn sweep_empty_cuda_cache(device: c_int) -> *mut c_char;
@@ -110,23 +121,19 @@ pub(super) fn dense(inputs: &Tensor, layer: Layer<'_>) -> Result<Tensor, TchErro
     shim_tensor(|made| unsafe { sweep_dense(inputs.as_ptr(), weight.as_ptr(), bias.as_ptr(), made) })
 }
 
+/// How Adam moves parameters, its learning rate aside.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamSettings {
-    /// Step size.
-    pub learning_rate: f64,
     /// Decay of the mean of the gradients.
     pub beta1: f64,
     /// Decay of the mean of the squared gradients.
     pub beta2: f64,
     /// Added to the divisor.
     pub epsilon: f64,
-}
-
-impl AdamSettings {
-    /// PyTorch's defaults at this learning rate.
-    pub fn pytorch(learning_rate: f64) -> Self {
-        Self { learning_rate, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }
-    }
+    /// How strongly parameters are drawn to 0.
+    pub weight_decay: f64,
+    /// Whether the decay shrinks the parameters themselves (AdamW) instead of entering the gradients (Adam).
+    pub decoupled: bool,
 }
 
 /// The tensors that one fused Adam step reads and changes; the four slices are parallel.
@@ -139,20 +146,35 @@ pub(super) struct AdamTensors<'a> {
     pub(super) step: &'a Tensor,
 }
 
+/// Refuses lists of different lengths or shapes than the parameters, which libtorch's fused kernels do not check.
+fn check_alike(parameters: &[Tensor], lists: &[&[Tensor]]) -> Result<(), TchError> {
+    for list in lists {
+        let alike = list.len() == parameters.len()
+            && list.iter().zip(parameters).all(|(one, other)| one.size() == other.size());
+        if !alike {
+            return Err(TchError::Shape(
+                "the optimiser's tensors do not match the parameters' shapes".into(),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn pointers(list: &[Tensor]) -> Vec<RawTensor> {
+    list.iter().map(Tensor::as_ptr).map(|pointer| pointer as RawTensor).collect()
+}
+
 /// Performs one Adam step in place.
 ///
 /// # Errors
-/// What libtorch says, and slices of different lengths or shapes, which its kernels do not check.
-pub(super) fn fused_adam(tensors: &AdamTensors<'_>, settings: &AdamSettings) -> Result<(), TchError> {
+/// What libtorch says, and slices of different lengths or shapes.
+pub(super) fn fused_adam(
+    tensors: &AdamTensors<'_>,
+    settings: &AdamSettings,
+    learning_rate: f64,
+) -> Result<(), TchError> {
     let lists = [tensors.gradients, tensors.first_moments, tensors.second_moments];
-    for list in lists {
-        let alike = list.len() == tensors.parameters.len()
-            && list.iter().zip(tensors.parameters).all(|(one, other)| one.size() == other.size());
-        if !alike {
-            return Err(TchError::Shape("Adam's tensors do not match the parameters' shapes".into()));
-        }
-    }
-    let pointers = |list: &[Tensor]| list.iter().map(Tensor::as_ptr).collect::<Vec<_>>();
+    check_alike(tensors.parameters, &lists)?;
     let parameters = pointers(tensors.parameters);
     let [gradients, first_moments, second_moments] = lists.map(pointers);
     // SAFETY: each array holds `parameters.len()` pointers to tensors that the borrowed slices keep alive; their shapes
@@ -166,10 +188,47 @@ pub(super) fn fused_adam(tensors: &AdamTensors<'_>, settings: &AdamSettings) -> 
             first_moments.as_ptr(),
             second_moments.as_ptr(),
             tensors.step.as_ptr(),
-            settings.learning_rate,
+            learning_rate,
             settings.beta1,
             settings.beta2,
             settings.epsilon,
+            settings.weight_decay,
+            settings.decoupled,
+        )
+    };
+    shim_result(message)
+}
+
+/// Performs one step of stochastic gradient descent in place, with a momentum if there are velocities.
+///
+/// # Errors
+/// What libtorch says, and slices of different lengths or shapes.
+pub(super) fn fused_sgd(
+    parameters: &[Tensor],
+    gradients: &[Tensor],
+    momentum: Option<(f64, &[Tensor])>,
+    weight_decay: f64,
+    learning_rate: f64,
+) -> Result<(), TchError> {
+    check_alike(parameters, &[gradients])?;
+    let (momentum, velocities) = match momentum {
+        None => (0.0, None),
+        Some((momentum, velocities)) => {
+            check_alike(parameters, &[velocities])?;
+            (momentum, Some(pointers(velocities)))
+        }
+    };
+    let [parameters, gradients] = [parameters, gradients].map(pointers);
+    // SAFETY: as in `fused_adam`; velocities that are null are not read.
+    let message = unsafe {
+        sweep_fused_sgd(
+            parameters.len(),
+            parameters.as_ptr(),
+            gradients.as_ptr(),
+            velocities.as_ref().map_or(std::ptr::null(), |all| all.as_ptr()),
+            learning_rate,
+            momentum,
+            weight_decay,
         )
     };
     shim_result(message)

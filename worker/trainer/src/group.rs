@@ -7,7 +7,7 @@ use tch::TchError;
 use trainer_protocol::{CheckpointPlan, DatasetSummary, EpochLine, FromTrainer, TrainerOutcome};
 
 use super::{
-    checkpoint::{self, CheckpointPolicy, CheckpointStore},
+    checkpoint::{self, CheckpointPolicy, CheckpointStore, Wanted},
     conversation::Conversation,
     ffi,
     layers::Layers,
@@ -82,7 +82,8 @@ impl<W: Write + Send> Group<'_, '_, W> {
         let identity = checkpoint::identity(request, dataset, self.data.summary());
         let layers = Layers::new(&config.architecture, self.data.image_size(), self.data.classes());
         let kept = self.conversation.checkpoints.as_mut().zip(request.checkpoints.as_ref());
-        let snapshot = kept.and_then(|(store, plan)| store.latest(plan, &identity, &layers));
+        let wanted = Wanted { identity: &identity, layers: &layers, optimiser: &config.optimiser };
+        let snapshot = kept.and_then(|(store, plan)| store.latest(plan, wanted));
         let records = snapshot.as_ref().map_or(&[][..], |snapshot| &snapshot.records);
         let (id, resumed_epochs) = (&request.id, records.len() as u32);
         let found = self.data.summary().clone();

@@ -9,7 +9,7 @@ use tch::{Device, Kind, TchError, Tensor};
 use super::{
     config::TrainingConfig,
     layers::Layers,
-    learner::Learner,
+    learner::{DataShape, Learner},
     pack_model::{self, Layout},
     parameters::Parameters,
     training::{EpochRecord, Flow, Listener, Place, Position, Snapshot, Start, TrainingEvent},
@@ -91,8 +91,7 @@ impl<'a> Pack<'a> {
         let layers = Layers::new(&config.architecture, data.image_size(), data.classes());
         check_layers(jobs.len() as i64, images[0].max(images[1]), layers.widest())?;
         assert!(jobs.iter().all(|job| job.config.agrees_with(config)), "the jobs of a pack agree");
-        let shape = [data.image_size(), data.classes()];
-        let learner = Learner::new(&jobs, shape, data.device(), layout)?;
+        let learner = Learner::new(&jobs, DataShape::of(data), data.device(), layout)?;
         let members = jobs.into_iter().map(|job| match job.snapshot {
             Some(Snapshot { position, records, .. }) => Course { position, records, live: true },
             None => Course { position: Position::start_of(1), records: Vec::new(), live: true },
@@ -134,9 +133,9 @@ impl<'a> Pack<'a> {
     /// # Errors
     /// What libtorch says.
     pub fn snapshot(&self, member: usize) -> Result<Snapshot, TchError> {
-        let (parameters, adam) = self.learner.state(member)?;
+        let (parameters, optimiser) = self.learner.state(member)?;
         let Course { position, records, .. } = &self.members[member];
-        Ok(Snapshot { position: *position, records: records.clone(), parameters, adam })
+        Ok(Snapshot { position: *position, records: records.clone(), parameters, optimiser })
     }
 
     /// A member's current weights: contiguous, float32 and on the CPU, whatever it computes with.
@@ -205,6 +204,7 @@ impl<'a> Pack<'a> {
         host_values(&loss_sums)?;
         let started = Instant::now();
         let order = self.data.epoch_order(self.config.seed, epoch)?;
+        let drawn = self.data.draws(self.config.augmentation, self.config.seed, epoch)?;
         let images = order.numel() as i64;
         let last = images_max.map_or(images, |limit| limit.min(images));
         // Counted once at the end: a sum per batch would be one more kernel.
@@ -214,7 +214,8 @@ impl<'a> Pack<'a> {
         let mut batches = 0;
         while done < last && flow == Flow::Continue {
             let size = self.config.batch_size.min(last - done);
-            let (inputs, classes) = self.data.batch(&order.f_narrow(0, done, size)?)?;
+            let numbers = order.f_narrow(0, done, size)?;
+            let (inputs, classes) = self.data.training_batch(&numbers, drawn.as_ref())?;
             let place = Place { epoch, images_done: done };
             let step = self.learner.step(&inputs, &classes, place)?;
             let _ = loss_sums.f_add_(&step.loss.f_to_kind(Kind::Double)?.f_mul_scalar(size)?)?;

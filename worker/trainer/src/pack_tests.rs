@@ -1,9 +1,12 @@
 //! Specification of packs: each member's numbers are those of its job alone, whatever becomes of the others.
 
 use super::super::{
+    augmentation::Augmentation,
     epoch::tests::easy_data,
     layers::Architecture,
     model::{self, Activation, Precision},
+    optimiser::{OptimiserKind, OptimiserSettings},
+    schedule::LrSchedule,
 };
 use super::*;
 use crate::split::split;
@@ -49,7 +52,7 @@ fn train_batches(pack: &mut Pack<'_>, count: usize) {
 
 /// Everything of a snapshot but the times, bit for bit.
 fn bits(snapshot: &Snapshot) -> (Vec<u64>, Vec<Vec<u32>>) {
-    let Snapshot { position, records, parameters, adam } = snapshot;
+    let Snapshot { position, records, parameters, optimiser } = snapshot;
     let all = |record: &EpochRecord| {
         let more = [record.val_loss, record.train_accuracy].map(|value| value.expect("it is known"));
         [record.train_loss, record.val_accuracy, more[0], more[1]]
@@ -59,7 +62,7 @@ fn bits(snapshot: &Snapshot) -> (Vec<u64>, Vec<Vec<u32>>) {
     let right = position.right.expect("it is known");
     let place = [u64::from(position.epoch), position.images_done as u64, right as u64];
     let tensors = parameters.iter().chain(parameters.statistics());
-    let tensors = tensors.chain(&adam.first_moments).chain(&adam.second_moments).chain([&adam.step]);
+    let tensors = tensors.chain(optimiser.tensors());
     let values = tensors.map(|tensor| {
         let values = Vec::<f32>::try_from(tensor.contiguous().view(-1).to_kind(Kind::Float)).unwrap();
         values.into_iter().map(f32::to_bits).collect()
@@ -191,6 +194,74 @@ fn a_pack_with_batch_norm_and_dropout_goes_on_with_the_same_bits() {
     }
 }
 
+/// Members that differ in all that moves their parameters.
+fn trained_differently() -> [TrainingConfig; 6] {
+    let with = |kind, learning_rate, momentum, weight_decay| TrainingConfig {
+        optimiser: OptimiserSettings { kind, momentum, weight_decay },
+        ..config(RELU, learning_rate)
+    };
+    use OptimiserKind::{Adam, AdamW, Sgd};
+    [
+        with(Adam, 3e-4, 0.0, 0.0),
+        TrainingConfig { label_smoothing: 0.1, lr_schedule: LrSchedule::Step, ..with(Adam, 3e-4, 0.0, 0.01) },
+        TrainingConfig { warmup_epochs: 1, activation: SIGMOID, ..with(Sgd, 0.05, 0.9, 0.05) },
+        TrainingConfig { lr_schedule: LrSchedule::Cosine, ..with(AdamW, 3e-4, 0.0, 0.5) },
+        TrainingConfig { gradient_clip_norm: 0.3, ..with(Sgd, 0.02, 0.9, 0.0) },
+        TrainingConfig { gradient_clip_norm: 2.0, dropout: 0.3, ..with(Sgd, 0.05, 0.0, 0.0) },
+    ]
+}
+
+#[test]
+fn packed_jobs_have_the_numbers_of_jobs_alone_however_each_is_trained() {
+    let data = easy_data(60);
+    assert_packed_is_alone(&trained_differently(), &data);
+    let augmented =
+        trained_differently().map(|config| TrainingConfig { augmentation: Augmentation::FlipCrop, ..config });
+    assert_packed_is_alone(&augmented, &data);
+}
+
+#[test]
+fn how_a_member_is_trained_changes_no_bit_of_the_others() {
+    let data = easy_data(40);
+    let [plain, decayed, momentum, decoupled, clipped, sgd] = trained_differently();
+    let trained = |configs: [&TrainingConfig; 3]| {
+        let configs = configs.map(Clone::clone);
+        let mut pack = pack(&configs, &data);
+        finish(&mut pack);
+        bits(&pack.snapshot(0).unwrap())
+    };
+    // Of as many members, so that the order of additions is the same.
+    for one in [&plain, &decayed, &decoupled, &clipped] {
+        let expected = trained([one, &plain, &plain]);
+        assert!(expected == trained([one, &decayed, &clipped]), "{one:?}");
+        assert!(expected == trained([one, &sgd, &decoupled]), "{one:?}");
+    }
+    assert!(trained([&momentum, &plain, &sgd]) != trained([&clipped, &plain, &sgd]));
+}
+
+#[test]
+fn a_pack_of_members_that_are_trained_differently_goes_on_with_the_same_bits() {
+    let data = easy_data(40);
+    let configs =
+        trained_differently().map(|config| TrainingConfig { augmentation: Augmentation::FlipCrop, ..config });
+    let mut whole = pack(&configs, &data);
+    finish(&mut whole);
+    for batches in [2, 7, 10] {
+        let mut first = pack(&configs, &data);
+        train_batches(&mut first, batches);
+        let starts = configs
+            .iter()
+            .enumerate()
+            .map(|(member, config)| Start { config, snapshot: Some(first.snapshot(member).unwrap()) });
+        let mut second = Pack::new(starts.collect(), &data).unwrap();
+        finish(&mut second);
+        for member in 0..configs.len() {
+            let [found, expected] = [&second, &whole].map(|pack| bits(&pack.snapshot(member).unwrap()));
+            assert!(found == expected, "member {member} is another one after {batches} batches");
+        }
+    }
+}
+
 #[test]
 fn packs_of_one_activation_have_the_numbers_of_jobs_alone() {
     let data = easy_data(60);
@@ -258,9 +329,9 @@ fn members_begin_with_the_weights_of_jobs_alone() {
         model::initial_parameters(1, &Layers::new(&configs[0].architecture, data.image_size(), 2)).unwrap();
     let pack = pack(&configs, &data);
     for member in 0..2 {
-        let Snapshot { parameters, adam, .. } = pack.snapshot(member).unwrap();
+        let Snapshot { parameters, optimiser, .. } = pack.snapshot(member).unwrap();
         assert!(parameters.iter().zip(&expected).all(|(one, other)| one.equal(other)));
-        assert_eq!(adam.step.double_value(&[0]), 0.0);
+        assert!(optimiser.tensors().iter().all(|one| one.abs().sum(Kind::Double).double_value(&[]) == 0.0));
     }
 }
 

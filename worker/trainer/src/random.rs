@@ -39,6 +39,12 @@ pub fn noise_seed(job_seed: u64, epoch: u32, images_done: i64) -> u64 {
     mix(mix(epoch_seed(job_seed, epoch)).wrapping_add(images_done.cast_unsigned()))
 }
 
+/// The seed of what augmentation does to an epoch's images: as for its order, nothing that happened before counts.
+pub fn augmentation_seed(job_seed: u64, epoch: u32) -> u64 {
+    // Another start than an epoch's own seed, and than all that is mixed from it.
+    mix(mix(!mix(job_seed)).wrapping_add(u64::from(epoch)))
+}
+
 /// The seed of an epoch's batch order: `mix(mix(job_seed) + epoch)`. It does not depend on anything that happened
 /// before, so that a training that continues at any epoch finds the same order; mixing twice makes `(seed, epoch + 1)`
 /// and `(seed + 1, epoch)` differ.
@@ -129,12 +135,12 @@ pub(crate) mod tests {
             .flat_map(|seed| (1..=20).map(move |epoch| (seed, epoch)))
             .flat_map(|(seed, epoch)| {
                 let of_steps = (0..10).map(move |step| noise_seed(seed, epoch, step * 32) as u32);
-                of_steps.chain([epoch_seed(seed, epoch) as u32])
+                of_steps.chain([epoch_seed, augmentation_seed].map(|of| of(seed, epoch) as u32))
             })
             .collect();
         seeds.sort_unstable();
         seeds.dedup();
-        assert_eq!(seeds.len(), 10 * 20 * 11);
+        assert_eq!(seeds.len(), 10 * 20 * 12);
     }
 
     #[test]
@@ -143,5 +149,6 @@ pub(crate) mod tests {
         assert_eq!(mix(0), 0xe220_a839_7b1d_cdaf);
         assert_eq!(epoch_seed(0, 1), mix(0xe220_a839_7b1d_cdb0));
         assert_eq!(noise_seed(0, 1, 64), mix(mix(epoch_seed(0, 1)) + 64));
+        assert_eq!(augmentation_seed(0, 1), mix(mix(!0xe220_a839_7b1d_cdaf) + 1));
     }
 }

@@ -9,7 +9,14 @@ use super::*;
 
 /// Four epochs of two jobs that train as one pack, or of the first alone.
 fn request(jobs: usize, attempt: u32, until_epoch: Option<u32>, weights: &Path) -> String {
-    let mut request: Value = serde_json::from_str(&train(&["a", "b"][..jobs], &parameters())).unwrap();
+    request_with(&json!({}), jobs, attempt, until_epoch, weights)
+}
+
+/// The same with these parameters besides.
+fn request_with(more: &Value, jobs: usize, attempt: u32, until_epoch: Option<u32>, weights: &Path) -> String {
+    let mut parameters = parameters();
+    parameters.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let mut request: Value = serde_json::from_str(&train(&["a", "b"][..jobs], &parameters)).unwrap();
     for (number, job) in request["jobs"].as_array_mut().unwrap().iter_mut().enumerate() {
         job["parameters"]["epochs"] = json!(4);
         job["parameters"]["learning_rate"] = json!(0.001 * (number + 1) as f64);
@@ -53,7 +60,15 @@ fn tensors(path: &Path) -> Vec<u8> {
 
 #[test]
 fn a_job_that_pauses_twice_ends_with_the_numbers_and_weights_of_one_that_does_not() {
-    for jobs in [1, 2] {
+    // Rates fall towards the end of the job, not of an attempt.
+    let scheduled = json!({"lr_schedule": "cosine", "warmup_epochs": 2, "optimizer": "sgd", "momentum": 0.9,
+        "weight_decay": 0.01, "gradient_clip_norm": 1.0, "label_smoothing": 0.1, "augmentation": "flip_crop"});
+    let stepped = json!({"lr_schedule": "step", "optimizer": "adamw", "weight_decay": 0.1});
+    for (jobs, more) in [(1, json!({})), (2, json!({})), (1, scheduled.clone()), (2, scheduled), (2, stepped)]
+    {
+        let request = |jobs, attempt, until_epoch, weights: &Path| {
+            request_with(&more, jobs, attempt, until_epoch, weights)
+        };
         let folder = tempfile::tempdir().unwrap();
         let [whole, parts, place, other] = ["whole", "parts", "place", "other"].map(|name| {
             let folder = folder.path().join(name);
@@ -80,7 +95,7 @@ fn a_job_that_pauses_twice_ends_with_the_numbers_and_weights_of_one_that_does_no
         let mut expected = results(&expected);
         last.sort();
         expected.sort();
-        assert_eq!(last, expected, "{jobs}");
+        assert_eq!(last, expected, "{jobs} with {more}");
         for job in 0..jobs {
             let [whole, parts] = [&whole, &parts].map(|folder| tensors(&folder.join(job.to_string())));
             assert!(whole == parts, "job {job} of {jobs} has other weights");

@@ -1,4 +1,4 @@
-// What tch does not bind of libtorch: the fused Adam step and the switches for deterministic kernels.
+// What tch does not bind of libtorch: the fused steps of optimisers and the switches for deterministic kernels.
 // Every function returns nullptr when it succeeded, else a message from malloc that the caller frees. Tensors are
 // `at::Tensor *`, as tch's `Tensor::as_ptr` gives them; they are only borrowed.
 
@@ -8,6 +8,8 @@
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/GradMode.h>
 #include <ATen/ops/_fused_adam.h>
+#include <ATen/ops/_fused_adamw.h>
+#include <ATen/ops/_fused_sgd.h>
 #include <ATen/ops/empty_like.h>
 
 #include <cstddef>
@@ -24,28 +26,54 @@ std::vector<at::Tensor> tensors(at::Tensor *const *pointers, size_t count) {
   return list;
 }
 
+// The gradients, each laid out in memory as its parameter: the kernels walk raw memory.
+std::vector<at::Tensor> aligned(at::Tensor *const *gradients, const std::vector<at::Tensor> &parameters) {
+  auto slopes = tensors(gradients, parameters.size());
+  for (size_t i = 0; i < slopes.size(); ++i) {
+    if (slopes[i].strides() != parameters[i].strides()) slopes[i] = at::empty_like(parameters[i]).copy_(slopes[i]);
+  }
+  return slopes;
+}
+
 }  // namespace
 
 extern "C" {
 
-// One step of Adam over `count` parameters at once, without weight decay, as torch.optim.Adam(fused=True) does
-// it. `step` is a float tensor of one element on the parameters' device: the number of steps, this one
-// included; the kernels only read it, so that all parameters share one.
+// One step of Adam over `count` parameters at once, as torch.optim.Adam(fused=True) does it, or with `decoupled` as
+// torch.optim.AdamW(fused=True). `step` is a float tensor of one element on the parameters' device: the number of steps,
+// this one included; the kernels only read it, so that all parameters share one.
 char *sweep_fused_adam(size_t count, at::Tensor *const *parameters, at::Tensor *const *gradients,
                        at::Tensor *const *first_moments, at::Tensor *const *second_moments, at::Tensor *step,
-                       double learning_rate, double beta1, double beta2, double epsilon) {
+                       double learning_rate, double beta1, double beta2, double epsilon, double weight_decay,
+                       bool decoupled) {
   return guarded([&] {
     at::NoGradGuard no_grad;
     const auto updated = tensors(parameters, count);
-    auto slopes = tensors(gradients, count);
-    // The kernels walk raw memory, so that a gradient must lie in memory as its parameter does.
-    for (size_t i = 0; i < count; ++i) {
-      if (slopes[i].strides() != updated[i].strides()) slopes[i] = at::empty_like(updated[i]).copy_(slopes[i]);
-    }
+    const auto slopes = aligned(gradients, updated);
+    const auto first = tensors(first_moments, count), second = tensors(second_moments, count);
     const std::vector<at::Tensor> steps(count, *step);
-    at::_fused_adam_(updated, slopes, tensors(first_moments, count), tensors(second_moments, count),
-                     /*max_exp_avg_sqs=*/{}, steps, learning_rate, beta1, beta2, /*weight_decay=*/0.0, epsilon,
-                     /*amsgrad=*/false, /*maximize=*/false);
+    const auto run = [&](auto fused) {
+      fused(updated, slopes, first, second, /*max_exp_avg_sqs=*/at::TensorList{}, steps, learning_rate, beta1, beta2,
+            weight_decay, epsilon, /*amsgrad=*/false, /*maximize=*/false);
+    };
+    if (decoupled) {
+      run([](auto &&...arguments) { at::_fused_adamw_(arguments...); });
+    } else {
+      run([](auto &&...arguments) { at::_fused_adam_(arguments...); });
+    }
+  });
+}
+
+// One step of torch.optim.SGD(fused=True), without dampening and without Nesterov. `velocities` is null without momentum.
+char *sweep_fused_sgd(size_t count, at::Tensor *const *parameters, at::Tensor *const *gradients,
+                      at::Tensor *const *velocities, double learning_rate, double momentum, double weight_decay) {
+  return guarded([&] {
+    at::NoGradGuard no_grad;
+    const auto updated = tensors(parameters, count);
+    // The velocities begin at 0, so that the first step needs no rule of its own.
+    at::_fused_sgd_(updated, aligned(gradients, updated), tensors(velocities, velocities ? count : 0), weight_decay,
+                    momentum, learning_rate, /*dampening=*/0.0, /*nesterov=*/false, /*maximize=*/false,
+                    /*is_first_step=*/false);
   });
 }
 

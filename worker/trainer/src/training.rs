@@ -1,7 +1,7 @@
 //! The vocabulary of training: the results of an epoch, the place of a training, what it continues from, and the events
 //! and answers of its listener. Nothing here trains.
 
-use super::{adam::AdamState, config::TrainingConfig, parameters::Parameters};
+use super::{config::TrainingConfig, optimiser::OptimiserState, parameters::Parameters};
 
 /// `ignore_index` of PyTorch's cross-entropy: a class that no image has.
 pub(super) const IGNORED_CLASS: i64 = -100;
@@ -93,8 +93,8 @@ impl Place {
     pub(super) const START: Self = Self { epoch: 1, images_done: 0 };
 }
 
-/// Everything that decides how a training continues. Batch orders and what dropout drops only depend on the seed and the
-/// place, so no generator's state is needed. All tensors are contiguous and on the CPU.
+/// Everything that decides how a training continues. Batch orders, learning rates, and what dropout and augmentation do only
+/// depend on the job and the place, so no generator's state is needed. All tensors are contiguous and on the CPU.
 #[derive(Debug)]
 pub struct Snapshot {
     pub position: Position,
@@ -102,8 +102,8 @@ pub struct Snapshot {
     pub records: Vec<EpochRecord>,
     /// The model's parameters, and its running statistics.
     pub parameters: Parameters,
-    /// Adam's state for them.
-    pub adam: AdamState,
+    /// The optimiser's state for them.
+    pub optimiser: OptimiserState,
 }
 
 /// A job to train, and what it continues from.

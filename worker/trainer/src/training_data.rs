@@ -13,6 +13,7 @@ use dataset::{
 use trainer_protocol::{DatasetSpec, DatasetSummary};
 
 use super::{
+    augmentation::{Augmentation, Drawn},
     ffi::MappedImages,
     model,
     preparing::Preparing,
@@ -179,11 +180,41 @@ impl TrainingData {
     /// # Errors
     /// What libtorch says.
     pub fn batch(&self, indices: &Tensor) -> Result<(Tensor, Tensor), TchError> {
+        self.training_batch(indices, None)
+    }
+
+    /// The same, changed as was drawn for an epoch.
+    ///
+    /// # Errors
+    /// What libtorch says.
+    pub fn training_batch(
+        &self,
+        indices: &Tensor,
+        drawn: Option<&Drawn>,
+    ) -> Result<(Tensor, Tensor), TchError> {
         let bytes = match &self.pixels.images {
             Images::Mapped(images) => images.select(indices)?,
             Images::Resident(images) => images.f_index_select(0, indices)?,
         };
+        let bytes = match drawn {
+            Some(drawn) => drawn.apply(&bytes, indices)?,
+            None => bytes,
+        };
         Ok((model::normalise(&bytes)?, self.pixels.labels.f_index_select(0, indices)?))
+    }
+
+    /// What is drawn for the images in an epoch; none without augmentation.
+    ///
+    /// # Errors
+    /// What libtorch says.
+    pub fn draws(
+        &self,
+        augmentation: Augmentation,
+        job_seed: u64,
+        epoch: u32,
+    ) -> Result<Option<Drawn>, TchError> {
+        let (images, seed) = (self.pixels.labels.numel() as i64, random::augmentation_seed(job_seed, epoch));
+        augmentation.draw(images, self.image_size, seed, self.device)
     }
 }
 

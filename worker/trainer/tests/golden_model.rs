@@ -8,14 +8,15 @@ use std::{collections::BTreeMap, env, fs, path::PathBuf, sync::Arc};
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 use trainer::{
-    adam::{Adam, AdamSettings, AdamState},
+    adam::AdamState,
     config::TrainingConfig,
     layers::{Architecture, Layers},
-    learner::Learner,
+    learner::{DataShape, Learner},
     model::{Pass, Precision, SimpleCnn, channels_last},
+    optimiser::OptimiserState,
     pack_model::{self, Layout},
     parameters::Parameters,
-    step::train_step,
+    step::Single,
     training::{Place, Position, Snapshot, Start},
 };
 
@@ -119,16 +120,16 @@ struct Trajectory {
 }
 
 fn train(case: &Case, seed: u32) -> Trajectory {
-    let model = model(case, seed);
-    let mut adam = Adam::new(model.parameters(), AdamSettings::pytorch(case.learning_rate)).unwrap();
+    let mut single = Single::new(model(case, seed), &TrainingConfig::default(), None).unwrap();
     let losses = (0..case.steps)
         .map(|step| {
             let (images, classes) = batch(step, case.batch_size, seed);
-            train_step(&model, &mut adam, &images, &classes, 0).unwrap().loss.double_value(&[])
+            single.step(&images, &classes, case.learning_rate, 0).unwrap().loss.double_value(&[0])
         })
         .collect();
     let _no_gradients = tch::no_grad_guard();
     let (images, classes) = batch(99, 4, seed);
+    let model = single.model();
     let logits = model.forward(&images, Pass::Evaluation).unwrap();
     let val_loss = pack_model::losses(&logits.unsqueeze(0), &classes).unwrap().double_value(&[0]);
     let logits = Vec::<f64>::try_from(logits.to_kind(Kind::Double).view(-1)).unwrap();
@@ -173,16 +174,17 @@ fn train_packed(cases: &[&Case], seed: u32) -> Vec<Trajectory> {
         position: Position { epoch: 1, images_done: 0, loss_sum: 0.0, right: Some(0), seconds: 0.0 },
         records: Vec::new(),
         parameters: parameters(seed),
-        adam: AdamState {
+        optimiser: OptimiserState::Adam(AdamState {
             first_moments: zeros(),
             second_moments: zeros(),
             step: Tensor::zeros([1], (Kind::Float, Device::Cpu)),
-        },
+        }),
     };
     let starts: Vec<Start<'_>> =
         configs.iter().map(|config| Start { config, snapshot: Some(snapshot()) }).collect();
-    let mut learner =
-        Learner::new(&starts, [IMAGE_SIZE, CLASSES], Device::Cpu, Layout::ChannelsLast).unwrap();
+    // Of a constant rate, no number of images is asked.
+    let data = DataShape { image_size: IMAGE_SIZE, classes: CLASSES, train_images: 1 };
+    let mut learner = Learner::new(&starts, data, Device::Cpu, Layout::ChannelsLast).unwrap();
     let mut found: Vec<Trajectory> = cases.iter().map(|_| Trajectory::default()).collect();
     for step in 0..cases.iter().map(|case| case.steps).max().unwrap() {
         let (images, classes) = batch(step, cases[0].batch_size, seed);

@@ -11,12 +11,14 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tch::{Device, Kind, Tensor};
 use trainer::{
-    config::{TrainingConfig, simple_cnn},
+    config::TrainingConfig,
     layers::Layers,
-    learner::Learner,
+    learner::{DataShape, Learner},
     model::{channels_last, initial_parameters},
+    optimiser::{OptimiserKind, OptimiserSettings},
     pack_model::{self, Layout},
     parameters::Parameters,
+    schedule::LrSchedule,
     training::{Place, Position, Snapshot, Start},
 };
 
@@ -44,7 +46,9 @@ struct Case {
     batch_size: i64,
     steps_per_epoch: usize,
     epochs: usize,
+    learning_rates: Vec<f64>,
     losses: Vec<f64>,
+    gradient_norms: Vec<f64>,
     logits_on_batch_99_of_4: Vec<Vec<f64>>,
     on_batch_99_of_24: Evaluation,
     parameter_sum_and_abs_sum: Sums,
@@ -67,6 +71,7 @@ struct Evaluation {
 #[derive(Deserialize)]
 struct Rounding {
     losses: Vec<f64>,
+    gradient_norms: Vec<f64>,
     logits_on_batch_99_of_4: f64,
     val_loss: f64,
     parameter_sum_and_abs_sum: BTreeMap<String, f64>,
@@ -84,24 +89,12 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-/// Whether this is how an option says that it is off.
-fn is_off(value: &Value) -> bool {
-    [json!(0), json!(0.0), json!(false), json!("adam"), json!("constant")].contains(value)
-}
-
 impl Case {
-    /// Options that are on and that the manifest lacks.
-    fn unknown(&self) -> Vec<&String> {
-        let unknown = |(name, value): &(&String, &Value)| {
-            let is_result = ["gradient_norms", "learning_rates"].contains(&name.as_str());
-            !is_result && simple_cnn().parameter(name).is_none() && !is_off(value)
-        };
-        self.options.iter().filter(unknown).map(|(name, _)| name).collect()
-    }
-
+    /// The job of the case. An option that the manifest lacks is an error, so that no case is left out.
     fn config(&self) -> TrainingConfig {
-        let of_manifest = self.options.iter().filter(|(name, _)| simple_cnn().parameter(name).is_some());
-        let mut parameters: Map<String, Value> = of_manifest
+        let mut parameters: Map<String, Value> = self
+            .options
+            .iter()
             .map(|(name, value)| {
                 let list =
                     value.as_array().map(|list| list.iter().map(ToString::to_string).collect::<Vec<_>>());
@@ -112,7 +105,8 @@ impl Case {
         parameters.insert("seed".into(), json!(self.seed));
         // A case without training is none of a job.
         parameters.insert("epochs".into(), json!(self.epochs.max(1)));
-        TrainingConfig::read("simple_cnn", &parameters).unwrap()
+        TrainingConfig::read("simple_cnn", &parameters)
+            .unwrap_or_else(|error| panic!("{} cannot be trained: {error}", self.name))
     }
 
     fn layers(&self, config: &TrainingConfig) -> Arc<Layers> {
@@ -155,6 +149,8 @@ fn set_weights(parameters: &Parameters, seed: u32) {
 #[derive(Debug, PartialEq)]
 struct Trajectory {
     losses: Vec<f64>,
+    /// Before clipping; none where the case does not clip.
+    gradient_norms: Vec<f64>,
     /// Of the batch that is evaluated, by image.
     logits: Vec<Vec<f64>>,
     val_loss: f64,
@@ -166,24 +162,30 @@ struct Trajectory {
 
 /// Trains the first of the configurations as the case does, in the company of the others.
 fn train(case: &Case, configs: &[TrainingConfig]) -> Trajectory {
-    let shape = [case.image_size, case.num_classes];
+    let data = DataShape {
+        image_size: case.image_size,
+        classes: case.num_classes,
+        train_images: case.steps_per_epoch as u64 * case.batch_size.unsigned_abs(),
+    };
     let learner =
-        |starts: &[Start<'_>]| Learner::new(starts, shape, Device::Cpu, Layout::ChannelsLast).unwrap();
+        |starts: &[Start<'_>]| Learner::new(starts, data, Device::Cpu, Layout::ChannelsLast).unwrap();
     let starts = configs.iter().map(|config| {
-        let (parameters, adam) = learner(&[Start { config, snapshot: None }]).state(0).unwrap();
+        let (parameters, optimiser) = learner(&[Start { config, snapshot: None }]).state(0).unwrap();
         set_weights(&parameters, case.seed);
         let position = Position { epoch: 1, images_done: 0, loss_sum: 0.0, right: Some(0), seconds: 0.0 };
-        Start { config, snapshot: Some(Snapshot { position, records: Vec::new(), parameters, adam }) }
+        Start { config, snapshot: Some(Snapshot { position, records: Vec::new(), parameters, optimiser }) }
     });
     let mut learner = learner(&starts.collect::<Vec<_>>());
-    let mut losses = Vec::new();
+    let (mut losses, mut gradient_norms) = (Vec::new(), Vec::new());
     for step in 0..case.epochs * case.steps_per_epoch {
         let (images, classes) = case.batch(step, case.batch_size);
         let place = Place {
             epoch: (step / case.steps_per_epoch) as u32 + 1,
             images_done: (step % case.steps_per_epoch) as i64 * case.batch_size,
         };
-        losses.push(learner.step(&images, &classes, place).unwrap().loss.double_value(&[0]));
+        let step = learner.step(&images, &classes, place).unwrap();
+        losses.push(step.loss.double_value(&[0]));
+        gradient_norms.extend(step.gradient_norms.map(|norms| norms.double_value(&[0])));
     }
     let _no_gradients = tch::no_grad_guard();
     let (images, classes) = case.batch(EVALUATED_BATCH, EVALUATED);
@@ -197,6 +199,7 @@ fn train(case: &Case, configs: &[TrainingConfig]) -> Trajectory {
     let all = |named: &mut dyn Iterator<Item = (String, [f64; 2])>| named.collect::<Sums>();
     Trajectory {
         losses,
+        gradient_norms,
         accuracies: accuracies(&logits, &Vec::<i64>::try_from(classes).unwrap(), case.num_classes),
         logits,
         val_loss,
@@ -271,6 +274,10 @@ fn compare(case: &Case, found: &Trajectory, how: &str) -> Vec<String> {
         let allowed = LOSS_TOLERANCE + ROUNDINGS * rounding.losses[step];
         all.compare(&format!("loss {step}"), *found, *expected, allowed);
     }
+    for (step, (found, expected)) in found.gradient_norms.iter().zip(&case.gradient_norms).enumerate() {
+        let allowed = LOGIT_TOLERANCE + ROUNDINGS * rounding.gradient_norms[step];
+        all.compare(&format!("gradient norm {step}"), *found, *expected, allowed);
+    }
     let of_logits = LOGIT_TOLERANCE + ROUNDINGS * rounding.logits_on_batch_99_of_4;
     for (found, expected) in found.logits.iter().zip(&case.logits_on_batch_99_of_4) {
         assert_eq!(found.len(), expected.len());
@@ -291,36 +298,72 @@ fn compare(case: &Case, found: &Trajectory, how: &str) -> Vec<String> {
     all.mistakes.into_iter().map(|mistake| format!("{} {how}: {mistake}", case.name)).collect()
 }
 
-/// Runs the cases whose options there are.
-fn hold(how: &str, company: impl Fn(&TrainingConfig) -> Vec<TrainingConfig>) {
+/// The configurations of a pack: the case's, then others that differ in all that they may, with limits of their gradients, so
+/// that all norms are measured.
+fn in_company(config: TrainingConfig) -> Vec<TrainingConfig> {
+    let is = |kind| config.optimiser.kind == kind;
+    let kind = if is(OptimiserKind::Sgd) { OptimiserKind::AdamW } else { OptimiserKind::Sgd };
+    let momentum = if is(OptimiserKind::Sgd) { 0.0 } else { 0.5 };
+    let other = TrainingConfig {
+        activation: if config.activation.as_str() == "relu" { "gelu" } else { "relu" }.parse().unwrap(),
+        learning_rate: 1e-2,
+        dropout: 0.5,
+        optimiser: OptimiserSettings { kind, momentum, weight_decay: 0.2 },
+        label_smoothing: 0.3,
+        lr_schedule: LrSchedule::Step,
+        gradient_clip_norm: 0.1,
+        ..config.clone()
+    };
+    let near = TrainingConfig { learning_rate: 1e-4, gradient_clip_norm: 1e9, ..config.clone() };
+    vec![config, other, near]
+}
+
+#[test]
+fn golden_options_are_pytorchs() {
     tch::set_num_threads(1);
     let mut mistakes = Vec::new();
     for case in cases() {
-        let unknown = case.unknown();
-        if !unknown.is_empty() {
-            println!("{}: not run, there is no {unknown:?}", case.name);
-            continue;
-        }
         let config = case.config();
-        let configs: Vec<TrainingConfig> = [config.clone()].into_iter().chain(company(&config)).collect();
-        mistakes.extend(compare(&case, &train(&case, &configs), how));
+        let found = train(&case, std::slice::from_ref(&config));
+        mistakes.extend(compare(&case, &found, "alone"));
+        let steps = case.epochs * case.steps_per_epoch;
+        let clips = config.gradient_clip_norm != 0.0;
+        assert_eq!(found.gradient_norms.len(), if clips { steps } else { 0 }, "{}", case.name);
+        if !clips {
+            // A limit that no gradient reaches measures the norms and changes nothing.
+            let limited = TrainingConfig { gradient_clip_norm: f64::INFINITY, ..config };
+            let measured = train(&case, &[limited]);
+            assert_eq!(measured.gradient_norms.len(), steps, "{}", case.name);
+            mistakes.extend(compare(&case, &measured, "measured"));
+            assert_eq!(Trajectory { gradient_norms: Vec::new(), ..measured }, found, "{}", case.name);
+        }
     }
     assert!(mistakes.is_empty(), "{}", mistakes.join("\n"));
 }
 
 #[test]
-fn golden_options_are_pytorchs() {
-    hold("alone", |_| Vec::new());
+fn golden_options_are_those_of_packed_members() {
+    tch::set_num_threads(1);
+    let mut mistakes = Vec::new();
+    for case in cases() {
+        let found = train(&case, &in_company(case.config()));
+        assert_eq!(found.gradient_norms.len(), case.epochs * case.steps_per_epoch, "{}", case.name);
+        mistakes.extend(compare(&case, &found, "packed"));
+    }
+    assert!(mistakes.is_empty(), "{}", mistakes.join("\n"));
 }
 
 #[test]
-fn golden_options_are_those_of_packed_members() {
-    hold("packed", |config| {
-        let other = if config.activation.as_str() == "relu" { "gelu" } else { "relu" };
-        let activation = other.parse().unwrap();
-        let own = TrainingConfig { activation, learning_rate: 1e-2, dropout: 0.5, ..config.clone() };
-        vec![own, TrainingConfig { learning_rate: 1e-4, ..config.clone() }]
-    });
+fn golden_learning_rates_are_those_of_the_steps() {
+    for case in cases() {
+        let (rates, steps_per_epoch) = (case.config().learning_rates(), case.steps_per_epoch as u64);
+        let found = (0..).map(|step| rates.at(step, steps_per_epoch));
+        assert_eq!(case.learning_rates.len(), case.epochs * case.steps_per_epoch, "{}", case.name);
+        for (found, expected) in found.zip(&case.learning_rates) {
+            let difference = (found - expected).abs() / expected;
+            assert!(difference < 1e-12, "{}: {found} is not {expected}", case.name);
+        }
+    }
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod range;
 mod raw;
 mod scalars;
 mod suggestion;
+mod together;
 mod unified;
 mod value;
 mod wandb;

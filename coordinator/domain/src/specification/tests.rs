@@ -4,6 +4,7 @@ mod early;
 mod models;
 mod programs;
 mod search;
+mod together;
 mod wrong;
 
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! What is swept: a built-in model, or a program of the user.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use terms::{
     Objective,
@@ -166,6 +166,8 @@ impl Program {
             default: None,
             scale: Scale::Linear,
             in_pack: InPack::Shared,
+            needs: BTreeMap::new(),
+            below: None,
             meaning: String::new(),
         };
         let objective = metric.name.to_string();

@@ -58,6 +58,14 @@ static SIMPLE_CNN: ModelTexts = ModelTexts {
         parameter("hidden_units", ["Hidden units", "ユニット数"], InLabel::Named),
         parameter("batch_norm", ["Batch normalisation", "バッチノーマライゼーション"], InLabel::Named),
         parameter("dropout", ["Dropout", "ドロップアウト"], InLabel::Named),
+        parameter("optimizer", ["Optimizer", "オプティマイザ"], InLabel::Bare),
+        parameter("momentum", ["Momentum", "モメンタム"], InLabel::Named),
+        parameter("weight_decay", ["Weight decay", "重み減衰"], InLabel::Named),
+        parameter("lr_schedule", ["Learning rate schedule", "学習率スケジュール"], InLabel::Named),
+        parameter("warmup_epochs", ["Warm-up epochs", "ウォームアップのエポック数"], InLabel::Named),
+        parameter("gradient_clip_norm", ["Gradient clipping norm", "勾配クリッピングの上限"], InLabel::Named),
+        parameter("label_smoothing", ["Label smoothing", "ラベル平滑化"], InLabel::Named),
+        parameter("augmentation", ["Augmentation", "データ拡張"], InLabel::Named),
     ],
     metrics: &[
         MetricTexts {

@@ -31,7 +31,7 @@ pub(crate) fn print_table(index: &OutputIndex, format: Format) -> Result<(), Fai
     let mut printer = Printer::new(format, names(&["path", "bytes", "blake3"]));
     let row = |file: &OutputFile| {
         let hash = file.blake3.to_string();
-        vec![Cell::Text(file.path.clone()), Cell::Integer(file.bytes), Cell::Text(hash)]
+        vec![Cell::Text(file.path.clone()), Cell::Integer(file.bytes), Cell::Hash(hash)]
     };
     printer.page(&index.files.iter().map(row).collect::<Vec<_>>())?;
     printer.finish()

@@ -167,8 +167,8 @@ async fn train_and_report(
     let mut unprinted = Unprinted::default();
     // A killed run may have left weights with its workers.
     if !is_final(&sweep) || sweep.weights_awaited > 0 {
-        let trainable = &wanted.specification.trainable;
-        let workers = Workers::start(&arguments.options, arguments.workers, trainable, folder, target);
+        let needs = (&wanted.specification.trainable, &wanted.specification.resources);
+        let workers = Workers::start(&arguments.options, arguments.workers, needs, folder, target);
         let workers = until_stopped(stop, workers).await?;
         train(workers, sweep.sweep_id, target, stop, &mut unprinted).await?;
     }

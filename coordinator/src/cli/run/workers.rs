@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::Context;
-use domain::specification::Trainable;
+use domain::specification::{Resources, Trainable};
 use serde::Deserialize;
 use terms::manifest::Manifest;
 use tokio::{
@@ -61,6 +61,39 @@ pub(in crate::cli) struct WorkersOptions {
     skip_corrupt: bool,
 }
 
+impl WorkersOptions {
+    /// Refuses jobs that ask for more GPUs than any of `count` workers will have, which share `gpus`: they would wait indefinitely.
+    fn suffice(&self, resources: &Resources, count: usize, gpus: usize) -> Result<(), Failure> {
+        let wanted = resources.gpus.map_or(0, |gpus| gpus as usize);
+        // As they are placed, the first worker has the most. Its slots take GPUs in turn.
+        let share = if gpus == 0 { 0 } else { gpus.div_ceil(count).max(1) };
+        let slots = self.slots.as_deref().and_then(|slots| slots.parse().ok());
+        let largest = slots.map_or(share, |slots: usize| share.min(slots));
+        if wanted <= largest {
+            return Ok(());
+        }
+        let (found, cure) = match gpus {
+            0 if self.device == "cpu" => {
+                ("with --device cpu there is none".to_owned(), "leave out --device cpu")
+            }
+            0 => (
+                "sweep-trainer finds none that libtorch can use here".to_owned(),
+                "see that the driver and a libtorch with CUDA are found (LD_LIBRARY_PATH)",
+            ),
+            _ => (
+                format!("the largest of the workers here has {largest}"),
+                "give one worker more of this machine's, with fewer --workers or more --slots",
+            ),
+        };
+        Err(Failure::operation(format!(
+            "each job asks for {} (`resources: {{gpus: {wanted}}}`), but {found}; {cure}, lower `gpus` in the file, or use \
+             `sweep serve` with workers that have them: `sweep-worker start --allow-commands --programs-only --device cuda:0,…` \
+             asks no libtorch",
+            terminal::count(wanted as u64, "GPU"),
+        )))
+    }
+}
+
 /// Checked here, as the workers' own parser would only report it after the sweep has begun.
 fn slots(text: &str) -> Result<String, String> {
     let valid = text == "auto" || text.parse().is_ok_and(|slots| (1..=SLOTS_MAX).contains(&slots));
@@ -81,11 +114,11 @@ pub(super) struct Workers {
 }
 
 impl Workers {
-    /// Starts `count` workers that log into `folder/workers`, for a sweep of `trainable`.
+    /// Starts `count` workers that log into `folder/workers`, for a sweep of `trainable` whose jobs have `resources`.
     pub(super) async fn start(
         options: &WorkersOptions,
         count: u16,
-        trainable: &Trainable,
+        (trainable, resources): (&Trainable, &Resources),
         folder: &Path,
         target: &Target,
     ) -> Result<Self, Failure> {
@@ -94,10 +127,12 @@ impl Workers {
         let gpus = match options.device.as_str() {
             "cpu" => Vec::new(),
             "cuda" => some_gpus(probe_gpus(&program).await?)?,
+            _ if resources.gpus > Some(0) => gpus_if_known(&program).await,
             _ if count > 1 && trainable.program().is_some() => gpus_if_known(&program).await,
             _ if count > 1 => probe_gpus(&program).await?,
             _ => Vec::new(),
         };
+        options.suffice(resources, count, gpus.len())?;
         let (logs, folder) = (folder.join(LOGS), folder.join("workers"));
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let token = write_token(&folder, target).context("cannot write the workers' token")?;
@@ -286,4 +321,51 @@ fn some_gpus(gpus: Vec<String>) -> Result<Vec<String>, Failure> {
         ));
     }
     Ok(gpus)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(
+        device: &str,
+        slots: Option<&str>,
+        wanted: u32,
+        workers: usize,
+        gpus: usize,
+    ) -> Option<String> {
+        let options = WorkersOptions {
+            slots: slots.map(str::to_owned),
+            device: device.to_owned(),
+            cache_dir: None,
+            trainer: None,
+            skip_corrupt: false,
+        };
+        let resources = Resources { gpus: Some(wanted), ..Resources::default() };
+        options.suffice(&resources, workers, gpus).err().map(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn jobs_that_ask_for_more_gpus_than_any_worker_has_are_refused_with_the_cure() {
+        for (device, slots, wanted, workers, gpus) in [
+            ("auto", None, 0, 1, 0),
+            ("auto", None, 2, 1, 2),
+            ("auto", None, 2, 2, 3),
+            ("auto", None, 1, 4, 2),
+            ("cuda", Some("4"), 2, 1, 2),
+            ("auto", Some("auto"), 2, 1, 2),
+        ] {
+            assert_eq!(refusal(device, slots, wanted, workers, gpus), None, "{wanted} of {gpus}");
+        }
+        for (device, slots, wanted, workers, gpus, parts) in [
+            ("cpu", None, 1, 1, 0, ["asks for 1 GPU (`resources: {gpus: 1}`)", "leave out --device cpu"]),
+            ("auto", None, 2, 1, 0, ["finds none", "LD_LIBRARY_PATH"]),
+            ("auto", None, 3, 2, 4, ["the largest of the workers here has 2", "fewer --workers"]),
+            ("cuda", Some("1"), 2, 1, 2, ["has 1", "more --slots"]),
+        ] {
+            let told = refusal(device, slots, wanted, workers, gpus).unwrap();
+            assert!(parts.iter().all(|part| told.contains(part)), "{told}");
+            assert!(told.contains("--programs-only --device"), "{told}");
+        }
+    }
 }

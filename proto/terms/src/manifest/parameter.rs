@@ -1,5 +1,7 @@
 //! A parameter of a trainable: its type, its range, and checking a value against them.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ParameterValue;
@@ -23,6 +25,10 @@ pub struct ManifestParameter {
     pub scale: Scale,
     /// What it means for packs.
     pub in_pack: InPack,
+    /// Where it may differ from its default: the values that other parameters must have there.
+    pub needs: BTreeMap<String, Vec<ParameterValue>>,
+    /// The parameter than whose value it must be less.
+    pub below: Option<String>,
     /// What it does, for people.
     pub meaning: String,
 }
@@ -254,6 +260,10 @@ struct Row {
     scale: Scale,
     #[serde(default, skip_serializing_if = "is_default")]
     in_pack: InPack,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    needs: BTreeMap<String, Vec<ParameterValue>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    below: Option<String>,
     #[serde(default)]
     meaning: String,
 }
@@ -283,7 +293,8 @@ impl TryFrom<Row> for ManifestParameter {
     type Error = String;
 
     fn try_from(row: Row) -> Result<Self, String> {
-        let Row { name, r#type, values, above, min, max, length_max, default, scale, in_pack, meaning } = row;
+        let Row { name, r#type, values, above, min, max, length_max, default, .. } = row;
+        let Row { scale, in_pack, needs, below, meaning, .. } = row;
         let refuse = |what: &str| Err(format!("the parameter `{name}` {what}"));
         if values.is_some() != (r#type == Type::Choice) {
             return refuse("must list `values` if and only if its type is `choice`");
@@ -325,13 +336,13 @@ impl TryFrom<Row> for ManifestParameter {
         };
         // JSON knows one kind of number: 1 is a fine default of a float.
         let default = default.map(|value| kind.accept(&value).unwrap_or(value));
-        Ok(Self { name, kind, default, scale, in_pack, meaning })
+        Ok(Self { name, kind, default, scale, in_pack, needs, below, meaning })
     }
 }
 
 impl From<ManifestParameter> for Row {
     fn from(parameter: ManifestParameter) -> Self {
-        let ManifestParameter { name, kind, default, scale, in_pack, meaning } = parameter;
+        let ManifestParameter { name, kind, default, scale, in_pack, needs, below, meaning } = parameter;
         let (mut values, mut above, mut min, mut max, mut length_max) = (None, None, None, None, None);
         let r#type = match kind {
             ParameterKind::Choice(names) => {
@@ -357,6 +368,20 @@ impl From<ManifestParameter> for Row {
             ParameterKind::Text => Type::Text,
             ParameterKind::Any => Type::Any,
         };
-        Self { name, r#type, values, above, min, max, length_max, default, scale, in_pack, meaning }
+        Self {
+            name,
+            r#type,
+            values,
+            above,
+            min,
+            max,
+            length_max,
+            default,
+            scale,
+            in_pack,
+            needs,
+            below,
+            meaning,
+        }
     }
 }

@@ -119,11 +119,50 @@ fn a_parameter_that_makes_no_sense_is_refused() {
         (r#"{"name": "--a", "type": "text"}"#, "not begin with `-`"),
         (r#"{"name": "a..b", "type": "text"}"#, "but is `a..b`"),
         (r#"{"name": "a", "type": "text"}, {"name": "a", "type": "any"}"#, "`a` is listed twice"),
+        (r#"{"name": "a", "type": "text", "default": "", "needs": {"b": ["c"]}}"#, "which is no other"),
+        (r#"{"name": "a", "type": "integer", "below": "a"}"#, "names `a`, which is no other"),
+        (
+            r#"{"name": "a", "type": "text", "needs": {"b": [1]}}, {"name": "b", "type": "integer"}"#,
+            "no `default`",
+        ),
+        (
+            r#"{"name": "a", "type": "text", "default": "", "needs": {"b": ["c"]}}, {"name": "b", "type": "integer"}"#,
+            "needs `b` to be `c`, which it cannot be",
+        ),
+        (
+            r#"{"name": "a", "type": "integer", "below": "b"}, {"name": "b", "type": "float"}"#,
+            "only where both are integers",
+        ),
         ("", "1 to 100 parameters"),
     ] {
         let error = Manifest::from_json(&with_parameter(parameter)).unwrap_err().to_string();
         assert!(error.contains(expected), "{parameter}: {error}");
     }
+}
+
+#[test]
+fn values_are_checked_against_each_other() {
+    let text = |text: &str| ParameterValue::Text(text.into());
+    let check = |values: &[(&str, ParameterValue)]| {
+        simple_cnn()
+            .check_together(|name| values.iter().find(|(known, _)| *known == name).map(|(_, value)| value))
+    };
+    let momentum = |optimizer, value| {
+        check(&[("optimizer", text(optimizer)), ("momentum", ParameterValue::Float(value))])
+    };
+    assert_eq!(momentum("sgd", 0.9), Ok(()));
+    assert_eq!(momentum("adam", 0.0), Ok(()), "the default needs nothing");
+    let expected =
+        "`momentum` must be `0.0` unless `optimizer` is `sgd`, but is `0.9` where `optimizer` is `adamw`";
+    assert_eq!(momentum("adamw", 0.9), Err(expected.to_owned()));
+    let warmup = |warmup, epochs| {
+        let [warmup, epochs] = [warmup, epochs].map(ParameterValue::Integer);
+        check(&[("warmup_epochs", warmup), ("epochs", epochs)])
+    };
+    assert_eq!(warmup(1, 2), Ok(()));
+    let expected = "`warmup_epochs` must be less than `epochs`, but is `2` where `epochs` is `2`";
+    assert_eq!(warmup(2, 2), Err(expected.to_owned()));
+    assert_eq!(check(&[("momentum", ParameterValue::Float(0.9))]), Ok(()), "what is not known is not judged");
 }
 
 #[test]

@@ -65,6 +65,49 @@ fn a_script_that_cannot_run_is_not_tried_again_and_the_reason_says_so() {
     }
 }
 
+#[tokio::test]
+async fn a_failed_sweep_shows_its_most_frequent_reason_and_a_retry_says_that_the_script_is_the_old_one() {
+    let cluster = permissive();
+    let _worker = cluster.worker("one");
+    let script = "import sys, sweep\np = sweep.parameters(width=1)\nsys.exit('no room' if p.width > 1 else 'no width')\n";
+    let sweep = "program: train.py\nmetric: {name: loss, goal: minimize}\nparameters: {width: {values: [1, 2, 3, 4]}}\n";
+    let file = project(&cluster.folder.path().join("own"), script, sweep);
+    printed(&cluster, &["submit", file.to_str().unwrap()]);
+    cluster.watch(1).await.until_end().await;
+    let shown = printed(&cluster, &["show", "1"]);
+    let reason =
+        |why: &str| format!("the program ended with exit status 1: {why}; not tried again: it failed in the same way twice");
+    let expected = format!(
+        "\nwhy jobs failed:\n  3x {}  (jobs 2–4)\n  1x {}  (job 1)\n",
+        reason("no room"),
+        reason("no width")
+    );
+    assert!(shown.contains(&expected), "{shown}");
+    let told = printed(&cluster, &["retry", "1"]);
+    assert!(told.contains("4 jobs of sweep 1 are tried again\n"), "{told}");
+    assert!(told.contains("the script runs as it was submitted; a changed one needs a new sweep"), "{told}");
+    cluster.watch(1).await.until_end().await;
+    let told: serde_json::Value =
+        serde_json::from_str(&printed(&cluster, &["retry", "1", "-o", "json"])).unwrap();
+    assert_eq!((&told["id"], &told["retried"], &told["left"]), (&1.into(), &4.into(), &0.into()), "{told}");
+}
+
+#[test]
+fn a_run_whose_workers_can_never_have_its_gpus_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let sweep = "program: train.py\nmetric: {name: recall, goal: maximize}\nresources: {gpus: 1}\n";
+    let file = project(folder.path(), REPORTING, sweep);
+    let mut run = Command::new(program("sweep"));
+    run.arg("run").arg(file).args(["--device", "cpu"]).current_dir(folder.path());
+    let output = run.output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(
+        told.contains("each job asks for 1 GPU (`resources: {gpus: 1}`)") && told.contains("--device cpu"),
+        "{told}"
+    );
+}
+
 #[test]
 fn a_changed_script_is_refused_by_name_with_the_ways_out() {
     let folder = tempfile::tempdir().unwrap();

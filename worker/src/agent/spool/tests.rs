@@ -66,6 +66,34 @@ fn attempts_with_an_end_survive_and_others_are_gone_with_their_trainer() {
 }
 
 #[test]
+fn an_end_that_cannot_be_synced_is_written_to_a_new_file_until_one_can() {
+    use std::os::unix::fs::MetadataExt;
+    let folder = tempfile::tempdir().unwrap();
+    let inode = || fs::metadata(folder.path().join(FILE_NAME)).unwrap().ino();
+    let (mut spool, _) = reopen(&folder);
+    spool.append(&epoch(1, 1));
+    spool.sync = |_| Err(io::Error::from_raw_os_error(5));
+    let before = inode();
+    spool.append(&end(2, 1));
+    assert_ne!(inode(), before, "the old file says no more whether it was synced");
+    let file = inode();
+    assert!(spool.flush());
+    assert_eq!(inode(), file, "the new one was synced");
+    // A new file cannot be written either.
+    fs::create_dir(folder.path().join("events.new")).unwrap();
+    spool.append(&end(3, 2));
+    assert_eq!(inode(), file);
+    // After a failure the system says of the same file that it is synced.
+    spool.sync = |_| Ok(());
+    assert!(!spool.flush());
+    fs::remove_dir(folder.path().join("events.new")).unwrap();
+    assert!(spool.flush());
+    assert_ne!(inode(), file, "it was tried again");
+    drop(spool);
+    assert_eq!(sequences(&reopen(&folder).1), [1, 2, 3]);
+}
+
+#[test]
 fn what_was_acknowledged_does_not_come_back_and_its_numbers_neither() {
     let folder = tempfile::tempdir().unwrap();
     let (mut spool, _) = reopen(&folder);

@@ -1,6 +1,7 @@
 //! One checkpoint as a `.safetensors` file: the model's parameters and running statistics under PyTorch's names, Adam's
-//! moments under `adam.first.…` and `adam.second.…`, its step count, and in the metadata the position, the epochs so far, the
-//! identity of the training, and a BLAKE3 hash over all of that.
+//! moments under `adam.first.…` and `adam.second.…` with its step count, or the velocities of SGD with a momentum under
+//! `sgd.velocity.…`, and in the metadata the position, the epochs so far, the identity of the training, and a BLAKE3 hash over
+//! all of that.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -12,6 +13,7 @@ use trainer_protocol::{DatasetSpec, DatasetSummary, TrainJob};
 use super::super::{
     adam::AdamState,
     layers::{Described, Layers},
+    optimiser::{OptimiserKind, OptimiserSettings, OptimiserState},
     parameters::{Parameters, contents, dtype},
     training::{EpochRecord, Position, Snapshot},
 };
@@ -26,8 +28,11 @@ const IDENTITY_FORMAT: u32 = 1;
 const STATE: &str = "sweep.checkpoint";
 /// Metadata entry with the hash.
 const HASH: &str = "sweep.blake3";
-/// Name of Adam's step count.
+/// Names of the optimisers' tensors: a prefix to a parameter's, and Adam's step count.
+const FIRST: &str = "adam.first.";
+const SECOND: &str = "adam.second.";
 const STEP: &str = "adam.step";
+const VELOCITY: &str = "sgd.velocity.";
 
 /// Why a checkpoint is not used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -111,11 +116,20 @@ pub fn encode(identity: &str, snapshot: &Snapshot) -> Result<Vec<u8>, TchError> 
     safetensors::serialize(views, Some(metadata)).map_err(|error| TchError::Convert(error.to_string()))
 }
 
-/// The training that a checkpoint holds, if it is that of `identity` whose model has these layers.
+/// The training that a checkpoint must be of.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    pub identity: &'a str,
+    pub layers: &'a Arc<Layers>,
+    pub optimiser: &'a OptimiserSettings,
+}
+
+/// The training that a checkpoint holds, if it is the one that is wanted.
 ///
 /// # Errors
 /// It is corrupt or foreign.
-pub fn decode(bytes: &[u8], identity: &str, layers: &Arc<Layers>) -> Result<Snapshot, Refusal> {
+pub fn decode(bytes: &[u8], wanted: Wanted<'_>) -> Result<Snapshot, Refusal> {
+    let Wanted { identity, layers, optimiser } = wanted;
     let corrupt = |what: &dyn std::fmt::Display| Refusal::Corrupt(what.to_string());
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| corrupt(&error))?;
     let file = SafeTensors::deserialize(bytes).map_err(|error| corrupt(&error))?;
@@ -148,12 +162,16 @@ pub fn decode(bytes: &[u8], identity: &str, layers: &Arc<Layers>) -> Result<Snap
         let moments = learnt.map(|one| read(&format!("{prefix}{}", one.name), &one.shape, Kind::Float));
         moments.collect::<Result<Vec<_>, _>>()
     };
-    let adam = AdamState {
-        first_moments: all("adam.first.")?,
-        second_moments: all("adam.second.")?,
-        step: read(STEP, &[1], Kind::Float)?,
+    let optimiser = match optimiser.kind {
+        OptimiserKind::Adam | OptimiserKind::AdamW => OptimiserState::Adam(AdamState {
+            first_moments: all(FIRST)?,
+            second_moments: all(SECOND)?,
+            step: read(STEP, &[1], Kind::Float)?,
+        }),
+        OptimiserKind::Sgd if optimiser.momentum == 0.0 => OptimiserState::Sgd { velocities: Vec::new() },
+        OptimiserKind::Sgd => OptimiserState::Sgd { velocities: all(VELOCITY)? },
     };
-    Ok(Snapshot { position: position(&state), records: records(&state), parameters, adam })
+    Ok(Snapshot { position: position(&state), records: records(&state), parameters, optimiser })
 }
 
 fn position(state: &State) -> Position {
@@ -189,13 +207,19 @@ pub(super) fn in_first_format(bytes: &[u8]) -> Vec<u8> {
     safetensors::serialize(views, Some(metadata)).expect("it is as before")
 }
 
-fn named(snapshot: &Snapshot) -> impl Iterator<Item = (String, &Tensor)> {
-    let Snapshot { parameters, adam, .. } = snapshot;
+fn named(snapshot: &Snapshot) -> Vec<(String, &Tensor)> {
+    let Snapshot { parameters, optimiser, .. } = snapshot;
     let learnt = parameters.layers().learnt();
-    let own = parameters.named().map(|(one, tensor)| (one.name.clone(), tensor));
-    own.chain(prefixed("adam.first.", learnt, &adam.first_moments))
-        .chain(prefixed("adam.second.", learnt, &adam.second_moments))
-        .chain([(STEP.to_owned(), &adam.step)])
+    let mut all: Vec<_> = parameters.named().map(|(one, tensor)| (one.name.clone(), tensor)).collect();
+    match optimiser {
+        OptimiserState::Adam(AdamState { first_moments, second_moments, step }) => {
+            all.extend(prefixed(FIRST, learnt, first_moments));
+            all.extend(prefixed(SECOND, learnt, second_moments));
+            all.push((STEP.to_owned(), step));
+        }
+        OptimiserState::Sgd { velocities } => all.extend(prefixed(VELOCITY, learnt, velocities)),
+    }
+    all
 }
 
 fn prefixed<'a>(

@@ -8,7 +8,7 @@ mod format;
 mod policy;
 mod store;
 
-pub use format::{Refusal, decode, encode, identity};
+pub use format::{Refusal, Wanted, decode, encode, identity};
 pub use policy::CheckpointPolicy;
 pub use store::{CheckpointStore, OpenError};
 

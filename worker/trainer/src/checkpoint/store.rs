@@ -15,8 +15,8 @@ use tokio::{runtime::Runtime, task::JoinHandle};
 use trainer_protocol::CheckpointPlan;
 
 use super::{
-    super::{layers::Layers, training::Snapshot},
-    format::{Refusal, decode},
+    super::training::Snapshot,
+    format::{Refusal, Wanted, decode},
 };
 
 /// Checkpoints of a job that are kept: the furthest, and one in case that is torn; and as many of the attempt that writes, as it may
@@ -164,22 +164,17 @@ impl CheckpointStore {
     }
 
     /// A job's last complete checkpoint; refused ones are reported on standard error.
-    pub fn latest(
-        &mut self,
-        plan: &CheckpointPlan,
-        identity: &str,
-        layers: &Arc<Layers>,
-    ) -> Option<Snapshot> {
+    pub fn latest(&mut self, plan: &CheckpointPlan, wanted: Wanted<'_>) -> Option<Snapshot> {
         self.wait_for(&plan.key, &mut || {});
-        let numbers: i64 = layers.all().map(|one| one.shape.iter().product::<i64>()).sum();
-        // Each parameter has two moments.
+        let numbers: i64 = wanted.layers.all().map(|one| one.shape.iter().product::<i64>()).sum();
+        // With each parameter, an optimiser keeps two at most.
         let bytes_max = 3 * numbers.unsigned_abs() * size_of::<f32>() as u64 + METADATA_BYTES_MAX;
         let folder = self.folder(plan);
         let mut refused = BTreeSet::new();
         let search = async {
             let mut found = list(&self.store, &folder).await?;
             for one in found.drain(..).rev().take(LOOKED_AT_MAX) {
-                match self.read(&one, bytes_max, identity, layers).await? {
+                match self.read(&one, bytes_max, wanted).await? {
                     Ok(snapshot) => return Ok(Some(snapshot)),
                     Err(refusal) => {
                         terminal::say!("the checkpoint {} is not used: {refusal}", one.location);
@@ -232,8 +227,7 @@ impl CheckpointStore {
         &self,
         one: &ObjectMeta,
         bytes_max: u64,
-        identity: &str,
-        layers: &Arc<Layers>,
+        wanted: Wanted<'_>,
     ) -> object_store::Result<Result<Snapshot, Refusal>> {
         if one.size > bytes_max {
             return Ok(Err(Refusal::Corrupt(format!("it has {} bytes", one.size))));
@@ -245,7 +239,7 @@ impl CheckpointStore {
             }
             read => read?.bytes().await?,
         };
-        Ok(decode(&bytes, identity, layers))
+        Ok(decode(&bytes, wanted))
     }
 
     fn folder(&self, plan: &CheckpointPlan) -> Path {

@@ -71,6 +71,17 @@ fn layers(data: &TrainingData) -> Arc<Layers> {
     report_layers(data.image_size())
 }
 
+/// What a checkpoint of the report's optimiser holds.
+fn read(bytes: &[u8], identity: &str, layers: &Arc<Layers>) -> Result<Snapshot, Refusal> {
+    decode(bytes, Wanted { identity, layers, optimiser: &config().optimiser })
+}
+
+/// The last checkpoint of this training.
+fn latest(store: &mut CheckpointStore, plan: &CheckpointPlan, layers: &Arc<Layers>) -> Option<Snapshot> {
+    let wanted = Wanted { identity: &own_identity(), layers, optimiser: &config().optimiser };
+    store.latest(plan, wanted)
+}
+
 fn plan(attempt: u32) -> CheckpointPlan {
     CheckpointPlan { key: "1-9/3".into(), attempt, every_epochs: 1 }
 }
@@ -97,9 +108,9 @@ fn outcome(training: &Training<'_>) -> (Records, Vec<Vec<u32>>) {
         let more = [record.val_loss, record.train_accuracy].map(|value| value.map(f64::to_bits));
         (record.epoch, [record.train_loss, record.val_accuracy].map(f64::to_bits), more)
     });
-    let Snapshot { parameters, adam, .. } = training.snapshot().unwrap();
+    let Snapshot { parameters, optimiser, .. } = training.snapshot().unwrap();
     let tensors = parameters.iter().chain(parameters.statistics());
-    let tensors = tensors.chain(&adam.first_moments).chain(&adam.second_moments);
+    let tensors = tensors.chain(optimiser.tensors());
     let bits = |tensor: &tch::Tensor| {
         let values = Vec::<f32>::try_from(tensor.to_kind(tch::Kind::Float).view(-1)).unwrap();
         values.into_iter().map(f32::to_bits).collect()
@@ -120,7 +131,7 @@ fn a_training_that_was_interrupted_anywhere_comes_to_the_same_bits() {
         train_for(&mut first, batches);
         let bytes = encode(&own_identity(), &first.snapshot().unwrap()).unwrap();
         drop(first);
-        let snapshot = decode(&bytes, &own_identity(), &layers(&data)).unwrap();
+        let snapshot = read(&bytes, &own_identity(), &layers(&data)).unwrap();
         assert_eq!(snapshot.records.len(), (batches - usize::from(batches % 5 == 0)) / 5);
         let mut second = Training::resume(&config, &data, snapshot).unwrap();
         train_for(&mut second, usize::MAX);
@@ -128,9 +139,20 @@ fn a_training_that_was_interrupted_anywhere_comes_to_the_same_bits() {
     }
 }
 
-/// Every option of the layers, and some together.
-fn options() -> [serde_json::Value; 9] {
+/// Every option of the layers and of what trains them, and some together.
+fn options() -> [serde_json::Value; 18] {
     [
+        json!({"optimizer": "sgd", "learning_rate": 0.05}),
+        json!({"optimizer": "sgd", "learning_rate": 0.02, "momentum": 0.9}),
+        json!({"optimizer": "sgd", "learning_rate": 0.02, "momentum": 0.9, "weight_decay": 0.05, "batch_norm": true}),
+        json!({"optimizer": "adamw", "weight_decay": 0.5}),
+        json!({"weight_decay": 0.01, "label_smoothing": 0.1}),
+        json!({"lr_schedule": "cosine", "gradient_clip_norm": 0.2}),
+        json!({"lr_schedule": "step", "warmup_epochs": 1}),
+        json!({"augmentation": "flip", "warmup_epochs": 2}),
+        json!({"augmentation": "flip_crop", "optimizer": "sgd", "momentum": 0.9, "learning_rate": 0.02,
+            "lr_schedule": "cosine", "warmup_epochs": 1, "gradient_clip_norm": 1.0, "label_smoothing": 0.1,
+            "weight_decay": 0.01, "dropout": 0.2, "batch_norm": true}),
         json!({"dropout": 0.4}),
         json!({"batch_norm": true}),
         json!({"channels": "4,8,8"}),
@@ -144,7 +166,7 @@ fn options() -> [serde_json::Value; 9] {
 }
 
 #[test]
-fn a_training_with_any_layers_that_was_interrupted_comes_to_the_same_bits() {
+fn a_training_with_any_options_that_was_interrupted_comes_to_the_same_bits() {
     let data = easy_data(40);
     for more in options() {
         let config = config_with(&more);
@@ -158,10 +180,31 @@ fn a_training_with_any_layers_that_was_interrupted_comes_to_the_same_bits() {
             train_for(&mut first, batches);
             let bytes = encode("own", &first.snapshot().unwrap()).unwrap();
             drop(first);
-            let mut second = Training::resume(&config, &data, decode(&bytes, "own", &own).unwrap()).unwrap();
+            let wanted = Wanted { identity: "own", layers: &own, optimiser: &config.optimiser };
+            let mut second = Training::resume(&config, &data, decode(&bytes, wanted).unwrap()).unwrap();
             train_for(&mut second, usize::MAX);
             assert!(outcome(&second) == expected, "{more} interrupted after {batches} batches");
         }
+    }
+}
+
+#[test]
+fn a_checkpoint_without_the_state_of_the_jobs_optimiser_is_not_used() {
+    let data = easy_data(16);
+    let of = |more: &serde_json::Value| {
+        let config = config_with(more);
+        let mut training = Training::new(&config, &data).unwrap();
+        train_for(&mut training, 3);
+        (encode("own", &training.snapshot().unwrap()).unwrap(), config.optimiser)
+    };
+    let (adam, sgd) = (of(&json!({})), of(&json!({"optimizer": "sgd", "momentum": 0.9})));
+    let layers = layers(&data);
+    for (bytes, optimiser, fits) in
+        [(&adam.0, &adam.1, true), (&sgd.0, &sgd.1, true), (&adam.0, &sgd.1, false), (&sgd.0, &adam.1, false)]
+    {
+        let found = decode(bytes, Wanted { identity: "own", layers: &layers, optimiser });
+        assert_eq!(found.is_ok(), fits);
+        assert!(fits || matches!(found, Err(Refusal::Corrupt(_))));
     }
 }
 
@@ -204,7 +247,7 @@ fn a_checkpoint_of_the_first_format_is_gone_on_with_and_what_it_does_not_know_is
             first.run_epoch(&mut |_| Flow::Continue).unwrap();
         }
         let bytes = encode(&own_identity(), &first.snapshot().unwrap()).unwrap();
-        let snapshot = decode(&in_first_format(&bytes), &own_identity(), &layers(&data)).unwrap();
+        let snapshot = read(&in_first_format(&bytes), &own_identity(), &layers(&data)).unwrap();
         let mut second = Training::resume(&config, &data, snapshot).unwrap();
         train_for(&mut second, usize::MAX);
         let (found, found_weights) = outcome(&second);
@@ -241,20 +284,20 @@ fn no_corrupt_byte_is_believed() {
     let data = easy_data(16);
     let layers = layers(&data);
     let whole = some_bytes(&data, 3);
-    assert!(decode(&whole, &own_identity(), &layers).is_ok());
+    assert!(read(&whole, &own_identity(), &layers).is_ok());
     let header = 8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
     // Every byte of the header, and bytes all over the tensors.
     let places = (0..header).chain((header..whole.len()).step_by(997)).chain([whole.len() - 1]);
     for place in places {
         let mut corrupt = whole.clone();
         corrupt[place] ^= 0x10;
-        let Err(refusal) = decode(&corrupt, &own_identity(), &layers) else {
+        let Err(refusal) = read(&corrupt, &own_identity(), &layers) else {
             panic!("a flipped bit of byte {place} is not noticed");
         };
         assert!(matches!(refusal, Refusal::Corrupt(_)), "{place}: {refusal}");
     }
     for length in (0..header).step_by(7).chain([header, header + 100, whole.len() - 1]) {
-        assert!(decode(&whole[..length], &own_identity(), &layers).is_err(), "cut at {length}");
+        assert!(read(&whole[..length], &own_identity(), &layers).is_err(), "cut at {length}");
     }
 }
 
@@ -278,10 +321,10 @@ fn only_the_trainings_own_checkpoint_is_used() {
         identity(&job(1), &dataset, &found("content", 1)),
     ];
     for other in others {
-        assert_eq!(decode(&bytes, &other, &layers(&data)).unwrap_err(), Refusal::Foreign);
+        assert_eq!(read(&bytes, &other, &layers(&data)).unwrap_err(), Refusal::Foreign);
     }
     let smaller = report_layers(8);
-    assert!(matches!(decode(&bytes, &own_identity(), &smaller), Err(Refusal::Corrupt(_))));
+    assert!(matches!(read(&bytes, &own_identity(), &smaller), Err(Refusal::Corrupt(_))));
 }
 
 fn store(folder: &TempDir) -> CheckpointStore {
@@ -301,9 +344,9 @@ fn the_furthest_whole_checkpoint_is_used_and_only_the_newest_two_are_kept() {
     let layers = layers(&data);
     let folder = tempfile::tempdir().unwrap();
     let mut first = store(&folder);
-    assert!(first.latest(&plan(1), &own_identity(), &layers).is_none());
+    assert!(latest(&mut first, &plan(1), &layers).is_none());
     let latest = |store: &mut CheckpointStore| {
-        store.latest(&plan(2), &own_identity(), &layers).map(|snapshot| snapshot.position.epoch)
+        self::latest(store, &plan(2), &layers).map(|snapshot| snapshot.position.epoch)
     };
     // Two batches an epoch: each checkpoint is one epoch further.
     for epoch in 1..=3 {
@@ -334,11 +377,11 @@ fn a_job_that_starts_over_behind_corrupt_checkpoints_goes_on_from_its_new_ones()
     first.flush();
     files(&folder).iter().for_each(|file| std::fs::write(file, b"corrupt").unwrap());
     let mut second = store(&folder);
-    assert!(second.latest(&plan(2), &own_identity(), &layers).is_none());
+    assert!(latest(&mut second, &plan(2), &layers).is_none());
     assert_eq!(files(&folder).len(), 2, "nothing is removed before there is something better");
     second.write(&plan(2), 1, 0, some_bytes(&data, 1), &mut || {});
     second.flush();
-    let found = store(&folder).latest(&plan(3), &own_identity(), &layers);
+    let found = latest(&mut store(&folder), &plan(3), &layers);
     assert_eq!((found.map(|snapshot| snapshot.position.epoch), files(&folder).len()), (Some(1), 1));
 }
 
@@ -374,7 +417,7 @@ proptest! {
     #[test]
     fn whatever_bytes_lie_there_no_other_training_comes_out(bytes in corrupted(WHOLE.clone())) {
         let layers = report_layers(16);
-        if decode(&bytes, &own_identity(), &layers).is_ok() {
+        if read(&bytes, &own_identity(), &layers).is_ok() {
             prop_assert!(bytes == *WHOLE, "{} bytes are believed", bytes.len());
         }
     }

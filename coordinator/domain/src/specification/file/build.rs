@@ -17,6 +17,7 @@ use super::{
     scalars::MethodName,
     scalars::is_name,
     suggestion::suggestion,
+    together::check_together,
 };
 use crate::{
     points::Method,
@@ -66,6 +67,9 @@ pub(super) fn build(mut raw: RawFile, models: &Models) -> Result<Specification, 
     let include = raw.include.unwrap_or_default();
     let exclude = raw.exclude.unwrap_or_default();
     check_points(&axes, &exclude, &include)?;
+    if let Some(model) = trainable.model() {
+        check_together(model, &axes, &exclude, &include)?;
+    }
     let method = method(raw.method, raw.search_seed)?;
     if method == Method::External && raw.run_cap.is_none() {
         return Err(Problem::of(

@@ -1,6 +1,6 @@
 //! What a file may name, depending on what is swept: a model's parameters, or any for a program.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use terms::manifest::{InPack, Manifest, ManifestParameter, ParameterKind, Scale, check_parameter_name};
 
@@ -43,6 +43,8 @@ impl<'a> Known<'a> {
                     default: None,
                     scale: Scale::Linear,
                     in_pack: InPack::Shared,
+                    needs: BTreeMap::new(),
+                    below: None,
                     meaning: String::new(),
                 }))
             }
