@@ -11,6 +11,7 @@ mod headings;
 mod model;
 mod pages;
 mod ranking;
+mod repeats;
 mod rows;
 mod strings;
 mod tables;
@@ -38,6 +39,7 @@ use self::{
     headings::Headings,
     pages::Content,
     ranking::{Best, Rank, Ranking},
+    repeats::Repeats,
     rows::JobRow,
     strings::Strings,
     tables::Tables,
@@ -69,6 +71,7 @@ pub struct ReportWriter {
     tables: Tables,
     figures: Figures,
     failures: Failures,
+    repeats: Option<Repeats>,
     best: Best<Rank, JobRow>,
     train_seconds: f64,
     packed: bool,
@@ -114,6 +117,7 @@ impl ReportWriter {
             headings,
             ranking,
             failures: Failures::default(),
+            repeats: Repeats::new(&sweep),
             best: Best::new(TABLE_ROWS_MAX),
             train_seconds: 0.0,
             packed: false,
@@ -138,6 +142,9 @@ impl ReportWriter {
         let rank = self.ranking.rank(&row);
         self.figures.job(rank, &row, epochs, &self.headings);
         self.failures.job(&row);
+        if let Some(repeats) = &mut self.repeats {
+            repeats.job(&row, &self.ranking);
+        }
         self.best.offer(rank, || row);
         Ok(())
     }
@@ -155,6 +162,7 @@ impl ReportWriter {
             tables,
             figures,
             failures,
+            repeats,
             best,
             train_seconds,
             packed,
@@ -163,6 +171,7 @@ impl ReportWriter {
         let write = |source| ReportError::Write { path: directory.clone(), source };
         let figures = figures.draw(&headings)?;
         let failures = failures.into_groups();
+        let points = repeats.map(Repeats::into_points).filter(|(points, _)| !points.is_empty());
         let selection = best.is_selection();
         let mut rows = best.into_ranked();
         let best_job = rows.first().filter(|row| ranking.rank(row).is_candidate()).cloned();
@@ -175,6 +184,7 @@ impl ReportWriter {
             sweep: &sweep,
             rows,
             selection,
+            points: points.as_ref(),
             best: best_job,
             best_weights_file: BEST_WEIGHTS.into_iter().find(|path| directory.join(path).exists()),
             train_seconds,

@@ -37,6 +37,8 @@ pub struct Sweep {
     pub parameters: Vec<String>,
     /// Those that differ between jobs, in the same order.
     pub varying: Vec<String>,
+    /// How often each point is trained.
+    pub repeats: u32,
     /// The names of the metrics. Rows of metrics have their values in this order.
     pub metrics: MetricSchema,
     /// Metric values that were dropped.

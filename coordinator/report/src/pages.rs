@@ -11,6 +11,7 @@ use super::{
     figures::{Figure, measured},
     headings::{Headings, Metric},
     model::Sweep,
+    repeats::Point,
     rows::{JobRow, cut},
     strings::Strings,
 };
@@ -34,6 +35,8 @@ pub(super) struct Content<'a> {
     pub(super) rows: Vec<JobRow>,
     /// Whether only the best jobs are listed.
     pub(super) selection: bool,
+    /// Where points are trained several times, the best of them, and whether others are left out.
+    pub(super) points: Option<&'a (Vec<Point>, bool)>,
     pub(super) best: Option<JobRow>,
     /// The file of the best weights within the report's folder, if it exists.
     pub(super) best_weights_file: Option<&'static str>,
@@ -157,6 +160,43 @@ impl Content<'_> {
         columns.extend(others);
         let rows = (FOLDED_CELLS_MAX / columns.len()).min(self.rows.len());
         Some(self.table_of(&columns, rows))
+    }
+
+    /// The parameters that differ between points: a model's seed differs between the trainings of one.
+    fn varying_between_points(&self) -> Vec<String> {
+        let seed = self.sweep.manifest.as_ref().and_then(|manifest| manifest.seed.as_deref());
+        self.sweep.varying.iter().filter(|name| seed != Some(name.as_str())).cloned().collect()
+    }
+
+    /// The points that are trained several times, with the values of the objective.
+    fn points(&self) -> Option<Table> {
+        let (points, _) = self.points?;
+        let (strings, repeats) = (self.strings, self.sweep.repeats);
+        let mut parameters = self.varying_between_points();
+        parameters.truncate(PARAMETERS_SHOWN_MAX);
+        let mut headings = vec![strings.point.to_owned(), strings.jobs_of_point.to_owned()];
+        headings.extend(parameters.iter().map(|name| self.headings.parameter(name).to_owned()));
+        let of_values = [strings.mean, strings.deviation, strings.smallest, strings.largest];
+        headings.extend([strings.trainings_done].into_iter().chain(of_values).map(str::to_owned));
+        let row = |(place, point): (usize, &Point)| {
+            let first = (point.number - 1) * u64::from(repeats) + 1;
+            let last = first + u64::from(repeats) - 1;
+            let mut cells = vec![point.number.to_string(), format!("{first}–{last}")];
+            cells.extend(parameters.iter().map(|name| point.row.readable_parameter(name)));
+            cells.push(point.done.to_string());
+            let of_values = [Some(point.mean), point.deviation(), Some(point.smallest), Some(point.largest)];
+            cells.extend(of_values.map(|value| decimals(value, 4)));
+            TableRow { cells, best: place == 0 && point.done == repeats }
+        };
+        Some(Table { headings, rows: points.iter().enumerate().map(row).collect() })
+    }
+
+    /// What the table of points shows, for whoever reads it.
+    fn notes_on_points(&self) -> Option<String> {
+        let (_, is_selection) = self.points?;
+        let strings = self.strings;
+        let notes = strings.of_trainings(&self.headings.objective().heading, self.sweep.repeats);
+        Some(if *is_selection { format!("{notes} {}", strings.best_points_only) } else { notes })
     }
 
     fn table_of(&self, columns: &[Column<'_>], rows_max: usize) -> Table {

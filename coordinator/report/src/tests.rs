@@ -14,6 +14,7 @@ mod figures;
 mod gallery;
 mod pages;
 mod programs;
+mod repeats;
 
 const VARYING: [&str; 3] = ["activation", "learning_rate", "batch_size"];
 
@@ -44,6 +45,7 @@ fn header(job_count: u64, counts: JobCounts) -> Sweep {
         waiting: None,
         parameters: names.map(str::to_owned).into(),
         varying: VARYING.map(str::to_owned).into(),
+        repeats: 1,
         metrics: MetricSchema::of(METRICS).unwrap(),
         metrics_left_out: 0,
         metrics_left_out_reason: String::new(),

@@ -109,7 +109,7 @@ impl Log {
         if let Some(file) = state.file.take()
             && let Err(error) = file.finish()
         {
-            terminal::say!("the end of the log is not kept: {error}");
+            terminal::say!("the log cannot be shortened: {error}");
         }
         let (hidden, left_out) = (std::mem::take(&mut state.hidden), std::mem::take(&mut state.left_out));
         let unseen = left_out.saturating_sub(hidden as u64);

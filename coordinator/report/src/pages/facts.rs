@@ -46,11 +46,12 @@ impl Content<'_> {
         let mut facts = vec![
             (strings.jobs.to_owned(), format!("{}{jobs}", sweep.job_count)),
             (strings.best.to_owned(), best),
-            (
-                strings.training_time_in_all.to_owned(),
-                strings.seconds_in_all(self.train_seconds, self.packed),
-            ),
         ];
+        facts.extend(self.best_point());
+        facts.push((
+            strings.training_time_in_all.to_owned(),
+            strings.seconds_in_all(self.train_seconds, self.packed),
+        ));
         if sweep.metrics_left_out > 0 {
             let why = match sweep.metrics_left_out_reason.as_str() {
                 "" => String::new(),
@@ -67,6 +68,18 @@ impl Content<'_> {
         facts.extend(self.weights());
         facts.extend(self.dataset());
         facts
+    }
+
+    /// The point with the best mean of its trainings, all of which are done.
+    fn best_point(&self) -> Option<(String, String)> {
+        let (points, _) = self.points?;
+        let best = points.first().filter(|point| point.done == self.sweep.repeats)?;
+        let name = &self.headings.objective().heading;
+        let label = best.row.label(&self.varying_between_points(), self.headings);
+        let colon = if label.is_empty() { "" } else { ": " };
+        let (mean, deviation) = (decimals(Some(best.mean), 4), decimals(best.deviation(), 4));
+        let point = format!("{} {}{colon}{label}", self.strings.point, best.number);
+        Some((self.strings.best_mean.to_owned(), format!("{name} {mean} ± {deviation} — {point}")))
     }
 
     /// Where the best weights are.

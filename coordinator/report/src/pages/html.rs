@@ -34,6 +34,7 @@ pub(crate) fn html(content: &Content<'_>) -> String {
     if content.shows_packs() {
         let _ = writeln!(page, "<p>{}</p>", text(strings.packs));
     }
+    points(&mut page, content);
     let failures = content.failures();
     if !failures.is_empty() {
         let _ = write!(page, "<h2>{}</h2>\n<ul>\n", strings.failures);
@@ -120,6 +121,22 @@ fn other_columns(page: &mut String, content: &Content<'_>) {
         let _ = writeln!(page, "<p>{}</p>", text(&strings.first_rows_only(rows.len())));
     }
     page.push_str("</details>\n");
+}
+
+/// The table of points that are trained several times.
+fn points(page: &mut String, content: &Content<'_>) {
+    let Some((Table { headings, rows }, notes)) = content.points().zip(content.notes_on_points()) else {
+        return;
+    };
+    let title = text(content.strings.points);
+    let classes = classes(&rows, &numeric(&headings, &rows));
+    let table = Written { headings: &headings, classes: &classes, rows: &rows };
+    let _ = writeln!(
+        page,
+        "<h2>{title}</h2>\n<div class=\"wide\" role=\"region\" aria-label=\"{title}\" tabindex=\"0\">"
+    );
+    table.write(page, "", "", &(0..headings.len()).collect::<Vec<_>>());
+    let _ = writeln!(page, "</div>\n<p>{}</p>", text(&notes));
 }
 
 /// Which columns hold only numbers.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::Content;
+use super::{Content, Table};
 
 /// Most columns that are listed because they do not fit into the table.
 const COLUMNS_NAMED_MAX: usize = 50;
@@ -16,19 +16,7 @@ pub(crate) fn markdown(content: &Content<'_>) -> String {
         let _ = writeln!(page, "- **{}**: {}", name, text(&fact));
     }
     let _ = writeln!(page, "\n## {}\n", strings.results);
-    let table = content.table();
-    let headings = &table.headings;
-    let _ = writeln!(
-        page,
-        "| {} |",
-        headings.iter().map(|heading| text(heading)).collect::<Vec<_>>().join(" | ")
-    );
-    let _ = writeln!(page, "|{}", "---|".repeat(headings.len()));
-    for row in &table.rows {
-        let cells: Vec<_> = row.cells.iter().map(|cell| text(cell)).collect();
-        let line = if row.best { format!("**{}**", cells.join("** | **")) } else { cells.join(" | ") };
-        let _ = writeln!(page, "| {} |", line.replace("****", ""));
-    }
+    write_table(&mut page, &content.table());
     if let Some(folded) = content.folded() {
         let names: Vec<_> =
             folded.headings.iter().skip(1).take(COLUMNS_NAMED_MAX).map(|name| text(name)).collect();
@@ -42,6 +30,11 @@ pub(crate) fn markdown(content: &Content<'_>) -> String {
     }
     if content.shows_packs() {
         let _ = writeln!(page, "\n{}", strings.packs);
+    }
+    if let Some((table, notes)) = content.points().zip(content.notes_on_points()) {
+        let _ = writeln!(page, "\n## {}\n", strings.points);
+        write_table(&mut page, &table);
+        let _ = writeln!(page, "\n{notes}");
     }
     let failures = content.failures();
     if !failures.is_empty() {
@@ -60,6 +53,21 @@ pub(crate) fn markdown(content: &Content<'_>) -> String {
     let _ = writeln!(page, "## {}\n\n{}", strings.specification, fenced(&content.sweep.specification));
     let _ = writeln!(page, "{}", strings.other_files);
     page
+}
+
+fn write_table(page: &mut String, table: &Table) {
+    let headings = &table.headings;
+    let _ = writeln!(
+        page,
+        "| {} |",
+        headings.iter().map(|heading| text(heading)).collect::<Vec<_>>().join(" | ")
+    );
+    let _ = writeln!(page, "|{}", "---|".repeat(headings.len()));
+    for row in &table.rows {
+        let cells: Vec<_> = row.cells.iter().map(|cell| text(cell)).collect();
+        let line = if row.best { format!("**{}**", cells.join("** | **")) } else { cells.join(" | ") };
+        let _ = writeln!(page, "| {} |", line.replace("****", ""));
+    }
 }
 
 /// Text escaped for Markdown.

@@ -54,6 +54,24 @@ impl Strings {
         }
     }
 
+    /// What the columns of the table of points hold.
+    pub(crate) fn of_trainings(&self, objective: &str, repeats: u32) -> String {
+        self.either_of(
+            || {
+                format!(
+                    "{objective} over the {repeats} trainings of each point, as far as they are done; points with all of them come \
+                     first, by their mean. The standard deviation is that of the sample."
+                )
+            },
+            || {
+                format!(
+                    "各条件の {repeats} 回の学習のうち、完了したものの{}{objective} です。すべて完了した条件を先に、平均の順に示します。標準偏差は標本標準偏差です。",
+                    if objective.starts_with(|sign: char| u32::from(sign) < 0x2e80) { " " } else { "" }
+                )
+            },
+        )
+    }
+
     /// The end of a list that is not complete.
     pub(crate) fn more(&self, count: u64) -> String {
         self.either_of(|| format!(", … {count} more"), || format!("、ほか {count} 件"))

@@ -1,5 +1,6 @@
 //! `sweep run`: a coordinator and workers on this machine, from a sweep file to its report.
 
+mod gpus;
 mod placement;
 mod supervision;
 mod workers;
@@ -271,18 +272,19 @@ async fn go_on(
         extend_sweep_id: before.sweep_id,
     };
     let (place, jobs) = (folder.display(), count(before.job_count, "job"));
+    let counts = before.counts.unwrap_or_default();
     let answer = target.call(async |client| client.submit(request.clone()).await).await;
     let answer = answer.map_err(|failure| match failure {
         // Anything else, such as a full disk, says nothing about the file.
         Failure::Refused(reason) => Failure::operation(format!(
             "{place} holds a sweep ({}, {jobs}) that cannot continue with this file: {reason}; to keep \
-             both, choose another folder with --output, or another `name` in the file",
-            before.name
+             both, choose another folder with --output, or another `name` in the file{}",
+            before.name,
+            if has_results(&counts) { "" } else { "; or remove that folder, where no job is done yet" }
         )),
         other => other,
     })?;
     let sweep = answer.sweep.ok_or_else(|| Failure::operation("the coordinator's answer names no sweep"))?;
-    let counts = before.counts.unwrap_or_default();
     let finished = counts.done + counts.diverged + counts.failed;
     if answer.added_jobs == 0 && before.state() == v1::SweepState::Finished {
         say(&format!("the sweep in {place} is finished already"));
@@ -309,6 +311,12 @@ async fn go_on(
         return Ok(answer.sweep.unwrap_or(sweep));
     }
     Ok(sweep)
+}
+
+/// Whether a job was trained to an end, or is on its way.
+fn has_results(counts: &v1::JobCounts) -> bool {
+    let v1::JobCounts { done, diverged, stopped, paused, running, .. } = *counts;
+    done + diverged + stopped + paused + running > 0
 }
 
 /// Follows the sweep while the workers train, until it ends or the user stops it.

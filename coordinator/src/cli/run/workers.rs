@@ -6,12 +6,10 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::Stdio,
-    time::Duration,
 };
 
 use anyhow::Context;
 use domain::specification::{Resources, Trainable};
-use serde::Deserialize;
 use terms::manifest::Manifest;
 use tokio::{
     process::Command,
@@ -24,6 +22,7 @@ use super::{
         client::{Target, Token},
         failure::Failure,
     },
+    gpus::{self, DeviceChoice},
     placement::{Placement, place},
     supervision::{Wish, WorkerProcess},
 };
@@ -35,8 +34,6 @@ const GRACE: &str = "5s";
 pub(in crate::cli) const LOGS: &str = "logs";
 /// Folder of the workers' checkpoints, within that of their logs.
 const CHECKPOINTS: &str = "checkpoints";
-/// How long the search for GPUs may take: loading CUDA from a slow disk takes a minute at worst.
-const PROBE_WITHIN: Duration = Duration::from_secs(120);
 /// Most slots of one worker, as in `sweep-worker`.
 const SLOTS_MAX: u16 = 1_024;
 
@@ -46,9 +43,10 @@ pub(in crate::cli) struct WorkersOptions {
     /// Jobs at a time in each worker: a number or auto [default: the GPUs, else the cores, shared out]
     #[arg(long, env = "SWEEP_SLOTS", value_name = "N|auto", value_parser = slots)]
     slots: Option<String>,
-    /// What to train on: auto, cpu or cuda
-    #[arg(long, env = "SWEEP_DEVICE", default_value = "auto", value_parser = ["auto", "cpu", "cuda"])]
-    device: String,
+    /// What to train on: auto for the GPUs that libtorch can use, or else the CPU; cpu; cuda for the GPUs, of which there
+    /// must be one; or these GPUs, as in cuda:0,cuda:1
+    #[arg(long, env = "SWEEP_DEVICE", value_name = "auto|cpu|cuda|GPUS", default_value = "auto")]
+    device: DeviceChoice,
     /// Folder for packed data sets [default: ~/.cache/sweep/datasets]
     #[arg(long, env = "SWEEP_CACHE_DIR", value_name = "DIR")]
     cache_dir: Option<PathBuf>,
@@ -59,39 +57,6 @@ pub(in crate::cli) struct WorkersOptions {
     /// Leave images out that cannot be decoded, and say so in the report
     #[arg(long, env = "SWEEP_SKIP_CORRUPT", value_parser = clap::builder::BoolishValueParser::new())]
     skip_corrupt: bool,
-}
-
-impl WorkersOptions {
-    /// Refuses jobs that ask for more GPUs than any of `count` workers will have, which share `gpus`: they would wait indefinitely.
-    fn suffice(&self, resources: &Resources, count: usize, gpus: usize) -> Result<(), Failure> {
-        let wanted = resources.gpus.map_or(0, |gpus| gpus as usize);
-        // As they are placed, the first worker has the most. Its slots take GPUs in turn.
-        let share = if gpus == 0 { 0 } else { gpus.div_ceil(count).max(1) };
-        let slots = self.slots.as_deref().and_then(|slots| slots.parse().ok());
-        let largest = slots.map_or(share, |slots: usize| share.min(slots));
-        if wanted <= largest {
-            return Ok(());
-        }
-        let (found, cure) = match gpus {
-            0 if self.device == "cpu" => {
-                ("with --device cpu there is none".to_owned(), "leave out --device cpu")
-            }
-            0 => (
-                "sweep-trainer finds none that libtorch can use here".to_owned(),
-                "see that the driver and a libtorch with CUDA are found (LD_LIBRARY_PATH)",
-            ),
-            _ => (
-                format!("the largest of the workers here has {largest}"),
-                "give one worker more of this machine's, with fewer --workers or more --slots",
-            ),
-        };
-        Err(Failure::operation(format!(
-            "each job asks for {} (`resources: {{gpus: {wanted}}}`), but {found}; {cure}, lower `gpus` in the file, or use \
-             `sweep serve` with workers that have them: `sweep-worker start --allow-commands --programs-only --device cuda:0,…` \
-             asks no libtorch",
-            terminal::count(wanted as u64, "GPU"),
-        )))
-    }
 }
 
 /// Checked here, as the workers' own parser would only report it after the sweep has begun.
@@ -124,15 +89,18 @@ impl Workers {
     ) -> Result<Self, Failure> {
         let program = find_program()?;
         let count = usize::from(count);
-        let gpus = match options.device.as_str() {
-            "cpu" => Vec::new(),
-            "cuda" => some_gpus(probe_gpus(&program).await?)?,
-            _ if resources.gpus > Some(0) => gpus_if_known(&program).await,
-            _ if count > 1 && trainable.program().is_some() => gpus_if_known(&program).await,
-            _ if count > 1 => probe_gpus(&program).await?,
-            _ => Vec::new(),
+        let is_program = trainable.program().is_some();
+        let gpus = match &options.device {
+            DeviceChoice::Cpu => Vec::new(),
+            DeviceChoice::Named(numbers) => numbers.iter().map(u16::to_string).collect(),
+            DeviceChoice::Cuda => gpus::some(gpus::probe(&program).await?)?,
+            DeviceChoice::Auto if resources.gpus > Some(0) => gpus::if_known(&program).await,
+            DeviceChoice::Auto if count > 1 && is_program => gpus::if_known(&program).await,
+            DeviceChoice::Auto if count > 1 => gpus::probe(&program).await?,
+            DeviceChoice::Auto => Vec::new(),
         };
-        options.suffice(resources, count, gpus.len())?;
+        let slots = options.slots.as_deref().and_then(|slots| slots.parse().ok());
+        options.device.suffices(resources, (count, slots), gpus.len())?;
         let (logs, folder) = (folder.join(LOGS), folder.join("workers"));
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let token = write_token(&folder, target).context("cannot write the workers' token")?;
@@ -143,7 +111,7 @@ impl Workers {
         for (index, placement) in place(count, &gpus, cores).into_iter().enumerate() {
             let name = format!("local-{}", index + 1);
             let mut arguments = arguments(options, &name, &folder, &placement, target, token.path());
-            if trainable.program().is_some() {
+            if is_program {
                 // Whoever runs `sweep run` could start the program as well.
                 arguments.extend(["--allow-commands".into(), "--programs-only".into()]);
                 arguments.extend(["--job-logs".into(), logs.clone().into_os_string()]);
@@ -153,7 +121,7 @@ impl Workers {
                 log: folder.join(format!("{name}.log")),
                 name,
                 program: program.clone(),
-                visible_gpus: placement.visible_gpus,
+                visible_gpus: options.device.visible(&placement.gpus),
             };
             tasks.spawn(process.supervise(target.clone(), wished.clone(), failed.clone()));
         }
@@ -219,12 +187,13 @@ fn arguments(
     token: &Path,
 ) -> Vec<OsString> {
     let slots = options.slots.as_deref().unwrap_or(&placement.slots);
+    let device = options.device.of_worker(&placement.gpus);
     let mut arguments: Vec<OsString> = vec!["start".into()];
     for (flag, value) in [
         ("--coordinator", target.url.as_str()),
         ("--name", name),
         ("--slots", slots),
-        ("--device", &options.device),
+        ("--device", &device),
         ("--grace", GRACE),
     ] {
         arguments.extend([flag.into(), value.into()]);
@@ -270,102 +239,4 @@ pub(super) async fn models(options: &WorkersOptions) -> Result<Vec<String>, Fail
     let read =
         Manifest::all_from_json(&text).map_err(|error| Failure::operation(format!("--trainer: {error}")))?;
     Ok(read.iter().map(Manifest::to_json).collect())
-}
-
-/// One line of `sweep-worker devices`.
-#[derive(Deserialize)]
-struct Device {
-    device: String,
-}
-
-/// The GPUs that libtorch finds, named as in `CUDA_VISIBLE_DEVICES`.
-async fn probe_gpus(program: &Path) -> Result<Vec<String>, Failure> {
-    let output = Command::new(program)
-        .arg("devices")
-        .stdin(Stdio::null())
-        // Ctrl-C on the terminal is for this process.
-        .process_group(0)
-        .kill_on_drop(true)
-        .output();
-    let output = tokio::time::timeout(PROBE_WITHIN, output)
-        .await
-        .map_err(|_| Failure::operation("the search for GPUs took too long; use --device cpu to do without"))?
-        .with_context(|| format!("cannot start {}", program.display()))?;
-    if !output.status.success() {
-        let errors = String::from_utf8_lossy(&output.stderr);
-        return Err(Failure::operation(format!("{PROGRAM} cannot look for GPUs here: {}", errors.trim())));
-    }
-    let lines = String::from_utf8_lossy(&output.stdout);
-    let devices = lines.lines().filter_map(|line| serde_json::from_str::<Device>(line).ok());
-    let count = devices.filter(|found| found.device.starts_with("cuda")).count();
-    let named = std::env::var("CUDA_VISIBLE_DEVICES").unwrap_or_default();
-    let named: Vec<_> =
-        named.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
-    Ok(if named.len() == count { named } else { (0..count).map(|index| index.to_string()).collect() })
-}
-
-/// The GPUs that libtorch finds; none if it cannot be asked, as programs may need neither.
-async fn gpus_if_known(program: &Path) -> Vec<String> {
-    probe_gpus(program).await.unwrap_or_else(|failure| {
-        tracing::info!(%failure, "GPUs are not divided among the workers");
-        Vec::new()
-    })
-}
-
-/// Refuses to continue without GPUs where they were asked for: otherwise each worker would fail.
-fn some_gpus(gpus: Vec<String>) -> Result<Vec<String>, Failure> {
-    if gpus.is_empty() {
-        return Err(Failure::operation(
-            "--device cuda was asked for, but libtorch can use no GPU here; use --device cpu, or see that the driver and a \
-             libtorch with CUDA are found (LD_LIBRARY_PATH)",
-        ));
-    }
-    Ok(gpus)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn refusal(
-        device: &str,
-        slots: Option<&str>,
-        wanted: u32,
-        workers: usize,
-        gpus: usize,
-    ) -> Option<String> {
-        let options = WorkersOptions {
-            slots: slots.map(str::to_owned),
-            device: device.to_owned(),
-            cache_dir: None,
-            trainer: None,
-            skip_corrupt: false,
-        };
-        let resources = Resources { gpus: Some(wanted), ..Resources::default() };
-        options.suffice(&resources, workers, gpus).err().map(|failure| failure.to_string())
-    }
-
-    #[test]
-    fn jobs_that_ask_for_more_gpus_than_any_worker_has_are_refused_with_the_cure() {
-        for (device, slots, wanted, workers, gpus) in [
-            ("auto", None, 0, 1, 0),
-            ("auto", None, 2, 1, 2),
-            ("auto", None, 2, 2, 3),
-            ("auto", None, 1, 4, 2),
-            ("cuda", Some("4"), 2, 1, 2),
-            ("auto", Some("auto"), 2, 1, 2),
-        ] {
-            assert_eq!(refusal(device, slots, wanted, workers, gpus), None, "{wanted} of {gpus}");
-        }
-        for (device, slots, wanted, workers, gpus, parts) in [
-            ("cpu", None, 1, 1, 0, ["asks for 1 GPU (`resources: {gpus: 1}`)", "leave out --device cpu"]),
-            ("auto", None, 2, 1, 0, ["finds none", "LD_LIBRARY_PATH"]),
-            ("auto", None, 3, 2, 4, ["the largest of the workers here has 2", "fewer --workers"]),
-            ("cuda", Some("1"), 2, 1, 2, ["has 1", "more --slots"]),
-        ] {
-            let told = refusal(device, slots, wanted, workers, gpus).unwrap();
-            assert!(parts.iter().all(|part| told.contains(part)), "{told}");
-            assert!(told.contains("--programs-only --device"), "{told}");
-        }
-    }
 }

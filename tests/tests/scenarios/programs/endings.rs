@@ -41,6 +41,41 @@ async fn of_a_program_that_does_not_want_to_end_nothing_is_left_after_cancel() {
     assert_eq!(sweep.state(), v1::SweepState::Cancelled);
 }
 
+/// Takes longer to end than programs may where the sweep file says nothing (8 s), and says so in the end.
+const ENDS_LATE: &str = "\
+import os, signal, sys, time
+place = os.environ['PLACE']
+def end(signal, frame):
+    time.sleep(9)
+    with open(place + '.ended', 'w') as file:
+        file.write(str(os.getpid()))
+    os._exit(0)
+signal.signal(signal.SIGTERM, end)
+with open(place + '.new', 'w') as file:
+    file.write(str(os.getpid()))
+os.rename(place + '.new', place)
+while True:
+    signal.pause()
+";
+
+#[tokio::test]
+async fn a_program_that_takes_long_to_end_is_not_killed_within_its_stop_grace_period() {
+    let cluster = permissive();
+    let _worker = cluster.worker("one");
+    let place = cluster.folder.path().join("place");
+    let sweep = format!(
+        "program: train.py\nmetric: {{name: loss, goal: minimize}}\n\
+         execution: {{stop_grace_period: 5m, env: {{PLACE: {place:?}}}}}\n"
+    );
+    let file = project(&cluster.folder.path().join("own"), ENDS_LATE, &sweep);
+    printed(&cluster, &["submit", file.to_str().unwrap()]);
+    let pid = until("the program", || fs::read_to_string(&place).ok());
+    printed(&cluster, &["cancel", "1"]);
+    tests::wait_for_end(pid.parse().unwrap());
+    assert_eq!(fs::read_to_string(place.with_extension("ended")).unwrap(), pid);
+    assert_eq!(cluster.watch(1).await.until_end().await.state(), v1::SweepState::Cancelled);
+}
+
 /// Fills the disk of its working folder where it is told to.
 const FILLS: &str = "\
 import sweep

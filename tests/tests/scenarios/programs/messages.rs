@@ -75,8 +75,11 @@ async fn a_failed_sweep_shows_its_most_frequent_reason_and_a_retry_says_that_the
     printed(&cluster, &["submit", file.to_str().unwrap()]);
     cluster.watch(1).await.until_end().await;
     let shown = printed(&cluster, &["show", "1"]);
-    let reason =
-        |why: &str| format!("the program ended with exit status 1: {why}; not tried again: it failed in the same way twice");
+    let reason = |why: &str| {
+        format!(
+            "the program ended with exit status 1: {why}; not tried again: it failed in the same way twice"
+        )
+    };
     let expected = format!(
         "\nwhy jobs failed:\n  3x {}  (jobs 2–4)\n  1x {}  (job 1)\n",
         reason("no room"),
@@ -120,4 +123,20 @@ fn a_changed_script_is_refused_by_name_with_the_ways_out() {
     for part in ["(train.py is another)", "--output", "another `name` in the file"] {
         assert!(stderr.contains(part), "{part}: {stderr}");
     }
+    assert!(!stderr.contains("remove that folder"), "{stderr}");
+}
+
+#[test]
+fn who_changes_a_script_that_always_failed_is_told_that_the_folder_may_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let sweep = "program: train.py\nmetric: {name: recall, goal: maximize}\n";
+    let (code, _, stderr) = told(folder.path(), "import nowhere_to_be_found\n", sweep);
+    assert_eq!(code, Some(1), "{stderr}");
+    let (code, _, stderr) = told(folder.path(), REPORTING, sweep);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("(train.py is another)"), "{stderr}");
+    assert!(stderr.contains("or remove that folder, where no job is done yet"), "{stderr}");
+    fs::remove_dir_all(folder.path().join("sweep-results")).unwrap();
+    let (code, _, stderr) = told(folder.path(), REPORTING, sweep);
+    assert_eq!(code, Some(0), "{stderr}");
 }

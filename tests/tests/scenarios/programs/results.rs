@@ -31,17 +31,24 @@ for epoch in range(1, 21):
 #[test]
 fn each_training_of_a_drawn_point_is_told_its_number() {
     let script = "import os, sweep\np = sweep.parameters(rate=0.5)\n\
-                  sweep.report(1, loss=p.rate, repeat=int(os.environ['SWEEP_REPEAT']))\n";
+                  repeat = int(os.environ['SWEEP_REPEAT'])\n\
+                  sweep.report(1, loss=p.rate + repeat / 1000, repeat=repeat)\n";
     let sweep = "program: train.py\nmethod: sobol\nrun_cap: 9\nrepeats: 2\nmetric: {name: loss, goal: minimize}\n\
                  parameters: {rate: {min: 0.25, max: 1}}\n";
     let folder = tempfile::tempdir().unwrap();
-    let jobs = rows(&run(folder.path(), script, sweep).join("results.csv"));
+    let results = run(folder.path(), script, sweep);
+    let jobs = rows(&results.join("results.csv"));
     assert_eq!(jobs.len(), 8, "whole points: {jobs:?}");
     for (pair, first) in jobs.chunks(2).zip((0..).step_by(2)) {
         let told: Vec<f64> = pair.iter().map(|row| number(row, "repeat")).collect();
         assert_eq!((told, &pair[0]["rate"]), (vec![1.0, 2.0], &pair[1]["rate"]), "from job {first}");
         assert!(pair.iter().all(|row| (0.25..=1.0).contains(&number(row, "rate"))));
     }
+    let page = fs::read_to_string(results.join("report.md")).unwrap();
+    let rates = jobs.iter().map(|row| number(row, "rate"));
+    let best = rates.fold(f64::INFINITY, f64::min) + 0.0015;
+    assert!(page.contains(&format!("- **Best mean**: loss {best:.4} ± 0.0007071 — Point ")), "{page}");
+    assert!(page.contains("over the 2 trainings of each point"), "{page}");
 }
 
 #[test]
