@@ -27,6 +27,7 @@ fn every_example_is_valid_and_has_its_jobs() {
     let expected = [
         ("activation-lr-batch.yaml", 16),
         ("early-stopping.yaml", 54),
+        ("external-search", 30),
         ("learning-rates.yaml", 18),
         ("optimizers.yaml", 16),
         ("own-script", 12),

@@ -3,6 +3,7 @@
 
 mod drawn;
 mod learned;
+mod outside;
 mod permutation;
 mod sobol;
 
@@ -11,6 +12,7 @@ use terms::{ParameterMap, ParameterValue};
 pub use self::{
     drawn::{COMPARED_MAX, DrawnPoints},
     learned::{LEARNED_JOBS_MAX, LearnedPoints},
+    outside::NoSuchPoint,
 };
 use crate::grid::{Grid, GridError};
 
@@ -26,6 +28,8 @@ pub enum Method {
     Sobol { seed: u64 },
     /// From the results of others, by the tree-structured Parzen estimator.
     Tpe { seed: u64 },
+    /// By a searcher outside of the coordinator, which is told the results.
+    External,
 }
 
 impl Method {
@@ -36,13 +40,14 @@ impl Method {
             Self::Random { .. } => "random",
             Self::Sobol { .. } => "sobol",
             Self::Tpe { .. } => "tpe",
+            Self::External => "external",
         }
     }
 
     /// What its choices depend on; none where it has no choice.
     pub fn seed(self) -> Option<u64> {
         match self {
-            Self::Grid => None,
+            Self::Grid | Self::External => None,
             Self::Random { seed } | Self::Sobol { seed } | Self::Tpe { seed } => Some(seed),
         }
     }

@@ -38,6 +38,8 @@ pub enum Why {
     },
     /// By chance among the points that had no job yet.
     Left,
+    /// A searcher outside of the coordinator proposed it.
+    Outside,
 }
 
 impl fmt::Display for Proposed {
@@ -51,6 +53,7 @@ impl fmt::Display for Proposed {
                 "drawn at random among the points that were left, after {} results",
                 self.seen
             ),
+            Why::Outside => write!(f, "by the searcher outside, which had seen {} results", self.seen),
             Why::Model { good, running, near, score } => {
                 let near = near.map_or("anywhere in the space".to_owned(), |job| format!("near job {job}"));
                 write!(

@@ -6,7 +6,7 @@ use domain::{
     definition::SweepDefinition,
     record::{EndedJob, WeightsFile},
 };
-use terms::{AttemptKey, JobKey, SweepId, WorkerName};
+use terms::{AttemptKey, JobKey, ParameterMap, ParameterValue, SweepId, WorkerName};
 
 use super::{ControlError, Engine, Now, Output, SweepView, WeightsAnswer, WorkerView};
 
@@ -204,6 +204,43 @@ impl Command for Retry {
 
     fn apply(self, engine: &mut Engine, now: Now, out: &mut Output) -> Result<Retried, ControlError> {
         engine.retry(now, &self, out)
+    }
+}
+
+/// Gives a sweep the next points of a searcher outside.
+#[derive(Debug, Clone)]
+pub struct ProposePoints {
+    pub sweep: SweepId,
+    /// The number of the first of them.
+    pub first_point: u64,
+    pub points: Vec<ParameterMap>,
+    /// How many results the searcher had when it chose them.
+    pub seen: u64,
+    /// Whether no others will come.
+    pub is_exhausted: bool,
+}
+
+/// The answer to [`ProposePoints`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Proposed {
+    /// The number of the point after these.
+    pub next_point: u64,
+}
+
+impl Command for ProposePoints {
+    type Answer = Proposed;
+
+    fn bytes(&self) -> usize {
+        let of_value = |value: &ParameterValue| match value {
+            ParameterValue::Text(text) => text.len(),
+            _ => 0,
+        };
+        let parameters = self.points.iter().flat_map(|point| &point.0);
+        parameters.map(|pair| size_of_val(pair) + pair.0.len() + of_value(&pair.1)).sum()
+    }
+
+    fn apply(self, engine: &mut Engine, now: Now, out: &mut Output) -> Result<Proposed, ControlError> {
+        engine.propose_points(now, self, out)
     }
 }
 

@@ -84,6 +84,8 @@ impl Engine {
         if !Arc::ptr_eq(run.definition(), base) {
             return Err(ControlError::Overtaken);
         }
+        // With the points that are proposed: where no others are left, those do not come back.
+        let definition = definition.after(Some(base));
         let used = base.metric.used;
         if definition.metric.used != used && !run.weights().is_empty() {
             // Their values are from other epochs than those they would be compared with.

@@ -154,6 +154,15 @@ impl WorkerState {
         first.iter().all(|gpu| gpu.busy == 0).then(|| slots_of(first))
     }
 
+    /// How many jobs that take so many GPUs could start here at once.
+    pub(super) fn places_of_gpus(&self, name: &WorkerName, kept: &Kept, sweep: SweepId, count: u32) -> u64 {
+        if self.gpus_of_a_job() < count {
+            return 0;
+        }
+        let free = self.gpus_for(name, kept, sweep).iter().filter(|gpu| gpu.busy == 0).count();
+        free as u64 / u64::from(count.max(1))
+    }
+
     /// The GPUs that the next job of the sweep, which takes so many, is to wait for on this worker. None where there are not so many.
     fn gpus_to_await(&self, name: &WorkerName, kept: &Kept, sweep: SweepId, count: u32) -> Option<Awaited> {
         let count = count as usize;

@@ -5,6 +5,7 @@
 //! it the same from the records, and [`recomputed`] makes each proposal again from them.
 
 mod numbers;
+mod outside;
 
 use std::{collections::HashMap, fmt};
 
@@ -16,6 +17,7 @@ use domain::{
 use search::tpe::{self, Outcome, Tpe};
 use terms::{Goal, JobKey, JobState, ParameterMap, SweepId};
 
+pub(crate) use self::outside::{NotTaken, Outside};
 use self::numbers::Numbers;
 use crate::mutants::{self, Mutant};
 
@@ -27,11 +29,48 @@ struct Searcher {
     points: LearnedPoints,
 }
 
+/// Who chooses the points.
+#[derive(Debug)]
+enum Chooser {
+    Own(Box<Searcher>),
+    Outside(Outside),
+}
+
+impl Chooser {
+    fn points(&self) -> &LearnedPoints {
+        match self {
+            Self::Own(searcher) => &searcher.points,
+            Self::Outside(outside) => outside.points(),
+        }
+    }
+
+    fn start(&mut self, job: u64, parameters: &ParameterMap) {
+        if let Self::Own(searcher) = self {
+            searcher.start(job, parameters);
+        }
+    }
+
+    fn tell(&mut self, learned: Learned, parameters: &ParameterMap) {
+        match self {
+            Self::Own(searcher) => searcher.tell(learned, parameters),
+            Self::Outside(outside) => outside.tell(learned),
+        }
+    }
+
+    /// The parameters of a point and why; none where no point is left, or the searcher outside has not proposed it.
+    fn propose(&mut self, point: u64) -> Option<(ParameterMap, Why)> {
+        match self {
+            Self::Own(searcher) => searcher.propose(point),
+            Self::Outside(outside) => Some((outside.points().included(point)?, Why::Included)),
+        }
+    }
+}
+
 /// The searcher of a sweep, with what it has not said yet.
 #[derive(Debug)]
 pub(crate) struct Learning {
     sweep: SweepId,
-    searcher: Searcher,
+    chooser: Chooser,
     /// How many results it was told.
     told: u64,
     records: Vec<Record>,
@@ -81,16 +120,23 @@ impl Searcher {
 impl Learning {
     /// The searcher of a sweep that has not begun.
     pub(crate) fn new(sweep: SweepId, points: &LearnedPoints, goal: Goal) -> Self {
-        Self { sweep, searcher: Searcher::new(points, goal), told: 0, records: Vec::new() }
+        let chooser = match points.are_from_outside() {
+            true => Chooser::Outside(Outside::new(points)),
+            false => Chooser::Own(Box::new(Searcher::new(points, goal))),
+        };
+        Self { sweep, chooser, told: 0, records: Vec::new() }
     }
 
     /// Goes on from what was recorded. `has_begun` says of a job whether it has had an attempt.
     pub(crate) fn restore(&mut self, stored: StoredSearch, has_begun: impl Fn(u64) -> bool) {
         for (point, proposed) in stored.proposals {
-            for job in self.searcher.points.jobs(point).filter(|job| has_begun(*job)) {
-                self.searcher.start(job, &proposed.parameters);
+            for job in self.chooser.points().jobs(point).filter(|job| has_begun(*job)) {
+                self.chooser.start(job, &proposed.parameters);
             }
-            self.searcher.points.proposals().set(point, proposed);
+            self.chooser.points().proposals().set(point, proposed);
+        }
+        if let Chooser::Outside(outside) = &mut self.chooser {
+            outside.count_points();
         }
         let forgotten = usize::from(mutants::is_on(Mutant::RestartsForgetResults));
         let learned = stored.learned.len().saturating_sub(forgotten);
@@ -102,37 +148,41 @@ impl Learning {
 
     /// The sweep may have more points now; those so far are among them.
     pub(crate) fn go_on_with(&mut self, points: &LearnedPoints) {
-        self.searcher.points = points.clone();
+        match &mut self.chooser {
+            Chooser::Own(searcher) => searcher.points = points.clone(),
+            Chooser::Outside(outside) => outside.go_on_with(points),
+        }
     }
 
-    /// Whether the point of a job is yet to be proposed.
+    /// Whether the point of a job is yet to be proposed, here.
     pub(crate) fn proposes(&self, job: u64) -> bool {
-        self.proposed(self.searcher.points.point_of(job)).is_none()
+        matches!(self.chooser, Chooser::Own(_)) &&
+        self.proposed(self.chooser.points().point_of(job)).is_none()
     }
 
     /// A job is about to have its first attempt: its point is chosen, unless it has one. False where no point is left.
     pub(crate) fn begin(&mut self, job: u64) -> bool {
-        let point = self.searcher.points.point_of(job);
+        let point = self.chooser.points().point_of(job);
         if self.proposed(point).is_none() {
-            let Some((parameters, why)) = self.searcher.propose(point) else { return false };
+            let Some((parameters, why)) = self.chooser.propose(point) else { return false };
             let proposed = Proposed { parameters, seen: self.told, why };
             if !mutants::is_on(Mutant::ProposalsAreNotRecorded) {
                 let job = JobKey { sweep: self.sweep, job: point };
                 self.records.push(Record::PointProposed { job, proposed: proposed.clone() });
             }
-            self.searcher.points.proposals().set(point, proposed);
+            self.chooser.points().proposals().set(point, proposed);
         }
-        if let Some(proposed) = self.searcher.points.proposals().get(point)
+        if let Some(proposed) = self.chooser.points().proposals().get(point)
             && !mutants::is_on(Mutant::RunningJobsDoNotCount)
         {
             let parameters = proposed.parameters.clone();
-            self.searcher.start(job, &parameters);
+            self.chooser.start(job, &parameters);
         }
         true
     }
 
     fn proposed(&self, point: u64) -> Option<&Proposed> {
-        self.searcher.points.proposals().get(point)
+        self.chooser.points().proposals().get(point)
     }
 
     /// A job has ended, with the value that ranks it where it has one.
@@ -152,10 +202,10 @@ impl Learning {
     }
 
     fn learn(&mut self, job: u64, result: LearnedResult) {
-        let is_known = self.proposed(self.searcher.points.point_of(job)).is_some();
+        let is_known = self.proposed(self.chooser.points().point_of(job)).is_some();
         // A job that was cancelled before it had a point is not known here. That it is tried again is recorded, as proposals are
         // ordered by what they had seen.
-        if !is_known && result == LearnedResult::Nothing {
+        if !is_known && (result == LearnedResult::Nothing || matches!(self.chooser, Chooser::Outside(_))) {
             return;
         }
         self.told += 1;
@@ -165,9 +215,9 @@ impl Learning {
     }
 
     fn tell(&mut self, learned: Learned) {
-        let point = self.searcher.points.point_of(learned.job);
+        let point = self.chooser.points().point_of(learned.job);
         if let Some(parameters) = self.proposed(point).map(|proposed| proposed.parameters.clone()) {
-            self.searcher.tell(learned, &parameters);
+            self.chooser.tell(learned, &parameters);
         }
     }
 

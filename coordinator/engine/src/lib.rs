@@ -13,6 +13,7 @@ mod job_control;
 mod learning;
 mod orders;
 mod output;
+mod outside;
 mod packs;
 pub mod query;
 mod refusal;

@@ -2,9 +2,9 @@
 
 use std::{cmp::Reverse, collections::BTreeMap, fmt, sync::Arc};
 
-use domain::{definition::SweepDefinition, record::WeightsFile};
+use domain::{definition::SweepDefinition, proposals::LearnedResult, record::WeightsFile};
 use terms::{
-    AttemptKey, SweepId, SweepState, WorkerName,
+    AttemptKey, ParameterMap, SweepId, SweepState, WorkerName,
     manifest::{Described, ManifestHash},
 };
 
@@ -115,6 +115,50 @@ impl Query for ListModels {
         let mut found: Vec<(usize, &Described)> = found.into_values().collect();
         found.sort_by_key(|(workers, model)| Reverse((*workers > 0, model.version, *workers)));
         Ok(found.into_iter().map(|(_, model)| model.clone()).collect())
+    }
+}
+
+/// Asks what a searcher outside does not know yet of its sweep.
+#[derive(Debug, Clone)]
+pub struct AskSearch {
+    pub sweep: SweepId,
+    /// The number of the last result that it has.
+    pub after: u64,
+}
+
+/// The answer to [`AskSearch`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct SearchNews {
+    /// The next results.
+    pub results: Vec<SearchResult>,
+    /// Whether there are more.
+    pub has_more: bool,
+    /// How many points would be trained at once if they were there.
+    pub wanted: u64,
+    /// The number of the next point.
+    pub next_point: u64,
+    /// How many points there may be.
+    pub points_max: u64,
+    pub state: SweepState,
+}
+
+/// What became of a job whose point came from outside.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SearchResult {
+    /// Counts from 1.
+    pub number: u64,
+    pub job: u64,
+    /// The number of its point.
+    pub point: u64,
+    pub parameters: ParameterMap,
+    pub result: LearnedResult,
+}
+
+impl Query for AskSearch {
+    type Answer = SearchNews;
+
+    fn answer(&self, engine: &Engine, now: Now) -> Result<SearchNews, ControlError> {
+        engine.search_news(now, self.sweep, self.after)
     }
 }
 

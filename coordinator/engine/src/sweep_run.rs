@@ -21,14 +21,18 @@ use domain::{
     record::{BestJobs, History, Record},
 };
 use terms::{
-    AttemptKey, DatasetSummary, JobKey, JobState, MetricSchema, MetricUse, ParameterUse, SweepId, SweepState,
-    WorkerName, manifest::Described,
+    AttemptKey, DatasetSummary, JobKey, JobState, MetricSchema, MetricUse, ParameterMap, ParameterUse, SweepId,
+    SweepState, WorkerName, manifest::Described,
 };
 
 use self::active::Plan;
 pub(super) use self::active::{ActiveAttempt, Lease, Placement, WaitingJob};
 use self::{metrics::LeftOutMetrics, stopping::Stopping};
-use super::{EndsSeen, JobCounts, learning::Learning, weights::Weights};
+use super::{
+    EndsSeen, JobCounts,
+    learning::{Learning, Outside},
+    weights::Weights,
+};
 use crate::mutants::{self, Mutant};
 
 #[derive(Debug)]
@@ -251,6 +255,27 @@ impl SweepRun {
         self.job_count() + 1 - self.next_unstarted - self.out_of_order.len() as u64
     }
 
+    /// The last job that may start as far as points are concerned: of those after it, a searcher outside has not proposed them.
+    fn last_with_point(&self) -> u64 {
+        self.outside().map_or(u64::MAX, Outside::last_job)
+    }
+
+    /// Jobs that never had an attempt and have a point, or get it as they begin.
+    fn ready_to_begin(&self) -> u64 {
+        let last = self.last_with_point();
+        if last >= self.job_count() {
+            return self.never_started();
+        }
+        let begun = self.out_of_order.range(..=last).count() as u64;
+        (last + 1).saturating_sub(self.next_unstarted + begun)
+    }
+
+    /// How many jobs wait for points of a searcher outside.
+    pub(super) fn jobs_without_point(&self) -> u64 {
+        let again = self.waiting.range(self.last_with_point().saturating_add(1)..).count() as u64;
+        self.never_started() - self.ready_to_begin() + again
+    }
+
     /// Whether a job ever had an attempt.
     pub(super) fn has_begun(&self, job: u64) -> bool {
         job < self.next_unstarted || self.out_of_order.contains(&job)
@@ -293,11 +318,12 @@ impl SweepRun {
         avoided: Option<&WorkerName>,
     ) -> Option<u64> {
         let again = |is_wanted: &dyn Fn(&WaitingJob) -> bool| {
-            let mut waiting = self.waiting.iter().filter(|(_, waiting)| waiting.goes_on_where(&finds));
+            let with_point = self.waiting.range(..=self.last_with_point());
+            let mut waiting = with_point.filter(|(_, waiting)| waiting.goes_on_where(&finds));
             waiting.find(|(_, waiting)| is_wanted(waiting)).map(|(job, _)| *job)
         };
         again(&|waiting| avoided.is_none_or(|worker| !waiting.failed_at(worker)))
-            .or_else(|| (self.never_started() > 0).then_some(self.next_unstarted))
+            .or_else(|| (self.ready_to_begin() > 0).then_some(self.next_unstarted))
             .or_else(|| again(&|_| true))
     }
 
@@ -332,6 +358,44 @@ impl SweepRun {
         Some(self.extended())
     }
 
+    /// The searcher, if it learns.
+    pub(super) fn learning(&self) -> Option<&Learning> {
+        self.learning.as_ref()
+    }
+
+    /// The searcher, where it is outside of the coordinator.
+    pub(super) fn outside(&self) -> Option<&Outside> {
+        self.learning.as_ref()?.outside()
+    }
+
+    /// Takes the next points of a searcher outside, which were checked.
+    pub(super) fn take_points(&mut self, points: Vec<ParameterMap>, seen: u64) {
+        let Some(mut learning) = self.learning.take() else { return };
+        for job in learning.take_points(points, seen) {
+            // It was cancelled before it had a point.
+            if self.has_begun(job) && !self.waiting.contains_key(&job) {
+                learning.ended(job, JobState::Cancelled, None);
+            }
+        }
+        self.learning = Some(learning);
+    }
+
+    /// The searcher outside proposes no other points: there are no more jobs than have one.
+    pub(super) fn end_proposals(&mut self) -> Vec<Record> {
+        let last = self.last_with_point();
+        let is_known = self.next_unstarted > last + 1
+            || self.out_of_order.range(last + 1..).next().is_some()
+            || self.waiting.range(last + 1..).next().is_some();
+        if !is_known {
+            self.definition.learned().into_iter().for_each(|points| points.end_after(last));
+            return vec![self.extended()];
+        }
+        // The number of one of them, or a larger one, is known to users.
+        let without_point = last + 1..=self.job_count();
+        let cancel = |job| self.cancel_waiting_job(job, "the searcher outside has no other points");
+        without_point.filter_map(cancel).collect()
+    }
+
     /// What its searcher proposed and was told since the last time.
     pub(super) fn take_learned(&mut self) -> Vec<Record> {
         self.learning.as_mut().map(Learning::take_records).unwrap_or_default()
@@ -339,12 +403,13 @@ impl SweepRun {
 
     /// Whether a job may start that can go on where `finds` says whose checkpoints are found.
     pub(super) fn has_job_for(&self, finds: impl Fn(&WorkerName) -> bool) -> bool {
-        self.never_started() > 0 || self.promotable() > 0 || self.has_waiting_job_for(finds)
+        self.ready_to_begin() > 0 || self.promotable() > 0 || self.has_waiting_job_for(finds)
     }
 
     /// The same among the jobs that wait and have had an attempt.
     pub(super) fn has_waiting_job_for(&self, finds: impl Fn(&WorkerName) -> bool) -> bool {
-        self.waiting.values().any(|waiting| waiting.goes_on_where(&finds))
+        let mut with_point = self.waiting.range(..=self.last_with_point());
+        with_point.any(|(_, waiting)| waiting.goes_on_where(&finds))
     }
 
     /// Takes a job that [`next_job`](Self::next_job) has named, with what is known of it.
@@ -486,7 +551,7 @@ impl SweepRun {
             SweepState::Running | SweepState::Paused => {
                 let left = match mutants::is_on(Mutant::SweepsEndBeforePromotions) {
                     true => self.waiting_jobs(),
-                    false => self.startable_jobs(),
+                    false => self.open_jobs(),
                 };
                 (idle && left == 0).then_some(SweepState::Finished)
             }

@@ -11,6 +11,7 @@ mod learning;
 mod leases;
 mod models;
 mod names;
+mod outside;
 mod packs;
 mod pauses;
 mod programs;

@@ -96,6 +96,8 @@ pub enum WaitReason {
     SlotsBusy,
     /// The data set is not available at the moment.
     DataSet,
+    /// The searcher outside has not proposed their points yet.
+    NoPoint,
 }
 
 /// Weights that are kept.

@@ -67,13 +67,16 @@ impl Engine {
 
     fn why_waiting(&self, crowd: &Crowd<'_>, run: &SweepRun) -> Option<WaitReason> {
         use WaitReason as Why;
-        if run.startable_jobs() == 0 {
+        if run.open_jobs() == 0 {
             return None;
         }
         match run.state() {
             SweepState::Paused => return Some(Why::Paused),
             SweepState::Running => {}
             _ => return None,
+        }
+        if run.startable_jobs() == 0 {
+            return Some(Why::NoPoint);
         }
         if run.room() == 0 {
             return Some(Why::MaxParallel);
@@ -161,6 +164,14 @@ impl Engine {
                 };
                 format!("the data set is not available; workers try again until it is: {}", of_those(&reason))
             }
+            Why::NoPoint => format!(
+                "{} for points of the searcher outside, which `sweep search {}` connects",
+                match run.jobs_without_point() {
+                    1 => "1 job waits".to_owned(),
+                    jobs => format!("{jobs} jobs wait"),
+                },
+                run.id()
+            ),
             Why::SlotsBusy => self.kept_from(run).unwrap_or_else(|| busy(crowd, run)),
         }
     }

@@ -79,7 +79,14 @@ impl From<ControlError> for ApiError {
             | ControlError::JobHasEnded(_)
             | ControlError::OnlyAsAWhole { .. }
             | ControlError::WeightsChosen { .. }
-            | ControlError::NobodyLooks { .. } => Self::Refused(message),
+            | ControlError::NobodyLooks { .. }
+            | ControlError::NotFromOutside(_)
+            | ControlError::PointIsOther { .. }
+            | ControlError::NoPointYet(_) => Self::Refused(message),
+            ControlError::PointRefused { .. } => Self::Invalid(message),
+            ControlError::PointsMissing { .. }
+            | ControlError::TooManyPoints { .. }
+            | ControlError::NoSuchResult { .. } => Self::OutOfRange(message),
             ControlError::TooManySpecifications { .. } => Self::Full(message),
             ControlError::Overtaken => Self::Aborted(message),
         }

@@ -14,6 +14,7 @@ mod page;
 mod reading;
 mod report;
 mod retry;
+mod search;
 mod snapshots;
 mod sweeps;
 mod text;
@@ -41,6 +42,7 @@ pub use self::{
     page::Page,
     report::{Report, ReportRow},
     retry::RetryRequest,
+    search::{Proposal, SearchFollower},
     snapshots::ContentState,
     text::{for_people, plain},
     watch::{EpochSeen, JobSeen, Snapshots, Watch, WatchEvent},

@@ -9,9 +9,9 @@ use tonic::Streaming;
 use super::{client::Target, failure::Failure, output::count};
 
 /// How long a coordinator may be away after it was connected: a restart, or its move to another machine.
-const AWAY_MAX: Duration = Duration::from_secs(120);
+pub(super) const AWAY_MAX: Duration = Duration::from_secs(120);
 /// Pause between two attempts to reopen the stream.
-const REOPEN_DELAY: Duration = Duration::from_millis(500);
+pub(super) const REOPEN_DELAY: Duration = Duration::from_millis(500);
 
 /// The events of one sweep, from now to its end.
 pub(super) struct Follower<'a> {
@@ -71,7 +71,12 @@ impl<'a> Follower<'a> {
 
 /// Whether the sweep has ended.
 pub(super) fn is_final(sweep: &v1::Sweep) -> bool {
-    SweepState::try_from(sweep.state()).ok().is_some_and(SweepState::is_final)
+    is_final_state(sweep.state())
+}
+
+/// Whether a sweep in this state has ended.
+pub(super) fn is_final_state(state: v1::SweepState) -> bool {
+    SweepState::try_from(state).ok().is_some_and(SweepState::is_final)
 }
 
 /// Exit code of a sweep that has ended: it ended well only if every job has a result, except those that were not needed because

@@ -16,6 +16,7 @@ mod output;
 mod progress;
 mod report;
 mod run;
+mod search;
 mod serve;
 mod set;
 mod settings;
@@ -67,6 +68,8 @@ enum Command {
     Ls(inspect::LsArguments),
     /// Show a sweep or a job
     Show(inspect::TargetArgument),
+    /// Connect a searcher of your own to a sweep whose file says `method: external`: results out, points in
+    Search(search::SearchArguments),
     /// List the jobs of a sweep
     Jobs(inspect::JobsArguments),
     /// Show the last log lines of a job's attempts
@@ -137,6 +140,7 @@ fn refuse_ignored(command: &Command, matches: &ArgMatches) -> Result<(), Failure
         Command::Completions(_) => ("completions", &[format, coordinator, token, tls_ca]),
         Command::Watch(_) => ("watch", &[format]),
         Command::Wait(_) => ("wait", &[format]),
+        Command::Search(_) => ("search", &[format]),
         Command::Logs(_) => ("logs", &[format]),
         Command::Report(_) => ("report", &[format]),
         Command::Drain(_) => ("drain", &[format]),
@@ -165,6 +169,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Submit(arguments) => submit::submit(&arguments, &target, format).await,
         Command::Ls(arguments) => inspect::ls(&arguments, &target, format).await,
         Command::Show(arguments) => inspect::show(&arguments, &target, format).await,
+        Command::Search(arguments) => search::search(&arguments, &target).await,
         Command::Jobs(arguments) => inspect::jobs(&arguments, &target, format).await,
         Command::Logs(arguments) => inspect::logs(&arguments, &target).await,
         Command::Workers => inspect::workers(&target, format).await,

@@ -147,7 +147,8 @@ impl Cell {
     }
 }
 
-fn parameter_json(value: &ParameterValue) -> Value {
+/// The same in JSON.
+pub(super) fn parameter_json(value: &ParameterValue) -> Value {
     match value {
         ParameterValue::Null => Value::Null,
         ParameterValue::Boolean(value) => (*value).into(),

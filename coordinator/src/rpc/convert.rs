@@ -4,6 +4,7 @@
 mod files;
 mod jobs;
 mod requests;
+mod search;
 mod shown;
 mod to_worker;
 
@@ -26,6 +27,7 @@ pub(super) use self::{
     },
     jobs::{attempt, change, epoch_row, epoch_seen, job, job_seen, report_header, submitted, validated},
     requests::{job_or_all, page, source, worker_name},
+    search::{proposal, search_news},
     shown::{listed, snapshot, sweep, worker},
 };
 use crate::{

@@ -41,6 +41,11 @@ impl<T> Reader<T> {
         })
     }
 
+    /// Resolves when no one reads any more.
+    pub(super) async fn closed(&self) {
+        self.messages.closed().await;
+    }
+
     /// Ends the stream.
     pub(super) fn end(self, how: Result<(), Status>) {
         if let Err(status) = how {

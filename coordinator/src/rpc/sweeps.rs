@@ -14,7 +14,7 @@ use super::{
     readers::{Messages, Reader},
     watch,
 };
-use crate::api::{self, Api, Report, ReportRow, RetryRequest, Snapshots, Submission};
+use crate::api::{self, Api, Report, ReportRow, RetryRequest, SearchFollower, Snapshots, Submission};
 
 /// Report rows that may wait for a slow reader: with the longest reasons, half a megabyte.
 const REPORT_ROWS_WAITING_MAX: usize = 128;
@@ -26,6 +26,10 @@ const DOWNLOAD_PIECE_BYTES: usize = 32 << 10;
 const PIECES_WAITING_MAX: usize = 8;
 /// How long a reader may take for a piece before its file is closed for others. Who still wants it goes on from where it is.
 const PIECE_WITHIN: Duration = Duration::from_secs(60);
+/// News that may wait for a slow searcher: each has up to 256 results.
+const NEWS_WAITING_MAX: usize = 4;
+/// How long a searcher may take for a message: a proposal of a large model takes seconds, and who is slower asks again from where it is.
+const NEWS_WITHIN: Duration = Duration::from_secs(600);
 
 /// Implements `SweepService`.
 #[derive(Debug, Clone)]
@@ -187,6 +191,35 @@ impl SweepService for SweepServer {
         })))
     }
 
+    type FollowSearchStream = Messages<v1::FollowSearchResponse>;
+
+    async fn follow_search(
+        &self,
+        request: Request<v1::FollowSearchRequest>,
+    ) -> Result<Response<Self::FollowSearchStream>, Status> {
+        let v1::FollowSearchRequest { sweep_id, after } = request.into_inner();
+        let mut follower = self.api.follow_search(SweepId(sweep_id), after).await?;
+        let (reader, news) = Reader::new(NEWS_WAITING_MAX, NEWS_WITHIN)?;
+        self.tasks.spawn(async move {
+            let sent = tokio::select! {
+                () = reader.closed() => return,
+                sent = send_news(&mut follower, &reader) => sent,
+            };
+            reader.end(sent);
+        });
+        Ok(Response::new(news))
+    }
+
+    async fn propose_points(
+        &self,
+        request: Request<v1::ProposePointsRequest>,
+    ) -> Result<Response<v1::ProposePointsResponse>, Status> {
+        let issuer = issuer(&request);
+        let proposal = convert::proposal(request.into_inner());
+        let engine::command::Proposed { next_point } = self.api.propose_points(issuer, proposal).await?;
+        Ok(Response::new(v1::ProposePointsResponse { next_point }))
+    }
+
     async fn drain_worker(
         &self,
         request: Request<v1::DrainWorkerRequest>,
@@ -272,6 +305,17 @@ impl SweepService for SweepServer {
         });
         Ok(Response::new(rows))
     }
+}
+
+/// Sends what a searcher has to know until its sweep has ended.
+async fn send_news(
+    follower: &mut SearchFollower,
+    reader: &Reader<v1::FollowSearchResponse>,
+) -> Result<(), Status> {
+    while let Some(news) = follower.next().await? {
+        reader.send(convert::search_news(news)).await?;
+    }
+    Ok(())
 }
 
 /// Sends a report: its header, each job, and then the job's epochs.

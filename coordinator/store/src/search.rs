@@ -43,6 +43,7 @@ fn why_name(why: &Why) -> &'static str {
         Why::Random => "random",
         Why::Model { .. } => "model",
         Why::Left => "left",
+        Why::Outside => "outside",
     }
 }
 
@@ -55,6 +56,7 @@ fn proposed(row: &tables::Proposal) -> Result<(u64, Proposed), StoreError> {
         ("included", ..) => Why::Included,
         ("random", ..) => Why::Random,
         ("left", ..) => Why::Left,
+        ("outside", ..) => Why::Outside,
         ("model", Some(good), Some(running), Some(score)) => Why::Model {
             good: number(good, "good")?,
             running: number(running, "running")?,

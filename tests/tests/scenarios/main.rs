@@ -17,6 +17,7 @@ mod leader;
 mod limits;
 mod models;
 mod output;
+mod outside;
 mod packs;
 mod pauses;
 mod processes;

@@ -8,7 +8,7 @@ use std::{
 
 use terms::{ParameterMap, ParameterValue};
 
-use super::PointsError;
+use super::{Method, PointsError};
 use crate::{
     proposals::Proposals,
     space::{Axis, Conditions, PartialPoint, Point, completed},
@@ -25,7 +25,7 @@ pub struct LearnedPoints {
     exclude: Arc<[PartialPoint]>,
     /// The points that the file names, which come first.
     included: Arc<[Point]>,
-    seed: u64,
+    method: Method,
     /// How often each is trained.
     repeats: u32,
     points_max: u64,
@@ -42,7 +42,7 @@ impl LearnedPoints {
     pub fn new(
         axes: &[Axis],
         (exclude, include): (&[PartialPoint], &[PartialPoint]),
-        seed: u64,
+        method: Method,
         repeats: u32,
         points_max: Option<u64>,
     ) -> Result<Self, PointsError> {
@@ -56,6 +56,8 @@ impl LearnedPoints {
             }
         }
         let finite = axes.iter().try_fold(1_u64, |product, axis| product.checked_mul(axis.domain.cells()?));
+        // A searcher outside may propose what was trained before.
+        let finite = finite.filter(|_| method != Method::External);
         let finite = finite.map(|points| points.saturating_add(included.len() as u64));
         let points_max = match (points_max, finite) {
             (None, None) => return Err(PointsError::NoEnd),
@@ -68,7 +70,7 @@ impl LearnedPoints {
             axes: axes.into(),
             exclude: exclude.into(),
             included: included.into(),
-            seed,
+            method,
             repeats,
             points_max,
             proposals: Proposals::of(points_max),
@@ -85,7 +87,12 @@ impl LearnedPoints {
     }
 
     pub fn seed(&self) -> u64 {
-        self.seed
+        self.method.seed().unwrap_or(0)
+    }
+
+    /// Whether a searcher outside of the coordinator proposes them.
+    pub fn are_from_outside(&self) -> bool {
+        self.method == Method::External
     }
 
     /// What was proposed so far.
@@ -104,14 +111,24 @@ impl LearnedPoints {
         let _ = self.exhausted.set(jobs / u64::from(self.repeats));
     }
 
-    /// These points with what was proposed of them `before`, where there may be fewer; nothing that is set for one of them from now on is
+    /// These points with what was proposed of them `before`, where there may be fewer; no others are left where that was so before and
+    /// there may not be more now. Nothing that is set for one of them from now on is
     /// seen by the other.
     pub(crate) fn after(&self, before: Option<&Self>) -> Self {
-        let proposals = Proposals::of(self.points_max);
+        let (proposals, exhausted) = (Proposals::of(self.points_max), OnceLock::new());
         if let Some(before) = before {
             proposals.take(&before.proposals);
+            if let Some(count) = before.exhausted.get().filter(|_| before.points_max == self.points_max) {
+                // The first one: it is new.
+                let _ = exhausted.set(*count);
+            }
         }
-        Self { proposals, exhausted: Arc::default(), ..self.clone() }
+        Self { proposals, exhausted: Arc::new(exhausted), ..self.clone() }
+    }
+
+    /// How often each is trained.
+    pub fn repeats(&self) -> u32 {
+        self.repeats
     }
 
     /// The point that a job trains.
@@ -128,8 +145,18 @@ impl LearnedPoints {
     /// The parameters of a point that the file includes.
     pub fn included(&self, point: u64) -> Option<ParameterMap> {
         let values = self.included.get(usize::try_from(point.checked_sub(1)?).ok()?)?;
+        Some(self.map(values))
+    }
+
+    /// How many points the file includes, which come first.
+    pub fn included_count(&self) -> u64 {
+        self.points_max.min(self.included.len() as u64)
+    }
+
+    /// The parameters that have a value in a point, with their names.
+    pub(super) fn map(&self, point: &Point) -> ParameterMap {
         let named = |(axis, value): (&Axis, &Option<ParameterValue>)| Some((axis.name.to_string(), value.clone()?));
-        Some(ParameterMap(self.axes.iter().zip(values).filter_map(named).collect()))
+        ParameterMap(self.axes.iter().zip(point).filter_map(named).collect())
     }
 
     /// The parameters of a point that was proposed.

@@ -162,6 +162,35 @@ impl Domain {
         }
     }
 
+    /// A value from outside as this domain has it; none where it is not one of its values. Numbers that come from sums of steps,
+    /// such as 0.30000000000000004, are those of the nearest step.
+    pub fn own(&self, value: &ParameterValue) -> Option<ParameterValue> {
+        match self {
+            Self::Values(_) | Self::Weighted(..) => {
+                let written = || self.as_written(value);
+                self.position(value).map(|_| value.clone()).or_else(written)
+            }
+            Self::Integer { .. } => {
+                let whole = ParameterValue::Integer(value.whole()?);
+                self.position(&whole).map(|_| whole)
+            }
+            Self::Float { low, high, step, .. } => {
+                let number = finite(value).filter(|number| (*low..=*high).contains(number))?;
+                let Some(step) = step else { return Some(ParameterValue::Float(number)) };
+                let nearest = self.at(((number - low) / step).round() as u64);
+                is_near(number, &nearest, *step).then_some(nearest)
+            }
+            Self::Normal { is_log, step, deviation, .. } => {
+                let number = finite(value).filter(|number| !is_log || *number > 0.0)?;
+                multiple(number, step.as_ref(), if *is_log { number } else { *deviation })
+            }
+            Self::Beta { step, .. } => {
+                let number = finite(value).filter(|number| (0.0..=1.0).contains(number))?;
+                multiple(number, step.as_ref(), 1.0)
+            }
+        }
+    }
+
     /// Roughly the memory that it takes.
     pub fn bytes(&self) -> usize {
         let probabilities = match self {
@@ -170,6 +199,29 @@ impl Domain {
         };
         size_of_val(self.listed()) + probabilities
     }
+}
+
+/// A finite number, with -0 as 0.
+fn finite(value: &ParameterValue) -> Option<f64> {
+    let number = match value {
+        ParameterValue::Integer(number) => *number as f64,
+        ParameterValue::Float(number) => *number,
+        _ => return None,
+    };
+    number.is_finite().then_some(if number == 0.0 { 0.0 } else { number })
+}
+
+/// Whether a number is one of the steps, up to the error of adding steps up.
+fn is_near(number: f64, step_value: &ParameterValue, step: f64) -> bool {
+    const OFF_MAX: f64 = 1e-9;
+    finite(step_value).is_some_and(|own| (number - own).abs() <= OFF_MAX * step.abs())
+}
+
+/// A number that must be a multiple of the step, where there is one.
+fn multiple(number: f64, step: Option<&ParameterValue>, width: f64) -> Option<ParameterValue> {
+    let Some(step) = step else { return Some(ParameterValue::Float(number)) };
+    let nearest = stepped(number, Some(step), width);
+    is_near(number, &nearest, finite(step)?).then_some(nearest)
 }
 
 /// How many steps lead from `low` to `high`, both ends counted. 0.3 / 0.1 is 2.9999999999999996 in doubles.

@@ -22,15 +22,16 @@ impl SweepRun {
         let id = stored.sweep;
         let definition = SweepDefinition::from_stored(id, &stored.specification, stored.manifest.as_deref())
             .map_err(|source| RestoreError::Definition { sweep: id, source })?;
-        if let Some(points) = definition.learned().filter(|_| stored.job_count < definition.job_count()) {
-            points.end_after(stored.job_count);
-        }
         if stored.next_unstarted.max(stored.out_of_order.last().map_or(0, |last| last + 1))
             > definition.job_count() + 1
         {
             return Err(RestoreError::Contradiction(format!("sweep {id} has results beyond its last job")));
         }
         let mut run = Self::new(definition, stored.created_unix_ms);
+        if stored.job_count < run.job_count() {
+            // Those that it has now, which are not those of the definition that was read.
+            run.definition.learned().into_iter().for_each(|points| points.end_after(stored.job_count));
+        }
         run.state = stored.state;
         run.ended_unix_ms = stored.ended_unix_ms;
         run.dataset = stored.dataset.map(Arc::new);

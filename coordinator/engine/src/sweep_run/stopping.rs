@@ -180,8 +180,13 @@ impl SweepRun {
         (before != Some(epoch)).then_some(Record::RungReached { job: attempt.job, rung })
     }
 
-    /// How many jobs could start now: those that wait, and paused ones that may go on.
+    /// How many jobs could start now: those that wait and have a point, and paused ones that may go on.
     pub(crate) fn startable_jobs(&self) -> u64 {
+        self.open_jobs() - self.jobs_without_point()
+    }
+
+    /// How many jobs may still start: those that wait, and paused ones that may go on.
+    pub(crate) fn open_jobs(&self) -> u64 {
         self.waiting_jobs() + self.promotable()
     }
 

@@ -84,6 +84,7 @@ fn waiting(waiting: Waiting) -> v1::Waiting {
         WaitReason::MaxParallel => v1::WaitReason::MaxParallel,
         WaitReason::SlotsBusy => v1::WaitReason::SlotsBusy,
         WaitReason::DataSet => v1::WaitReason::DataSet,
+        WaitReason::NoPoint => v1::WaitReason::NoPoint,
     };
     v1::Waiting { reason: reason.into(), text, idle_ms }
 }

@@ -105,8 +105,19 @@ impl Served {
             "DrainWorkerRequest.name" => {
                 server.drain_worker(Request::new(v1::DrainWorkerRequest { name: text })).await.map(drop)
             }
+            "Parameter.name" => self.propose(&text, v1::parameter_value::Kind::Integer(1)).await,
+            "ParameterValue.text" => self.propose("seed", v1::parameter_value::Kind::Text(text)).await,
             other => panic!("{other} is not guarded"),
         }
+    }
+
+    /// Proposes a point with one parameter.
+    async fn propose(&self, name: &str, kind: v1::parameter_value::Kind) -> Result<(), Status> {
+        let value = Some(v1::ParameterValue { kind: Some(kind) });
+        let parameters = vec![v1::Parameter { name: name.to_owned(), value }];
+        let points = vec![v1::SearchPoint { parameters }];
+        let request = v1::ProposePointsRequest { points, ..a_proposal() };
+        self.server.propose_points(Request::new(request)).await.map(drop)
     }
 
     /// Calls with `number` in one field.
@@ -206,6 +217,26 @@ impl Served {
                     vec![v1::ContentPiece { blake3, bytes: number, offset: number, data: Vec::new() }];
                 server.put_contents(Request::new(v1::PutContentsRequest { pieces })).await.map(drop)
             }
+            "FollowSearchRequest.sweep_id" => {
+                let request = v1::FollowSearchRequest { sweep_id, after: 0 };
+                server.follow_search(Request::new(request)).await.map(drop)
+            }
+            "FollowSearchRequest.after" => {
+                let request = v1::FollowSearchRequest { sweep_id: 1, after: number };
+                server.follow_search(Request::new(request)).await.map(drop)
+            }
+            "ProposePointsRequest.sweep_id" => {
+                let request = v1::ProposePointsRequest { sweep_id, ..a_proposal() };
+                server.propose_points(Request::new(request)).await.map(drop)
+            }
+            "ProposePointsRequest.first_point" => {
+                let request = v1::ProposePointsRequest { first_point: number, ..a_proposal() };
+                server.propose_points(Request::new(request)).await.map(drop)
+            }
+            "ProposePointsRequest.seen" => {
+                let request = v1::ProposePointsRequest { seen: number, ..a_proposal() };
+                server.propose_points(Request::new(request)).await.map(drop)
+            }
             "ReportRowsRequest.sweep_id" => {
                 server.report_rows(Request::new(v1::ReportRowsRequest { sweep_id })).await.map(drop)
             }
@@ -217,6 +248,11 @@ impl Served {
 fn a_file() -> v1::SnapshotFile {
     let blake3 = ContentHash::of(b"").to_string();
     v1::SnapshotFile { path: "a".to_owned(), executable: false, bytes: 0, blake3 }
+}
+
+fn a_proposal() -> v1::ProposePointsRequest {
+    let points = vec![v1::SearchPoint::default()];
+    v1::ProposePointsRequest { sweep_id: 1, first_point: 1, points, seen: 0, is_exhausted: false }
 }
 
 fn source() -> v1::SweepSource {

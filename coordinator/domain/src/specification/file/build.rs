@@ -71,6 +71,12 @@ pub(super) fn build(mut raw: RawFile, models: &Models) -> Result<Specification, 
         check_together(model, &axes, &exclude, &include)?;
     }
     let method = method(raw.method, raw.search_seed)?;
+    if method == Method::External && raw.run_cap.is_none() {
+        return Err(Problem::of(
+            "method",
+            "a search from outside has no end of its own; add `run_cap: 100` with the most jobs that it may have",
+        ));
+    }
     let repeats = raw.repeats.unwrap_or(1);
     check_repeats(&trainable, &axes, repeats)?;
     let target = raw.metric.as_ref().and_then(|metric| metric.target);
@@ -110,6 +116,11 @@ fn method(name: Option<MethodName>, seed: Option<u64>) -> Result<Method, Problem
         MethodName::Random => of(|seed| Method::Random { seed }),
         MethodName::Sobol => of(|seed| Method::Sobol { seed }),
         MethodName::Tpe => of(|seed| Method::Tpe { seed }),
+        MethodName::External if seed.is_some() => Err(Problem::of(
+            "search_seed",
+            "has no effect, as the searcher outside has a seed of its own; remove it",
+        )),
+        MethodName::External => Ok(Method::External),
     }
 }
 

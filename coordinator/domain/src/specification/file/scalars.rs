@@ -51,6 +51,7 @@ pub(super) enum MethodName {
     Random,
     Sobol,
     Tpe,
+    External,
 }
 
 impl<'de> Deserialize<'de> for MethodName {
@@ -65,7 +66,7 @@ impl Visitor<'_> for MethodVisitor {
     type Value = MethodName;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("grid, random, sobol or tpe")
+        f.write_str("grid, random, sobol, tpe or external")
     }
 
     fn visit_str<E: Error>(self, name: &str) -> Result<MethodName, E> {
@@ -74,7 +75,10 @@ impl Visitor<'_> for MethodVisitor {
             "random" => Ok(MethodName::Random),
             "sobol" => Ok(MethodName::Sobol),
             "tpe" | "bayes" => Ok(MethodName::Tpe),
-            _ => Err(E::custom(format!("unknown method `{name}`, expected `grid`, `random`, `sobol` or `tpe`"))),
+            "external" => Ok(MethodName::External),
+            _ => Err(E::custom(format!(
+                "unknown method `{name}`, expected `grid`, `random`, `sobol`, `tpe` or `external`"
+            ))),
         }
     }
 }

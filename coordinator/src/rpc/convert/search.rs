@@ -1,0 +1,39 @@
+//! Searchers outside of the coordinator: their points decoded, and what they are told encoded.
+
+use domain::proposals::LearnedResult;
+use engine::query::{SearchNews, SearchResult};
+use proto::{parameters_from_wire, parameters_to_wire, v1};
+use terms::SweepId;
+
+use crate::api::Proposal;
+
+/// Points for a sweep.
+pub(in crate::rpc) fn proposal(wire: v1::ProposePointsRequest) -> Proposal {
+    let v1::ProposePointsRequest { sweep_id, first_point, points, seen, is_exhausted } = wire;
+    let points = points.into_iter().map(|point| parameters_from_wire(point.parameters)).collect();
+    Proposal { sweep: SweepId(sweep_id), first_point, points, seen, is_exhausted }
+}
+
+/// What is new.
+pub(in crate::rpc) fn search_news(news: SearchNews) -> v1::FollowSearchResponse {
+    let SearchNews { results, has_more: _, wanted, next_point, points_max, state } = news;
+    v1::FollowSearchResponse {
+        results: results.into_iter().map(result).collect(),
+        wanted,
+        next_point,
+        points_max,
+        state: v1::SweepState::from(state).into(),
+    }
+}
+
+fn result(result: SearchResult) -> v1::SearchResult {
+    let SearchResult { number, job, point, parameters, result } = result;
+    let (outcome, value) = match result {
+        LearnedResult::Finished(value) => (v1::SearchOutcome::Finished, Some(value)),
+        LearnedResult::Diverged => (v1::SearchOutcome::Diverged, None),
+        LearnedResult::Nothing => (v1::SearchOutcome::Nothing, None),
+        LearnedResult::Again => (v1::SearchOutcome::Again, None),
+    };
+    let parameters = parameters_to_wire(parameters);
+    v1::SearchResult { number, job, point, parameters, outcome: outcome.into(), value }
+}

@@ -1,0 +1,54 @@
+#!/usr/bin/env python3
+"""Searches a sweep with `method: external`: near the best point so far, at random one time in three.
+
+    python3 searcher.py SWEEP [COMMAND...]     COMMAND is `sweep` unless given
+
+It may be killed and started again at any time: `sweep search` tells all results again.
+
+With Optuna, keep `study = optuna.create_study(direction="maximize")` and the distributions of the sweep file. For a result,
+`study.add_trial(optuna.trial.create_trial(params=..., distributions=..., value=...))`; for a point that is wanted,
+`study.ask(distributions).params`.
+"""
+
+import json
+import math
+import random
+import subprocess
+import sys
+
+LOW, HIGH = 1e-5, 1e-2
+
+
+def propose(best):
+    """A point: somewhere, or near the best one."""
+    point = {
+        "activation": random.choice(["relu", "sigmoid"]),
+        "batch_size": random.choice([32, 64]),
+        "learning_rate": math.exp(random.uniform(math.log(LOW), math.log(HIGH))),
+    }
+    if best is not None and random.random() < 2 / 3:
+        rate = best["learning_rate"] * math.exp(random.gauss(0, 0.5))
+        point.update(activation=best["activation"], learning_rate=min(max(rate, LOW), HIGH))
+    return point
+
+
+def main(sweep, command):
+    search = subprocess.Popen([*command, "search", sweep], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    best, best_value, proposed = None, -math.inf, 0
+    for line in search.stdout:
+        said = json.loads(line)
+        if said.get("outcome") == "finished" and said["value"] > best_value:
+            best, best_value = said["parameters"], said["value"]
+            print(f"job {said['job']}: {best_value:.4f} with {best}", flush=True)
+        if "wanted" in said:
+            # What was proposed since this was said is not counted in it.
+            proposed = max(proposed, said["next_point"] - 1)
+            while proposed < said["next_point"] - 1 + said["wanted"]:
+                search.stdin.write(json.dumps({"parameters": propose(best)}) + "\n")
+                proposed += 1
+            search.stdin.flush()
+    return search.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2:] or ["sweep"]))
