@@ -8,6 +8,10 @@ use std::{
 };
 
 use proto::v1;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::inotify,
+};
 use serde_json::Value;
 use tests::{
     Cluster, ClusterOptions, PATIENCE,
@@ -53,14 +57,19 @@ fn incoming(folder: &Path) -> u64 {
     entries.filter_map(|entry| Some(entry.ok()?.metadata().ok()?.len())).sum()
 }
 
-/// Waits until more than `beyond` bytes of weights have arrived, but not all.
-pub(crate) async fn until_more_came(folder: &Path, beyond: u64) -> u64 {
+/// Waits until more than `beyond` bytes of weights have arrived, but not all: each write wakes it.
+pub(crate) fn until_more_came(folder: &Path, beyond: u64) -> u64 {
+    let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).unwrap();
+    inotify::add_watch(&watch, folder.join("incoming"), inotify::WatchFlags::MODIFY).unwrap();
+    let patience = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
     loop {
         let bytes = incoming(folder);
         if bytes > beyond {
             return bytes;
         }
-        tokio::time::sleep(Duration::from_micros(200)).await;
+        let mut polled = [PollFd::new(&watch, PollFlags::IN)];
+        assert!(poll(&mut polled, Some(&patience)).unwrap() > 0, "after {bytes} bytes nothing more came");
+        rustix::io::read(&watch, &mut [0; 4_096]).unwrap();
     }
 }
 
@@ -142,9 +151,9 @@ async fn survive_kills_of_coordinator_and_worker_while_they_are_handed_over() {
     let folder = folder_of(&cluster);
     let worker = cluster.worker("one");
     let sweep = cluster.submit("{epochs: {value: 1}}").await;
-    let before = until_more_came(&folder, 0).await;
+    let before = until_more_came(&folder, 0);
     cluster.replace_coordinator();
-    let before = until_more_came(&folder, before).await;
+    let before = until_more_came(&folder, before);
     worker.kill();
     assert!(before < LARGE as u64, "the weights were on their way");
     let _worker = cluster.worker("one");

@@ -107,9 +107,9 @@ async fn the_files_of_a_job_survive_kills_while_they_are_handed_over() {
     let folder = folder_of(&cluster);
     let worker = cluster.worker("one");
     submit(&cluster, &format!("[{SIZE}]"));
-    let before = until_more_came(&folder, 0).await;
+    let before = until_more_came(&folder, 0);
     cluster.replace_coordinator();
-    let before = until_more_came(&folder, before).await;
+    let before = until_more_came(&folder, before);
     worker.kill();
     assert!(before < SIZE as u64, "they were on their way");
     let _worker = cluster.worker("one");
