@@ -152,7 +152,15 @@ impl Engine {
     pub(super) fn others_than_its_own_take_jobs(&self, attempt: AttemptKey) -> bool {
         let sweep = attempt.job.sweep;
         let own = self.sweeps.get(sweep).and_then(|run| run.active(attempt)).map(ActiveAttempt::worker);
-        self.workers.iter().any(|(name, worker)| Some(name) != own && self.takes_jobs(worker, sweep))
+        own.map_or_else(
+            || self.some_worker_takes_jobs(sweep),
+            |own| self.another_takes_jobs(sweep, own),
+        )
+    }
+
+    /// Whether another worker than this one gets jobs of the sweep now.
+    pub(super) fn another_takes_jobs(&self, sweep: SweepId, own: &WorkerName) -> bool {
+        self.workers.iter().any(|(name, worker)| name != own && self.takes_jobs(worker, sweep))
     }
 
     /// Whether a worker gets no jobs of the sweep, although it would take them, because of failures attributed to it.

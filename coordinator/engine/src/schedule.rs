@@ -91,11 +91,29 @@ impl Engine {
         });
     }
 
+    /// The next job of a sweep for a worker. One that failed there is left to others as long as they may take it: it may have been the
+    /// machine.
+    fn next_job(&self, now: Now, sweep: SweepId, name: &WorkerName) -> Option<u64> {
+        let (worker, run) = (self.workers.get(name)?, self.sweeps.get(sweep)?);
+        let is_avoided = run.tries_again_what_failed_at(name) && self.another_takes_jobs(sweep, name);
+        let job = run.next_job(finds(&self.workers, worker), is_avoided.then_some(name))?;
+        let may_start_now = |(other, worker): (&WorkerName, &WorkerState)| {
+            let free = worker.slots().iter().enumerate().filter(|(_, slot)| slot.is_free());
+            let mut free = free.filter(|(position, _)| !self.kept.is_kept_from(sweep, other, *position));
+            other != name
+                && !worker.is_refused()
+                && free.any(|(_, slot)| allows(run, worker, &slot.description))
+                && self.may_start_on(now, run, worker)
+        };
+        let goes_elsewhere =
+            is_avoided && run.has_failed_at(job, name) && self.workers.iter().any(may_start_now);
+        (!goes_elsewhere).then_some(job)
+    }
+
     /// Chooses the next job of a sweep for a worker, and makes sure that it has a point. Where none is left, the sweep has no more jobs.
     fn choose_job(&mut self, now: Now, sweep: SweepId, name: &WorkerName, out: &mut Output) -> Chosen {
-        let Some(worker) = self.workers.get(name) else { return Chosen::Later };
+        let Some(job) = self.next_job(now, sweep, name) else { return Chosen::Later };
         let Some(run) = self.sweeps.get_mut(sweep) else { return Chosen::Later };
-        let Some(job) = run.next_job(finds(&self.workers, worker)) else { return Chosen::Later };
         if run.proposes(job) {
             let Some(left) = self.proposals_left.checked_sub(1) else { return Chosen::Later };
             self.proposals_left = left;

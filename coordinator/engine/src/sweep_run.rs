@@ -80,6 +80,9 @@ pub(super) struct SweepRun {
     learning: Option<Learning>,
 }
 
+/// Most jobs to be tried again that are looked at each time a slot is free: hundreds of workers may do so in one turn.
+const LOOKED_AT_MAX: usize = 1_000;
+
 impl SweepRun {
     pub(super) fn new(definition: SweepDefinition, created_unix_ms: u64) -> Self {
         let definition = definition.after(None);
@@ -308,11 +311,31 @@ impl SweepRun {
     }
 
     /// The next job to start on a worker that finds these checkpoints: jobs to be tried again first, then by number; none that cannot
-    /// go on where `finds` says whose checkpoints are found.
-    pub(super) fn next_job(&self, finds: impl Fn(&WorkerName) -> bool) -> Option<u64> {
-        let mut with_point = self.waiting.range(..=self.last_with_point());
-        let again = with_point.find(|(_, waiting)| waiting.goes_on_where(&finds)).map(|(job, _)| *job);
-        again.or_else(|| (self.ready_to_begin() > 0).then_some(self.next_unstarted))
+    /// go on where `finds` says whose checkpoints are found. Jobs that failed last at the worker `avoided` come after all others.
+    pub(super) fn next_job(
+        &self,
+        finds: impl Fn(&WorkerName) -> bool,
+        avoided: Option<&WorkerName>,
+    ) -> Option<u64> {
+        let again = |is_wanted: &dyn Fn(&WaitingJob) -> bool| {
+            let with_point = self.waiting.range(..=self.last_with_point());
+            let mut waiting = with_point.filter(|(_, waiting)| waiting.goes_on_where(&finds));
+            waiting.find(|(_, waiting)| is_wanted(waiting)).map(|(job, _)| *job)
+        };
+        again(&|waiting| avoided.is_none_or(|worker| !waiting.failed_at(worker)))
+            .or_else(|| (self.ready_to_begin() > 0).then_some(self.next_unstarted))
+            .or_else(|| again(&|_| true))
+    }
+
+    /// Whether a job is to be tried again that failed last at this worker. If more wait than are looked at each time a slot is free,
+    /// no difference is made.
+    pub(super) fn tries_again_what_failed_at(&self, worker: &WorkerName) -> bool {
+        self.waiting.len() <= LOOKED_AT_MAX && self.waiting.values().any(|waiting| waiting.failed_at(worker))
+    }
+
+    /// Whether a job failed last at this worker and waits.
+    pub(super) fn has_failed_at(&self, job: u64, worker: &WorkerName) -> bool {
+        self.waiting.get(&job).is_some_and(|waiting| waiting.failed_at(worker))
     }
 
     /// Whether the point of a job is yet to be proposed.

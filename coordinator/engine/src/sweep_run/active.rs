@@ -104,6 +104,11 @@ impl WaitingJob {
         self.kept_by.as_ref().is_none_or(finds)
     }
 
+    /// Whether its last attempt failed at this worker.
+    pub(crate) fn failed_at(&self, worker: &WorkerName) -> bool {
+        self.failure.as_ref().is_some_and(|failure| failure.worker == *worker)
+    }
+
     /// The same, whose checkpoint this worker has kept.
     pub(crate) fn kept_at(self, kept_by: Option<WorkerName>) -> Self {
         Self { kept_by, ..self }

@@ -11,10 +11,15 @@ use crate::WaitReason;
 
 /// A sweep of two jobs of a program.
 fn of_a_program() -> Specification {
-    let text =
-        "program: train.py\nmetric: {name: loss, goal: minimize}\nparameters:\n  lr: {values: [0.1, 0.2]}\n";
-    Specification::parse(&SpecificationSource { text: text.to_owned(), ..SpecificationSource::default() })
-        .unwrap()
+    of_rates("0.1, 0.2")
+}
+
+/// A sweep of a program with a job for each of these rates.
+fn of_rates(rates: &str) -> Specification {
+    let text = format!(
+        "program: train.py\nmetric: {{name: loss, goal: minimize}}\nparameters:\n  lr: {{values: [{rates}]}}\n"
+    );
+    Specification::parse(&SpecificationSource { text, ..SpecificationSource::default() }).unwrap()
 }
 
 #[test]
@@ -63,6 +68,30 @@ fn workers_that_run_programs_train_models_as_well() {
     cluster.runs_programs = true;
     cluster.connect(1, "open", 1, &[]);
     assert_eq!(cluster.grants(), [(1, key(1, 1))]);
+}
+
+#[test]
+fn a_job_that_failed_is_tried_again_at_another_worker_that_is_free() {
+    let mut cluster = granted();
+    cluster.connect(2, "b", 1, &[]);
+    assert_eq!(cluster.grants(), [(2, key(2, 1))]);
+    cluster.train(2, key(2, 1));
+    fails(&mut cluster, 1, 0, "exit status 1: no driver", Again::UnlessRepeated);
+    assert_eq!(cluster.grants(), [(2, key(1, 2))]);
+}
+
+#[test]
+fn a_worker_begins_other_jobs_before_it_tries_one_again_that_failed_there() {
+    let mut cluster = Cluster::new();
+    cluster.submit_this(of_rates("0.1, 0.2, 0.3, 0.4"));
+    cluster.runs_programs = true;
+    cluster.connect(1, "a", 1, &[]);
+    cluster.connect(2, "b", 1, &[]);
+    assert_eq!(cluster.grants(), [(1, key(1, 1)), (2, key(2, 1))]);
+    fails(&mut cluster, 1, 0, "exit status 1: no driver", Again::UnlessRepeated);
+    assert_eq!(cluster.grants(), [(1, key(3, 1))]);
+    cluster.train(2, key(2, 1));
+    assert_eq!(cluster.grants(), [(2, key(1, 2))], "the other one tries it first");
 }
 
 /// A cluster with a worker for programs and one granted job of two.
