@@ -66,10 +66,12 @@ pub enum Mutant {
     RunningJobsDoNotCount,
     /// After a restart, it lacks the last result.
     RestartsForgetResults,
+    /// Points that a searcher outside proposes again are new ones.
+    RepeatedPointsAreNew,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::NoFencing,
         Self::AcknowledgeBeforeCommit,
         Self::DuplicateOvertakesCommit,
@@ -101,6 +103,7 @@ impl Mutant {
         Self::ProposalsAreNotRecorded,
         Self::RunningJobsDoNotCount,
         Self::RestartsForgetResults,
+        Self::RepeatedPointsAreNew,
     ];
 }
 

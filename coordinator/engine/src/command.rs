@@ -111,7 +111,7 @@ impl Command for Extend {
     }
 
     fn apply(self, engine: &mut Engine, now: Now, out: &mut Output) -> Result<Extended, ControlError> {
-        engine.extend(now, self.sweep, &self.base, self.definition, out)
+        engine.extend(now, self.sweep, &self.base, &self.definition, out)
     }
 }
 

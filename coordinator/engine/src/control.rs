@@ -69,7 +69,7 @@ impl Engine {
         now: Now,
         sweep: SweepId,
         base: &Arc<SweepDefinition>,
-        definition: Arc<SweepDefinition>,
+        definition: &SweepDefinition,
         out: &mut Output,
     ) -> Result<Extended, ControlError> {
         let has_room = self.has_room_for(definition.text_bytes().saturating_sub(base.text_bytes()));

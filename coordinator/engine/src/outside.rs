@@ -34,7 +34,8 @@ impl Engine {
         let ProposePoints { sweep, first_point, points, seen, is_exhausted } = command;
         let Some(run) = self.sweeps.get_mut(sweep) else { return Err(ControlError::NoSuchSweep(sweep)) };
         let new = new_points(run, first_point, &points, seen)?;
-        let ends = is_exhausted && run.outside().is_some_and(|outside| outside.next_point() <= outside.points_max());
+        let ends =
+            is_exhausted && run.outside().is_some_and(|outside| outside.next_point() <= outside.points_max());
         if new.is_empty() && !ends {
             return Ok(Proposed { next_point: next_point(run) });
         }
@@ -56,7 +57,12 @@ impl Engine {
     }
 
     /// What a searcher that has the results up to `after` does not know yet.
-    pub(super) fn search_news(&self, now: Now, sweep: SweepId, after: u64) -> Result<SearchNews, ControlError> {
+    pub(super) fn search_news(
+        &self,
+        now: Now,
+        sweep: SweepId,
+        after: u64,
+    ) -> Result<SearchNews, ControlError> {
         let run = self.sweep(sweep)?;
         let outside = run.outside().ok_or(ControlError::NotFromOutside(sweep))?;
         let told = outside.learned().len() as u64;
@@ -71,7 +77,13 @@ impl Engine {
             let parameters = run.definition().parameters(learned.job);
             bytes += text_bytes(&parameters);
             let point = outside.point_of(learned.job);
-            results.push(SearchResult { number, job: learned.job, point, parameters, result: learned.result });
+            results.push(SearchResult {
+                number,
+                job: learned.job,
+                point,
+                parameters,
+                result: learned.result,
+            });
         }
         let has_more = results.len() < not_seen.len();
         let wanted = if has_more { 0 } else { self.wanted_points(now, run, outside) };
@@ -91,7 +103,8 @@ impl Engine {
             .map(|(name, worker)| self.places_at(name, worker, run))
             .sum();
         let parallel = run.definition().execution.max_parallel.map_or(u64::MAX, u64::from);
-        let jobs = free.min(parallel.saturating_sub(run.running_jobs() as u64)).saturating_sub(run.startable_jobs());
+        let jobs =
+            free.min(parallel.saturating_sub(run.running_jobs() as u64)).saturating_sub(run.startable_jobs());
         let left = outside.points_max().saturating_sub(outside.next_point() - 1);
         jobs.div_ceil(outside.repeats()).min(left)
     }
@@ -133,7 +146,8 @@ fn new_points(
     seen: u64,
 ) -> Result<Vec<ParameterMap>, ControlError> {
     let sweep = run.id();
-    let Some((learning, outside)) = run.learning().and_then(|learning| Some((learning, learning.outside()?))) else {
+    let Some((learning, outside)) = run.learning().and_then(|learning| Some((learning, learning.outside()?)))
+    else {
         return Err(ControlError::NotFromOutside(sweep));
     };
     let told = outside.learned().len() as u64;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use engine::{
     Issuer,
-    command::{Proposed, ProposePoints},
+    command::{ProposePoints, Proposed},
     query::{AskSearch, SearchNews},
 };
 use terms::{ParameterMap, ParameterValue, SweepId};
@@ -59,7 +59,9 @@ impl Api {
         let Proposal { sweep, first_point, points, seen, is_exhausted } = proposal;
         if points.len() > POINTS_MAX {
             let count = points.len();
-            return Err(ApiError::Invalid(format!("a call may have at most {POINTS_MAX} points, not {count}")));
+            return Err(ApiError::Invalid(format!(
+                "a call may have at most {POINTS_MAX} points, not {count}"
+            )));
         }
         for (name, value) in points.iter().flat_map(|point| &point.0) {
             plain("points", name)?;

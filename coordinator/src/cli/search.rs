@@ -6,10 +6,7 @@ use std::{
     time::Instant,
 };
 
-use proto::{
-    parameters_from_wire, parameters_to_wire,
-    v1,
-};
+use proto::{parameters_from_wire, parameters_to_wire, v1};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use terminal::{output::say, text};
@@ -195,7 +192,8 @@ fn tell(message: &v1::FollowSearchResponse, told: &mut u64) -> Result<(), Failur
 
 fn print_lines(lines: &[Told]) -> Result<(), Failure> {
     let written = lines.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>();
-    let written = written.map_err(|error| Failure::operation(format!("a result cannot be written as JSON: {error}")))?;
+    let written = written
+        .map_err(|error| Failure::operation(format!("a result cannot be written as JSON: {error}")))?;
     print(&text::json(&(written.join("\n") + "\n")))
 }
 
@@ -221,7 +219,8 @@ fn read_lines(lines: &mpsc::Sender<Result<Line, Failure>>) {
             Ok(_) => parsed(&text),
             Err(error) => Err(error.to_string()),
         };
-        let line = line.map_err(|error| Failure::operation(format!("line {number} of standard input: {error}")));
+        let line =
+            line.map_err(|error| Failure::operation(format!("line {number} of standard input: {error}")));
         let is_last = line.is_err();
         if lines.blocking_send(line).is_err() || is_last {
             return;
@@ -311,7 +310,8 @@ mod tests {
 
     #[test]
     fn lines_of_a_searcher_are_points_or_the_end_and_others_are_refused_with_what_to_write() {
-        let point = parsed(r#"{"parameters": {"rate": 0.5, "size": 32, "kind": "a", "flag": true, "none": null}}"#);
+        let point =
+            parsed(r#"{"parameters": {"rate": 0.5, "size": 32, "kind": "a", "flag": true, "none": null}}"#);
         let expected = vec![
             ("flag".to_owned(), ParameterValue::Boolean(true)),
             ("kind".to_owned(), ParameterValue::Text("a".to_owned())),
@@ -339,7 +339,14 @@ mod tests {
     fn a_message_is_written_as_lines_that_a_program_reads() {
         let told = |told: &Told| serde_json::to_string(told).unwrap();
         let parameters = Map::from_iter([("rate".to_owned(), parameter_json(&ParameterValue::Float(0.5)))]);
-        let result = |outcome, value| Told::Result { result: 2, job: 3, point: 2, parameters: parameters.clone(), outcome, value };
+        let result = |outcome, value| Told::Result {
+            result: 2,
+            job: 3,
+            point: 2,
+            parameters: parameters.clone(),
+            outcome,
+            value,
+        };
         assert_eq!(
             told(&result("finished", Some(0.25))),
             r#"{"result":2,"job":3,"point":2,"parameters":{"rate":0.5},"outcome":"finished","value":0.25}"#

@@ -93,7 +93,8 @@ async fn a_searcher_and_a_coordinator_that_are_killed_cost_no_point_and_tell_no_
     assert_counted(&cluster.results(sweep_id).await, 12, 3);
     assert!(second.wait().unwrap().success());
 
-    let after: Vec<_> = cluster.results(sweep_id).await.into_iter().filter_map(|(job, _)| job.point).collect();
+    let after: Vec<_> =
+        cluster.results(sweep_id).await.into_iter().filter_map(|(job, _)| job.point).collect();
     assert!(before.values().all(|point| after.contains(point)), "{before:?} {after:?}");
     let results = told(&cluster, sweep_id).await;
     let numbers: Vec<u64> = results.iter().map(|result| result.number).collect();
@@ -101,7 +102,11 @@ async fn a_searcher_and_a_coordinator_that_are_killed_cost_no_point_and_tell_no_
     let of_jobs: BTreeMap<u64, _> = results.iter().map(|result| (result.job, &result.parameters)).collect();
     assert_eq!(of_jobs.len(), 12, "each job once");
     assert!(after.iter().all(|point| of_jobs[&point.job] == &point.parameters));
-    assert!(results.iter().all(|result| result.outcome() == v1::SearchOutcome::Finished && result.value.is_some()));
+    assert!(
+        results
+            .iter()
+            .all(|result| result.outcome() == v1::SearchOutcome::Finished && result.value.is_some())
+    );
 }
 
 #[tokio::test]
@@ -114,12 +119,16 @@ async fn jobs_wait_for_points_wrong_points_are_named_and_a_searcher_may_end_the_
     assert!(show().contains("20 jobs wait for points of the searcher outside"), "{}", show());
 
     let point = |rate: &str| {
-        format!(r#"{{"parameters": {{"activation": "relu", "learning_rate": {rate}, "batch_size": 32}}}}"#) + "\n"
+        format!(r#"{{"parameters": {{"activation": "relu", "learning_rate": {rate}, "batch_size": 32}}}}"#)
+            + "\n"
     };
     let refused = sweep(&cluster, &["search", "1"], &point("0.5"));
     let error = String::from_utf8(refused.stderr).unwrap();
     assert_eq!(refused.status.code(), Some(1), "{error}");
-    assert!(error.contains("point 1: `learning_rate` must be a number from 0.00001 to 0.01, but is `0.5`"), "{error}");
+    assert!(
+        error.contains("point 1: `learning_rate` must be a number from 0.00001 to 0.01, but is `0.5`"),
+        "{error}"
+    );
     let wrong = sweep(&cluster, &["search", "1"], "{\"rate\": 1}\n");
     assert_eq!(wrong.status.code(), Some(1));
 

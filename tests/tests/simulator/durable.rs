@@ -5,19 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
     definition::SweepDefinition,
-    proposals::{Learned, Proposed},
+    proposals::{Learned, Proposed, Why},
     record::{
         BestEpoch, BestJobs, EndedJob, History, Record, Rung, StoredAttempt, StoredJob, StoredRungs,
         StoredSearch, StoredStage, StoredSweep,
     },
 };
-use engine::{SweepView, recomputed};
+use engine::{SweepView, query::SearchResult, recomputed};
 use proto::v1;
 use terms::{
     AttemptKey, AttemptState, Epoch, EpochReport, JobKey, JobState, MetricSchema, SweepId, SweepState,
     WorkerName,
 };
 use tests::chaos::light_epoch;
+
+use super::world::searching::is_proposal;
 
 /// One of so many jobs at a rung goes on.
 pub(super) const ETA: u32 = 2;
@@ -124,14 +126,7 @@ impl Durable {
                 }
                 Ok(())
             }
-            Record::PointProposed { job, proposed } => {
-                let told = self.learned.get(&job.sweep).map_or(0, Vec::len) as u64;
-                rule(proposed.seen == told, || {
-                    format!("the point of {job} rests on {} results of {told}", proposed.seen)
-                })?;
-                let twice = self.proposals.insert(*job, proposed.clone()).is_some();
-                rule(!twice, || format!("{job} has two points"))
-            }
+            Record::PointProposed { job, proposed } => self.take_point(*job, proposed),
             Record::ResultLearned { sweep, number, learned } => {
                 let told = self.learned.entry(*sweep).or_default();
                 told.push(*learned);
@@ -428,7 +423,9 @@ impl Durable {
             let definition = SweepDefinition::from_stored(*id, &stored.specification, None);
             let definition = definition.map_err(|error| error.to_string())?;
             let Some(points) = definition.learned() else { continue };
-            if let Some(difference) = recomputed(points, definition.metric.goal, &stored.search).first() {
+            if points.are_from_outside() {
+                self.check_outside(*id)?;
+            } else if let Some(difference) = recomputed(points, definition.metric.goal, &stored.search).first() {
                 return Err(difference.to_string());
             }
             let mut begun = self.jobs_of(*id).filter(|(_, job)| job.attempts > 0);
@@ -438,6 +435,41 @@ impl Durable {
             }
         }
         Ok(())
+    }
+
+    fn take_point(&mut self, job: JobKey, proposed: &Proposed) -> Result<(), String> {
+        let told = self.learned.get(&job.sweep).map_or(0, Vec::len) as u64;
+        let is_so = match proposed.why {
+            // It may not have heard of all yet.
+            Why::Outside => proposed.seen <= told,
+            _ => proposed.seen == told,
+        };
+        rule(is_so, || format!("the point of {job} rests on {} results of {told}", proposed.seen))?;
+        let twice = self.proposals.insert(job, proposed.clone()).is_some();
+        rule(!twice, || format!("{job} has two points"))
+    }
+
+    /// Whether the points are those that the searcher outside proposes for their numbers, and each job that trained to its end was told.
+    fn check_outside(&self, sweep: SweepId) -> Result<(), String> {
+        let proposals = self.proposals_of(sweep);
+        if let Some((number, _)) = proposals.iter().find(|(number, proposed)| !is_proposal(*number, proposed)) {
+            return Err(format!("point {number} is not what the searcher outside proposed"));
+        }
+        let told = |job: u64| self.learned.get(&sweep).is_some_and(|all| all.iter().any(|learned| learned.job == job));
+        let mut done = self.jobs_of(sweep).filter(|(_, job)| job.state == JobState::Done);
+        match done.find(|(key, _)| !told(key.job)) {
+            Some((key, _)) => Err(format!("the searcher outside is never told of job {key}")),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether what a searcher outside hears is durable.
+    pub(super) fn check_searcher(&self, sweep: SweepId, result: &SearchResult) -> Result<(), String> {
+        let learned = self.learned.get(&sweep).and_then(|all| all.get(result.number as usize - 1));
+        let proposed = self.proposals.get(&JobKey { sweep, job: result.point });
+        let is_same = learned.is_some_and(|learned| (learned.job, learned.result) == (result.job, result.result))
+            && proposed.is_some_and(|proposed| proposed.parameters == result.parameters);
+        rule(is_same, || format!("the searcher outside is told {result:?}, which is not durable"))
     }
 
     /// What a store gives back at the next start.

@@ -1,12 +1,12 @@
 //! A coordinator that leads: the driver's real pipeline and the real engine, over a simulated disk.
 
-use std::{collections::BTreeMap, fmt, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, collections::BTreeMap, fmt, rc::Rc, sync::Arc, time::Duration};
 
 use coordinator::driver::{Asked, Batch, Input, Moment, Pipeline};
 use domain::definition::SweepDefinition;
 use engine::{
     Command, EndsSeen, Engine, Issued, Issuer, Now, Output, Query, SessionId, SweepView,
-    query::{Define, SeeEnds},
+    query::{AskSearch, Define, SearchNews, SeeEnds},
 };
 use store::StoreError;
 use terms::SweepId;
@@ -36,6 +36,8 @@ pub(super) struct Wish {
     pub(super) taken_at: usize,
     /// The sweep that the answer shows; none where it shows none, or the wish was refused.
     pub(super) sweep: Option<SweepView>,
+    /// What a searcher is told.
+    news: Rc<RefCell<Option<SearchNews>>>,
 }
 
 impl fmt::Debug for Wish {
@@ -56,13 +58,33 @@ impl Wish {
             let (answer, output) = engine.execute(now, issued);
             (output, answer.ok().and_then(shown))
         };
-        Self { question, is_query: false, tell: Rc::new(tell), taken_at: 0, sweep: None }
+        Self { question, is_query: false, tell: Rc::new(tell), taken_at: 0, sweep: None, news: Rc::default() }
     }
 
     /// A question that is answered with a sweep.
     pub(super) fn ask<Q: Query<Answer = SweepView>>(query: Q) -> Self {
         let tell = move |engine: &mut Engine, now| (Output::default(), engine.ask(now, &query).ok());
-        Self { question: Question::Other, is_query: true, tell: Rc::new(tell), taken_at: 0, sweep: None }
+        Self::of_query(Rc::new(tell), Rc::default())
+    }
+
+    fn of_query(tell: Rc<Told>, news: Rc<RefCell<Option<SearchNews>>>) -> Self {
+        Self { question: Question::Other, is_query: true, tell, taken_at: 0, sweep: None, news }
+    }
+
+    /// What a searcher outside asks.
+    pub(super) fn search(query: AskSearch) -> Self {
+        let news = Rc::<RefCell<Option<SearchNews>>>::default();
+        let heard = Rc::clone(&news);
+        let tell = move |engine: &mut Engine, now| {
+            *heard.borrow_mut() = engine.ask(now, &query).ok();
+            (Output::default(), None)
+        };
+        Self::of_query(Rc::new(tell), news)
+    }
+
+    /// What a searcher is told, where this was its question.
+    pub(super) fn news(&self) -> Option<SearchNews> {
+        self.news.borrow().clone()
     }
 }
 

@@ -36,8 +36,8 @@ const REPLAY: &str = "cargo test --release -p tests --test simulator --";
 
 /// A sweep, and the same with two jobs more: of a model, of a program whose jobs take two GPUs each, of a model whose points are
 /// drawn, of a model whose jobs pause at a rung, and
-/// of one whose points are chosen from results.
-type Specifications = [[Specification; 2]; 5];
+/// of one whose points are chosen from results, and of one whose points come from outside.
+type Specifications = [[Specification; 2]; 6];
 
 fn specifications() -> Specifications {
     let model = "dataset: {path: d}";
@@ -52,12 +52,17 @@ fn specifications() -> Specifications {
         let what = format!("method: tpe\nrun_cap: {cap}\n{model}");
         parsed(&what, "{min: 0.001, max: 0.1, distribution: log_uniform_values}")
     };
+    let outside = |cap: u32| {
+        let what = format!("method: external\nrun_cap: {cap}\n{model}");
+        parsed(&what, "{min: 0.001, max: 0.1}")
+    };
     [
         [grid(model, "1, 2, 3"), grid(model, "1, 2, 3, 4")],
         [grid(program, "1, 2, 3"), grid(program, "1, 2, 3, 4")],
         [drawn(6), drawn(8)],
         [grid(&paused, "1, 2, 3"), grid(&paused, "1, 2, 3, 4")],
         [learned(16), learned(20)],
+        [outside(8), outside(10)],
     ]
 }
 

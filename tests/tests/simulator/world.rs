@@ -7,6 +7,7 @@
 mod at_hub;
 mod faults;
 mod leading;
+pub(super) mod searching;
 mod streams;
 mod told;
 mod wishes;
@@ -42,6 +43,7 @@ use worker::agent::{
     wire,
 };
 
+use self::searching::Searcher;
 use super::{
     Specifications,
     coordinator::{Coordinator, Follower, Leader, Life, Part},
@@ -139,6 +141,8 @@ pub(super) struct World {
     orphans: Vec<(Life, Term, Vec<Record>)>,
     /// A retry that was asked for, to come once more later.
     late_retry: Option<Wish>,
+    /// The searcher outside, where the sweep has one.
+    searcher: Searcher,
     nodes: Vec<Node>,
     links: Vec<Link>,
     durable: Durable,
@@ -179,6 +183,7 @@ impl World {
         let has_gpus = random.one_in(4);
         let kind = match has_gpus {
             true => 1,
+            false if random.one_in(8) => 5,
             false if random.one_in(4) => 2,
             false if random.one_in(2) => 3,
             false if random.one_in(3) => 4,
@@ -204,6 +209,7 @@ impl World {
             last_commit: None,
             orphans: Vec::new(),
             late_retry: None,
+            searcher: Searcher::default(),
             nodes,
             links: Vec::new(),
             durable: Durable::default(),

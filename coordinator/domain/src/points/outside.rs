@@ -172,19 +172,52 @@ mod tests {
                      [a, b]}, depth: {values: [1, 2], when: {kind: b}}, share: {min: 0.0, max: 1.0, q: 0.1}, fixed: {value: 3}}";
         let points = points(space, "exclude: [{kind: a, size: 8}]\n");
         for (json, expected) in [
-            (r#"{"share": 0.30000000000000004, "rate": 0.01, "size": 16.0, "kind": "a"}"#, "rate=`0.01` size=`16` kind=`a` share=`0.3` fixed=`3`"),
-            (r#"{"rate": 0.1, "size": 8, "kind": "b", "depth": 2.0, "share": 1, "fixed": 3}"#, "rate=`0.1` size=`8` kind=`b` depth=`2` share=`1.0` fixed=`3`"),
-            (r#"{"rate": 0.2, "size": 16, "kind": "a", "share": 0}"#, "`rate` must be a number from 0.001 to 0.1, but is `0.2`"),
-            (r#"{"rate": "x", "size": 16, "kind": "a", "share": 0}"#, "`rate` must be a number from 0.001 to 0.1, but is `x`"),
-            (r#"{"rate": 0.01, "size": 12, "kind": "a", "share": 0}"#, "`size` must be a whole number from 8 to 64 in steps of 8, but is `12`"),
-            (r#"{"rate": 0.01, "size": 16, "kind": "c", "share": 0}"#, "`kind` must be one of `a`, `b`, but is `c`"),
-            (r#"{"rate": 0.01, "size": 16, "kind": "a", "share": 0.35}"#, "`share` must be a number from 0 to 1 in steps of 0.1, but is `0.35`"),
-            (r#"{"rate": 0.01, "size": 16, "kind": "a", "share": 0, "fixed": 4}"#, "`fixed` must be `3`, but is `4`"),
+            (
+                r#"{"share": 0.30000000000000004, "rate": 0.01, "size": 16.0, "kind": "a"}"#,
+                "rate=`0.01` size=`16` kind=`a` share=`0.3` fixed=`3`",
+            ),
+            (
+                r#"{"rate": 0.1, "size": 8, "kind": "b", "depth": 2.0, "share": 1, "fixed": 3}"#,
+                "rate=`0.1` size=`8` kind=`b` depth=`2` share=`1.0` fixed=`3`",
+            ),
+            (
+                r#"{"rate": 0.2, "size": 16, "kind": "a", "share": 0}"#,
+                "`rate` must be a number from 0.001 to 0.1, but is `0.2`",
+            ),
+            (
+                r#"{"rate": "x", "size": 16, "kind": "a", "share": 0}"#,
+                "`rate` must be a number from 0.001 to 0.1, but is `x`",
+            ),
+            (
+                r#"{"rate": 0.01, "size": 12, "kind": "a", "share": 0}"#,
+                "`size` must be a whole number from 8 to 64 in steps of 8, but is `12`",
+            ),
+            (
+                r#"{"rate": 0.01, "size": 16, "kind": "c", "share": 0}"#,
+                "`kind` must be one of `a`, `b`, but is `c`",
+            ),
+            (
+                r#"{"rate": 0.01, "size": 16, "kind": "a", "share": 0.35}"#,
+                "`share` must be a number from 0 to 1 in steps of 0.1, but is `0.35`",
+            ),
+            (
+                r#"{"rate": 0.01, "size": 16, "kind": "a", "share": 0, "fixed": 4}"#,
+                "`fixed` must be `3`, but is `4`",
+            ),
             (r#"{"rate": 0.01, "size": 16, "kind": "a"}"#, "`share` is missing"),
             (r#"{"rate": 0.01, "size": 16, "kind": "b", "share": 0}"#, "`depth` is missing"),
-            (r#"{"rate": 0.01, "size": 16, "kind": "a", "depth": 1, "share": 0}"#, "`depth` has no value there, as its `when` does not hold; leave it out"),
-            (r#"{"rate": 0.01, "size": 8, "kind": "a", "share": 0}"#, "the sweep file excludes kind=a size=8"),
-            (r#"{"speed": 1}"#, "`speed` is not one of the parameters, which are rate, size, kind, depth, share, fixed"),
+            (
+                r#"{"rate": 0.01, "size": 16, "kind": "a", "depth": 1, "share": 0}"#,
+                "`depth` has no value there, as its `when` does not hold; leave it out",
+            ),
+            (
+                r#"{"rate": 0.01, "size": 8, "kind": "a", "share": 0}"#,
+                "the sweep file excludes kind=a size=8",
+            ),
+            (
+                r#"{"speed": 1}"#,
+                "`speed` is not one of the parameters, which are rate, size, kind, depth, share, fixed",
+            ),
         ] {
             assert_eq!(said(&points, json), expected, "{json}");
         }
@@ -197,7 +230,10 @@ mod tests {
         let space = "{a: {distribution: normal}, b: {distribution: log_normal}, c: {distribution: q_normal, q: 2}, d: {distribution: beta, \
                      a: 1, b: 2}}";
         let points = points(space, "");
-        assert_eq!(said(&points, r#"{"a": -7, "b": 1e-9, "c": 4, "d": 0.5}"#), "a=`-7.0` b=`1e-9` c=`4` d=`0.5`");
+        assert_eq!(
+            said(&points, r#"{"a": -7, "b": 1e-9, "c": 4, "d": 0.5}"#),
+            "a=`-7.0` b=`1e-9` c=`4` d=`0.5`"
+        );
         for (json, expected) in [
             (r#"{"a": 0, "b": 0, "c": 4, "d": 0.5}"#, "`b` must be a number above 0, but is `0`"),
             (r#"{"a": 0, "b": 1, "c": 3, "d": 0.5}"#, "`c` must be a number, a multiple of 2, but is `3`"),

@@ -8,6 +8,7 @@ use domain::{
 use terms::{JobKey, ParameterMap};
 
 use super::{Chooser, Learning};
+use crate::mutants::{self, Mutant};
 
 #[derive(Debug)]
 pub(crate) struct Outside {
@@ -98,11 +99,16 @@ impl Learning {
     }
 
     /// A point from outside as the space writes it; none where there is the same of its number already.
-    pub(crate) fn check_point(&self, point: u64, given: &ParameterMap) -> Result<Option<ParameterMap>, NotTaken> {
+    pub(crate) fn check_point(
+        &self,
+        point: u64,
+        given: &ParameterMap,
+    ) -> Result<Option<ParameterMap>, NotTaken> {
         let Chooser::Outside(outside) = &self.chooser else { return Ok(None) };
         let parameters = outside.points.checked(given).map_err(NotTaken::NoSuchPoint)?;
         match outside.parameters(point) {
             None => Ok(Some(parameters)),
+            Some(_) if mutants::is_on(Mutant::RepeatedPointsAreNew) => Ok(Some(parameters)),
             Some(same) if same == parameters => Ok(None),
             Some(_) => Err(NotTaken::IsOther),
         }

@@ -128,9 +128,18 @@ fn a_searcher_that_says_the_same_again_is_answered_the_same_and_another_is_refus
     assert_eq!(cluster.records.len(), records);
     assert_eq!(cluster.order(propose(3, &[0.03, 0.04])), Proposed { next_point: 5 }, "one of two was known");
     assert_eq!(cluster.refusal(propose(2, &[0.03])), ControlError::PointIsOther { sweep: SWEEP, point: 2 });
-    assert_eq!(cluster.refusal(propose(6, &[0.01])), ControlError::PointsMissing { sweep: SWEEP, first: 6, next: 5 });
-    assert_eq!(cluster.refusal(propose(0, &[0.01])), ControlError::PointsMissing { sweep: SWEEP, first: 0, next: 5 });
-    assert_eq!(cluster.refusal(propose(5, &[0.01, 0.02])), ControlError::TooManyPoints { sweep: SWEEP, points: 5 });
+    assert_eq!(
+        cluster.refusal(propose(6, &[0.01])),
+        ControlError::PointsMissing { sweep: SWEEP, first: 6, next: 5 }
+    );
+    assert_eq!(
+        cluster.refusal(propose(0, &[0.01])),
+        ControlError::PointsMissing { sweep: SWEEP, first: 0, next: 5 }
+    );
+    assert_eq!(
+        cluster.refusal(propose(5, &[0.01, 0.02])),
+        ControlError::TooManyPoints { sweep: SWEEP, points: 5 }
+    );
     let outside = cluster.refusal(propose(5, &[0.2]));
     assert!(
         matches!(outside, ControlError::PointRefused { point: 5, reason: NoSuchPoint::Outside { ref name, .. } } if name == "learning_rate"),
@@ -152,7 +161,8 @@ fn results_are_told_once_in_order_from_where_the_searcher_is() {
     cluster.train(1, key(1, 1));
     let news = cluster.news(0);
     let told = |news: &SearchNews| {
-        let of = |result: &crate::query::SearchResult| (result.number, result.job, result.point, result.result);
+        let of =
+            |result: &crate::query::SearchResult| (result.number, result.job, result.point, result.result);
         news.results.iter().map(of).collect::<Vec<_>>()
     };
     let finished = LearnedResult::Finished(0.5);
@@ -222,7 +232,10 @@ fn a_job_that_was_cancelled_before_it_had_a_point_is_told_as_soon_as_it_has() {
     assert_eq!(cluster.news(0).results, []);
     cluster.order(propose(1, &[0.01, 0.02]));
     let news = cluster.news(0);
-    assert_eq!((news.results.len(), news.results[0].job, news.results[0].result), (1, 2, LearnedResult::Nothing));
+    assert_eq!(
+        (news.results.len(), news.results[0].job, news.results[0].result),
+        (1, 2, LearnedResult::Nothing)
+    );
     assert_eq!(cluster.counts(), [2, 1, 0, 0, 0, 1]);
     cluster.order(cancelled(4));
     let (jobs, seen) = (vec![EndedJob { job: 4, attempts: 0, state: JobState::Cancelled }], cluster.ends());
@@ -242,7 +255,11 @@ fn a_sweep_that_was_cancelled_or_chooses_its_points_by_itself_takes_none() {
     cluster.submit_this(search(4, ""));
     cluster.order(propose(1, &[0.01]));
     cluster.order(Cancel(SWEEP));
-    assert_eq!(cluster.order(propose(1, &[0.01])), Proposed { next_point: 2 }, "what was answered before is again");
+    assert_eq!(
+        cluster.order(propose(1, &[0.01])),
+        Proposed { next_point: 2 },
+        "what was answered before is again"
+    );
     assert!(matches!(cluster.refusal(propose(2, &[0.01])), ControlError::AlreadyFinal { .. }));
     assert_eq!((cluster.news(0).state, cluster.news(0).wanted), (SweepState::Cancelled, 0));
     cluster.submit(3, "");

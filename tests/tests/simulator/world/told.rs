@@ -53,6 +53,9 @@ impl World {
 
     /// What a user hears is durable, and was so when the driver took the question, or later.
     fn answer(&mut self, answered: &Wish) -> Result<(), Broken> {
+        if let Some(news) = answered.news() {
+            return self.hear_news(&news);
+        }
         let Some(sweep) = &answered.sweep else { return Ok(()) };
         if !self.durable.was_as_told(answered.taken_at, sweep) {
             let (state, jobs) = (sweep.state, sweep.job_count());

@@ -16,6 +16,7 @@ impl World {
         for index in 0..self.coordinators.len() {
             self.tell_hub(index, Input::Asked(Wish::ask(DescribeSweep::new(SWEEP))));
         }
+        self.search();
         // A sweep that was paused goes on some day.
         let open = self.durable.open_sweeps().next();
         if let Some((sweep, _)) = open.filter(|_| self.calm) {
@@ -25,7 +26,7 @@ impl World {
     }
 
     /// Asks one of those that believe to lead.
-    fn tell_a_leader(&mut self, wish: Wish) {
+    pub(super) fn tell_a_leader(&mut self, wish: Wish) {
         let leaders: Vec<usize> =
             self.coordinators.iter().filter(|one| one.has_hub()).map(|one| one.life.of).collect();
         if leaders.is_empty() {
