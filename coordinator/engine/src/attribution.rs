@@ -152,10 +152,7 @@ impl Engine {
     pub(super) fn others_than_its_own_take_jobs(&self, attempt: AttemptKey) -> bool {
         let sweep = attempt.job.sweep;
         let own = self.sweeps.get(sweep).and_then(|run| run.active(attempt)).map(ActiveAttempt::worker);
-        own.map_or_else(
-            || self.some_worker_takes_jobs(sweep),
-            |own| self.another_takes_jobs(sweep, own),
-        )
+        own.map_or_else(|| self.some_worker_takes_jobs(sweep), |own| self.another_takes_jobs(sweep, own))
     }
 
     /// Whether another worker than this one gets jobs of the sweep now.
