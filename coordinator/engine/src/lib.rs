@@ -42,9 +42,9 @@ use self::{
     workers::{WorkerState, Workers},
 };
 pub use self::{
-    learning::{Difference, recomputed},
     command::{Command, EndsSeen, Issued, Issuer, JobEnd},
     event::{AttemptEvent, Event, Heartbeat, HeldAttempt, Hello, INPUT_BYTES, SessionId, SlotDescription},
+    learning::{Difference, recomputed},
     orders::{DatasetPlan, Grant, JobAssignment, ToWorker, Welcome},
     output::{CloseReason, Effect, Observation, Output},
     query::Query,

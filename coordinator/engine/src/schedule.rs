@@ -10,8 +10,8 @@ use terms::{JobState, SweepId, WorkerName};
 use super::{
     DatasetPlan, Effect, Engine, Grant, JobAssignment, Now, Observation, Output, ToWorker,
     gpus::{FreeSlot, joined},
-    packs::PackKey,
     observe_change,
+    packs::PackKey,
     resources::allows,
     sessions::send,
     settle,

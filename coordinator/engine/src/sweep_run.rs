@@ -21,8 +21,8 @@ use domain::{
     record::{BestJobs, History, Record},
 };
 use terms::{
-    AttemptKey, DatasetSummary, JobKey, JobState, MetricSchema, MetricUse, ParameterMap, ParameterUse, SweepId,
-    SweepState, WorkerName, manifest::Described,
+    AttemptKey, DatasetSummary, JobKey, JobState, MetricSchema, MetricUse, ParameterMap, ParameterUse,
+    SweepId, SweepState, WorkerName, manifest::Described,
 };
 
 use self::active::Plan;

@@ -16,8 +16,7 @@ use terms::{AttemptKey, JobKey, JobState, SweepId};
 use super::{
     StoreError,
     cells::{dataset_json, integer, lines_json, names_json, parameters_json},
-    rungs,
-    search,
+    rungs, search,
     tables::{self, Added, Row, Table, TableRow, text},
 };
 

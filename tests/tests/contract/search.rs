@@ -40,9 +40,14 @@ fn search() -> (Vec<Record>, Vec<Record>, StoredSearch) {
     ];
     let learned: Vec<_> = (1..).zip(results).map(|(job, result)| Learned { job, result }).collect();
     let key = |job| JobKey { sweep: SweepId(1), job };
-    let point = |(job, proposed): &(u64, Proposed)| Record::PointProposed { job: key(*job), proposed: proposed.clone() };
-    let told = |(number, learned): (u64, &Learned)| {
-        Record::ResultLearned { sweep: SweepId(1), number, learned: *learned }
+    let point = |(job, proposed): &(u64, Proposed)| Record::PointProposed {
+        job: key(*job),
+        proposed: proposed.clone(),
+    };
+    let told = |(number, learned): (u64, &Learned)| Record::ResultLearned {
+        sweep: SweepId(1),
+        number,
+        learned: *learned,
     };
     let points = proposals.iter().map(point);
     let results = (1..).zip(&learned).map(told);

@@ -130,7 +130,9 @@ impl Durable {
             Record::ResultLearned { sweep, number, learned } => {
                 let told = self.learned.entry(*sweep).or_default();
                 told.push(*learned);
-                rule(*number == told.len() as u64, || format!("result {number} of sweep {sweep} is out of order"))
+                rule(*number == told.len() as u64, || {
+                    format!("result {number} of sweep {sweep} is out of order")
+                })
             }
             Record::JobChanged { job, state, history, reason } => {
                 if *state == JobState::Cancelled {
@@ -425,7 +427,9 @@ impl Durable {
             let Some(points) = definition.learned() else { continue };
             if points.are_from_outside() {
                 self.check_outside(*id)?;
-            } else if let Some(difference) = recomputed(points, definition.metric.goal, &stored.search).first() {
+            } else if let Some(difference) =
+                recomputed(points, definition.metric.goal, &stored.search).first()
+            {
                 return Err(difference.to_string());
             }
             let mut begun = self.jobs_of(*id).filter(|(_, job)| job.attempts > 0);
@@ -452,10 +456,13 @@ impl Durable {
     /// Whether the points are those that the searcher outside proposes for their numbers, and each job that trained to its end was told.
     fn check_outside(&self, sweep: SweepId) -> Result<(), String> {
         let proposals = self.proposals_of(sweep);
-        if let Some((number, _)) = proposals.iter().find(|(number, proposed)| !is_proposal(*number, proposed)) {
+        if let Some((number, _)) = proposals.iter().find(|(number, proposed)| !is_proposal(*number, proposed))
+        {
             return Err(format!("point {number} is not what the searcher outside proposed"));
         }
-        let told = |job: u64| self.learned.get(&sweep).is_some_and(|all| all.iter().any(|learned| learned.job == job));
+        let told = |job: u64| {
+            self.learned.get(&sweep).is_some_and(|all| all.iter().any(|learned| learned.job == job))
+        };
         let mut done = self.jobs_of(sweep).filter(|(_, job)| job.state == JobState::Done);
         match done.find(|(key, _)| !told(key.job)) {
             Some((key, _)) => Err(format!("the searcher outside is never told of job {key}")),
@@ -467,7 +474,8 @@ impl Durable {
     pub(super) fn check_searcher(&self, sweep: SweepId, result: &SearchResult) -> Result<(), String> {
         let learned = self.learned.get(&sweep).and_then(|all| all.get(result.number as usize - 1));
         let proposed = self.proposals.get(&JobKey { sweep, job: result.point });
-        let is_same = learned.is_some_and(|learned| (learned.job, learned.result) == (result.job, result.result))
+        let is_same = learned
+            .is_some_and(|learned| (learned.job, learned.result) == (result.job, result.result))
             && proposed.is_some_and(|proposed| proposed.parameters == result.parameters);
         rule(is_same, || format!("the searcher outside is told {result:?}, which is not durable"))
     }

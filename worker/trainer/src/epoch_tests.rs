@@ -160,6 +160,12 @@ fn augmentation_changes_the_training_images_of_each_epoch_and_no_validation_imag
         let (images, numbers) = (easy_images(120).0, Tensor::arange(120, (tch::Kind::Int64, Device::Cpu)));
         let [first, second] = epochs.map(|drawn| drawn.apply(&images, &numbers).unwrap());
         assert!(!first.equal(&second), "each epoch has other images");
+        // An image is changed in the same way wherever it stands in a batch.
+        let drawn = data.draws(augmentation, config.seed, 1).unwrap();
+        let some = Tensor::from_slice(&[31_i64, 4, 17]);
+        let [batch, all] =
+            [&some, &numbers].map(|numbers| data.training_batch(numbers, drawn.as_ref()).unwrap().0);
+        assert!(batch.equal(&all.index_select(0, &some)));
     }
 }
 

@@ -286,7 +286,13 @@ impl Specification {
             }
             Method::Tpe { .. } | Method::External => {
                 let listed = (self.exclude.as_slice(), self.include.as_slice());
-                Points::Learned(LearnedPoints::new(&self.axes, listed, self.method, self.repeats, points_max)?)
+                Points::Learned(LearnedPoints::new(
+                    &self.axes,
+                    listed,
+                    self.method,
+                    self.repeats,
+                    points_max,
+                )?)
             }
         };
         let seed = self.trainable.model().and_then(|model| model.seed.clone());

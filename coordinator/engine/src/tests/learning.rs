@@ -65,7 +65,10 @@ fn a_point_is_recorded_with_the_grant_of_its_job_and_not_known_before() {
     assert!(at.iter().all(|at| grant(&cluster.records[at + 1])), "each in the commit of its grant");
     let search = recorded(&cluster);
     assert!(search.proposals[9].1.why == Why::Random && search.proposals[9].1.seen == 9);
-    assert!(matches!(search.proposals[13].1, Proposed { seen: 13, why: Why::Model { good: 2, running: 0, .. }, .. }));
+    assert!(matches!(
+        search.proposals[13].1,
+        Proposed { seen: 13, why: Why::Model { good: 2, running: 0, .. }, .. }
+    ));
     assert!(is_verified(&mut cluster));
 }
 

@@ -44,7 +44,9 @@ pub type Point = Vec<Option<f64>>;
 pub enum SpaceError {
     #[error("dimension {0} has no value, or only one: its range is empty")]
     Empty(usize),
-    #[error("dimension {0} has a number without a logarithm on its logarithmic scale, or reaches to infinity")]
+    #[error(
+        "dimension {0} has a number without a logarithm on its logarithmic scale, or reaches to infinity"
+    )]
     Logarithm(usize),
     #[error("dimension {0} depends on one that does not exist, or on itself")]
     Condition(usize),

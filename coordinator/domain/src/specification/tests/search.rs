@@ -73,7 +73,10 @@ fn wrong_searches_are_reported_with_line_and_key() {
         ("no end", program("method: random\nparameters: {x: {min: 0.1, max: 1}}\n")),
         ("too many", program("method: sobol\nparameters: {x: {min: 1, max: 100000000}}\n")),
         ("a seed of a grid", program("search_seed: 1\nparameters: {x: {value: 1}}\n")),
-        ("a long search that learns", program("method: tpe\nrun_cap: 10001\nparameters: {x: {min: 0.1, max: 1}}\n")),
+        (
+            "a long search that learns",
+            program("method: tpe\nrun_cap: 10001\nparameters: {x: {min: 0.1, max: 1}}\n"),
+        ),
         ("no jobs", program("run_cap: 0\nparameters: {x: {value: 1}}\n")),
         ("too many jobs", program("run_cap: 10000001\nparameters: {x: {value: 1}}\n")),
         ("no repetition", program("repeats: 0\nparameters: {x: {value: 1}}\n")),

@@ -178,5 +178,8 @@ fn spaces_without_values_are_refused_with_the_dimension() {
     let log =
         |low, step| Dimension { domain: Domain::Integer { low, high: 9, step, log: true }, when: Vec::new() };
     assert_eq!(refused(log(0, 1)), SpaceError::Logarithm(1));
-    assert!(Tpe::new(&[log(1, 2)], None, Goal::Minimize, 0).is_ok(), "half a step below 1 is 0, and half of 1 counts");
+    assert!(
+        Tpe::new(&[log(1, 2)], None, Goal::Minimize, 0).is_ok(),
+        "half a step below 1 is 0, and half of 1 counts"
+    );
 }
