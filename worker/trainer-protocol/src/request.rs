@@ -11,7 +11,7 @@ pub enum ToTrainer {
     /// Train these jobs now; sent only while nothing is being trained.
     Train {
         /// The jobs: one or, where the worker was started with `--pack-size-max` above 1, a pack. Jobs with the same
-        /// model and the same parameters except `activation` and `learning_rate` train together as one model; others
+        /// model and the same parameters, except those that are a job's own in a pack, train together as one model; others
         /// train one after another. Each job is reported on separately.
         jobs: Vec<TrainJob>,
         /// The data set that all of them use; absent for users' programs.

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use tch::{Kind, TchError, Tensor};
 
-/// The number format that a model computes with. Parameters, their gradients, Adam and the loss are always float32.
+/// The number format that a model computes with. Parameters, their gradients, the optimiser and the loss are always float32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precision {
     /// float32 throughout, as PyTorch by default.
