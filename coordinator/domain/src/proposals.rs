@@ -47,12 +47,12 @@ impl fmt::Display for Proposed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.why {
             Why::Included => f.write_str("the sweep file includes this point"),
-            Why::Random => write!(f, "drawn at random, as too few jobs had ended to learn from ({})", self.seen),
-            Why::Left => write!(
-                f,
-                "drawn at random among the points that were left, after {} results",
-                self.seen
-            ),
+            Why::Random => {
+                write!(f, "drawn at random, as too few jobs had ended to learn from ({})", self.seen)
+            }
+            Why::Left => {
+                write!(f, "drawn at random among the points that were left, after {} results", self.seen)
+            }
             Why::Outside => write!(f, "by the searcher outside, which had seen {} results", self.seen),
             Why::Model { good, running, near, score } => {
                 let near = near.map_or("anywhere in the space".to_owned(), |job| format!("near job {job}"));

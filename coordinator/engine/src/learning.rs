@@ -17,8 +17,8 @@ use domain::{
 use search::tpe::{self, Outcome, Tpe};
 use terms::{Goal, JobKey, JobState, ParameterMap, SweepId};
 
-pub(crate) use self::outside::{NotTaken, Outside};
 use self::numbers::Numbers;
+pub(crate) use self::outside::{NotTaken, Outside};
 use crate::mutants::{self, Mutant};
 
 /// A searcher of numbers, and the points in them.
@@ -156,8 +156,8 @@ impl Learning {
 
     /// Whether the point of a job is yet to be proposed, here.
     pub(crate) fn proposes(&self, job: u64) -> bool {
-        matches!(self.chooser, Chooser::Own(_)) &&
-        self.proposed(self.chooser.points().point_of(job)).is_none()
+        matches!(self.chooser, Chooser::Own(_))
+            && self.proposed(self.chooser.points().point_of(job)).is_none()
     }
 
     /// A job is about to have its first attempt: its point is chosen, unless it has one. False where no point is left.
@@ -244,7 +244,12 @@ impl fmt::Display for Difference {
             each.collect::<Vec<_>>().join(" ")
         };
         let computed = self.computed.as_ref().map_or("nothing".to_owned(), text);
-        write!(f, "point {} is {}, and from what it had seen follows {computed}", self.point, text(&self.recorded))
+        write!(
+            f,
+            "point {} is {}, and from what it had seen follows {computed}",
+            self.point,
+            text(&self.recorded)
+        )
     }
 }
 

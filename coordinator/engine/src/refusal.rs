@@ -58,7 +58,9 @@ pub enum ControlError {
         path: String,
     },
     /// The sweep's points do not come from outside.
-    #[error("sweep {0} chooses its points by itself; points from outside are for sweeps with `method: external`")]
+    #[error(
+        "sweep {0} chooses its points by itself; points from outside are for sweeps with `method: external`"
+    )]
     NotFromOutside(SweepId),
     /// A point from outside is not one of the space.
     #[error("point {point}: {reason}")]
@@ -73,13 +75,19 @@ pub enum ControlError {
     #[error("the next point of sweep {sweep} is {next}, so that none can begin at {first}")]
     PointsMissing { sweep: SweepId, first: u64, next: u64 },
     /// There may not be so many points.
-    #[error("sweep {sweep} has {points} points at most; `sweep submit --extend {sweep}` with a larger `run_cap` makes it more")]
+    #[error(
+        "sweep {sweep} has {points} points at most; `sweep submit --extend {sweep}` with a larger `run_cap` makes it more"
+    )]
     TooManyPoints { sweep: SweepId, points: u64 },
     /// A searcher says that it has seen what is not there.
-    #[error("sweep {sweep} has {told} results so far, and the searcher says that it has seen {seen}; begin with those after 0")]
+    #[error(
+        "sweep {sweep} has {told} results so far, and the searcher says that it has seen {seen}; begin with those after 0"
+    )]
     NoSuchResult { sweep: SweepId, seen: u64, told: u64 },
     /// A search that ends before it has begun.
-    #[error("sweep {0} has no point yet, so that it cannot end with those that it has; `sweep cancel {0}` ends it")]
+    #[error(
+        "sweep {0} has no point yet, so that it cannot end with those that it has; `sweep cancel {0}` ends it"
+    )]
     NoPointYet(SweepId),
     /// There is no such worker.
     #[error("no worker {0} is connected; `sweep workers` lists the workers")]

@@ -26,8 +26,8 @@ const DOWNLOAD_PIECE_BYTES: usize = 32 << 10;
 const PIECES_WAITING_MAX: usize = 8;
 /// How long a reader may take for a piece before its file is closed for others. Who still wants it goes on from where it is.
 const PIECE_WITHIN: Duration = Duration::from_secs(60);
-/// News that may wait for a slow searcher: each has up to 256 results.
-const NEWS_WAITING_MAX: usize = 4;
+/// News that may wait for a slow searcher: each has up to 256 results, and what comes after them is told together.
+const NEWS_WAITING_MAX: usize = 1;
 /// How long a searcher may take for a message: a proposal of a large model takes seconds, and who is slower asks again from where it is.
 const NEWS_WITHIN: Duration = Duration::from_secs(600);
 

@@ -50,8 +50,8 @@ fn why_name(why: &Why) -> &'static str {
 fn proposed(row: &tables::Proposal) -> Result<(u64, Proposed), StoreError> {
     let corrupt =
         |what: &str| StoreError::Corrupt(format!("the proposal of job {}/{} {what}", row.sweep_id, row.job));
-    let parameters: Vec<(String, ParameterValue)> =
-        serde_json::from_str(&row.parameters).map_err(|error| corrupt(&format!("cannot be read: {error}")))?;
+    let parameters: Vec<(String, ParameterValue)> = serde_json::from_str(&row.parameters)
+        .map_err(|error| corrupt(&format!("cannot be read: {error}")))?;
     let why = match (row.why.as_ref(), row.good, row.running, row.score) {
         ("included", ..) => Why::Included,
         ("random", ..) => Why::Random,

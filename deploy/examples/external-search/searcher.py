@@ -5,9 +5,9 @@
 
 It may be killed and started again at any time: `sweep search` tells all results again.
 
-With Optuna, keep `study = optuna.create_study(direction="maximize")` and the distributions of the sweep file. For a result,
-`study.add_trial(optuna.trial.create_trial(params=..., distributions=..., value=...))`; for a point that is wanted,
-`study.ask(distributions).params`.
+With Optuna, `trial = study.ask(distributions)` makes the point that is wanted, `trial.params`; keep the trial by the number of its
+point, and `study.tell(trial, value)` when a result has that number. `distributions` are those of the sweep file. Results of points
+from before a restart are added: `study.add_trial(optuna.trial.create_trial(params=..., distributions=..., value=...))`.
 """
 
 import json

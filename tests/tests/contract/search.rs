@@ -28,6 +28,7 @@ fn search() -> (Vec<Record>, Vec<Record>, StoredSearch) {
         Why::Left,
         Why::Model { good: 2, running: 7, near: Some(3), score: 0.1 + 0.2 },
         Why::Model { good: 1, running: 0, near: None, score: -3.5 },
+        Why::Outside,
     ];
     let proposals: Vec<_> = (1..).zip(whys).map(|(job, why)| (job, proposed(job, why))).collect();
     let results = [

@@ -155,7 +155,8 @@ impl LearnedPoints {
 
     /// The parameters that have a value in a point, with their names.
     pub(super) fn map(&self, point: &Point) -> ParameterMap {
-        let named = |(axis, value): (&Axis, &Option<ParameterValue>)| Some((axis.name.to_string(), value.clone()?));
+        let named =
+            |(axis, value): (&Axis, &Option<ParameterValue>)| Some((axis.name.to_string(), value.clone()?));
         ParameterMap(self.axes.iter().zip(point).filter_map(named).collect())
     }
 

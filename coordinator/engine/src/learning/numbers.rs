@@ -91,7 +91,11 @@ fn searched(domain: &Domain) -> tpe::Domain {
         Domain::Normal { mean, deviation, is_log, step } => {
             let at = |deviations: f64| {
                 let value = mean + deviations * deviation;
-                if *is_log { libm::exp(value).clamp(f64::MIN_POSITIVE, FINITE) } else { value.clamp(-FINITE, FINITE) }
+                if *is_log {
+                    libm::exp(value).clamp(f64::MIN_POSITIVE, FINITE)
+                } else {
+                    value.clamp(-FINITE, FINITE)
+                }
             };
             stepped((at(-DEVIATIONS), at(DEVIATIONS)), *is_log, step.as_ref())
         }
