@@ -80,8 +80,8 @@ pub(super) struct SweepRun {
     learning: Option<Learning>,
 }
 
-/// Most jobs to be tried again that are looked at each time a slot is free: hundreds of workers may do so in one turn.
-const LOOKED_AT_MAX: usize = 1_000;
+/// Most jobs to be tried again that are looked at each time a slot is free: a thousand slots may do so in one turn.
+const LOOKED_AT_MAX: usize = 100;
 
 impl SweepRun {
     pub(super) fn new(definition: SweepDefinition, created_unix_ms: u64) -> Self {

@@ -112,6 +112,24 @@ fn a_run_whose_workers_can_never_have_its_gpus_is_refused_at_once() {
 }
 
 #[test]
+fn a_run_divides_the_gpus_that_it_names_among_its_workers() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = "import os, sweep\nsweep.report(1, loss=sweep.parameters(rate=1.0).rate)\nprint(os.environ['CUDA_VISIBLE_DEVICES'])\n";
+    let sweep = "program: train.py\nmetric: {name: loss, goal: minimize}\nresources: {gpus: 2}\n\
+                 parameters: {rate: {values: [1, 2, 3, 4]}}\n";
+    let file = project(folder.path(), script, sweep);
+    let mut run = Command::new(program("sweep"));
+    run.arg("run").arg(file).args(["--workers", "2", "--device", "cuda:3,cuda:1,cuda:5,cuda:0"]);
+    let output = run.current_dir(folder.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for job in rows(&folder.path().join("sweep-results/train/results.csv")) {
+        let log = folder.path().join(format!("sweep-results/train/logs/{}.log", job["job"]));
+        let expected = if job["worker"] == "local-1" { "3,5\n" } else { "1,0\n" };
+        assert_eq!(fs::read_to_string(log).unwrap(), expected, "{job:?}");
+    }
+}
+
+#[test]
 fn a_changed_script_is_refused_by_name_with_the_ways_out() {
     let folder = tempfile::tempdir().unwrap();
     let sweep =
