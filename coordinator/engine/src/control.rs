@@ -43,7 +43,7 @@ impl Engine {
         self.has_room_for(definition.text_bytes())?;
         let id = self.sweeps.next_id();
         definition.id = id;
-        let run = SweepRun::new(definition, now.unix_ms);
+        let run = SweepRun::new(&definition, now.unix_ms);
         out.records.push(Record::SweepSubmitted {
             sweep: id,
             name: run.definition().specification.name.clone(),

@@ -84,7 +84,7 @@ pub(super) struct SweepRun {
 const LOOKED_AT_MAX: usize = 100;
 
 impl SweepRun {
-    pub(super) fn new(definition: SweepDefinition, created_unix_ms: u64) -> Self {
+    pub(super) fn new(definition: &SweepDefinition, created_unix_ms: u64) -> Self {
         let definition = definition.after(None);
         let goal = definition.metric.goal;
         let learning = definition.learned().map(|points| Learning::new(definition.id, points, goal));

@@ -124,33 +124,8 @@ impl Rows {
                     changes.ended_attempts.insert(*attempt);
                 }
             }
-            Record::EpochRecorded { attempt, epoch, objective, best, train_seconds } => {
-                let row = made::epoch(*attempt, epoch)?;
-                if let Some(job) = self.jobs.get_mut(&attempt.job).map(Arc::make_mut) {
-                    job.train_seconds = *train_seconds;
-                    job.epochs_done = row.epoch;
-                    job.objective = *objective;
-                    job.metrics = Some(row.metrics.clone());
-                    set_best(job, best.as_ref(), epoch.number);
-                    changes.jobs.insert(attempt.job);
-                }
-                changes.epochs.push((*attempt, epoch.number, Arc::new(row)));
-            }
-            Record::JobChanged { job, state, .. } => {
-                if *state == JobState::Cancelled && !self.jobs.contains_key(job) {
-                    // A job that never had an attempt had no row until now.
-                    self.jobs.insert(*job, Arc::new(made::job(*job)?));
-                    changes.new_jobs.insert(*job);
-                }
-                if let Some(row) = self.jobs.get_mut(job).map(Arc::make_mut) {
-                    change_job(row, record)?;
-                    changes.jobs.insert(*job);
-                }
-                // What is paused may stay so for long.
-                if state.is_final() || *state == JobState::Paused {
-                    changes.ended_jobs.insert(*job);
-                }
-            }
+            Record::EpochRecorded { .. } => self.take_epoch(record, changes)?,
+            Record::JobChanged { job, state, .. } => self.take_state((*job, *state), record, changes)?,
             Record::RungReached { job, .. } | Record::JobPromoted { job, .. } => {
                 if let Some(row) = self.jobs.get_mut(job).map(Arc::make_mut) {
                     compare_job(row, record)?;
@@ -160,6 +135,45 @@ impl Rows {
             Record::WeightsChanged { attempt, .. } => {
                 changes.weights.insert(attempt.job, Arc::new(made::artifact(record)?));
             }
+        }
+        Ok(())
+    }
+
+    fn take_epoch(&mut self, record: &Record, changes: &mut Changes) -> Result<(), StoreError> {
+        let Record::EpochRecorded { attempt, epoch, objective, best, train_seconds } = record else {
+            return Ok(());
+        };
+        let row = made::epoch(*attempt, epoch)?;
+        if let Some(job) = self.jobs.get_mut(&attempt.job).map(Arc::make_mut) {
+            job.train_seconds = *train_seconds;
+            job.epochs_done = row.epoch;
+            job.objective = *objective;
+            job.metrics = Some(row.metrics.clone());
+            set_best(job, best.as_ref(), epoch.number);
+            changes.jobs.insert(attempt.job);
+        }
+        changes.epochs.push((*attempt, epoch.number, Arc::new(row)));
+        Ok(())
+    }
+
+    fn take_state(
+        &mut self,
+        (job, state): (JobKey, JobState),
+        record: &Record,
+        changes: &mut Changes,
+    ) -> Result<(), StoreError> {
+        if state == JobState::Cancelled && !self.jobs.contains_key(&job) {
+            // A job that never had an attempt had no row until now.
+            self.jobs.insert(job, Arc::new(made::job(job)?));
+            changes.new_jobs.insert(job);
+        }
+        if let Some(row) = self.jobs.get_mut(&job).map(Arc::make_mut) {
+            change_job(row, record)?;
+            changes.jobs.insert(job);
+        }
+        // What is paused may stay so for long.
+        if state.is_final() || state == JobState::Paused {
+            changes.ended_jobs.insert(job);
         }
         Ok(())
     }

@@ -2,19 +2,22 @@
 
 use super::ledger::{Change, account};
 
+/// Plants one fault; none where there is no place for it.
+type Plant = fn(&mut Vec<Change>) -> Option<()>;
+
 /// Plants each fault in turn.
 ///
 /// # Panics
 /// One is not found, or there is no place for it.
 pub(super) fn are_found(changes: &[Change], jobs: u64) {
-    let faults: [(&str, fn(&mut Vec<Change>) -> Option<()>); 7] = [
-        ("another value at a rung", change_a_value),
+    let faults: [(&str, Plant); 7] = [
+        ("another value at a rung", |changes| change_a_value(changes)),
         ("a job promoted that is not among the best", promote_the_worst),
         ("a promotion left out", leave_a_promotion_out),
         ("an epoch that counts twice", repeat_an_epoch),
-        ("a job that went past a rung and trains from its beginning", forget_a_checkpoint),
+        ("a job that went past a rung and trains from its beginning", |changes| forget_a_checkpoint(changes)),
         ("a paused job that holds its slot", keep_a_slot),
-        ("a rung that is forgotten", forget_a_rung),
+        ("a rung that is forgotten", |changes| forget_a_rung(changes)),
     ];
     for (what, plant) in faults {
         let mut planted = changes.to_vec();
@@ -31,7 +34,7 @@ fn promotion(changes: &[Change]) -> Option<(usize, u64)> {
     })
 }
 
-fn change_a_value(changes: &mut Vec<Change>) -> Option<()> {
+fn change_a_value(changes: &mut [Change]) -> Option<()> {
     changes.iter_mut().find_map(|change| match change {
         Change::Job { row, .. } => row.rungs.first_mut().map(|rung| rung.value /= 2.0),
         _ => None,
@@ -75,7 +78,7 @@ fn repeat_an_epoch(changes: &mut Vec<Change>) -> Option<()> {
     Some(())
 }
 
-fn forget_a_checkpoint(changes: &mut Vec<Change>) -> Option<()> {
+fn forget_a_checkpoint(changes: &mut [Change]) -> Option<()> {
     let mut resumed = changes.iter_mut().filter_map(|change| match change {
         Change::Attempt { row, .. } if row.resumed > 0 => Some(&mut row.resumed),
         _ => None,
@@ -93,7 +96,7 @@ fn keep_a_slot(changes: &mut Vec<Change>) -> Option<()> {
     Some(())
 }
 
-fn forget_a_rung(changes: &mut Vec<Change>) -> Option<()> {
+fn forget_a_rung(changes: &mut [Change]) -> Option<()> {
     let (from, promoted) = promotion(changes)?;
     let later = changes[from + 1..].iter_mut().find_map(|change| match change {
         Change::Job { job, row, .. } if *job == promoted => Some(row),

@@ -27,7 +27,7 @@ impl SweepRun {
         {
             return Err(RestoreError::Contradiction(format!("sweep {id} has results beyond its last job")));
         }
-        let mut run = Self::new(definition, stored.created_unix_ms);
+        let mut run = Self::new(&definition, stored.created_unix_ms);
         if stored.job_count < run.job_count() {
             // Those that it has now, which are not those of the definition that was read.
             run.definition.learned().into_iter().for_each(|points| points.end_after(stored.job_count));
