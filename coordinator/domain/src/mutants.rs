@@ -66,10 +66,12 @@ pub enum Mutant {
     RunningJobsDoNotCount,
     /// After a restart, it lacks the last result.
     RestartsForgetResults,
+    /// Such a searcher is not told of jobs that early stopping has paused.
+    PausedJobsAreNotLearned,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::NoFencing,
         Self::AcknowledgeBeforeCommit,
         Self::DuplicateOvertakesCommit,
@@ -101,6 +103,7 @@ impl Mutant {
         Self::ProposalsAreNotRecorded,
         Self::RunningJobsDoNotCount,
         Self::RestartsForgetResults,
+        Self::PausedJobsAreNotLearned,
     ];
 }
 

@@ -182,6 +182,7 @@ impl World {
             false if random.one_in(4) => 2,
             false if random.one_in(2) => 3,
             false if random.one_in(3) => 4,
+            false if random.one_in(2) => 5,
             false => 0,
         };
         let specifications = &specifications[kind];
