@@ -68,10 +68,12 @@ pub enum Mutant {
     RestartsForgetResults,
     /// Points that a searcher outside proposes again are new ones.
     RepeatedPointsAreNew,
+    /// Such a searcher is not told of jobs that early stopping has paused.
+    PausedJobsAreNotLearned,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::NoFencing,
         Self::AcknowledgeBeforeCommit,
         Self::DuplicateOvertakesCommit,
@@ -104,6 +106,7 @@ impl Mutant {
         Self::RunningJobsDoNotCount,
         Self::RestartsForgetResults,
         Self::RepeatedPointsAreNew,
+        Self::PausedJobsAreNotLearned,
     ];
 }
 

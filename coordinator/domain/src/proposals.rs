@@ -80,6 +80,9 @@ pub enum LearnedResult {
     Finished(f64),
     /// Its loss became infinite or undefined, or it is done without a value that can be ranked.
     Diverged,
+    /// Early stopping has stopped or paused it after this epoch, with this value of the objective, where that can be ranked. A job
+    /// that is promoted counts as this until more is known of it.
+    Stopped { epoch: u32, value: Option<f64> },
     /// It failed or was cancelled: nothing is known of its point.
     Nothing,
     /// It failed or was cancelled before, and runs again.

@@ -44,9 +44,9 @@ impl Chooser {
         }
     }
 
-    fn start(&mut self, job: u64, parameters: &ParameterMap) {
+    fn start(&mut self, point: u64, parameters: &ParameterMap) {
         if let Self::Own(searcher) = self {
-            searcher.start(job, parameters);
+            searcher.start(point, parameters);
         }
     }
 
@@ -86,8 +86,10 @@ impl Searcher {
         Self { tpe, numbers, points: points.clone() }
     }
 
-    fn start(&mut self, job: u64, parameters: &ParameterMap) {
-        self.tpe.start(job, &self.numbers.point(parameters));
+    /// All trainings of a point run from its proposal on: they begin before the next one is proposed.
+    fn start(&mut self, point: u64, parameters: &ParameterMap) {
+        let numbers = self.numbers.point(parameters);
+        self.points.jobs(point).for_each(|job| self.tpe.start(job, &numbers));
     }
 
     fn tell(&mut self, Learned { job, result }: Learned, parameters: &ParameterMap) {
@@ -95,6 +97,10 @@ impl Searcher {
         match result {
             LearnedResult::Finished(value) => self.tpe.observe(job, &point, Outcome::Finished(value)),
             LearnedResult::Diverged => self.tpe.observe(job, &point, Outcome::Diverged),
+            LearnedResult::Stopped { epoch: step, value } => {
+                let value = value.unwrap_or(f64::NAN);
+                self.tpe.observe(job, &point, Outcome::Stopped { step, value });
+            }
             LearnedResult::Nothing => self.tpe.forget(job),
             LearnedResult::Again => self.tpe.start(job, &point),
         }
@@ -127,12 +133,10 @@ impl Learning {
         Self { sweep, chooser, told: 0, records: Vec::new() }
     }
 
-    /// Goes on from what was recorded. `has_begun` says of a job whether it has had an attempt.
-    pub(crate) fn restore(&mut self, stored: StoredSearch, has_begun: impl Fn(u64) -> bool) {
+    /// Goes on from what was recorded.
+    pub(crate) fn restore(&mut self, stored: StoredSearch) {
         for (point, proposed) in stored.proposals {
-            for job in self.chooser.points().jobs(point).filter(|job| has_begun(*job)) {
-                self.chooser.start(job, &proposed.parameters);
-            }
+            self.chooser.start(point, &proposed.parameters);
             self.chooser.points().proposals().set(point, proposed);
         }
         if let Chooser::Outside(outside) = &mut self.chooser {
@@ -163,21 +167,19 @@ impl Learning {
     /// A job is about to have its first attempt: its point is chosen, unless it has one. False where no point is left.
     pub(crate) fn begin(&mut self, job: u64) -> bool {
         let point = self.chooser.points().point_of(job);
-        if self.proposed(point).is_none() {
-            let Some((parameters, why)) = self.chooser.propose(point) else { return false };
-            let proposed = Proposed { parameters, seen: self.told, why };
-            if !mutants::is_on(Mutant::ProposalsAreNotRecorded) {
-                let job = JobKey { sweep: self.sweep, job: point };
-                self.records.push(Record::PointProposed { job, proposed: proposed.clone() });
-            }
-            self.chooser.points().proposals().set(point, proposed);
+        if self.proposed(point).is_some() {
+            return true;
         }
-        if let Some(proposed) = self.chooser.points().proposals().get(point)
-            && !mutants::is_on(Mutant::RunningJobsDoNotCount)
-        {
-            let parameters = proposed.parameters.clone();
-            self.chooser.start(job, &parameters);
+        let Some((parameters, why)) = self.chooser.propose(point) else { return false };
+        if !mutants::is_on(Mutant::RunningJobsDoNotCount) {
+            self.chooser.start(point, &parameters);
         }
+        let proposed = Proposed { parameters, seen: self.told, why };
+        if !mutants::is_on(Mutant::ProposalsAreNotRecorded) {
+            let job = JobKey { sweep: self.sweep, job: point };
+            self.records.push(Record::PointProposed { job, proposed: proposed.clone() });
+        }
+        self.chooser.points().proposals().set(point, proposed);
         true
     }
 
@@ -185,13 +187,17 @@ impl Learning {
         self.chooser.points().proposals().get(point)
     }
 
-    /// A job has ended, with the value that ranks it where it has one.
-    pub(crate) fn ended(&mut self, job: u64, state: JobState, value: Option<f64>) {
+    /// A job has entered this state after `epoch`, with the value that ranks it where it has one.
+    pub(crate) fn entered(&mut self, job: u64, state: JobState, epoch: u32, value: Option<f64>) {
         let result = match (state, value) {
             (JobState::Done, Some(value)) => LearnedResult::Finished(value),
             // What cannot be ranked is as bad as can be.
             (JobState::Done, None) | (JobState::Diverged, _) => LearnedResult::Diverged,
-            _ => LearnedResult::Nothing,
+            (JobState::Paused, _) if mutants::is_on(Mutant::PausedJobsAreNotLearned) => return,
+            (JobState::Paused | JobState::Stopped, value) => LearnedResult::Stopped { epoch, value },
+            (JobState::Failed | JobState::Cancelled, _) => LearnedResult::Nothing,
+            // It still runs, or will.
+            (JobState::Pending | JobState::Running, _) => return,
         };
         self.learn(job, result);
     }
@@ -276,8 +282,7 @@ pub fn recomputed(points: &LearnedPoints, goal: Goal, stored: &StoredSearch) -> 
             found.push(Difference { point: *point, recorded, computed });
         }
         made.insert(*point, &proposed.parameters);
-        // All trainings of a point begin before the next point is proposed.
-        points.jobs(*point).for_each(|job| searcher.start(job, &proposed.parameters));
+        searcher.start(*point, &proposed.parameters);
     }
     found
 }

@@ -374,7 +374,7 @@ impl SweepRun {
         for job in learning.take_points(points, seen) {
             // It was cancelled before it had a point.
             if self.has_begun(job) && !self.waiting.contains_key(&job) {
-                learning.ended(job, JobState::Cancelled, None);
+                learning.entered(job, JobState::Cancelled, 0, None);
             }
         }
         self.learning = Some(learning);
@@ -492,15 +492,20 @@ impl SweepRun {
             || self.active.values().any(ActiveAttempt::has_started)
     }
 
-    /// Counts the end of a job that had an attempt, with the values of the objective at its last and its best epoch.
-    fn count_end(&mut self, job: u64, state: JobState, last: Option<f64>, best: Option<f64>) {
+    /// Says to the searcher and to early stopping that a job is paused, or has ended, after this epoch, with the values of the
+    /// objective at its last and its best one.
+    fn entered(&mut self, job: u64, state: JobState, epoch: u32, last: Option<f64>, best: Option<f64>) {
         let value = self.ranked_value(last, best);
         if let Some(learning) = &mut self.learning {
-            learning.ended(job, state, value);
+            learning.entered(job, state, epoch, value);
         }
         if let Some(stopping) = &mut self.stopping {
             stopping.job_entered(job, state);
         }
+    }
+
+    /// Counts the end of a job that had an attempt, with the values of the objective at its last and its best epoch.
+    fn count_end(&mut self, job: u64, state: JobState, last: Option<f64>, best: Option<f64>) {
         match state {
             JobState::Done => {
                 self.done += 1;

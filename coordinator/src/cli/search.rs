@@ -43,7 +43,8 @@ pub(super) struct SearchArguments {
 
 const FORMS: &str = "Lines that are printed, each one JSON object:
   {\"result\":1,\"job\":1,\"point\":1,\"parameters\":{\"learning_rate\":0.01},\"outcome\":\"finished\",\"value\":0.93}
-      outcome is finished (with the value of the sweep's metric), diverged, nothing (it failed or was
+      outcome is finished (with the value of the sweep's metric), diverged, stopped (early, or paused, with the
+      value after that epoch; where the job goes on, another result follows), nothing (it failed or was
       cancelled: nothing is known of the point) or again (that job is tried again: another result follows)
   {\"wanted\":2,\"next_point\":2,\"points_max\":100}
       2 points would be trained at once; printed again whenever that changes
@@ -71,6 +72,8 @@ enum Told {
         outcome: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
         value: Option<f64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        epoch: Option<u32>,
     },
     Wanted {
         wanted: u64,
@@ -181,6 +184,7 @@ fn tell(message: &v1::FollowSearchResponse, told: &mut u64) -> Result<(), Failur
             parameters: parameters.into_iter().map(|(name, value)| (name, parameter_json(&value))).collect(),
             outcome: outcome(result.outcome()),
             value: result.value,
+            epoch: Some(result.epoch).filter(|epoch| *epoch > 0),
         });
     }
     if !is_final_state(message.state()) {
@@ -201,6 +205,7 @@ fn outcome(outcome: v1::SearchOutcome) -> &'static str {
     match outcome {
         v1::SearchOutcome::Finished => "finished",
         v1::SearchOutcome::Diverged => "diverged",
+        v1::SearchOutcome::Stopped => "stopped",
         v1::SearchOutcome::Again => "again",
         v1::SearchOutcome::Nothing | v1::SearchOutcome::Unspecified => "nothing",
     }
@@ -339,21 +344,26 @@ mod tests {
     fn a_message_is_written_as_lines_that_a_program_reads() {
         let told = |told: &Told| serde_json::to_string(told).unwrap();
         let parameters = Map::from_iter([("rate".to_owned(), parameter_json(&ParameterValue::Float(0.5)))]);
-        let result = |outcome, value| Told::Result {
+        let result = |outcome, value, epoch| Told::Result {
             result: 2,
             job: 3,
             point: 2,
             parameters: parameters.clone(),
             outcome,
             value,
+            epoch,
         };
         assert_eq!(
-            told(&result("finished", Some(0.25))),
+            told(&result("finished", Some(0.25), None)),
             r#"{"result":2,"job":3,"point":2,"parameters":{"rate":0.5},"outcome":"finished","value":0.25}"#
         );
         assert_eq!(
-            told(&result("diverged", None)),
+            told(&result("diverged", None, None)),
             r#"{"result":2,"job":3,"point":2,"parameters":{"rate":0.5},"outcome":"diverged"}"#
+        );
+        assert_eq!(
+            told(&result("stopped", Some(0.5), Some(3))),
+            r#"{"result":2,"job":3,"point":2,"parameters":{"rate":0.5},"outcome":"stopped","value":0.5,"epoch":3}"#
         );
         assert_eq!(
             told(&Told::Wanted { wanted: 1, next_point: 3, points_max: 9 }),

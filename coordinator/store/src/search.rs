@@ -71,11 +71,12 @@ fn proposed(row: &tables::Proposal) -> Result<(u64, Proposed), StoreError> {
 
 /// The row of what a searcher was told.
 pub(super) fn learned(sweep: SweepId, number: u64, learned: &Learned) -> Result<tables::Learned, StoreError> {
-    let (result, value) = match learned.result {
-        LearnedResult::Finished(value) => ("finished", Some(value)),
-        LearnedResult::Diverged => ("diverged", None),
-        LearnedResult::Nothing => ("nothing", None),
-        LearnedResult::Again => ("again", None),
+    let (result, value, epoch) = match learned.result {
+        LearnedResult::Finished(value) => ("finished", Some(value), None),
+        LearnedResult::Diverged => ("diverged", None, None),
+        LearnedResult::Stopped { epoch, value } => ("stopped", value, Some(epoch.into())),
+        LearnedResult::Nothing => ("nothing", None, None),
+        LearnedResult::Again => ("again", None, None),
     };
     Ok(tables::Learned {
         sweep_id: integer(sweep.0)?,
@@ -83,15 +84,17 @@ pub(super) fn learned(sweep: SweepId, number: u64, learned: &Learned) -> Result<
         job: integer(learned.job)?,
         result: result.into(),
         value,
+        epoch,
     })
 }
 
 fn told(row: &tables::Learned) -> Result<Learned, StoreError> {
-    let result = match (row.result.as_ref(), row.value) {
-        ("finished", Some(value)) => LearnedResult::Finished(value),
-        ("diverged", _) => LearnedResult::Diverged,
-        ("nothing", _) => LearnedResult::Nothing,
-        ("again", _) => LearnedResult::Again,
+    let result = match (row.result.as_ref(), row.value, row.epoch) {
+        ("finished", Some(value), _) => LearnedResult::Finished(value),
+        ("diverged", ..) => LearnedResult::Diverged,
+        ("stopped", value, Some(epoch)) => LearnedResult::Stopped { epoch: number(epoch, "epoch")?, value },
+        ("nothing", ..) => LearnedResult::Nothing,
+        ("again", ..) => LearnedResult::Again,
         _ => {
             let result = &row.result;
             return Err(StoreError::Corrupt(format!("sweep {} was told {result:?}", row.sweep_id)));

@@ -330,7 +330,7 @@ table! {
 table! {
     /// What such a searcher was told. Its number counts from 1.
     Learned, "learned", 2 keys,
-    { sweep_id: i64, number: i64, job: i64, result: Text, value: Option<f64>, }
+    { sweep_id: i64, number: i64, job: i64, result: Text, value: Option<f64>, epoch: Option<i64>, }
 }
 
 table! {

@@ -37,6 +37,8 @@ fn search() -> (Vec<Record>, Vec<Record>, StoredSearch) {
         LearnedResult::Nothing,
         LearnedResult::Again,
         LearnedResult::Finished(-0.0),
+        LearnedResult::Stopped { epoch: 3, value: Some(0.1 + 0.7) },
+        LearnedResult::Stopped { epoch: u32::MAX, value: None },
     ];
     let learned: Vec<_> = (1..).zip(results).map(|(job, result)| Learned { job, result }).collect();
     let key = |job| JobKey { sweep: SweepId(1), job };
@@ -79,6 +81,7 @@ async fn a_proposal_or_a_result_that_is_not_as_it_was_written_is_found() {
         "UPDATE proposals SET parameters = '[[\"rate\",0.5]]' WHERE job = 2",
         "UPDATE proposals SET score = 0.4 WHERE job = 4",
         "UPDATE learned SET value = 0.4 WHERE number = 1",
+        "UPDATE learned SET epoch = 9 WHERE number = 6",
         "DELETE FROM learned WHERE number = 2",
     ];
     for change in changes {

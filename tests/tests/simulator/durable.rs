@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
     definition::SweepDefinition,
-    proposals::{Learned, Proposed, Why},
+    proposals::{Learned, LearnedResult, Proposed, Why},
     record::{
         BestEpoch, BestJobs, EndedJob, History, Record, Rung, StoredAttempt, StoredJob, StoredRungs,
         StoredSearch, StoredStage, StoredSweep,
@@ -418,6 +418,25 @@ impl Durable {
         of_sweep.map(|(key, proposed)| (key.job, proposed.clone())).collect()
     }
 
+    /// Whether the searcher of a sweep knows last of each job that is paused or has ended by itself what became of it.
+    fn check_told(&self, sweep: SweepId, learned: &[Learned]) -> Result<(), String> {
+        for (key, job) in self.jobs_of(sweep).filter(|(_, job)| job.attempts > 0) {
+            let last = job.last.as_ref();
+            let (epoch, value) = last
+                .map_or((0, None), |last| (last.number, Some(expected(key.job, last.number).val_accuracy)));
+            let due = match (job.state, value) {
+                (JobState::Done, Some(value)) => LearnedResult::Finished(value),
+                (JobState::Diverged, _) => LearnedResult::Diverged,
+                (JobState::Paused, value) => LearnedResult::Stopped { epoch, value },
+                _ => continue,
+            };
+            let told =
+                learned.iter().rev().find(|learned| learned.job == key.job).map(|learned| learned.result);
+            rule(told == Some(due), || format!("job {key} is {due:?}, and its searcher knows {told:?}"))?;
+        }
+        Ok(())
+    }
+
     /// Whether each point follows from what its searcher had seen, and each job that began has one.
     pub(super) fn check_search(&self) -> Result<(), String> {
         for (id, sweep) in &self.sweeps {
@@ -437,6 +456,7 @@ impl Durable {
             if let Some((key, _)) = begun.find(|(key, _)| !has_point(points.point_of(key.job))) {
                 return Err(format!("job {key} ran without a point"));
             }
+            self.check_told(*id, &stored.search.learned)?;
         }
         Ok(())
     }

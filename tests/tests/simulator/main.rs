@@ -35,9 +35,9 @@ const ROUND: u64 = 256;
 const REPLAY: &str = "cargo test --release -p tests --test simulator --";
 
 /// A sweep, and the same with two jobs more: of a model, of a program whose jobs take two GPUs each, of a model whose points are
-/// drawn, of a model whose jobs pause at a rung, and
-/// of one whose points are chosen from results, and of one whose points come from outside.
-type Specifications = [[Specification; 2]; 6];
+/// drawn, of a model whose jobs pause at a rung, of one whose points are chosen from results, of one with both, and of one whose points
+/// come from outside.
+type Specifications = [[Specification; 2]; 7];
 
 fn specifications() -> Specifications {
     let model = "dataset: {path: d}";
@@ -48,7 +48,7 @@ fn specifications() -> Specifications {
         let what = format!("method: random\nrun_cap: {cap}\n{model}");
         parsed(&what, "{min: 0.001, max: 0.1, distribution: log_uniform_values}")
     };
-    let learned = |cap: u32| {
+    let learned = |model: &str, cap: u32| {
         let what = format!("method: tpe\nrun_cap: {cap}\n{model}");
         parsed(&what, "{min: 0.001, max: 0.1, distribution: log_uniform_values}")
     };
@@ -61,7 +61,8 @@ fn specifications() -> Specifications {
         [grid(program, "1, 2, 3"), grid(program, "1, 2, 3, 4")],
         [drawn(6), drawn(8)],
         [grid(&paused, "1, 2, 3"), grid(&paused, "1, 2, 3, 4")],
-        [learned(16), learned(20)],
+        [learned(model, 16), learned(model, 20)],
+        [learned(&paused, 14), learned(&paused, 18)],
         [outside(8), outside(10)],
     ]
 }

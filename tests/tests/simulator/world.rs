@@ -183,10 +183,11 @@ impl World {
         let has_gpus = random.one_in(4);
         let kind = match has_gpus {
             true => 1,
-            false if random.one_in(8) => 5,
+            false if random.one_in(8) => 6,
             false if random.one_in(4) => 2,
             false if random.one_in(2) => 3,
             false if random.one_in(3) => 4,
+            false if random.one_in(2) => 5,
             false => 0,
         };
         let specifications = &specifications[kind];

@@ -59,9 +59,8 @@ impl SweepRun {
         for job in stored.open_jobs {
             restore_job(&mut run, job, deadline_ms);
         }
-        if let Some(mut learning) = run.learning.take() {
-            learning.restore(stored.search, |job| run.has_begun(job));
-            run.learning = Some(learning);
+        if let Some(learning) = &mut run.learning {
+            learning.restore(stored.search);
         }
         Ok(run)
     }

@@ -136,20 +136,16 @@ impl SweepRun {
         reason: String,
     ) -> Record {
         debug_assert!(JobState::Running.may_become(state));
+        let (last, best) = (ended.results().objective, ended.results().best_value());
+        self.entered(job, state, ended.epochs_done(), last, best);
         match state {
             JobState::Pending => drop(self.waiting.insert(job, ended.into_waiting(history.clone()))),
             JobState::Paused => {
                 let worker = ended.worker().clone();
                 let paused = ended.into_waiting(history.clone()).kept_at(Some(worker));
                 self.paused.insert(job, paused);
-                if let Some(stopping) = &mut self.stopping {
-                    stopping.job_entered(job, state);
-                }
             }
-            _ => {
-                let results = ended.results();
-                self.count_end(job, state, results.objective, results.best_value());
-            }
+            _ => self.count_end(job, state, last, best),
         }
         Record::JobChanged { job: self.job_key(job), state, history, reason }
     }
@@ -215,6 +211,7 @@ impl SweepRun {
     fn cancelled(&mut self, job: u64, history: History, reason: &str) -> Record {
         let state = JobState::Cancelled;
         debug_assert!(JobState::Pending.may_become(state));
+        self.entered(job, state, 0, None, None);
         self.count_end(job, state, None, None);
         Record::JobChanged { job: self.job_key(job), state, history, reason: reason.to_owned() }
     }

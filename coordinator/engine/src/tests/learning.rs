@@ -1,14 +1,15 @@
 //! Searches that learn: their points are chosen with the grants, recorded, and the same after a restart.
 
 use domain::{
-    proposals::{Learned, Proposed, Why},
+    proposals::{Learned, LearnedResult, Proposed, Why},
     record::{BestJobs, Record, StoredSearch, StoredSweep},
     specification::{Specification, SpecificationSource},
 };
-use terms::{Goal, JobKey, JobState, SweepId, SweepState};
+use terms::{EpochReport, Goal, JobKey, JobState, Outcome, SweepId, SweepState, metrics::known};
 
-use super::cluster::{Cluster, key};
+use super::cluster::{Cluster, ended, key};
 use crate::{
+    AttemptEvent,
     command::{EndJob, JobEnd, Retry},
     recomputed,
 };
@@ -160,5 +161,64 @@ fn jobs_that_were_cancelled_and_are_tried_again_are_told_to_the_searcher() {
     let told: Vec<Learned> = recorded(&cluster).learned;
     assert_eq!(told.iter().map(|learned| learned.job).collect::<Vec<_>>(), [2, 2, 9]);
     cluster.pass(1);
+    assert!(is_verified(&mut cluster));
+}
+
+/// An attempt trains up to this epoch, with this accuracy at each, and ends.
+fn trains(cluster: &mut Cluster, (job, attempt): (u64, u32), epochs: u32, value: f64, outcome: Outcome) {
+    cluster.start(1, key(job, attempt));
+    for number in 1..=epochs {
+        let metrics = [(known::VAL_ACCURACY.into(), value)].into_iter().collect();
+        let report = EpochReport { number, seconds: 1.0, metrics };
+        cluster.event(1, key(job, attempt), AttemptEvent::Epoch(report));
+    }
+    cluster.event(1, key(job, attempt), ended(outcome, ""));
+}
+
+/// A sweep of jobs of four epochs that learns, with a rule of early stopping.
+fn stopping(cap: u64, early: &str) -> Cluster {
+    let text = format!(
+        "name: test\nmethod: tpe\nrun_cap: {cap}\ndataset: {{path: d}}\nearly_terminate: {early}\nparameters:\n  epochs: {{value: \
+         4}}\n{RATES}"
+    );
+    let mut cluster = Cluster::new();
+    cluster.submit_this(
+        Specification::parse(&SpecificationSource { text, ..SpecificationSource::default() }).unwrap(),
+    );
+    cluster.connect(1, "a", 1, &[]);
+    cluster
+}
+
+#[test]
+fn a_job_that_pauses_counts_as_stopped_there_until_more_is_known_of_it() {
+    let mut cluster = stopping(14, "{type: asha, min_iter: 2, eta: 12}");
+    let value = |job: u64| if job == 3 { 0.9 } else { 0.5 / job as f64 };
+    for job in 1..=12 {
+        trains(&mut cluster, (job, 1), 2, value(job), Outcome::Paused);
+    }
+    let told = |job| Learned { job, result: LearnedResult::Stopped { epoch: 2, value: Some(value(job)) } };
+    assert_eq!(recorded(&cluster).learned, (1..=12).map(told).collect::<Vec<_>>());
+    // The best of twelve goes on, and the next job begins meanwhile.
+    cluster.start(1, key(3, 2));
+    cluster.connect(2, "b", 1, &[]);
+    let why: Vec<Why> = recorded(&cluster).proposals.iter().map(|(_, proposed)| proposed.why).collect();
+    assert_eq!(why[..10], [Why::Random; 10], "{why:?}");
+    assert!(why[10..].iter().all(|why| matches!(why, Why::Model { running: 0, .. })), "{why:?}");
+    assert_eq!(why.len(), 13);
+    trains(&mut cluster, (3, 2), 4, 0.8, Outcome::Done);
+    assert_eq!(
+        recorded(&cluster).learned.last(),
+        Some(&Learned { job: 3, result: LearnedResult::Finished(0.8) })
+    );
+    assert!(is_verified(&mut cluster));
+}
+
+#[test]
+fn a_job_that_is_stopped_is_learned_with_the_epoch_and_the_value_that_it_had() {
+    let mut cluster = stopping(6, "{type: asha, min_iter: 2, eta: 2, promote: false}");
+    trains(&mut cluster, (1, 1), 4, 0.5, Outcome::Done);
+    trains(&mut cluster, (2, 1), 2, 0.4, Outcome::Revoked);
+    let stopped = LearnedResult::Stopped { epoch: 2, value: Some(0.4) };
+    assert_eq!(recorded(&cluster).learned.last(), Some(&Learned { job: 2, result: stopped }));
     assert!(is_verified(&mut cluster));
 }

@@ -28,12 +28,13 @@ pub(in crate::rpc) fn search_news(news: SearchNews) -> v1::FollowSearchResponse 
 
 fn result(result: SearchResult) -> v1::SearchResult {
     let SearchResult { number, job, point, parameters, result } = result;
-    let (outcome, value) = match result {
-        LearnedResult::Finished(value) => (v1::SearchOutcome::Finished, Some(value)),
-        LearnedResult::Diverged => (v1::SearchOutcome::Diverged, None),
-        LearnedResult::Nothing => (v1::SearchOutcome::Nothing, None),
-        LearnedResult::Again => (v1::SearchOutcome::Again, None),
+    let (outcome, value, epoch) = match result {
+        LearnedResult::Finished(value) => (v1::SearchOutcome::Finished, Some(value), 0),
+        LearnedResult::Diverged => (v1::SearchOutcome::Diverged, None, 0),
+        LearnedResult::Stopped { epoch, value } => (v1::SearchOutcome::Stopped, value, epoch),
+        LearnedResult::Nothing => (v1::SearchOutcome::Nothing, None, 0),
+        LearnedResult::Again => (v1::SearchOutcome::Again, None, 0),
     };
     let parameters = parameters_to_wire(parameters);
-    v1::SearchResult { number, job, point, parameters, outcome: outcome.into(), value }
+    v1::SearchResult { number, job, point, parameters, outcome: outcome.into(), value, epoch }
 }

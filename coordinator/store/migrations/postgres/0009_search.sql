@@ -20,9 +20,11 @@ CREATE TABLE learned (
     sweep_id BIGINT NOT NULL REFERENCES sweeps (sweep_id),
     number   BIGINT NOT NULL,
     job      BIGINT NOT NULL,
-    -- finished (with a value), diverged, nothing (it failed or was cancelled), again (it is tried again).
+    -- finished (with a value), diverged, nothing (it failed or was cancelled), stopped (early, or paused, after `epoch`),
+    -- again (it is tried again).
     result   TEXT    NOT NULL,
     value    DOUBLE PRECISION,
+    epoch    BIGINT,
     checksum BIGINT NOT NULL,
     PRIMARY KEY (sweep_id, number)
 );
