@@ -18,6 +18,7 @@ mod search;
 mod snapshots;
 mod sweeps;
 mod text;
+mod verify;
 mod watch;
 mod weights;
 mod workers;
@@ -45,6 +46,7 @@ pub use self::{
     search::{Proposal, SearchFollower},
     snapshots::ContentState,
     text::{for_people, plain},
+    verify::Verified,
     watch::{EpochSeen, JobSeen, Snapshots, Watch, WatchEvent},
     weights::{Download, Offer, WeightsReply},
 };
@@ -71,6 +73,8 @@ pub struct Api {
     /// The same for overviews, which do not wait until others have changed something.
     overviews: Arc<Semaphore>,
     reports: Arc<Semaphore>,
+    /// One at a time, as it takes a processor for seconds.
+    verifications: Arc<Semaphore>,
     downloads: Arc<Semaphore>,
 }
 
@@ -106,6 +110,7 @@ impl Api {
             answers: Arc::new(Semaphore::new(ANSWERS_MADE_MAX)),
             overviews: Arc::new(Semaphore::new(ANSWERS_MADE_MAX)),
             reports: Arc::new(Semaphore::new(REPORTS_MAX)),
+            verifications: Arc::new(Semaphore::new(1)),
             downloads: Arc::new(Semaphore::new(DOWNLOADS_MAX)),
         }
     }

@@ -24,6 +24,7 @@ mod signals;
 mod submit;
 mod sweep_file;
 mod tables;
+mod verify;
 mod views;
 
 use std::{process::ExitCode, time::Duration};
@@ -70,6 +71,8 @@ enum Command {
     Show(inspect::TargetArgument),
     /// Connect a searcher of your own to a sweep whose file says `method: external`: results out, points in
     Search(search::SearchArguments),
+    /// Check whether the points of a search that learns follow from the results that it had seen; exit 0 only if all do
+    Verify(verify::VerifyArguments),
     /// List the jobs of a sweep
     Jobs(inspect::JobsArguments),
     /// Show the last log lines of a job's attempts
@@ -170,6 +173,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Ls(arguments) => inspect::ls(&arguments, &target, format).await,
         Command::Show(arguments) => inspect::show(&arguments, &target, format).await,
         Command::Search(arguments) => search::search(&arguments, &target).await,
+        Command::Verify(arguments) => verify::verify(&arguments, &target, format).await,
         Command::Jobs(arguments) => inspect::jobs(&arguments, &target, format).await,
         Command::Logs(arguments) => inspect::logs(&arguments, &target).await,
         Command::Workers => inspect::workers(&target, format).await,

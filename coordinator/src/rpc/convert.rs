@@ -27,7 +27,7 @@ pub(super) use self::{
     },
     jobs::{attempt, change, epoch_row, epoch_seen, job, job_seen, report_header, submitted, validated},
     requests::{job_or_all, page, source, worker_name},
-    search::{proposal, search_news},
+    search::{proposal, search_news, verified},
     shown::{listed, snapshot, sweep, worker},
 };
 use crate::{

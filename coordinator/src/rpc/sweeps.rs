@@ -220,6 +220,14 @@ impl SweepService for SweepServer {
         Ok(Response::new(v1::ProposePointsResponse { next_point }))
     }
 
+    async fn verify_search(
+        &self,
+        request: Request<v1::VerifySearchRequest>,
+    ) -> Result<Response<v1::VerifySearchResponse>, Status> {
+        let verified = self.api.verify_search(SweepId(request.into_inner().sweep_id)).await?;
+        Ok(Response::new(convert::verified(verified)))
+    }
+
     async fn drain_worker(
         &self,
         request: Request<v1::DrainWorkerRequest>,

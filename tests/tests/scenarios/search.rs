@@ -99,15 +99,20 @@ async fn a_search_that_learns_goes_on_after_a_kill_and_says_why_each_point_was_c
     assert!(chosen.clone().count() >= 3, "{before:?}");
     assert!(chosen.clone().all(|point| after.contains(point)), "{before:?} {after:?}");
     assert!(after.iter().all(|point| !point.parameters.is_empty()));
-    let show = |job: u32| {
-        let shown = Command::new(program("sweep"))
-            .args(["show", &format!("1/{job}")])
+    let command = |arguments: &[&str]| {
+        let ended = Command::new(program("sweep"))
+            .args(arguments)
             .env("SWEEP_COORDINATOR", format!("http://{}", cluster.coordinator.address))
             .env("SWEEP_CONFIG", "/dev/null")
             .output()
             .unwrap();
-        String::from_utf8(shown.stdout).unwrap()
+        assert!(ended.status.success(), "{ended:?}");
+        String::from_utf8(ended.stdout).unwrap()
     };
+    let show = |job: u32| command(&["show", &format!("1/{job}")]);
+    let verified = command(&["verify", "1", "--search"]);
+    let all = "16 of 16 points of sweep 1 follow from what its search had seen (16 results)\n";
+    assert_eq!(verified, all);
     assert!(show(1).contains("proposed: drawn at random"), "{}", show(1));
     assert!(show(16).contains("most like the best 2 jobs"), "{}", show(16));
 }

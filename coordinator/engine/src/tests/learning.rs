@@ -146,6 +146,20 @@ fn at_most_two_points_are_proposed_before_something_else_may_happen() {
 }
 
 #[test]
+fn a_point_that_does_not_follow_from_what_is_recorded_is_named() {
+    let mut cluster = Cluster::new();
+    cluster.submit_this(search(14, RATES));
+    cluster.connect(1, "a", 1, &[]);
+    (1..=14).for_each(|job| cluster.train(1, key(job, 1)));
+    let (mut search, definition) = (recorded(&cluster), cluster.definition());
+    let true_point = search.proposals[11].1.parameters.clone();
+    search.proposals[11].1.parameters = search.proposals[2].1.parameters.clone();
+    let found = recomputed(definition.learned().unwrap(), Goal::Maximize, &search);
+    assert_eq!((found[0].point, &found[0].computed), (12, &Some(true_point)));
+    assert_eq!(found[0].recorded, search.proposals[2].1.parameters);
+}
+
+#[test]
 fn jobs_that_were_cancelled_and_are_tried_again_are_told_to_the_searcher() {
     let mut cluster = Cluster::new();
     cluster.submit_this(search(16, RATES));

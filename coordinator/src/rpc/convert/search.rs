@@ -1,11 +1,17 @@
 //! Searchers outside of the coordinator: their points decoded, and what they are told encoded.
 
 use domain::proposals::LearnedResult;
-use engine::query::{SearchNews, SearchResult};
+use engine::{
+    Difference,
+    query::{SearchNews, SearchResult},
+};
 use proto::{parameters_from_wire, parameters_to_wire, v1};
 use terms::SweepId;
 
-use crate::api::Proposal;
+use crate::api::{Proposal, Verified};
+
+/// Points that a message names; more would fill the screen.
+const DIFFERENCES_MAX: usize = 100;
 
 /// Points for a sweep.
 pub(in crate::rpc) fn proposal(wire: v1::ProposePointsRequest) -> Proposal {
@@ -37,4 +43,18 @@ fn result(result: SearchResult) -> v1::SearchResult {
     };
     let parameters = parameters_to_wire(parameters);
     v1::SearchResult { number, job, point, parameters, outcome: outcome.into(), value, epoch }
+}
+
+/// What came of making each proposal again.
+pub(in crate::rpc) fn verified(verified: Verified) -> v1::VerifySearchResponse {
+    let Verified { proposals, results, differences } = verified;
+    let differing = differences.len() as u64;
+    let point = |parameters| v1::SearchPoint { parameters: parameters_to_wire(parameters) };
+    let difference = |Difference { point: number, recorded, computed }| v1::ProposalDifference {
+        point: number,
+        recorded: Some(point(recorded)),
+        computed: computed.map(point),
+    };
+    let differences = differences.into_iter().take(DIFFERENCES_MAX).map(difference).collect();
+    v1::VerifySearchResponse { proposals, results, differing, differences }
 }

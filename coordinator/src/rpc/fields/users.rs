@@ -237,6 +237,9 @@ impl Served {
                 let request = v1::ProposePointsRequest { seen: number, ..a_proposal() };
                 server.propose_points(Request::new(request)).await.map(drop)
             }
+            "VerifySearchRequest.sweep_id" => {
+                server.verify_search(Request::new(v1::VerifySearchRequest { sweep_id })).await.map(drop)
+            }
             "ReportRowsRequest.sweep_id" => {
                 server.report_rows(Request::new(v1::ReportRowsRequest { sweep_id })).await.map(drop)
             }
