@@ -95,7 +95,7 @@ impl Engine {
     /// machine.
     fn next_job(&self, now: Now, sweep: SweepId, name: &WorkerName) -> Option<u64> {
         let (worker, run) = (self.workers.get(name)?, self.sweeps.get(sweep)?);
-        let is_avoided = run.tries_again_what_failed_at(name) && self.another_takes_jobs(sweep, name);
+        let is_avoided = self.leaves_to_others(sweep, name);
         let job = run.next_job(finds(&self.workers, worker), is_avoided.then_some(name))?;
         let may_start_now = |(other, worker): (&WorkerName, &WorkerState)| {
             let free = worker.slots().iter().enumerate().filter(|(_, slot)| slot.is_free());
@@ -108,6 +108,12 @@ impl Engine {
         let goes_elsewhere =
             is_avoided && run.has_failed_at(job, name) && self.workers.iter().any(may_start_now);
         (!goes_elsewhere).then_some(job)
+    }
+
+    /// Whether what failed at a worker and waits is left to others.
+    fn leaves_to_others(&self, sweep: SweepId, name: &WorkerName) -> bool {
+        let run = self.sweeps.get(sweep);
+        run.is_some_and(|run| run.tries_again_what_failed_at(name)) && self.another_takes_jobs(sweep, name)
     }
 
     /// Chooses the next job of a sweep for a worker, and makes sure that it has a point. Where none is left, the sweep has no more jobs.
@@ -194,6 +200,7 @@ impl Engine {
     /// place takes packs, that many of the same rung.
     fn promote_for(&mut self, sweep: SweepId, place: &Place<'_>, slots: u64, out: &mut Output) {
         let takes_packs = self.takes_packs(sweep, place);
+        let avoided = self.leaves_to_others(sweep, place.name).then_some(place.name);
         let Some(worker) = self.workers.get(place.name) else { return };
         let Some(run) = self.sweeps.get_mut(sweep) else { return };
         let finds = finds(&self.workers, worker);
@@ -201,7 +208,7 @@ impl Engine {
             worker.slots().get(place.first()).map_or(1, |slot| slot.description.pack_size_max);
         let share = u32::try_from(run.room().div_ceil(slots)).unwrap_or(u32::MAX);
         let count = if takes_packs { share.min(pack_size_max).max(1) } else { 1 };
-        let mut one_waits = run.has_waiting_job_for(&finds);
+        let mut one_waits = run.has_waiting_job_for(&finds, avoided);
         while !one_waits {
             let promoted = run.promote_next(count);
             if promoted.is_empty() {

@@ -403,13 +403,19 @@ impl SweepRun {
 
     /// Whether a job may start that can go on where `finds` says whose checkpoints are found.
     pub(super) fn has_job_for(&self, finds: impl Fn(&WorkerName) -> bool) -> bool {
-        self.ready_to_begin() > 0 || self.promotable() > 0 || self.has_waiting_job_for(finds)
+        self.ready_to_begin() > 0 || self.promotable() > 0 || self.has_waiting_job_for(finds, None)
     }
 
-    /// The same among the jobs that wait and have had an attempt.
-    pub(super) fn has_waiting_job_for(&self, finds: impl Fn(&WorkerName) -> bool) -> bool {
+    /// The same among the jobs that wait and have had an attempt, without those that failed last at the worker `avoided`.
+    pub(super) fn has_waiting_job_for(
+        &self,
+        finds: impl Fn(&WorkerName) -> bool,
+        avoided: Option<&WorkerName>,
+    ) -> bool {
         let mut with_point = self.waiting.range(..=self.last_with_point());
-        with_point.any(|(_, waiting)| waiting.goes_on_where(&finds))
+        with_point.any(|(_, waiting)| {
+            waiting.goes_on_where(&finds) && avoided.is_none_or(|worker| !waiting.failed_at(worker))
+        })
     }
 
     /// Takes a job that [`next_job`](Self::next_job) has named, with what is known of it.

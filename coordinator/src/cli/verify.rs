@@ -120,7 +120,7 @@ mod tests {
         assert_eq!(
             words(1, &answer),
             "point 3: rate=0.5 is recorded, rate=0.25 is computed\n\
-             point 4: rate=1.0 is recorded, no point is computed\n\
+             point 4: rate=1 is recorded, no point is computed\n\
              and 3 more\n\
              4 of 9 points of sweep 1 follow from what its search had seen (7 results)\n"
         );

@@ -21,12 +21,8 @@ async fn main() {
     let number = |index: usize| arguments.get(index).and_then(|text| text.parse().ok());
     let kills_wanted: u32 = number(0).map_or(200, |number: u64| number as u32);
     let seed = number(1).unwrap_or(0);
-    let only_early_stopping = arguments.get(2).is_some_and(|part| part == EARLY_STOPPING);
-    for pack in [1, 4] {
-        println!("{}", early_stopping(rungs(kills_wanted, pack, seed).await, pack, seed));
-    }
-    if only_early_stopping {
-        return;
+    if arguments.get(2).is_some_and(|part| part == EARLY_STOPPING) {
+        return sweeps_that_stop_early(kills_wanted, seed).await;
     }
     for victim in [Victim::Coordinator, Victim::Worker, Victim::Packer] {
         let Kills { kills, jobs, told, attempts, begun_again, took } =
@@ -37,6 +33,7 @@ async fn main() {
             took.as_secs_f64()
         );
     }
+    sweeps_that_stop_early(kills_wanted, seed).await;
     let Freezes { rounds, taken, lost, jobs, told } = freezes(kills_wanted.div_ceil(2), seed).await;
     println!(
         "Freeze: {taken} times past the lease with a job, of {rounds} ({lost} attempts fenced), {jobs} jobs done once, \
@@ -61,6 +58,12 @@ async fn main() {
             seconds(times.last()),
             seconds(times.get(times.len() / 2))
         );
+    }
+}
+
+async fn sweeps_that_stop_early(kills: u32, seed: u64) {
+    for pack in [1, 4] {
+        println!("{}", early_stopping(rungs(kills, pack, seed).await, pack, seed));
     }
 }
 

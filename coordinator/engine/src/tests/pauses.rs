@@ -181,3 +181,17 @@ fn promoted_jobs_form_packs_and_new_jobs_join_none_of_them() {
     let ends = |record: &&Record| matches!(record, Record::AttemptEnded { state: AttemptState::Paused, .. });
     assert_eq!(cluster.records.iter().filter(ends).count(), 6);
 }
+
+#[test]
+fn a_job_that_is_left_to_another_worker_keeps_no_promotion_waiting() {
+    let mut cluster = Cluster::with_sweep(5, "early_terminate: {type: asha, eta: 2}\n");
+    cluster.connect(1, "a", 1, &[]);
+    cluster.connect(2, "b", 1, &[]);
+    assert_eq!(cluster.grants(), [(1, key(1, 1)), (2, key(2, 1))]);
+    pause(&mut cluster, 1, key(1, 1), 0.9);
+    cluster.start(1, key(3, 1));
+    cluster.event(1, key(3, 1), ended(Outcome::Failed, "no"));
+    pause(&mut cluster, 1, key(4, 1), 0.1);
+    // Job 3 waits for the other worker, which is busy.
+    assert_eq!(cluster.grants(), [(1, key(3, 1)), (1, key(4, 1)), (1, key(1, 2))]);
+}
