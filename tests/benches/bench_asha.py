@@ -26,10 +26,12 @@ def main() -> None:
     parser.add_argument("--target", type=pathlib.Path, required=True)
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--resume", action="store_true", help="go on with the sweeps of a run that was interrupted")
     options = parser.parse_args()
     work = options.target / "bench-asha"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
+    if not options.resume:
+        shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True, exist_ok=True)
     text = SWEEP_FILE.read_text()
     without = "".join(line for line in text.splitlines(True) if not line.startswith("early_terminate:"))
     if without == text:

@@ -29,7 +29,7 @@ fn every_example_is_valid_and_has_its_jobs() {
         ("early-stopping.yaml", 54),
         ("external-search", 30),
         ("learning-rates.yaml", 18),
-        ("optimizers.yaml", 16),
+        ("optimizers.yaml", 14),
         ("own-script", 12),
         ("random-search.yaml", 40),
         ("seeds.yaml", 10),

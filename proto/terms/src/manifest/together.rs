@@ -19,7 +19,8 @@ impl ManifestParameter {
         other: &str,
         value: &ParameterValue,
     ) -> Result<(), String> {
-        let (name, found) = (&self.name, own.written());
+        // Asked for each pair of values of a sweep, so that nothing is written where all is right.
+        let name = &self.name;
         if let Some(allowed) = self.needs.get(other)
             && self.default.as_ref() != Some(own)
             && !allowed.contains(value)
@@ -27,8 +28,9 @@ impl ManifestParameter {
             let default = self.default.as_ref().map(ParameterValue::written).unwrap_or_default();
             let allowed: Vec<String> = allowed.iter().map(ParameterValue::written).collect();
             return Err(format!(
-                "`{name}` must be {default} unless `{other}` is {}, but is {found} where `{other}` is {}",
+                "`{name}` must be {default} unless `{other}` is {}, but is {} where `{other}` is {}",
                 allowed.join(" or "),
+                own.written(),
                 value.written()
             ));
         }
@@ -37,7 +39,8 @@ impl ManifestParameter {
             && number >= end
         {
             return Err(format!(
-                "`{name}` must be less than `{other}`, but is {found} where `{other}` is {}",
+                "`{name}` must be less than `{other}`, but is {} where `{other}` is {}",
+                own.written(),
                 value.written()
             ));
         }

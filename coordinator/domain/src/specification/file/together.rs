@@ -6,7 +6,9 @@ use super::build::Problem;
 use crate::space::{Axis, Conditions, Domain, PartialPoint, completed};
 
 /// Most values of a range that are looked at one by one; of a larger range, its ends.
-const VALUES_MAX: u64 = 10_000;
+const VALUES_MAX: u64 = 1_000;
+/// Most pairs of values of two parameters that are compared: with exclusions some milliseconds.
+const PAIRS_MAX: usize = 1_000_000;
 
 /// Refuses a space with points that the model's rules do not allow.
 pub(super) fn check_together(
@@ -19,8 +21,18 @@ pub(super) fn check_together(
     for parameter in &model.parameters {
         for other in parameter.partners() {
             let (Some(own), Some(others)) = (axis(&parameter.name), axis(other)) else { continue };
-            let values = candidates(&others.domain);
-            for one in candidates(&own.domain) {
+            let (own_values, values) = (candidates(&own.domain), candidates(&others.domain));
+            if own_values.len().saturating_mul(values.len()) > PAIRS_MAX {
+                return Err(Problem::of(
+                    "parameters",
+                    format!(
+                        "`{}` and `{other}` have more than {PAIRS_MAX} pairs of values, too many to see whether they fit each other; \
+                         give one of them fewer values",
+                        own.name
+                    ),
+                ));
+            }
+            for one in own_values {
                 for value in &values {
                     let pair = [(&*own.name, &one), (other, value)];
                     let Err(message) = parameter.check_with(&one, other, value) else { continue };

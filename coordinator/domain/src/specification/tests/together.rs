@@ -55,6 +55,13 @@ fn ranges_that_do_not_fit_each_other_are_refused_and_others_drawn() {
     let error = refusal(&drawn("  warmup_epochs: {min: 0, max: 5}\n  epochs: {min: 4, max: 9}"));
     assert!(error.contains("`warmup_epochs` must be less than `epochs`, but is `4`"), "{error}");
     assert!(parse(&drawn("  warmup_epochs: {min: 0, max: 3}\n  epochs: {min: 4, max: 9}")).is_ok());
+    // Of these, the ends are looked at.
+    assert!(parse(&drawn("  warmup_epochs: {min: 0, max: 4999}\n  epochs: {min: 5000, max: 10000}")).is_ok());
+    let list = |from: u32| (from..from + 1_001).map(|value| value.to_string()).collect::<Vec<_>>().join(", ");
+    let lists =
+        format!("  warmup_epochs: {{values: [{}]}}\n  epochs: {{values: [{}]}}", list(0), list(2_000));
+    let error = refusal(&drawn(&lists));
+    assert!(error.contains("more than 1000000 pairs of values"), "{error}");
 }
 
 #[test]
