@@ -72,7 +72,7 @@ def compared(programs: pathlib.Path, work: pathlib.Path, images: int, seed: int)
         "asha_best": value[chosen],
         "difference": round(best - value[chosen], 6),
         "rank": sum(other > value[chosen] for other in value.values()) + 1,
-        "within": sum(best - other <= DIFFERENCE_MAX for other in value.values()),
+        "within": sum(round(best - other, 6) <= DIFFERENCE_MAX for other in value.values()),
         "grid_epochs": grid_epochs,
         "asha_epochs": asha_epochs,
         "epochs_share": round(asha_epochs / grid_epochs, 3),
