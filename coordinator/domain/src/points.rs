@@ -1,5 +1,5 @@
-//! The points of a sweep, computed from their numbers: those of a grid in its order, or those of a search that learns
-//! nothing; those of a search that learns are proposed one after the other. And its jobs: each point is trained once, or as often as `repeats` says.
+//! The points of a sweep. Those of a grid and of a search that learns nothing are computed from their numbers; those of a search that
+//! learns are proposed one after the other. And its jobs: each point is trained once, or as often as `repeats` says.
 
 mod drawn;
 mod learned;
@@ -12,7 +12,7 @@ use terms::{ParameterMap, ParameterValue};
 pub use self::{
     drawn::{COMPARED_MAX, DrawnPoints},
     learned::{LEARNED_JOBS_MAX, LearnedPoints},
-    outside::NoSuchPoint,
+    outside::{CheckedPoint, NoSuchPoint, PointCheck},
 };
 use crate::grid::{Grid, GridError};
 
@@ -124,7 +124,7 @@ impl Jobs {
         }
     }
 
-    /// The same jobs, of whose points is known what was proposed `before`.
+    /// The same jobs with the points that were proposed `before`.
     pub(crate) fn after(&self, before: Option<&LearnedPoints>) -> Option<Self> {
         let points = Points::Learned(self.learned()?.after(before));
         Some(Self { points, ..self.clone() })

@@ -13,6 +13,8 @@ use terms::ParameterMap;
 pub struct Proposed {
     /// The parameters that have a value there, in the order of the space.
     pub parameters: ParameterMap,
+    /// Its place among the proposals of the sweep, from 1: those of the same `seen` need not be in the order of their numbers.
+    pub place: u64,
     /// How many [`Learned`] results the searcher had.
     pub seen: u64,
     pub why: Why,

@@ -4,9 +4,10 @@ use std::{fmt, sync::Arc};
 
 use domain::{
     definition::SweepDefinition,
+    points::CheckedPoint,
     record::{EndedJob, WeightsFile},
 };
-use terms::{AttemptKey, JobKey, ParameterMap, ParameterValue, SweepId, WorkerName};
+use terms::{AttemptKey, JobKey, ParameterValue, SweepId, WorkerName};
 
 use super::{ControlError, Engine, Now, Output, SweepView, WeightsAnswer, WorkerView};
 
@@ -213,7 +214,7 @@ pub struct ProposePoints {
     pub sweep: SweepId,
     /// The number of the first of them.
     pub first_point: u64,
-    pub points: Vec<ParameterMap>,
+    pub points: Vec<CheckedPoint>,
     /// How many results the searcher had when it chose them.
     pub seen: u64,
     /// Whether no others will come.
@@ -235,7 +236,7 @@ impl Command for ProposePoints {
             ParameterValue::Text(text) => text.len(),
             _ => 0,
         };
-        let parameters = self.points.iter().flat_map(|point| &point.0);
+        let parameters = self.points.iter().flat_map(|point| &point.parameters().0);
         parameters.map(|pair| size_of_val(pair) + pair.0.len() + of_value(&pair.1)).sum()
     }
 

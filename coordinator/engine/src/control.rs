@@ -43,7 +43,7 @@ impl Engine {
         self.has_room_for(definition.text_bytes())?;
         let id = self.sweeps.next_id();
         definition.id = id;
-        let run = SweepRun::new(&definition, now.unix_ms);
+        let run = SweepRun::new(&definition, now.unix_ms)?;
         out.records.push(Record::SweepSubmitted {
             sweep: id,
             name: run.definition().specification.name.clone(),
@@ -106,7 +106,7 @@ impl Engine {
             let path = base.specification.dataset_path().display().to_string();
             return Err(ControlError::NobodyLooks { sweep, path });
         }
-        out.records.push(run.redefine(&definition));
+        out.records.push(run.redefine(definition));
         // It may keep the weights of fewer jobs now.
         run.trim_weights(out);
         if added > 0 {

@@ -7,19 +7,23 @@
 mod numbers;
 mod outside;
 
-use std::{collections::HashMap, fmt};
+use std::{collections::HashMap, fmt, ops::RangeInclusive};
 
 use domain::{
     points::LearnedPoints,
     proposals::{Learned, LearnedResult, Proposed, Why},
     record::{Record, StoredSearch},
 };
-use search::tpe::{self, Outcome, Tpe};
+use search::tpe::{self, Outcome, SpaceError, Tpe};
 use terms::{Goal, JobKey, JobState, ParameterMap, SweepId};
 
 use self::numbers::Numbers;
-pub(crate) use self::outside::{NotTaken, Outside};
+pub(crate) use self::outside::{IsOther, Outside};
 use crate::mutants::{self, Mutant};
+
+/// No job: numbers count from 1.
+#[allow(clippy::reversed_empty_ranges)]
+const NO_JOBS: RangeInclusive<u64> = 1..=0;
 
 /// A searcher of numbers, and the points in them.
 #[derive(Debug)]
@@ -71,19 +75,35 @@ impl Chooser {
 pub(crate) struct Learning {
     sweep: SweepId,
     chooser: Chooser,
+    /// How many points have parameters.
+    proposed: u64,
     /// How many results it was told.
     told: u64,
     records: Vec<Record>,
 }
 
+/// A space in which no search is possible.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{parameter}` cannot be searched by `method: tpe`, as its range is empty or too wide to compute with; narrow it"
+)]
+pub struct NotSearchable {
+    pub parameter: String,
+}
+
 impl Searcher {
     /// Takes time in proportion to the combinations of values, up to a million.
-    fn new(points: &LearnedPoints, goal: Goal) -> Self {
+    fn new(points: &LearnedPoints, goal: Goal) -> Result<Self, NotSearchable> {
         let numbers = Numbers::new(points.axes());
         let excluded = numbers.excluded(points.exclude());
-        let tpe = Tpe::new(&numbers.dimensions(), excluded, goal, points.seed())
-            .expect("a sweep file's ranges are not empty, and its conditions lead somewhere");
-        Self { tpe, numbers, points: points.clone() }
+        let tpe = Tpe::new(&numbers.dimensions(), excluded, goal, points.seed());
+        let tpe = tpe.map_err(|error| {
+            let (SpaceError::Empty(index) | SpaceError::Logarithm(index) | SpaceError::Condition(index)) =
+                error;
+            let name = points.axes().get(index).map(|axis| axis.name.to_string());
+            NotSearchable { parameter: name.unwrap_or_default() }
+        })?;
+        Ok(Self { tpe, numbers, points: points.clone() })
     }
 
     /// All trainings of a point run from its proposal on: they begin before the next one is proposed.
@@ -125,16 +145,22 @@ impl Searcher {
 
 impl Learning {
     /// The searcher of a sweep that has not begun.
-    pub(crate) fn new(sweep: SweepId, points: &LearnedPoints, goal: Goal) -> Self {
+    pub(crate) fn new(sweep: SweepId, points: &LearnedPoints, goal: Goal) -> Result<Self, NotSearchable> {
         let chooser = match points.are_from_outside() {
             true => Chooser::Outside(Outside::new(points)),
-            false => Chooser::Own(Box::new(Searcher::new(points, goal))),
+            false => Chooser::Own(Box::new(Searcher::new(points, goal)?)),
         };
-        Self { sweep, chooser, told: 0, records: Vec::new() }
+        Ok(Self { sweep, chooser, proposed: 0, told: 0, records: Vec::new() })
+    }
+
+    /// How many points have parameters.
+    pub(crate) fn proposed_points(&self) -> u64 {
+        self.proposed
     }
 
     /// Goes on from what was recorded.
     pub(crate) fn restore(&mut self, stored: StoredSearch) {
+        self.proposed = stored.proposals.len() as u64;
         for (point, proposed) in stored.proposals {
             self.chooser.start(point, &proposed.parameters);
             self.chooser.points().proposals().set(point, proposed);
@@ -164,23 +190,30 @@ impl Learning {
             && self.proposed(self.chooser.points().point_of(job)).is_none()
     }
 
-    /// A job is about to have its first attempt: its point is chosen, unless it has one. False where no point is left.
-    pub(crate) fn begin(&mut self, job: u64) -> bool {
+    /// A job is about to have its first attempt: its point is chosen, unless it has one. Returns the jobs whose point is new; none where
+    /// no point is left.
+    pub(crate) fn begin(&mut self, job: u64) -> Option<RangeInclusive<u64>> {
         let point = self.chooser.points().point_of(job);
         if self.proposed(point).is_some() {
-            return true;
+            return Some(NO_JOBS);
         }
-        let Some((parameters, why)) = self.chooser.propose(point) else { return false };
+        let (parameters, why) = self.chooser.propose(point)?;
         if !mutants::is_on(Mutant::RunningJobsDoNotCount) {
             self.chooser.start(point, &parameters);
         }
-        let proposed = Proposed { parameters, seen: self.told, why };
+        self.record(point, parameters, self.told, why);
+        Some(self.chooser.points().jobs(point))
+    }
+
+    /// A point has these parameters from now on, chosen after so many results.
+    fn record(&mut self, point: u64, parameters: ParameterMap, seen: u64, why: Why) {
+        self.proposed += 1;
+        let proposed = Proposed { parameters, place: self.proposed, seen, why };
         if !mutants::is_on(Mutant::ProposalsAreNotRecorded) {
             let job = JobKey { sweep: self.sweep, job: point };
             self.records.push(Record::PointProposed { job, proposed: proposed.clone() });
         }
         self.chooser.points().proposals().set(point, proposed);
-        true
     }
 
     fn proposed(&self, point: u64) -> Option<&Proposed> {
@@ -261,11 +294,18 @@ impl fmt::Display for Difference {
 
 /// Makes each proposal again from what it had seen, as recorded. Returns those that come out different. Takes about a millisecond for
 /// each of thousands.
-pub fn recomputed(points: &LearnedPoints, goal: Goal, stored: &StoredSearch) -> Vec<Difference> {
-    let mut searcher = Searcher::new(points, goal);
+///
+/// # Errors
+/// The space is not one that can be searched, so that nothing was proposed.
+pub fn recomputed(
+    points: &LearnedPoints,
+    goal: Goal,
+    stored: &StoredSearch,
+) -> Result<Vec<Difference>, NotSearchable> {
+    let mut searcher = Searcher::new(points, goal)?;
     let mut proposals: Vec<&(u64, Proposed)> = stored.proposals.iter().collect();
-    // In the order in which they were made: of those that had seen the same, that of their numbers.
-    proposals.sort_by_key(|(point, proposed)| (proposed.seen, *point));
+    // A job that is tried again comes before others with smaller numbers.
+    proposals.sort_by_key(|(_, proposed)| proposed.place);
     let mut made: HashMap<u64, &ParameterMap> = HashMap::new();
     let (mut told, mut found) = (0, Vec::new());
     for (point, proposed) in proposals {
@@ -284,5 +324,5 @@ pub fn recomputed(points: &LearnedPoints, goal: Goal, stored: &StoredSearch) -> 
         made.insert(*point, &proposed.parameters);
         searcher.start(*point, &proposed.parameters);
     }
-    found
+    Ok(found)
 }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use domain::points::CheckedPoint;
 use terms::{ParameterMap, ParameterValue, SweepId, SweepState, WorkerName};
 
 use super::{
     ControlError, Engine, Now, Output,
     command::{ProposePoints, Proposed},
     gpus::is_gpu,
-    learning::{NotTaken, Outside},
+    learning::{IsOther, Outside},
     observe_change,
     query::{SearchNews, SearchResult},
     resources::allows,
@@ -34,8 +35,8 @@ impl Engine {
         let ProposePoints { sweep, first_point, points, seen, is_exhausted } = command;
         let Some(run) = self.sweeps.get_mut(sweep) else { return Err(ControlError::NoSuchSweep(sweep)) };
         let new = new_points(run, first_point, &points, seen)?;
-        let ends =
-            is_exhausted && run.outside().is_some_and(|outside| outside.next_point() <= outside.points_max());
+        // Where no job waits for a point, the search has ended: with its last point, or because it was said before.
+        let ends = is_exhausted && run.jobs_without_point() > 0;
         if new.is_empty() && !ends {
             return Ok(Proposed { next_point: next_point(run) });
         }
@@ -109,8 +110,8 @@ impl Engine {
         jobs.div_ceil(outside.repeats()).min(left)
     }
 
-    /// How many jobs of the sweep could start at a worker now.
-    fn places_at(&self, name: &WorkerName, worker: &WorkerState, run: &SweepRun) -> u64 {
+    /// How many jobs of the sweep could start at a worker now, as far as slots matter.
+    pub(super) fn places_at(&self, name: &WorkerName, worker: &WorkerState, run: &SweepRun) -> u64 {
         if run.gpus() > 1 {
             return worker.places_of_gpus(name, &self.kept, run.id(), run.gpus());
         }
@@ -138,13 +139,13 @@ impl Engine {
     }
 }
 
-/// Those of the given points that the sweep does not have, as its space writes them.
-fn new_points(
+/// Those of the given points that the sweep does not have: the last of them.
+fn new_points<'a>(
     run: &SweepRun,
     first_point: u64,
-    points: &[ParameterMap],
+    points: &'a [CheckedPoint],
     seen: u64,
-) -> Result<Vec<ParameterMap>, ControlError> {
+) -> Result<&'a [CheckedPoint], ControlError> {
     let sweep = run.id();
     let Some((learning, outside)) = run.learning().and_then(|learning| Some((learning, learning.outside()?)))
     else {
@@ -158,18 +159,18 @@ fn new_points(
     if !points.is_empty() && !(1..=next).contains(&first_point) {
         return Err(ControlError::PointsMissing { sweep, first: first_point, next });
     }
-    let mut new = Vec::new();
+    let mut known = 0;
     for (point, given) in (first_point..).zip(points) {
-        match learning.check_point(point, given) {
-            Ok(known) => new.extend(known),
-            Err(NotTaken::NoSuchPoint(reason)) => return Err(ControlError::PointRefused { point, reason }),
-            Err(NotTaken::IsOther) => return Err(ControlError::PointIsOther { sweep, point }),
+        match learning.is_new(point, given) {
+            Ok(is_new) => known += usize::from(!is_new),
+            Err(IsOther) => return Err(ControlError::PointIsOther { sweep, point }),
         }
         if point > outside.points_max() {
             return Err(ControlError::TooManyPoints { sweep, points: outside.points_max() });
         }
     }
-    Ok(new)
+    // Those that it has come first, as points have no gaps.
+    Ok(&points[known..])
 }
 
 fn next_point(run: &SweepRun) -> u64 {

@@ -10,7 +10,7 @@ use terms::{
 
 use super::{
     ControlError, EndsSeen, Engine, Now, Snapshot, SweepView, WeightsAnswer, WeightsNames, WorkerView,
-    sweep_run::SweepRun, workers::WorkerState,
+    learning::Learning, sweep_run::SweepRun, workers::WorkerState,
 };
 
 /// A query. [`Engine::ask`] answers it.
@@ -172,6 +172,8 @@ pub struct Defined {
     /// What the jobs are.
     pub definition: Arc<SweepDefinition>,
     pub state: SweepState,
+    /// How many points a searcher that learns has proposed: those of later places are not durable yet.
+    pub proposed: u64,
 }
 
 impl Query for Define {
@@ -183,7 +185,8 @@ impl Query for Define {
 
     fn answer(&self, engine: &Engine, _: Now) -> Result<Defined, ControlError> {
         let run = engine.sweep(self.0)?;
-        Ok(Defined { definition: Arc::clone(run.definition()), state: run.state() })
+        let proposed = run.learning().map_or(0, Learning::proposed_points);
+        Ok(Defined { definition: Arc::clone(run.definition()), state: run.state(), proposed })
     }
 }
 

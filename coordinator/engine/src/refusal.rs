@@ -1,6 +1,7 @@
 //! Why users' commands are refused, with texts for people.
 
-use domain::{points::NoSuchPoint, specification::MetricUse};
+use crate::learning::NotSearchable;
+use domain::specification::MetricUse;
 use terms::{JobKey, SweepId, SweepState, WorkerName};
 
 /// Why a user's command is refused.
@@ -62,9 +63,9 @@ pub enum ControlError {
         "sweep {0} chooses its points by itself; points from outside are for sweeps with `method: external`"
     )]
     NotFromOutside(SweepId),
-    /// A point from outside is not one of the space.
-    #[error("point {point}: {reason}")]
-    PointRefused { point: u64, reason: NoSuchPoint },
+    /// The sweep's searcher cannot work in its space.
+    #[error(transparent)]
+    NotSearchable(#[from] NotSearchable),
     /// A point has been proposed otherwise.
     #[error(
         "point {point} of sweep {sweep} has other parameters already; one searcher at a time may propose points, from the number \
@@ -72,7 +73,9 @@ pub enum ControlError {
     )]
     PointIsOther { sweep: SweepId, point: u64 },
     /// There would be a gap.
-    #[error("the next point of sweep {sweep} is {next}, so that none can begin at {first}")]
+    #[error(
+        "the next point of sweep {sweep} is {next}, so that none can begin at {first}; propose from {next} on"
+    )]
     PointsMissing { sweep: SweepId, first: u64, next: u64 },
     /// There may not be so many points.
     #[error(
@@ -81,7 +84,7 @@ pub enum ControlError {
     TooManyPoints { sweep: SweepId, points: u64 },
     /// A searcher says that it has seen what is not there.
     #[error(
-        "sweep {sweep} has {told} results so far, and the searcher says that it has seen {seen}; begin with those after 0"
+        "sweep {sweep} has {told} results so far, and the searcher says that it has seen {seen}; start it again without what it remembers, so that it hears all of them"
     )]
     NoSuchResult { sweep: SweepId, seen: u64, told: u64 },
     /// A search that ends before it has begun.

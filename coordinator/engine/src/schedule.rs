@@ -98,12 +98,10 @@ impl Engine {
         let is_avoided = self.leaves_to_others(sweep, name);
         let job = run.next_job(finds(&self.workers, worker), is_avoided.then_some(name))?;
         let may_start_now = |(other, worker): (&WorkerName, &WorkerState)| {
-            let free = worker.slots().iter().enumerate().filter(|(_, slot)| slot.is_free());
-            let mut free = free.filter(|(position, _)| !self.kept.is_kept_from(sweep, other, *position));
             other != name
                 && !worker.is_refused()
-                && free.any(|(_, slot)| allows(run, worker, &slot.description))
                 && self.may_start_on(now, run, worker)
+                && self.places_at(other, worker, run) > 0
         };
         let goes_elsewhere =
             is_avoided && run.has_failed_at(job, name) && self.workers.iter().any(may_start_now);

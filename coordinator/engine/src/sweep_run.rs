@@ -4,8 +4,10 @@
 //! bytes each.
 
 mod active;
+mod choice;
 mod invariants;
 pub(crate) mod metrics;
+mod points;
 mod restored;
 pub(crate) mod stopping;
 mod transitions;
@@ -18,11 +20,11 @@ use std::{
 
 use domain::{
     definition::SweepDefinition,
-    record::{BestJobs, History, Record},
+    record::{BestJobs, History},
 };
 use terms::{
-    AttemptKey, DatasetSummary, JobKey, JobState, MetricSchema, MetricUse, ParameterMap, ParameterUse,
-    SweepId, SweepState, WorkerName, manifest::Described,
+    AttemptKey, DatasetSummary, JobKey, JobState, MetricSchema, MetricUse, ParameterUse, SweepId, SweepState,
+    manifest::Described,
 };
 
 use self::active::Plan;
@@ -30,7 +32,7 @@ pub(super) use self::active::{ActiveAttempt, Lease, Placement, WaitingJob};
 use self::{metrics::LeftOutMetrics, stopping::Stopping};
 use super::{
     EndsSeen, JobCounts,
-    learning::{Learning, Outside},
+    learning::{Learning, NotSearchable},
     weights::Weights,
 };
 use crate::mutants::{self, Mutant};
@@ -80,15 +82,15 @@ pub(super) struct SweepRun {
     learning: Option<Learning>,
 }
 
-/// Most jobs to be tried again that are looked at each time a slot is free: a thousand slots may do so in one turn.
-const LOOKED_AT_MAX: usize = 100;
-
 impl SweepRun {
-    pub(super) fn new(definition: &SweepDefinition, created_unix_ms: u64) -> Self {
+    /// # Errors
+    /// Its searcher cannot work in its space.
+    pub(super) fn new(definition: &SweepDefinition, created_unix_ms: u64) -> Result<Self, NotSearchable> {
         let definition = definition.after(None);
         let goal = definition.metric.goal;
-        let learning = definition.learned().map(|points| Learning::new(definition.id, points, goal));
-        Self {
+        let learning =
+            definition.learned().map(|points| Learning::new(definition.id, points, goal)).transpose()?;
+        Ok(Self {
             id: definition.id,
             stopping: Stopping::of(&definition.specification),
             definition: Arc::new(definition),
@@ -115,7 +117,7 @@ impl SweepRun {
             idle_told: String::new(),
             weights: Weights::default(),
             learning,
-        }
+        })
     }
 
     pub(super) fn id(&self) -> SweepId {
@@ -255,27 +257,6 @@ impl SweepRun {
         self.job_count() + 1 - self.next_unstarted - self.out_of_order.len() as u64
     }
 
-    /// The last job that may start as far as points are concerned: of those after it, a searcher outside has not proposed them.
-    fn last_with_point(&self) -> u64 {
-        self.outside().map_or(u64::MAX, Outside::last_job)
-    }
-
-    /// Jobs that never had an attempt and have a point, or get it as they begin.
-    fn ready_to_begin(&self) -> u64 {
-        let last = self.last_with_point();
-        if last >= self.job_count() {
-            return self.never_started();
-        }
-        let begun = self.out_of_order.range(..=last).count() as u64;
-        (last + 1).saturating_sub(self.next_unstarted + begun)
-    }
-
-    /// How many jobs wait for points of a searcher outside.
-    pub(super) fn jobs_without_point(&self) -> u64 {
-        let again = self.waiting.range(self.last_with_point().saturating_add(1)..).count() as u64;
-        self.never_started() - self.ready_to_begin() + again
-    }
-
     /// Whether a job ever had an attempt.
     pub(super) fn has_begun(&self, job: u64) -> bool {
         job < self.next_unstarted || self.out_of_order.contains(&job)
@@ -308,159 +289,6 @@ impl SweepRun {
     /// Whether another job may start now.
     pub(super) fn can_start(&self) -> bool {
         self.state == SweepState::Running && self.room() > 0
-    }
-
-    /// The next job to start on a worker that finds these checkpoints: jobs to be tried again first, then by number; none that cannot
-    /// go on where `finds` says whose checkpoints are found. Jobs that failed last at the worker `avoided` come after all others.
-    pub(super) fn next_job(
-        &self,
-        finds: impl Fn(&WorkerName) -> bool,
-        avoided: Option<&WorkerName>,
-    ) -> Option<u64> {
-        let again = |is_wanted: &dyn Fn(&WaitingJob) -> bool| {
-            let with_point = self.waiting.range(..=self.last_with_point());
-            let mut waiting = with_point.filter(|(_, waiting)| waiting.goes_on_where(&finds));
-            waiting.find(|(_, waiting)| is_wanted(waiting)).map(|(job, _)| *job)
-        };
-        again(&|waiting| avoided.is_none_or(|worker| !waiting.failed_at(worker)))
-            .or_else(|| (self.ready_to_begin() > 0).then_some(self.next_unstarted))
-            .or_else(|| again(&|_| true))
-    }
-
-    /// Whether a job is to be tried again that failed last at this worker. If more wait than are looked at each time a slot is free,
-    /// no difference is made.
-    pub(super) fn tries_again_what_failed_at(&self, worker: &WorkerName) -> bool {
-        self.waiting.len() <= LOOKED_AT_MAX && self.waiting.values().any(|waiting| waiting.failed_at(worker))
-    }
-
-    /// Whether a job failed last at this worker and waits.
-    pub(super) fn has_failed_at(&self, job: u64, worker: &WorkerName) -> bool {
-        self.waiting.get(&job).is_some_and(|waiting| waiting.failed_at(worker))
-    }
-
-    /// Whether the point of a job is yet to be proposed.
-    pub(super) fn proposes(&self, job: u64) -> bool {
-        self.learning.as_ref().is_some_and(|learning| learning.proposes(job))
-    }
-
-    /// Makes sure that a job that is about to start has a point. False where a searcher that learns has none left.
-    pub(super) fn choose_point(&mut self, job: u64) -> bool {
-        self.learning.as_mut().is_none_or(|learning| learning.begin(job))
-    }
-
-    /// No point is left for the next job: there are no more jobs than have begun.
-    pub(super) fn end_points(&mut self, job: u64) -> Option<Record> {
-        if self.waiting.contains_key(&job) || !self.out_of_order.is_empty() {
-            // Its number, or a larger one, is known to users.
-            return self.cancel_waiting_job(job, "no point of the space is left");
-        }
-        self.definition.learned()?.end_after(self.next_unstarted - 1);
-        Some(self.extended())
-    }
-
-    /// The searcher, if it learns.
-    pub(super) fn learning(&self) -> Option<&Learning> {
-        self.learning.as_ref()
-    }
-
-    /// The searcher, where it is outside of the coordinator.
-    pub(super) fn outside(&self) -> Option<&Outside> {
-        self.learning.as_ref()?.outside()
-    }
-
-    /// Takes the next points of a searcher outside, which were checked.
-    pub(super) fn take_points(&mut self, points: Vec<ParameterMap>, seen: u64) {
-        let Some(mut learning) = self.learning.take() else { return };
-        for job in learning.take_points(points, seen) {
-            // It was cancelled before it had a point.
-            if self.has_begun(job) && !self.waiting.contains_key(&job) {
-                learning.entered(job, JobState::Cancelled, 0, None);
-            }
-        }
-        self.learning = Some(learning);
-    }
-
-    /// The searcher outside proposes no other points: there are no more jobs than have one.
-    pub(super) fn end_proposals(&mut self) -> Vec<Record> {
-        let last = self.last_with_point();
-        let is_known = self.next_unstarted > last + 1
-            || self.out_of_order.range(last + 1..).next().is_some()
-            || self.waiting.range(last + 1..).next().is_some();
-        if !is_known {
-            self.definition.learned().into_iter().for_each(|points| points.end_after(last));
-            return vec![self.extended()];
-        }
-        // The number of one of them, or a larger one, is known to users.
-        let without_point = last + 1..=self.job_count();
-        let cancel = |job| self.cancel_waiting_job(job, "the searcher outside has no other points");
-        without_point.filter_map(cancel).collect()
-    }
-
-    /// What its searcher proposed and was told since the last time.
-    pub(super) fn take_learned(&mut self) -> Vec<Record> {
-        self.learning.as_mut().map(Learning::take_records).unwrap_or_default()
-    }
-
-    /// Whether a job may start that can go on where `finds` says whose checkpoints are found.
-    pub(super) fn has_job_for(&self, finds: impl Fn(&WorkerName) -> bool) -> bool {
-        self.ready_to_begin() > 0 || self.promotable() > 0 || self.has_waiting_job_for(finds, None)
-    }
-
-    /// The same among the jobs that wait and have had an attempt, without those that failed last at the worker `avoided`.
-    pub(super) fn has_waiting_job_for(
-        &self,
-        finds: impl Fn(&WorkerName) -> bool,
-        avoided: Option<&WorkerName>,
-    ) -> bool {
-        let mut with_point = self.waiting.range(..=self.last_with_point());
-        with_point.any(|(_, waiting)| {
-            waiting.goes_on_where(&finds) && avoided.is_none_or(|worker| !waiting.failed_at(worker))
-        })
-    }
-
-    /// Takes a job that [`next_job`](Self::next_job) has named, with what is known of it.
-    pub(super) fn take(&mut self, job: u64) -> WaitingJob {
-        let waiting = self.waiting.remove(&job).unwrap_or_else(|| {
-            self.begin(job);
-            WaitingJob::first()
-        });
-        let budget = waiting.budget().or_else(|| self.budget_of(job));
-        waiting.with_budget(budget)
-    }
-
-    /// Takes up to `count` jobs that can be trained in one pack of `pack_size` with `job`, as far as this budget, and go on where
-    /// `finds` says whose checkpoints are found.
-    pub(super) fn take_pack_candidates(
-        &mut self,
-        (job, budget): (u64, Option<u32>),
-        finds: impl Fn(&WorkerName) -> bool,
-        pack_size: u32,
-        count: u32,
-    ) -> Vec<(u64, WaitingJob)> {
-        let definition = Arc::clone(&self.definition);
-        let is_as_far =
-            |candidate: u64, own: Option<u32>| own.or_else(|| self.budget_of(candidate)) == budget;
-        let fits = |candidate: u64, waiting: &WaitingJob| {
-            waiting.fits(pack_size) && waiting.goes_on_where(&finds) && is_as_far(candidate, waiting.budget())
-        };
-        let waits = |candidate: u64| match self.waiting.get(&candidate) {
-            Some(waiting) => fits(candidate, waiting),
-            None => !self.has_begun(candidate) && is_as_far(candidate, None),
-        };
-        let again = self.waiting.iter().filter(|(job, waiting)| fits(**job, waiting)).map(|(job, _)| *job);
-        let unstarted = (self.next_unstarted..=definition.job_count())
-            .filter(|job| !self.has_begun(*job) && is_as_far(*job, None));
-        let queue = again.chain(unstarted);
-        let candidates: Vec<u64> =
-            definition.pack_candidates(job, waits, queue).take(count as usize).collect();
-        let take = |job| match self.waiting.remove(&job) {
-            Some(again) => (job, again.with_budget(budget)),
-            None => {
-                self.begin(job);
-                (job, WaitingJob::first().with_budget(budget))
-            }
-        };
-        candidates.into_iter().map(take).collect()
     }
 
     /// Stops this attempt and the others of its slot from counting as measurements of speed.

@@ -191,6 +191,10 @@ impl Tpe {
         for ((near, point), (good_ln, bad_ln)) in candidates.into_iter().zip(good_ln.into_iter().zip(bad_ln))
         {
             let score = good_ln - bad_ln;
+            // Where both densities are zero, nothing can be said.
+            if score.is_nan() {
+                continue;
+            }
             // The first wins.
             if best.as_ref().is_none_or(|(best, ..)| score > *best) {
                 best = Some((score, near, point));

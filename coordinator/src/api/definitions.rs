@@ -318,7 +318,7 @@ impl Api {
     }
 
     /// Works on specifications off the runtime's threads: a large one takes a while.
-    async fn read<T: Send + 'static, E: std::error::Error + Send + 'static>(
+    pub(super) async fn read<T: Send + 'static, E: std::error::Error + Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, E> + Send + 'static,
     ) -> Result<T, ApiError> {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use domain::{definition::SweepDefinition, record::WeightsState};
+use engine::query::Defined;
 use store::{AttemptRow, CountingEpochs, EpochRow, JobRow, Store};
 use terms::{JobKey, JobState, ParameterMap, SweepId, SweepState, VariantArray};
 
@@ -35,19 +36,25 @@ pub struct JobView {
 
 impl JobView {
     /// A job of the sweep: its row, or what its absence means.
-    fn new(definition: &SweepDefinition, sweep: SweepState, job: u64, row: Option<JobRow>) -> Self {
-        // A point is known once it is durable, which is when the job has a row.
-        let is_not_proposed = definition.learned().is_some() && row.is_none();
+    fn new(defined: &Defined, job: u64, row: Option<JobRow>) -> Self {
+        let Defined { definition, state: sweep, .. } = defined;
+        let is_known = row.is_some() || is_proposed(defined, job);
         let without_row = if sweep.is_final() { JobState::Cancelled } else { JobState::Pending };
+        let is_not_proposed = !is_known && !sweep.is_final();
         Self {
             job,
-            parameters: if is_not_proposed { ParameterMap::default() } else { definition.parameters(job) },
-            state: row.as_ref().map_or(without_row, |row| shown(row.state, sweep)),
+            parameters: if is_known { definition.parameters(job) } else { ParameterMap::default() },
+            state: row.as_ref().map_or(without_row, |row| shown(row.state, *sweep)),
             row,
             weights: None,
             is_not_proposed,
         }
     }
+}
+
+/// Whether the point of a job is known, and durably so: those that came after the sweep was asked for may not be.
+fn is_proposed(Defined { definition, proposed, .. }: &Defined, job: u64) -> bool {
+    definition.learned().is_none() || definition.proposed(job).is_some_and(|point| point.place <= *proposed)
 }
 
 /// A page of jobs.
@@ -84,14 +91,14 @@ impl Api {
         page: &Page,
     ) -> Result<JobsPage, ApiError> {
         let limit = page.limit()?;
-        let (definition, state) = self.definition(sweep).await?;
+        let defined = self.defined(sweep).await?;
         let first = page.number()?.unwrap_or(1).max(1);
         let (jobs, next) = if !wanted.is_empty() && wanted.iter().all(|state| has_row(*state)) {
-            self.page_of_rows(&definition, state, wanted, first, limit).await?
+            self.page_of_rows(&defined, wanted, first, limit).await?
         } else {
-            self.page_of_jobs(&definition, state, wanted, first, limit).await?
+            self.page_of_jobs(&defined, wanted, first, limit).await?
         };
-        Ok(JobsPage { jobs, next: Some(next).filter(|next| *next <= definition.job_count()) })
+        Ok(JobsPage { jobs, next: Some(next).filter(|next| *next <= defined.definition.job_count()) })
     }
 
     /// One job with its attempts and epochs.
@@ -99,9 +106,9 @@ impl Api {
     /// # Errors
     /// The sweep has no such job.
     pub async fn job(&self, key: JobKey) -> Result<JobDetail, ApiError> {
-        let (definition, state) = self.definition(key.sweep).await?;
-        check_job(&definition, key.job)?;
-        let found = self.jobs_between(&definition, state, key.job, key.job).await?.pop();
+        let defined = self.defined(key.sweep).await?;
+        check_job(&defined.definition, key.job)?;
+        let found = self.jobs_between(&defined, key.job, key.job).await?.pop();
         let job = found.ok_or_else(|| ApiError::NotFound(format!("there is no job {key}")))?;
         let attempts = self.store.attempts(key).await.map_err(unreadable)?;
         let mut counting = CountingEpochs::new(Arc::clone(&self.store), key.sweep, key.job, key.job);
@@ -111,7 +118,8 @@ impl Api {
         while let Some(row) = counting.next(key.job, attempt, done).await.map_err(unreadable)? {
             epochs.push(row);
         }
-        let proposed = definition.proposed(key.job).filter(|_| job.row.is_some());
+        let proposed = defined.definition.proposed(key.job);
+        let proposed = proposed.filter(|_| job.row.is_some() || is_proposed(&defined, key.job));
         let proposal = proposed.map(ToString::to_string);
         Ok(JobDetail { job, attempts, epochs, proposal })
     }
@@ -119,33 +127,31 @@ impl Api {
     /// The jobs `first` to `last`, those without a row included.
     pub(super) async fn jobs_between(
         &self,
-        definition: &SweepDefinition,
-        state: SweepState,
+        defined: &Defined,
         first: u64,
         last: u64,
     ) -> Result<Vec<JobView>, ApiError> {
         let count = u32::try_from(last + 1 - first).unwrap_or(u32::MAX);
-        let rows = self.store.jobs(definition.id, first, count).await.map_err(unreadable)?;
+        let rows = self.store.jobs(defined.definition.id, first, count).await.map_err(unreadable)?;
         let mut rows: HashMap<u64, JobRow> = rows.into_iter().map(|row| (row.job, row)).collect();
         let mut jobs: Vec<_> =
-            (first..=last).map(|job| JobView::new(definition, state, job, rows.remove(&job))).collect();
-        mark_weights(&*self.store, definition.id, &mut jobs).await?;
+            (first..=last).map(|job| JobView::new(defined, job, rows.remove(&job))).collect();
+        mark_weights(&*self.store, defined.definition.id, &mut jobs).await?;
         Ok(jobs)
     }
 
     /// A page of the jobs from `first` on in the wanted states, all of which have rows, and where the next page begins.
     async fn page_of_rows(
         &self,
-        definition: &SweepDefinition,
-        state: SweepState,
+        defined: &Defined,
         wanted: &BTreeSet<JobState>,
         first: u64,
         limit: u32,
     ) -> Result<(Vec<JobView>, u64), ApiError> {
         let mut rows = Vec::new();
-        let kept = JobState::VARIANTS.iter().filter(|kept| wanted.contains(&shown(**kept, state)));
+        let kept = JobState::VARIANTS.iter().filter(|kept| wanted.contains(&shown(**kept, defined.state)));
         for wanted in kept {
-            let found = self.store.jobs_in_state(definition.id, *wanted, first, limit).await;
+            let found = self.store.jobs_in_state(defined.definition.id, *wanted, first, limit).await;
             rows.extend(found.map_err(unreadable)?);
         }
         rows.sort_by_key(|row| row.job);
@@ -154,17 +160,16 @@ impl Api {
         rows.truncate(limit as usize);
         let is_full = rows.len() == limit as usize;
         let next = rows.last().filter(|_| is_full).map_or(u64::MAX, |row| row.job + 1);
-        let job = |row: JobRow| JobView::new(definition, state, row.job, Some(row));
+        let job = |row: JobRow| JobView::new(defined, row.job, Some(row));
         let mut jobs: Vec<_> = rows.into_iter().map(job).collect();
-        mark_weights(&*self.store, definition.id, &mut jobs).await?;
+        mark_weights(&*self.store, defined.definition.id, &mut jobs).await?;
         Ok((jobs, next))
     }
 
     /// The same for any states, or all where none is wanted: looks at one job after the other.
     async fn page_of_jobs(
         &self,
-        definition: &SweepDefinition,
-        state: SweepState,
+        defined: &Defined,
         wanted: &BTreeSet<JobState>,
         first: u64,
         limit: u32,
@@ -174,9 +179,9 @@ impl Api {
         // Where most may be left out, many are read at a time.
         let read = if wanted.is_empty() { limit } else { u64::from(PAGE_ROWS_MAX) };
         let mut jobs: Vec<JobView> = Vec::new();
-        while next <= definition.job_count() && next < scan_end && (jobs.len() as u64) < limit {
-            let last = (next + read - 1).min(definition.job_count());
-            for job in self.jobs_between(definition, state, next, last).await? {
+        while next <= defined.definition.job_count() && next < scan_end && (jobs.len() as u64) < limit {
+            let last = (next + read - 1).min(defined.definition.job_count());
+            for job in self.jobs_between(defined, next, last).await? {
                 if (jobs.len() as u64) == limit {
                     break;
                 }

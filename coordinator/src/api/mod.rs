@@ -31,7 +31,7 @@ use engine::{
     query::{Define, Defined, DescribeSweep},
 };
 use store::Store;
-use terms::{SweepId, SweepState};
+use terms::SweepId;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
@@ -129,9 +129,12 @@ impl Api {
         Ok(self.leadership.query(DescribeSweep::new(sweep)).await?)
     }
 
-    async fn definition(&self, sweep: SweepId) -> Result<(Arc<SweepDefinition>, SweepState), ApiError> {
-        let Defined { definition, state } = self.leadership.query(Define(sweep)).await?;
-        Ok((definition, state))
+    async fn defined(&self, sweep: SweepId) -> Result<Defined, ApiError> {
+        Ok(self.leadership.query(Define(sweep)).await?)
+    }
+
+    async fn definition(&self, sweep: SweepId) -> Result<Arc<SweepDefinition>, ApiError> {
+        Ok(self.defined(sweep).await?.definition)
     }
 }
 

@@ -2,10 +2,9 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use domain::definition::SweepDefinition;
-use engine::SweepView;
+use engine::{SweepView, query::Defined};
 use store::{CountingEpochs, EpochRow};
-use terms::{SweepId, SweepState};
+use terms::SweepId;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Api, ApiError, JobView, error::unreadable};
@@ -32,8 +31,7 @@ pub struct Report {
     /// Every parameter's name, in order.
     pub parameters: Vec<String>,
     api: Api,
-    definition: Arc<SweepDefinition>,
-    state: SweepState,
+    defined: Defined,
     /// The jobs that were read and are still to come.
     jobs: VecDeque<JobView>,
     /// The job whose epochs come: its number, its last attempt, and how many epochs count.
@@ -50,7 +48,9 @@ impl Api {
     /// # Errors
     /// There is no such sweep, or too many reports are being read.
     pub async fn report(&self, sweep: SweepId) -> Result<Report, ApiError> {
-        let (definition, state) = self.definition(sweep).await?;
+        let defined = self.defined(sweep).await?;
+        let axes = &defined.definition.specification.axes;
+        let parameters = axes.iter().map(|axis| axis.name.to_string()).collect();
         let place = Arc::clone(&self.reports).try_acquire_owned().map_err(|_| {
             ApiError::Full(format!("{REPORTS_MAX} reports are being read already; try again in 10 s"))
         })?;
@@ -59,11 +59,10 @@ impl Api {
         drop(overview);
         Ok(Report {
             sweep: view,
-            parameters: definition.specification.axes.iter().map(|axis| axis.name.to_string()).collect(),
+            parameters,
             api: self.clone(),
             epochs: CountingEpochs::new(Arc::clone(&self.store), sweep, 1, 0),
-            definition,
-            state,
+            defined,
             jobs: VecDeque::new(),
             current: None,
             next: 1,
@@ -96,12 +95,13 @@ impl Report {
     /// Reads the next chunk of jobs, where there is one.
     async fn read(&mut self) -> Result<(), ApiError> {
         let first = self.next;
-        let last = (first + REPORT_CHUNK_JOBS - 1).min(self.definition.job_count());
+        let definition = &self.defined.definition;
+        let last = (first + REPORT_CHUNK_JOBS - 1).min(definition.job_count());
         if first > last {
             return Ok(());
         }
-        self.jobs = self.api.jobs_between(&self.definition, self.state, first, last).await?.into();
-        self.epochs = CountingEpochs::new(Arc::clone(&self.api.store), self.definition.id, first, last);
+        self.jobs = self.api.jobs_between(&self.defined, first, last).await?.into();
+        self.epochs = CountingEpochs::new(Arc::clone(&self.api.store), definition.id, first, last);
         self.next = last + 1;
         Ok(())
     }

@@ -9,7 +9,7 @@ use domain::record::EndedJob;
 use engine::{
     ControlError, Issuer, JobEnd, SweepView,
     command::{EndJob, Retried, Retry},
-    query::SeeEnds,
+    query::{Defined, SeeEnds},
 };
 use store::JobRow;
 use terms::{JobKey, JobState, SweepId, SweepState};
@@ -178,7 +178,7 @@ impl Api {
             let all = request.cancelled_too && turn.after.is_none();
             return Ok((self.ended_jobs(turn, states).await?, all));
         };
-        let (definition, state) = self.definition(sweep).await?;
+        let Defined { definition, state, .. } = self.defined(sweep).await?;
         let key = JobKey { sweep, job };
         if job > definition.job_count() {
             return Err(ControlError::NoSuchJob { job: key, jobs: definition.job_count() }.into());

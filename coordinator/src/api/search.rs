@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use domain::points::{LearnedPoints, NoSuchPoint};
 use engine::{
-    Issuer,
+    ControlError, Issuer,
     command::{ProposePoints, Proposed},
     query::{AskSearch, SearchNews},
 };
@@ -16,7 +17,7 @@ use tokio::{
 use super::{Api, ApiError, plain};
 use crate::driver::{DriverHandle, Observed};
 
-/// Points in one call: they are checked in the engine's turn, a microsecond for each parameter.
+/// Points in one call: the engine's turn compares them with those that it has, a microsecond for each.
 const POINTS_MAX: usize = 1_000;
 /// Longest pause before a follower asks again: workers that come and go, and jobs of other sweeps, free slots without a word about
 /// this one.
@@ -35,6 +36,14 @@ pub struct Proposal {
     pub seen: u64,
     /// Whether no others will come.
     pub is_exhausted: bool,
+}
+
+/// Why a point is not taken.
+#[derive(Debug, thiserror::Error)]
+#[error("point {number}: {reason}")]
+struct Refused {
+    number: u64,
+    reason: NoSuchPoint,
 }
 
 /// What a searcher outside is told as it comes to be known.
@@ -69,6 +78,20 @@ impl Api {
                 plain("points", text)?;
             }
         }
+        let definition = self.definition(sweep).await?;
+        // Beside the engine: each is compared with all that the file excludes.
+        if !definition.learned().is_some_and(LearnedPoints::are_from_outside) {
+            return Err(ControlError::NotFromOutside(sweep).into());
+        }
+        let checked = self.read(move || {
+            let check = definition.learned().map(LearnedPoints::check);
+            let check = check.into_iter().flat_map(|check| {
+                let of = move |(number, point)| check.of(point).map_err(|reason| Refused { number, reason });
+                (first_point..).zip(&points).map(of)
+            });
+            check.collect::<Result<Vec<_>, Refused>>()
+        });
+        let points = checked.await?;
         let command = ProposePoints { sweep, first_point, points, seen, is_exhausted };
         Ok(self.leadership.command(issuer, command).await?)
     }

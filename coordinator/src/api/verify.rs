@@ -26,7 +26,7 @@ impl Api {
     /// # Errors
     /// There is no such sweep, its points do not rest on results here, or another one is being verified.
     pub async fn verify_search(&self, sweep: SweepId) -> Result<Verified, ApiError> {
-        let (definition, _) = self.definition(sweep).await?;
+        let definition = self.definition(sweep).await?;
         let proposed_here = |points: &&LearnedPoints| !points.are_from_outside();
         if definition.learned().filter(proposed_here).is_none() {
             let method = definition.specification.method.as_str();
@@ -34,14 +34,15 @@ impl Api {
                 "sweep {sweep} has `method: {method}`, whose points do not rest on results of the sweep; only those of `method: tpe` are recomputed"
             )));
         }
-        let _place = Arc::clone(&self.verifications)
+        let place = Arc::clone(&self.verifications)
             .try_acquire_owned()
             .map_err(|_| ApiError::Full("another search is being verified; try again in 10 s".to_owned()))?;
         // Each proposal is stored with what it had seen, so that those that follow meanwhile do not matter.
         let stored = self.store.search(sweep).await.map_err(unreadable)?;
         let made = tokio::task::spawn_blocking(move || {
-            let points = definition.learned()?;
-            let differences = recomputed(points, definition.metric.goal, &stored);
+            // As long as the work, which goes on when its caller hangs up.
+            let _place = place;
+            let differences = recomputed(definition.learned()?, definition.metric.goal, &stored).ok()?;
             let (proposals, results) = (stored.proposals.len() as u64, stored.learned.len() as u64);
             Some(Verified { proposals, results, differences })
         });

@@ -147,7 +147,7 @@ impl Api {
     /// # Errors
     /// There is no such sweep.
     pub async fn watch<T>(&self, sweep: SweepId, snapshots: &Snapshots<T>) -> Result<Watch<T>, ApiError> {
-        let (definition, _) = self.definition(sweep).await?;
+        let definition = self.definition(sweep).await?;
         let driver = self.leadership.driver()?;
         let mut due = tokio::time::interval(SNAPSHOT_INTERVAL);
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);

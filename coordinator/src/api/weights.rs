@@ -196,7 +196,7 @@ impl Api {
         page: &Page,
     ) -> Result<WeightsPage, ApiError> {
         let limit = page.limit()?;
-        let (definition, _) = self.definition(sweep).await?;
+        let definition = self.definition(sweep).await?;
         let (first, last) = match job {
             None => (page.number()?.unwrap_or(1), definition.job_count()),
             Some(job) => {

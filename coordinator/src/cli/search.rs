@@ -17,7 +17,7 @@ use tonic::Streaming;
 use super::{
     client::Target,
     failure::Failure,
-    follow::{AWAY_MAX, REOPEN_DELAY, is_final_state},
+    follow::{AWAY_MAX, REOPEN_DELAY, before_reopening, is_final_state},
     output::{parameter_json, print},
     tables::sweep_state_name,
 };
@@ -55,7 +55,7 @@ Lines that are read:
   {\"parameters\":{\"learning_rate\":0.02}}
       the next point; parameters that have only one value may be left out
   {\"end\":true}
-      no other point will come: the sweep ends with those that it has
+      no other point will come: the sweep ends with those that it has; lines after it are not read
 
 A searcher that starts again gets all results again, or with --after those that it lacks, and goes on with the next point.
 Where standard input ends without {\"end\":true}, the command ends and the sweep waits for a searcher.";
@@ -133,27 +133,32 @@ pub(super) async fn search(arguments: &SearchArguments, target: &Target) -> Resu
             ));
             return Ok(());
         };
-        let mut together = vec![line?];
-        while let Some(line) = lines.try_recv().ok().filter(|_| together.len() < POINTS_TOGETHER_MAX) {
-            together.push(line?);
+        let (mut points, mut wrong, mut next) = (Vec::new(), None, Some(line));
+        while let Some(line) = next {
+            match line {
+                Ok(Line::Point(parameters)) => {
+                    points.push(v1::SearchPoint { parameters: parameters_to_wire(parameters) });
+                }
+                Ok(Line::End) => has_ended = true,
+                Err(failure) => wrong = Some(failure),
+            }
+            let takes_more = !has_ended && wrong.is_none() && points.len() < POINTS_TOGETHER_MAX;
+            next = if takes_more { lines.try_recv().ok() } else { None };
         }
-        has_ended = together.contains(&Line::End);
-        let points = together.into_iter().take_while(|line| *line != Line::End).filter_map(point);
-        let request = v1::ProposePointsRequest {
-            sweep_id: arguments.sweep,
-            first_point: next_point,
-            points: points.collect(),
-            seen: told,
-            is_exhausted: has_ended,
-        };
-        next_point = propose(target, request).await?;
-    }
-}
-
-fn point(line: Line) -> Option<v1::SearchPoint> {
-    match line {
-        Line::Point(parameters) => Some(v1::SearchPoint { parameters: parameters_to_wire(parameters) }),
-        Line::End => None,
+        if !points.is_empty() || has_ended {
+            let request = v1::ProposePointsRequest {
+                sweep_id: arguments.sweep,
+                first_point: next_point,
+                points,
+                seen: told,
+                is_exhausted: has_ended,
+            };
+            next_point = propose(target, request).await?;
+        }
+        // After the right lines before it.
+        if let Some(failure) = wrong {
+            return Err(failure);
+        }
     }
 }
 
@@ -285,12 +290,7 @@ impl<'a> News<'a> {
                 }
                 Err(failure) => {
                     self.stream = None;
-                    let back_soon = self.last_contact.is_some_and(|at| at.elapsed() < AWAY_MAX);
-                    if !failure.is_passing() || !back_soon {
-                        return Err(failure);
-                    }
-                    tracing::debug!(%failure, "the stream broke");
-                    tokio::time::sleep(REOPEN_DELAY).await;
+                    before_reopening(failure, self.last_contact).await?;
                 }
             }
         }

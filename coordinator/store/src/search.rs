@@ -15,13 +15,14 @@ use super::{
 
 /// The row of a point.
 pub(super) fn proposal(job: JobKey, proposed: &Proposed) -> Result<tables::Proposal, StoreError> {
-    let Proposed { parameters, seen, why } = proposed;
+    let Proposed { parameters, place, seen, why } = proposed;
     let parameters = serde_json::to_string(&parameters.0)
         .map_err(|error| StoreError::Unfit(format!("the parameters of job {job}: {error}")))?;
     let mut row = tables::Proposal {
         sweep_id: integer(job.sweep.0)?,
         job: integer(job.job)?,
         parameters: text(&parameters)?,
+        place: integer(*place)?,
         seen: integer(*seen)?,
         why: why_name(why).into(),
         good: None,
@@ -65,7 +66,8 @@ fn proposed(row: &tables::Proposal) -> Result<(u64, Proposed), StoreError> {
         },
         _ => return Err(corrupt("does not say why")),
     };
-    let proposed = Proposed { parameters: ParameterMap(parameters), seen: number(row.seen, "seen")?, why };
+    let (place, seen) = (number(row.place, "place")?, number(row.seen, "seen")?);
+    let proposed = Proposed { parameters: ParameterMap(parameters), place, seen, why };
     Ok((number(row.job, "job")?, proposed))
 }
 

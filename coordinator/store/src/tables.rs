@@ -318,6 +318,7 @@ table! {
         sweep_id: i64,
         job: i64,
         parameters: Text,
+        place: i64,
         seen: i64,
         why: Text,
         good: Option<i64>,

@@ -8,7 +8,7 @@ use terms::{ParameterMap, ParameterValue};
 
 use super::*;
 
-fn proposed(seen: u64, why: Why) -> Proposed {
+fn proposed(place: u64, why: Why) -> Proposed {
     let parameters = vec![
         ("rate".to_owned(), ParameterValue::Float(0.1 + 0.2)),
         ("epochs".to_owned(), ParameterValue::Integer(-3)),
@@ -17,7 +17,7 @@ fn proposed(seen: u64, why: Why) -> Proposed {
         ("nothing".to_owned(), ParameterValue::Null),
         ("flag".to_owned(), ParameterValue::Boolean(true)),
     ];
-    Proposed { parameters: ParameterMap(parameters), seen, why }
+    Proposed { parameters: ParameterMap(parameters), place, seen: 2 * place, why }
 }
 
 /// Two commits of one search.
@@ -79,6 +79,7 @@ async fn what_a_searcher_proposed_and_was_told_comes_back_to_the_bit_and_in_orde
 async fn a_proposal_or_a_result_that_is_not_as_it_was_written_is_found() {
     let changes = [
         "UPDATE proposals SET parameters = '[[\"rate\",0.5]]' WHERE job = 2",
+        "UPDATE proposals SET place = 9 WHERE job = 3",
         "UPDATE proposals SET score = 0.4 WHERE job = 4",
         "UPDATE learned SET value = 0.4 WHERE number = 1",
         "UPDATE learned SET epoch = 9 WHERE number = 6",

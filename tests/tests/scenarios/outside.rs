@@ -131,6 +131,8 @@ async fn jobs_wait_for_points_wrong_points_are_named_and_a_searcher_may_end_the_
     );
     let wrong = sweep(&cluster, &["search", "1"], "{\"rate\": 1}\n");
     assert_eq!(wrong.status.code(), Some(1));
+    let shown = |job: &str| String::from_utf8(sweep(&cluster, &["show", job], "").stdout).unwrap();
+    assert!(shown("1/5").contains("not proposed yet"), "{}", shown("1/5"));
 
     let input = point("0.001") + &point("0.002") + "{\"end\": true}\n";
     let ended = sweep(&cluster, &["search", "1"], &input);
@@ -144,4 +146,11 @@ async fn jobs_wait_for_points_wrong_points_are_named_and_a_searcher_may_end_the_
     let again = sweep(&cluster, &["search", "1", "--after", "1"], "");
     let again = String::from_utf8(again.stdout).unwrap();
     assert_eq!(again.lines().next(), lines.iter().rev().nth(1).copied(), "{again}");
+
+    // A point that waits for a slot is known as soon as it was acknowledged.
+    submit(&cluster, 3).await;
+    assert!(sweep(&cluster, &["pause", "2"], "").status.success());
+    assert!(sweep(&cluster, &["search", "2"], &point("0.003")).status.success());
+    assert!(shown("2/1").contains("0.003") && !shown("2/1").contains("not proposed yet"), "{}", shown("2/1"));
+    assert!(shown("2/2").contains("not proposed yet"), "{}", shown("2/2"));
 }

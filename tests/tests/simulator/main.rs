@@ -35,9 +35,9 @@ const ROUND: u64 = 256;
 const REPLAY: &str = "cargo test --release -p tests --test simulator --";
 
 /// A sweep, and the same with two jobs more: of a model, of a program whose jobs take two GPUs each, of a model whose points are
-/// drawn, of a model whose jobs pause at a rung, of one whose points are chosen from results, of one with both, and of one whose points
-/// come from outside.
-type Specifications = [[Specification; 2]; 7];
+/// drawn, of a model whose jobs pause at a rung, of one whose points are chosen from results, of one with both, of one whose points
+/// come from outside, and of one that learns in a space that runs out, with each point trained twice.
+type Specifications = [[Specification; 2]; 8];
 
 fn specifications() -> Specifications {
     let model = "dataset: {path: d}";
@@ -56,6 +56,11 @@ fn specifications() -> Specifications {
         let what = format!("method: external\nrun_cap: {cap}\n{model}");
         parsed(&what, "{min: 0.001, max: 0.1}")
     };
+    let finite = |cap: u32| {
+        let what =
+            format!("method: tpe\nrun_cap: {cap}\nrepeats: 2\nexclude: [{{learning_rate: 0.01}}]\n{model}");
+        parsed(&what, "{values: [0.001, 0.003, 0.005, 0.01, 0.03, 0.05]}")
+    };
     [
         [grid(model, "1, 2, 3"), grid(model, "1, 2, 3, 4")],
         [grid(program, "1, 2, 3"), grid(program, "1, 2, 3, 4")],
@@ -64,13 +69,16 @@ fn specifications() -> Specifications {
         [learned(model, 16), learned(model, 20)],
         [learned(&paused, 14), learned(&paused, 18)],
         [outside(8), outside(10)],
+        [finite(16), finite(18)],
     ]
 }
 
 fn parsed(what: &str, rates: &str) -> Specification {
+    // Those of a sweep with `repeats` follow from them.
+    let seeds = if what.contains("repeats:") { "" } else { "  seed: {values: [1, 2]}\n" };
     let text = format!(
         "name: simulated\n{what}\nparameters:\n  epochs: {{value: {EPOCHS}}}\n  \
-         learning_rate: {rates}\n  seed: {{values: [1, 2]}}\nexecution: {{attempts_max: 3}}\n"
+         learning_rate: {rates}\n{seeds}execution: {{attempts_max: 3}}\n"
     );
     Specification::parse(&SpecificationSource { text, ..SpecificationSource::default() }).unwrap()
 }

@@ -188,6 +188,7 @@ impl World {
             false if random.one_in(2) => 3,
             false if random.one_in(3) => 4,
             false if random.one_in(2) => 5,
+            false if random.one_in(2) => 7,
             false => 0,
         };
         let specifications = &specifications[kind];

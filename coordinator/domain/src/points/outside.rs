@@ -5,7 +5,7 @@ use std::fmt;
 use terms::{ParameterMap, ParameterValue};
 
 use super::LearnedPoints;
-use crate::space::{Conditions, Domain, Name, PartialPoint, Point, completed};
+use crate::space::{Conditions, Domain, Name, PartialPoint, completed};
 
 /// Values of a list that a message names; more would fill the screen.
 const NAMED_MAX: usize = 8;
@@ -36,13 +36,53 @@ pub enum NoSuchPoint {
     Excluded(String),
 }
 
+/// A point of the space, as the space orders and writes it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckedPoint(ParameterMap);
+
+impl CheckedPoint {
+    pub fn parameters(&self) -> &ParameterMap {
+        &self.0
+    }
+}
+
+/// Checks points; made once for many.
+#[derive(Debug)]
+pub struct PointCheck<'a> {
+    points: &'a LearnedPoints,
+    conditions: Conditions,
+    /// The entries of `exclude` with the values as the space writes them, by axis. One with another value excludes nothing.
+    excluded: Vec<(Vec<(usize, ParameterValue)>, &'a PartialPoint)>,
+}
+
 impl LearnedPoints {
-    /// The point with these parameters, as the space orders and writes them. Those that have one value may be left out.
+    /// What checks points of this space.
+    pub fn check(&self) -> PointCheck<'_> {
+        let axes = self.axes();
+        let own = |(name, value): &(Name, ParameterValue)| {
+            let axis = axes.iter().position(|axis| axis.name == *name)?;
+            Some((axis, axes[axis].domain.own(value)?))
+        };
+        PointCheck {
+            points: self,
+            // The axes passed this check with their sweep file.
+            conditions: Conditions::new(axes).unwrap_or_default(),
+            excluded: self
+                .exclude()
+                .iter()
+                .filter_map(|entry| Some((entry.iter().map(own).collect::<Option<_>>()?, entry)))
+                .collect(),
+        }
+    }
+}
+
+impl PointCheck<'_> {
+    /// The point with these parameters. Those that have one value may be left out.
     ///
     /// # Errors
     /// It is not one of the space.
-    pub fn checked(&self, given: &ParameterMap) -> Result<ParameterMap, NoSuchPoint> {
-        let axes = self.axes();
+    pub fn of(&self, given: &ParameterMap) -> Result<CheckedPoint, NoSuchPoint> {
+        let axes = self.points.axes();
         let mut named = PartialPoint::new();
         for (name, value) in &given.0 {
             let Some(axis) = axes.iter().find(|axis| *axis.name == **name) else {
@@ -58,9 +98,7 @@ impl LearnedPoints {
             };
             named.push((axis.name.clone(), own));
         }
-        // The axes passed this check with their sweep file.
-        let conditions = Conditions::new(axes).unwrap_or_default();
-        let point = completed(axes, &conditions, &named);
+        let point = completed(axes, &self.conditions, &named);
         for (axis, value) in axes.iter().zip(&point) {
             let is_named = named.iter().any(|(name, _)| *name == axis.name);
             match value {
@@ -71,19 +109,11 @@ impl LearnedPoints {
                 _ => {}
             }
         }
-        match self.exclude().iter().find(|pattern| self.is_in(&point, pattern)) {
-            Some(pattern) => Err(NoSuchPoint::Excluded(words(pattern))),
-            None => Ok(self.map(&point)),
+        let has = |(axis, value): &(usize, ParameterValue)| point[*axis].as_ref() == Some(value);
+        match self.excluded.iter().find(|(values, _)| values.iter().all(has)) {
+            Some((_, entry)) => Err(NoSuchPoint::Excluded(words(entry))),
+            None => Ok(CheckedPoint(self.points.map(&point))),
         }
-    }
-
-    /// Whether a point has all values of a pattern.
-    fn is_in(&self, point: &Point, pattern: &PartialPoint) -> bool {
-        let has = |(name, wanted): &(Name, ParameterValue)| {
-            let mut own = self.axes().iter().zip(point).filter(|(axis, _)| axis.name == *name);
-            own.any(|(axis, value)| value.is_some() && *value == axis.domain.own(wanted))
-        };
-        pattern.iter().all(has)
     }
 }
 
@@ -157,8 +187,8 @@ mod tests {
     }
 
     fn said(points: &LearnedPoints, json: &str) -> String {
-        match points.checked(&given(json)) {
-            Ok(ParameterMap(parameters)) => {
+        match points.check().of(&given(json)) {
+            Ok(CheckedPoint(ParameterMap(parameters))) => {
                 let each = parameters.iter().map(|(name, value)| format!("{name}={}", value.written()));
                 each.collect::<Vec<_>>().join(" ")
             }
@@ -222,7 +252,7 @@ mod tests {
             assert_eq!(said(&points, json), expected, "{json}");
         }
         let twice = ParameterMap(vec![("kind".to_owned(), ParameterValue::Text("a".to_owned())); 2]);
-        assert_eq!(points.checked(&twice), Err(NoSuchPoint::Twice("kind".to_owned())));
+        assert_eq!(points.check().of(&twice), Err(NoSuchPoint::Twice("kind".to_owned())));
     }
 
     #[test]

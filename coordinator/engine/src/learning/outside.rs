@@ -1,11 +1,12 @@
 //! What is known of a searcher outside of the coordinator: the points that it has proposed, and the results that it is told when it asks.
 
+use std::ops::RangeInclusive;
+
 use domain::{
-    points::{LearnedPoints, NoSuchPoint},
-    proposals::{Learned, Proposed, Why},
-    record::Record,
+    points::{CheckedPoint, LearnedPoints},
+    proposals::{Learned, Why},
 };
-use terms::{JobKey, ParameterMap};
+use terms::ParameterMap;
 
 use super::{Chooser, Learning};
 use crate::mutants::{self, Mutant};
@@ -18,13 +19,9 @@ pub(crate) struct Outside {
     learned: Vec<Learned>,
 }
 
-/// Why a point is not taken.
+/// There is another point of that number.
 #[derive(Debug)]
-pub(crate) enum NotTaken {
-    NoSuchPoint(NoSuchPoint),
-    /// There is another one of its number.
-    IsOther,
-}
+pub(crate) struct IsOther;
 
 impl Outside {
     pub(super) fn new(points: &LearnedPoints) -> Self {
@@ -98,34 +95,27 @@ impl Learning {
         }
     }
 
-    /// A point from outside as the space writes it; none where there is the same of its number already.
-    pub(crate) fn check_point(
-        &self,
-        point: u64,
-        given: &ParameterMap,
-    ) -> Result<Option<ParameterMap>, NotTaken> {
-        let Chooser::Outside(outside) = &self.chooser else { return Ok(None) };
-        let parameters = outside.points.checked(given).map_err(NotTaken::NoSuchPoint)?;
+    /// Whether a point from outside is new.
+    pub(crate) fn is_new(&self, point: u64, given: &CheckedPoint) -> Result<bool, IsOther> {
+        let Chooser::Outside(outside) = &self.chooser else { return Ok(false) };
         match outside.parameters(point) {
-            None => Ok(Some(parameters)),
-            Some(_) if mutants::is_on(Mutant::RepeatedPointsAreNew) => Ok(Some(parameters)),
-            Some(same) if same == parameters => Ok(None),
-            Some(_) => Err(NotTaken::IsOther),
+            None => Ok(true),
+            Some(_) if mutants::is_on(Mutant::RepeatedPointsAreNew) => Ok(true),
+            Some(same) if same == *given.parameters() => Ok(false),
+            Some(_) => Err(IsOther),
         }
     }
 
-    /// Takes the next points from outside, which were checked. Returns their jobs.
-    pub(crate) fn take_points(&mut self, points: Vec<ParameterMap>, seen: u64) -> Vec<u64> {
-        let Chooser::Outside(outside) = &mut self.chooser else { return Vec::new() };
-        let before = outside.last_job();
-        for parameters in points {
-            let point = outside.next_point();
-            let proposed = Proposed { parameters, seen, why: Why::Outside };
-            let job = JobKey { sweep: self.sweep, job: point };
-            self.records.push(Record::PointProposed { job, proposed: proposed.clone() });
-            outside.points.proposals().set(point, proposed);
-            outside.count_points();
+    /// Takes the next points from outside, which are new. Returns their jobs.
+    pub(crate) fn take_points(&mut self, points: &[CheckedPoint], seen: u64) -> RangeInclusive<u64> {
+        let before = self.outside().map_or(0, Outside::last_job);
+        for point in points {
+            let Some(number) = self.outside().map(Outside::next_point) else { break };
+            self.record(number, point.parameters().clone(), seen, Why::Outside);
+            if let Chooser::Outside(outside) = &mut self.chooser {
+                outside.count_points();
+            }
         }
-        (before + 1..=outside.last_job()).collect()
+        before + 1..=self.outside().map_or(before, Outside::last_job)
     }
 }

@@ -27,7 +27,8 @@ impl SweepRun {
         {
             return Err(RestoreError::Contradiction(format!("sweep {id} has results beyond its last job")));
         }
-        let mut run = Self::new(&definition, stored.created_unix_ms);
+        let mut run = Self::new(&definition, stored.created_unix_ms)
+            .map_err(|error| RestoreError::Contradiction(format!("sweep {id}: {error}")))?;
         if stored.job_count < run.job_count() {
             // Those that it has now, which are not those of the definition that was read.
             run.definition.learned().into_iter().for_each(|points| points.end_after(stored.job_count));
@@ -55,12 +56,13 @@ impl SweepRun {
                 JobState::Pending | JobState::Running | JobState::Paused => {}
             }
         }
+        if let Some(learning) = &mut run.learning {
+            // Before its jobs, whose epochs may be searched, too.
+            learning.restore(stored.search);
+        }
         run.restore_rungs(&stored.rungs);
         for job in stored.open_jobs {
             restore_job(&mut run, job, deadline_ms);
-        }
-        if let Some(learning) = &mut run.learning {
-            learning.restore(stored.search);
         }
         Ok(run)
     }

@@ -42,9 +42,9 @@ impl SweepRun {
         Record::SweepChanged { sweep: self.id, state, ended_unix_ms }
     }
 
-    /// Takes a definition with other jobs or settings.
-    pub(crate) fn redefine(&mut self, definition: &SweepDefinition) -> Record {
-        self.definition = Arc::new(definition.after(Some(&self.definition)));
+    /// Takes a definition with other jobs or settings, which has the points of the present one.
+    pub(crate) fn redefine(&mut self, definition: SweepDefinition) -> Record {
+        self.definition = Arc::new(definition);
         if let Some((learning, points)) = self.learning.as_mut().zip(self.definition.learned()) {
             learning.go_on_with(points);
         }

@@ -370,3 +370,19 @@ proptest! {
         prop_assert!(false, "it never got its turn");
     }
 }
+
+#[test]
+fn a_job_of_several_gpus_that_failed_goes_to_another_worker_that_has_them_free() {
+    let mut cluster = cluster(&["cuda:0", "cuda:1"]);
+    cluster.submit_this(with("resources: {gpus: 2}"));
+    cluster.connect(1, "a", 2, &[]);
+    cluster.order(EndJob { job: JobKey { sweep: SweepId(1), job: 2 }, how: JobEnd::Cancel });
+    (3..=9).for_each(|job| {
+        cluster.order(EndJob { job: JobKey { sweep: SweepId(1), job }, how: JobEnd::Cancel });
+    });
+    cluster.connect(2, "b", 2, &[]);
+    cluster.start(1, key(1, 1));
+    assert_eq!(cluster.grants(), [(1, key(1, 1))]);
+    cluster.event(1, key(1, 1), ended(Outcome::Failed, "no"));
+    assert_eq!(cluster.grants(), [(2, key(1, 2))]);
+}

@@ -1,16 +1,17 @@
 //! Searches that learn: their points are chosen with the grants, recorded, and the same after a restart.
 
 use domain::{
+    definition::SweepDefinition,
     proposals::{Learned, LearnedResult, Proposed, Why},
-    record::{BestJobs, Record, StoredSearch, StoredSweep},
+    record::{BestJobs, EndedJob, Record, StoredAttempt, StoredSearch, StoredSweep},
     specification::{Specification, SpecificationSource},
 };
 use terms::{EpochReport, Goal, JobKey, JobState, Outcome, SweepId, SweepState, metrics::known};
 
-use super::cluster::{Cluster, ended, key};
+use super::cluster::{Cluster, ended, key, stored};
 use crate::{
     AttemptEvent,
-    command::{EndJob, JobEnd, Retry},
+    command::{EndJob, JobEnd, Retry, Submit},
     recomputed,
 };
 
@@ -43,7 +44,7 @@ fn recorded(cluster: &Cluster) -> StoredSearch {
 /// Whether each point is what its searcher would propose again.
 fn is_verified(cluster: &mut Cluster) -> bool {
     let (search, definition) = (recorded(cluster), cluster.definition());
-    recomputed(definition.learned().unwrap(), Goal::Maximize, &search).is_empty()
+    recomputed(definition.learned().unwrap(), Goal::Maximize, &search).unwrap().is_empty()
 }
 
 #[test]
@@ -154,7 +155,7 @@ fn a_point_that_does_not_follow_from_what_is_recorded_is_named() {
     let (mut search, definition) = (recorded(&cluster), cluster.definition());
     let true_point = search.proposals[11].1.parameters.clone();
     search.proposals[11].1.parameters = search.proposals[2].1.parameters.clone();
-    let found = recomputed(definition.learned().unwrap(), Goal::Maximize, &search);
+    let found = recomputed(definition.learned().unwrap(), Goal::Maximize, &search).unwrap();
     assert_eq!((found[0].point, &found[0].computed), (12, &Some(true_point)));
     assert_eq!(found[0].recorded, search.proposals[2].1.parameters);
 }
@@ -235,4 +236,100 @@ fn a_job_that_is_stopped_is_learned_with_the_epoch_and_the_value_that_it_had() {
     let stopped = LearnedResult::Stopped { epoch: 2, value: Some(0.4) };
     assert_eq!(recorded(&cluster).learned.last(), Some(&Learned { job: 2, result: stopped }));
     assert!(is_verified(&mut cluster));
+}
+
+fn cancelled(job: u64) -> EndJob {
+    EndJob { job: JobKey { sweep: SweepId(1), job }, how: JobEnd::Cancel }
+}
+
+#[test]
+fn a_space_that_runs_out_within_a_point_ends_the_sweep() {
+    let mut cluster = Cluster::new();
+    let values = "  batch_size: {values: [16, 32, 64]}\nrepeats: 2\nexclude: [{batch_size: 32}]\n";
+    cluster.submit_this(search(6, values));
+    assert_eq!(cluster.sweep().job_count(), 6);
+    // The first training of the third point, which there is not.
+    cluster.order(cancelled(5));
+    cluster.connect(1, "a", 1, &[]);
+    (1..=4).for_each(|job| cluster.train(1, key(job, 1)));
+    let sweep = cluster.sweep();
+    assert_eq!((sweep.state, sweep.job_count()), (SweepState::Finished, 6));
+    assert_eq!(cluster.counts(), [0, 0, 4, 0, 0, 2]);
+}
+
+#[test]
+fn a_training_that_was_cancelled_before_its_point_was_chosen_does_not_run_for_the_searcher() {
+    let mut cluster = Cluster::new();
+    cluster.submit_this(search(30, &format!("{RATES}repeats: 2\n")));
+    cluster.order(cancelled(24));
+    cluster.connect(1, "a", 1, &[]);
+    assert_eq!(recorded(&cluster).learned, []);
+    (1..=23).for_each(|job| cluster.train(1, key(job, 1)));
+    let search = recorded(&cluster);
+    let nothing = Learned { job: 24, result: LearnedResult::Nothing };
+    assert_eq!(search.learned.iter().position(|learned| *learned == nothing), Some(22), "with its point");
+    let (_, next) = search.proposals.last().unwrap();
+    assert!(matches!(next.why, Why::Model { running: 0, .. }), "{next:?}");
+    assert!(is_verified(&mut cluster));
+}
+
+#[test]
+fn points_that_were_proposed_out_of_the_order_of_their_numbers_are_verified() {
+    let mut cluster = Cluster::new();
+    cluster.submit_this(search(40, RATES));
+    cluster.connect(1, "a", 1, &[]);
+    (1..=20).for_each(|job| cluster.train(1, key(job, 1)));
+    cluster.order(cancelled(30));
+    let (jobs, seen) = (vec![EndedJob { job: 30, attempts: 0, state: JobState::Cancelled }], cluster.ends());
+    cluster.order(Retry { sweep: SweepId(1), jobs, all: false, seen });
+    cluster.connect(2, "b", 6, &[]);
+    let search = recorded(&cluster);
+    let place = |point: u64| search.proposals.iter().find(|(own, _)| *own == point).unwrap().1.place;
+    assert!(place(30) < place(22), "it was to be tried again");
+    assert!(is_verified(&mut cluster));
+}
+
+#[test]
+fn a_job_that_runs_knows_after_a_restart_how_many_epochs_were_proposed() {
+    let text =
+        "name: test\nmethod: tpe\nrun_cap: 3\ndataset: {path: d}\nparameters:\n  epochs: {values: [5, 10]}\n";
+    let source = SpecificationSource { text: text.to_owned(), ..SpecificationSource::default() };
+    let specification = Specification::parse(&source).unwrap();
+    let mut cluster = Cluster::new();
+    cluster.submit_this(specification.clone());
+    cluster.connect(1, "a", 1, &[]);
+    let total = cluster.definition().budget(1);
+    assert!(total.is_some());
+    let running = StoredAttempt {
+        worker: "a".parse().unwrap(),
+        slot: 0,
+        device: "cpu".into(),
+        pack_size: 1,
+        started: true,
+        train_seconds: 0.0,
+        last: None,
+        best: None,
+    };
+    let search = recorded(&cluster);
+    let stored = StoredSweep { search, ..stored(&specification, running, Default::default(), "") };
+    cluster.restart(stored);
+    let restored = cluster.engine.sweep(SweepId(1)).unwrap().snapshot();
+    assert_eq!(restored.running[0].epochs_total, total);
+}
+
+#[test]
+fn a_space_that_is_too_wide_to_compute_with_is_refused() {
+    for wide in ["{min: -1.7e+308, max: 1.7e+308}", "{distribution: q_normal, mu: 5, sigma: 1, q: 1.7e+308}"]
+    {
+        let text = format!(
+            "name: x\nmethod: tpe\nrun_cap: 5\nprogram: train.py\nmetric: {{name: loss, goal: minimize}}\nparameters: {{rate: {wide}}}\n"
+        );
+        let source = SpecificationSource { text, ..SpecificationSource::default() };
+        let definition =
+            Box::new(SweepDefinition::new(SweepId(0), Specification::parse(&source).unwrap()).unwrap());
+        let mut cluster = Cluster::new();
+        let refused = cluster.refusal(Submit { definition, request_id: String::new() });
+        assert!(refused.to_string().contains("`rate` cannot be searched"), "{refused}");
+        assert!(cluster.records.is_empty());
+    }
 }

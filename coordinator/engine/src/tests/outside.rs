@@ -2,7 +2,7 @@
 //! propose.
 
 use domain::{
-    points::NoSuchPoint,
+    points::CheckedPoint,
     proposals::{LearnedResult, Why},
     record::{BestJobs, EndedJob, Record, StoredSearch, StoredSweep},
     specification::{Specification, SpecificationSource},
@@ -26,9 +26,11 @@ fn search(cap: u64, more: &str) -> Specification {
     Specification::parse(&SpecificationSource { text, ..SpecificationSource::default() }).unwrap()
 }
 
-fn points(rates: &[f64]) -> Vec<ParameterMap> {
+fn points(rates: &[f64]) -> Vec<CheckedPoint> {
+    let jobs = search(1, "").jobs().unwrap();
+    let check = jobs.learned().unwrap().check();
     let point = |rate: &f64| ParameterMap(vec![("learning_rate".to_owned(), ParameterValue::Float(*rate))]);
-    rates.iter().map(point).collect()
+    rates.iter().map(|rate| check.of(&point(rate)).unwrap()).collect()
 }
 
 fn propose(first_point: u64, rates: &[f64]) -> ProposePoints {
@@ -140,11 +142,6 @@ fn a_searcher_that_says_the_same_again_is_answered_the_same_and_another_is_refus
         cluster.refusal(propose(5, &[0.01, 0.02])),
         ControlError::TooManyPoints { sweep: SWEEP, points: 5 }
     );
-    let outside = cluster.refusal(propose(5, &[0.2]));
-    assert!(
-        matches!(outside, ControlError::PointRefused { point: 5, reason: NoSuchPoint::Outside { ref name, .. } } if name == "learning_rate"),
-        "{outside}"
-    );
     let seen = ProposePoints { seen: 1, ..propose(5, &[0.01]) };
     assert_eq!(cluster.refusal(seen), ControlError::NoSuchResult { sweep: SWEEP, seen: 1, told: 0 });
     assert_eq!(cluster.news(0).next_point, 5, "nothing of what was refused is there");
@@ -244,9 +241,14 @@ fn a_job_that_was_cancelled_before_it_had_a_point_is_told_as_soon_as_it_has() {
     cluster.order(ending(3, &[0.03]));
     assert_eq!(cluster.sweep().job_count(), 4, "users know the number of the fourth job");
     assert_eq!(cluster.counts(), [0, 2, 0, 0, 0, 2]);
+    let records = cluster.records.len();
+    assert_eq!(cluster.order(ending(3, &[0.03])), Proposed { next_point: 4 }, "the same again");
     cluster.train(1, key(1, 1));
     cluster.train(1, key(3, 1));
     assert_eq!(cluster.sweep().state, SweepState::Finished);
+    let records = cluster.records.len().max(records);
+    assert_eq!(cluster.order(ending(3, &[0.03])), Proposed { next_point: 4 }, "and after the end");
+    assert_eq!(cluster.records.len(), records);
 }
 
 #[test]

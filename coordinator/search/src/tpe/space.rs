@@ -152,11 +152,11 @@ impl Scale {
         }
     }
 
-    /// Whether each coordinate is a number: a logarithm of something positive.
+    /// Whether each coordinate is a number, a logarithm of something positive, and so is their distance.
     fn is_finite(&self) -> bool {
         match *self {
             Self::Continuous { low, high, .. } | Self::Discrete(Cells { low, high, .. }) => {
-                low.is_finite() && high.is_finite()
+                low.is_finite() && high.is_finite() && (high - low).is_finite()
             }
             Self::Categorical { .. } => true,
         }

@@ -4,9 +4,11 @@ CREATE TABLE proposals (
     job        INTEGER NOT NULL,
     -- Pairs of name and value, as JSON.
     parameters TEXT    NOT NULL,
+    -- Its place among the proposals of the sweep, from 1.
+    place      INTEGER NOT NULL,
     -- How many rows of `learned` there were.
     seen       INTEGER NOT NULL,
-    -- included, random, model, left; the following only with model.
+    -- included, random, model, left, outside; the following only with model.
     why        TEXT    NOT NULL,
     good       INTEGER,
     running    INTEGER,

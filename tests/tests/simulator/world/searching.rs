@@ -68,10 +68,14 @@ impl World {
         // At the end all that are left, so that it comes soon.
         let count = if self.calm { news.points_max + 1 - news.next_point } else { news.wanted };
         let numbers = news.next_point..news.next_point + count;
+        let definition = self.definition.clone();
+        let check = definition.learned().ok_or("the sweep has no searcher")?.check();
+        let checked =
+            |number| check.of(&point(self.searcher.lives, number)).map_err(|error| error.to_string());
         let command = ProposePoints {
             sweep: SWEEP,
             first_point: news.next_point,
-            points: numbers.map(|number| point(self.searcher.lives, number)).collect(),
+            points: numbers.map(checked).collect::<Result<_, _>>()?,
             seen: self.searcher.after,
             is_exhausted,
         };

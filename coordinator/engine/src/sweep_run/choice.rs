@@ -1,0 +1,102 @@
+//! Which of a sweep's jobs starts next at a worker, and which may train in one pack with it.
+
+use std::sync::Arc;
+
+use terms::WorkerName;
+
+use super::{SweepRun, WaitingJob};
+
+/// Most jobs to be tried again that are looked at each time a slot is free: a thousand slots may do so in one turn.
+const LOOKED_AT_MAX: usize = 100;
+
+impl SweepRun {
+    /// The next job to start on a worker that finds these checkpoints: jobs to be tried again first, then by number; none that cannot
+    /// go on where `finds` says whose checkpoints are found. Jobs that failed last at the worker `avoided` come after all others.
+    pub(crate) fn next_job(
+        &self,
+        finds: impl Fn(&WorkerName) -> bool,
+        avoided: Option<&WorkerName>,
+    ) -> Option<u64> {
+        let again = |is_wanted: &dyn Fn(&WaitingJob) -> bool| {
+            let with_point = self.waiting.range(..=self.last_with_point());
+            let mut waiting = with_point.filter(|(_, waiting)| waiting.goes_on_where(&finds));
+            waiting.find(|(_, waiting)| is_wanted(waiting)).map(|(job, _)| *job)
+        };
+        again(&|waiting| avoided.is_none_or(|worker| !waiting.failed_at(worker)))
+            .or_else(|| (self.ready_to_begin() > 0).then_some(self.next_unstarted))
+            .or_else(|| again(&|_| true))
+    }
+
+    /// Whether a job is to be tried again that failed last at this worker. If more wait than are looked at each time a slot is free,
+    /// no difference is made.
+    pub(crate) fn tries_again_what_failed_at(&self, worker: &WorkerName) -> bool {
+        self.waiting.len() <= LOOKED_AT_MAX && self.waiting.values().any(|waiting| waiting.failed_at(worker))
+    }
+
+    /// Whether a job failed last at this worker and waits.
+    pub(crate) fn has_failed_at(&self, job: u64, worker: &WorkerName) -> bool {
+        self.waiting.get(&job).is_some_and(|waiting| waiting.failed_at(worker))
+    }
+
+    /// Whether a job may start that can go on where `finds` says whose checkpoints are found.
+    pub(crate) fn has_job_for(&self, finds: impl Fn(&WorkerName) -> bool) -> bool {
+        self.ready_to_begin() > 0 || self.promotable() > 0 || self.has_waiting_job_for(finds, None)
+    }
+
+    /// The same among the jobs that wait and have had an attempt, without those that failed last at the worker `avoided`.
+    pub(crate) fn has_waiting_job_for(
+        &self,
+        finds: impl Fn(&WorkerName) -> bool,
+        avoided: Option<&WorkerName>,
+    ) -> bool {
+        let mut with_point = self.waiting.range(..=self.last_with_point());
+        with_point.any(|(_, waiting)| {
+            waiting.goes_on_where(&finds) && avoided.is_none_or(|worker| !waiting.failed_at(worker))
+        })
+    }
+
+    /// Takes a job that [`next_job`](Self::next_job) has named, with what is known of it.
+    pub(crate) fn take(&mut self, job: u64) -> WaitingJob {
+        let waiting = self.waiting.remove(&job).unwrap_or_else(|| {
+            self.begin(job);
+            WaitingJob::first()
+        });
+        let budget = waiting.budget().or_else(|| self.budget_of(job));
+        waiting.with_budget(budget)
+    }
+
+    /// Takes up to `count` jobs that can be trained in one pack of `pack_size` with `job`, as far as this budget, and go on where
+    /// `finds` says whose checkpoints are found.
+    pub(crate) fn take_pack_candidates(
+        &mut self,
+        (job, budget): (u64, Option<u32>),
+        finds: impl Fn(&WorkerName) -> bool,
+        pack_size: u32,
+        count: u32,
+    ) -> Vec<(u64, WaitingJob)> {
+        let definition = Arc::clone(&self.definition);
+        let is_as_far =
+            |candidate: u64, own: Option<u32>| own.or_else(|| self.budget_of(candidate)) == budget;
+        let fits = |candidate: u64, waiting: &WaitingJob| {
+            waiting.fits(pack_size) && waiting.goes_on_where(&finds) && is_as_far(candidate, waiting.budget())
+        };
+        let waits = |candidate: u64| match self.waiting.get(&candidate) {
+            Some(waiting) => fits(candidate, waiting),
+            None => !self.has_begun(candidate) && is_as_far(candidate, None),
+        };
+        let again = self.waiting.iter().filter(|(job, waiting)| fits(**job, waiting)).map(|(job, _)| *job);
+        let unstarted = (self.next_unstarted..=definition.job_count())
+            .filter(|job| !self.has_begun(*job) && is_as_far(*job, None));
+        let queue = again.chain(unstarted);
+        let candidates: Vec<u64> =
+            definition.pack_candidates(job, waits, queue).take(count as usize).collect();
+        let take = |job| match self.waiting.remove(&job) {
+            Some(again) => (job, again.with_budget(budget)),
+            None => {
+                self.begin(job);
+                (job, WaitingJob::first().with_budget(budget))
+            }
+        };
+        candidates.into_iter().map(take).collect()
+    }
+}
