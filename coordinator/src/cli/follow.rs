@@ -40,12 +40,7 @@ impl<'a> Follower<'a> {
                 }
                 Err(failure) => {
                     self.stream = None;
-                    let back_soon = self.last_contact.is_some_and(|at| at.elapsed() < AWAY_MAX);
-                    if !failure.is_passing() || !back_soon {
-                        return Err(failure);
-                    }
-                    tracing::debug!(%failure, "the stream broke");
-                    tokio::time::sleep(REOPEN_DELAY).await;
+                    before_reopening(failure, self.last_contact).await?;
                 }
             }
         }
@@ -97,6 +92,20 @@ pub(super) fn verdict(sweep: &v1::Sweep, reasons: &str) -> Result<(), Failure> {
         counts.failed,
         counts.cancelled
     )))
+}
+
+/// Waits until a stream that broke may be opened again.
+///
+/// # Errors
+/// The failure, where it will not pass or the last contact is too long ago.
+pub(super) async fn before_reopening(failure: Failure, last_contact: Option<Instant>) -> Result<(), Failure> {
+    let back_soon = last_contact.is_some_and(|at| at.elapsed() < AWAY_MAX);
+    if !failure.is_passing() || !back_soon {
+        return Err(failure);
+    }
+    tracing::debug!(%failure, "the stream broke");
+    tokio::time::sleep(REOPEN_DELAY).await;
+    Ok(())
 }
 
 #[cfg(test)]

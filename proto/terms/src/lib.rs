@@ -6,6 +6,7 @@ mod address;
 mod bounds;
 pub mod command;
 mod dataset;
+mod devices;
 mod end;
 mod ids;
 pub mod manifest;
@@ -22,6 +23,7 @@ pub use bounds::{
     EPOCH_SECONDS_MAX, EPOCHS_MAX, LOG_LINES_MAX, TEXT_CHARACTERS_MAX, WORKER_MESSAGE_BYTES_MAX, cut,
 };
 pub use dataset::{DatasetSummary, LeftOut, notes_on_classes, set_of_pictures};
+pub use devices::{DeviceChoice, DeviceChoiceError};
 pub use end::{Again, EndDetails, ParameterUse};
 pub use ids::{AttemptKey, JobKey, SweepId, WorkerName, WorkerNameError};
 pub use metrics::{

@@ -15,6 +15,7 @@ use program::processes::{Role, detach};
 use proto::v1;
 use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::Deserialize;
+use terms::DeviceChoice;
 use tokio::process::Command;
 
 use super::own_trainer::{self, OwnTrainer};
@@ -28,69 +29,25 @@ const TRACES_OF_DRIVER: [&str; 4] = ["/proc/driver/nvidia", "/dev/nvidiactl", "/
 /// Most slots of one worker; more trainers on one machine are a typing error.
 const SLOTS_MAX: usize = 1_024;
 
-/// What the slots run on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DeviceChoice {
-    /// The GPUs that libtorch can use; the CPU if there is none.
-    Auto,
-    /// The CPU.
-    Cpu,
-    /// The GPUs; an error if there is none.
-    Cuda,
-    /// These GPUs, by their numbers. No program is asked for them: a trainer that cannot use one says so itself, and users'
-    /// programs may use GPUs that libtorch cannot.
-    Named(Vec<u16>),
-}
-
-/// Text that is not a choice of devices.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "{0:?} is not a choice of devices: use auto, cpu, cuda, or different GPUs by number, as in cuda:0,cuda:1"
-)]
-pub struct DeviceChoiceError(String);
-
-impl FromStr for DeviceChoice {
-    type Err = DeviceChoiceError;
-
-    fn from_str(text: &str) -> Result<Self, DeviceChoiceError> {
-        let wrong = || DeviceChoiceError(text.to_owned());
-        match text {
-            "auto" => Ok(Self::Auto),
-            "cpu" => Ok(Self::Cpu),
-            "cuda" => Ok(Self::Cuda),
-            _ => {
-                let mut numbers = Vec::new();
-                for name in text.split(',') {
-                    let number = name.trim().strip_prefix("cuda:").and_then(|number| number.parse().ok());
-                    numbers.push(number.filter(|number| !numbers.contains(number)).ok_or_else(wrong)?);
-                }
-                if numbers.len() <= SLOTS_MAX { Ok(Self::Named(numbers)) } else { Err(wrong()) }
-            }
-        }
+/// Whether libtorch must be asked which GPUs it can use.
+pub(crate) fn asks_for_gpus(choice: &DeviceChoice) -> bool {
+    match choice {
+        DeviceChoice::Cpu | DeviceChoice::Named(_) => false,
+        DeviceChoice::Cuda => true,
+        DeviceChoice::Auto => may_have_gpus(),
     }
 }
 
-impl DeviceChoice {
-    /// Whether libtorch must be asked which GPUs it can use.
-    pub(crate) fn asks_for_gpus(&self) -> bool {
-        match self {
-            Self::Cpu | Self::Named(_) => false,
-            Self::Cuda => true,
-            Self::Auto => may_have_gpus(),
-        }
-    }
+/// Whether GPUs are named on a machine that shows no driver for any.
+pub(crate) fn names_gpus_without_driver(choice: &DeviceChoice) -> bool {
+    matches!(choice, DeviceChoice::Named(_)) && !may_have_gpus()
+}
 
-    /// Whether it names GPUs of a machine that shows no driver for any.
-    pub(crate) fn names_gpus_without_driver(&self) -> bool {
-        matches!(self, Self::Named(_)) && !may_have_gpus()
-    }
-
-    /// The GPUs that are named.
-    fn named(&self) -> Vec<Device> {
-        let Self::Named(numbers) = self else { return Vec::new() };
-        let gpu = |number| Device { device: format!("cuda:{number}"), description: format!("GPU {number}") };
-        numbers.iter().map(gpu).collect()
-    }
+/// The GPUs that are named.
+fn named(choice: &DeviceChoice) -> Vec<Device> {
+    let DeviceChoice::Named(numbers) = choice else { return Vec::new() };
+    let gpu = |number| Device { device: format!("cuda:{number}"), description: format!("GPU {number}") };
+    numbers.iter().map(gpu).collect()
 }
 
 /// Whether there is a driver for GPUs, or a card for one.
@@ -167,8 +124,8 @@ pub(crate) async fn slots(
 ) -> Result<Vec<v1::Slot>, DevicesError> {
     let cores = available_parallelism().map_or(1, NonZeroUsize::get);
     let found = match own_trainer {
-        Some(trainer) if choice.asks_for_gpus() => probe(trainer).await?,
-        _ => choice.named(),
+        Some(trainer) if asks_for_gpus(choice) => probe(trainer).await?,
+        _ => named(choice),
     };
     lay_out(choice, count, cores, &found)
 }
@@ -286,7 +243,7 @@ mod tests {
     #[tokio::test]
     async fn gpus_that_are_named_are_taken_without_asking() {
         let choice: DeviceChoice = "cuda:2, cuda:0".parse().unwrap();
-        assert!(!choice.asks_for_gpus());
+        assert!(!asks_for_gpus(&choice));
         let slots = slots(&choice, "3".parse().unwrap(), None).await.unwrap();
         let devices: Vec<_> = slots.into_iter().map(|slot| slot.device).collect();
         assert_eq!(devices, ["cuda:2", "cuda:0", "cuda:2"]);

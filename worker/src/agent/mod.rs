@@ -30,7 +30,7 @@ pub mod wire;
 
 pub use containment::contain;
 pub use describe::describe;
-pub use devices::{DeviceChoice, DeviceChoiceError, SlotCount, SlotCountError, list_devices};
+pub use devices::{SlotCount, SlotCountError, list_devices};
 pub use options::StartOptions;
 pub use own_trainer::OwnTrainer;
 pub use start::start;

@@ -6,10 +6,10 @@ mod commands;
 use std::{env, ffi::OsString, path::PathBuf, time::Duration};
 
 use anyhow::Context;
-use terms::WorkerName;
+use terms::{DeviceChoice, WorkerName};
 
 use super::{
-    devices::{DeviceChoice, SlotCount},
+    devices::{self, SlotCount},
     lineage,
     own_trainer::OwnTrainer,
 };
@@ -203,7 +203,7 @@ impl StartOptions {
     }
 
     fn needs_own_trainer(&self) -> bool {
-        (self.trainer.is_none() && !self.programs_only) || self.device.asks_for_gpus()
+        (self.trainer.is_none() && !self.programs_only) || devices::asks_for_gpus(&self.device)
     }
 
     /// Why no trainer becomes ready, with the cure where GPUs were named that libtorch cannot use.

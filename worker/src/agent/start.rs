@@ -128,7 +128,7 @@ async fn configure(
 ) -> anyhow::Result<Configuration> {
     let mut slots = devices::slots(&options.device, options.slots, own_trainer).await?;
     descriptors::claim(slots.len())?;
-    if options.programs_only && options.device.names_gpus_without_driver() {
+    if options.programs_only && devices::names_gpus_without_driver(&options.device) {
         tracing::warn!(
             "--device names GPUs, but this machine shows no driver for any; programs are told the named numbers all the same, \
              in CUDA_VISIBLE_DEVICES; use --device cpu if it has none"

@@ -68,6 +68,7 @@ impl Adam {
         state: &AdamState,
     ) -> Result<Self, TchError> {
         let mut adam = Self::new(parameters, settings)?;
+        ffi::check_alike(&adam.first_moments, &[&state.first_moments, &state.second_moments])?;
         let moments = adam.first_moments.iter_mut().chain(&mut adam.second_moments);
         for (moment, kept) in moments.zip(state.first_moments.iter().chain(&state.second_moments)) {
             moment.f_copy_(kept)?;

@@ -147,7 +147,7 @@ pub(super) struct AdamTensors<'a> {
 }
 
 /// Refuses lists of different lengths or shapes than the parameters, which libtorch's fused kernels do not check.
-fn check_alike(parameters: &[Tensor], lists: &[&[Tensor]]) -> Result<(), TchError> {
+pub(crate) fn check_alike(parameters: &[Tensor], lists: &[&[Tensor]]) -> Result<(), TchError> {
     for list in lists {
         let alike = list.len() == parameters.len()
             && list.iter().zip(parameters).all(|(one, other)| one.size() == other.size());

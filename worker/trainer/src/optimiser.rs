@@ -34,7 +34,7 @@ impl OptimiserKind {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OptimiserSettings {
     pub kind: OptimiserKind,
-    /// Share of the step before that a step of SGD repeats, in [0, 1); 0 for the others.
+    /// Share of its velocity that each step of SGD keeps, in [0, 1); 0 for the others.
     pub momentum: f64,
     /// How strongly parameters are drawn to 0.
     pub weight_decay: f64,

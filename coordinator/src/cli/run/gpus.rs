@@ -1,118 +1,72 @@
 //! Which devices the workers of `sweep run` use: what the command line says, which GPUs there are, and whether they suffice for
 //! the jobs.
 
-use std::{fmt, path::Path, process::Stdio, str::FromStr, time::Duration};
+use std::{path::Path, process::Stdio, time::Duration};
 
 use anyhow::Context;
 use domain::specification::Resources;
 use serde::Deserialize;
+use terms::DeviceChoice;
 use tokio::process::Command;
 
 use super::super::failure::Failure;
 
 /// How long the search for GPUs may take: loading CUDA from a slow disk takes a minute at worst.
 const PROBE_WITHIN: Duration = Duration::from_secs(120);
-/// Most GPUs that can be named, as in `sweep-worker`.
-const NAMED_MAX: usize = 1_024;
 
-/// What the workers' slots run on, as `sweep-worker start --device` has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum DeviceChoice {
-    Auto,
-    Cpu,
-    Cuda,
-    /// These GPUs, by their numbers.
-    Named(Vec<u16>),
-}
-
-impl FromStr for DeviceChoice {
-    type Err = String;
-
-    /// Checked here, as the workers' own parser would only report it after the sweep has begun.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || "use auto, cpu, cuda, or different GPUs by number, as in cuda:0,cuda:1".to_owned();
-        match text {
-            "auto" => Ok(Self::Auto),
-            "cpu" => Ok(Self::Cpu),
-            "cuda" => Ok(Self::Cuda),
-            _ => {
-                let mut numbers = Vec::new();
-                for name in text.split(',') {
-                    let number = name.trim().strip_prefix("cuda:").and_then(|number| number.parse().ok());
-                    numbers.push(number.filter(|number| !numbers.contains(number)).ok_or_else(wrong)?);
-                }
-                if numbers.len() <= NAMED_MAX { Ok(Self::Named(numbers)) } else { Err(wrong()) }
-            }
-        }
+/// Value of `--device` of a worker that gets these GPUs, or all that there are.
+pub(super) fn of_worker(choice: &DeviceChoice, gpus: &[String]) -> String {
+    match choice {
+        DeviceChoice::Named(_) if !gpus.is_empty() => named(gpus),
+        _ => choice.to_string(),
     }
 }
 
-impl fmt::Display for DeviceChoice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Auto => f.write_str("auto"),
-            Self::Cpu => f.write_str("cpu"),
-            Self::Cuda => f.write_str("cuda"),
-            Self::Named(numbers) => f.write_str(&named(numbers)),
-        }
-    }
+/// Value of `CUDA_VISIBLE_DEVICES` of a worker that gets these GPUs; none leaves it as it is.
+pub(super) fn visible(choice: &DeviceChoice, gpus: &[String]) -> Option<String> {
+    // Those that are named are counted among the visible ones.
+    let is_set = !gpus.is_empty() && !matches!(choice, DeviceChoice::Named(_));
+    is_set.then(|| gpus.join(","))
 }
 
-impl DeviceChoice {
-    /// Value of `--device` of a worker that gets these GPUs, or all that there are.
-    pub(super) fn of_worker(&self, gpus: &[String]) -> String {
-        match self {
-            Self::Named(_) if !gpus.is_empty() => named(gpus),
-            _ => self.to_string(),
+/// Refuses jobs that ask for more GPUs than any of `count` workers will have, which share `gpus` and have this many slots, if it
+/// is said: the jobs would wait indefinitely.
+pub(super) fn suffices(
+    choice: &DeviceChoice,
+    resources: &Resources,
+    (count, slots): (usize, Option<usize>),
+    gpus: usize,
+) -> Result<(), Failure> {
+    let wanted = resources.gpus.map_or(0, |gpus| gpus as usize);
+    // As they are placed, the first worker has the most. Its slots take GPUs in turn.
+    let share = if gpus == 0 { 0 } else { gpus.div_ceil(count).max(1) };
+    let largest = slots.map_or(share, |slots| share.min(slots));
+    if wanted <= largest {
+        return Ok(());
+    }
+    let (found, cure) = match gpus {
+        0 if *choice == DeviceChoice::Cpu => {
+            ("with --device cpu there is none".to_owned(), "leave out --device cpu")
         }
-    }
-
-    /// Value of `CUDA_VISIBLE_DEVICES` of a worker that gets these GPUs; none leaves it as it is.
-    pub(super) fn visible(&self, gpus: &[String]) -> Option<String> {
-        // Those that are named are counted among the visible ones.
-        let is_set = !gpus.is_empty() && !matches!(self, Self::Named(_));
-        is_set.then(|| gpus.join(","))
-    }
-
-    /// Refuses jobs that ask for more GPUs than any of `count` workers will have, which share `gpus` and have this many slots, if it
-    /// is said: the jobs would wait indefinitely.
-    pub(super) fn suffices(
-        &self,
-        resources: &Resources,
-        (count, slots): (usize, Option<usize>),
-        gpus: usize,
-    ) -> Result<(), Failure> {
-        let wanted = resources.gpus.map_or(0, |gpus| gpus as usize);
-        // As they are placed, the first worker has the most. Its slots take GPUs in turn.
-        let share = if gpus == 0 { 0 } else { gpus.div_ceil(count).max(1) };
-        let largest = slots.map_or(share, |slots| share.min(slots));
-        if wanted <= largest {
-            return Ok(());
-        }
-        let (found, cure) = match gpus {
-            0 if *self == Self::Cpu => {
-                ("with --device cpu there is none".to_owned(), "leave out --device cpu")
-            }
-            0 => (
-                "sweep-trainer finds none that libtorch can use here".to_owned(),
-                "see that the driver and a libtorch with CUDA are found (LD_LIBRARY_PATH), or name GPUs that programs can use \
-                 without it, as in --device cuda:0,cuda:1",
-            ),
-            _ => (
-                format!("the largest of the workers here has {largest}"),
-                "give one worker more of them, with fewer --workers, more --slots or more GPUs in --device",
-            ),
-        };
-        Err(Failure::operation(format!(
-            "each job asks for {} (`resources: {{gpus: {wanted}}}`), but {found}; {cure}, or lower `gpus` in the file, or use \
-             `sweep serve` with workers that have them",
-            terminal::count(wanted as u64, "GPU"),
-        )))
-    }
+        0 => (
+            "sweep-trainer finds none that libtorch can use here".to_owned(),
+            "see that the driver and a libtorch with CUDA are found (LD_LIBRARY_PATH), or name GPUs that programs can use \
+             without it, as in --device cuda:0,cuda:1",
+        ),
+        _ => (
+            format!("the largest of the workers here has {largest}"),
+            "give one worker more of them, with fewer --workers, more --slots or more GPUs in --device",
+        ),
+    };
+    Err(Failure::operation(format!(
+        "each job asks for {} (`resources: {{gpus: {wanted}}}`), but {found}; {cure}, or lower `gpus` in the file, or use \
+         `sweep serve` with workers that have them",
+        terminal::count(wanted as u64, "GPU"),
+    )))
 }
 
 /// GPUs as `--device` names them.
-fn named(numbers: &[impl fmt::Display]) -> String {
+fn named(numbers: &[String]) -> String {
     let names: Vec<_> = numbers.iter().map(|number| format!("cuda:{number}")).collect();
     names.join(",")
 }
@@ -177,25 +131,15 @@ mod tests {
     }
 
     #[test]
-    fn devices_are_read_as_the_workers_read_them() {
-        for text in ["auto", "cpu", "cuda", "cuda:0", "cuda:3,cuda:1"] {
-            assert_eq!(choice(text).to_string(), text);
-        }
-        for text in ["", "gpu", "cuda:", "cuda:0,cuda:0", "cuda:0,cpu", "0,1", "cuda:70000"] {
-            assert!(text.parse::<DeviceChoice>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
     fn a_worker_gets_its_share_of_named_gpus_by_name_and_of_found_ones_by_the_environment() {
         let own = ["1".to_owned(), "3".to_owned()];
         let named = choice("cuda:1,cuda:2,cuda:3");
-        assert_eq!((named.of_worker(&own), named.visible(&own)), ("cuda:1,cuda:3".to_owned(), None));
-        assert_eq!(named.of_worker(&[]), "cuda:1,cuda:2,cuda:3", "where it is the only one");
+        assert_eq!((of_worker(&named, &own), visible(&named, &own)), ("cuda:1,cuda:3".to_owned(), None));
+        assert_eq!(of_worker(&named, &[]), "cuda:1,cuda:2,cuda:3", "where it is the only one");
         for found in ["auto", "cuda"] {
-            let visible = choice(found).visible(&own);
-            assert_eq!((choice(found).of_worker(&own), visible), (found.to_owned(), Some("1,3".to_owned())));
-            assert_eq!(choice(found).visible(&[]), None);
+            let shown = visible(&choice(found), &own);
+            assert_eq!((of_worker(&choice(found), &own), shown), (found.to_owned(), Some("1,3".to_owned())));
+            assert_eq!(visible(&choice(found), &[]), None);
         }
     }
 
@@ -207,7 +151,7 @@ mod tests {
         gpus: usize,
     ) -> Option<String> {
         let resources = Resources { gpus: Some(wanted), ..Resources::default() };
-        choice(device).suffices(&resources, (workers, slots), gpus).err().map(|failure| failure.to_string())
+        suffices(&choice(device), &resources, (workers, slots), gpus).err().map(|failure| failure.to_string())
     }
 
     #[test]

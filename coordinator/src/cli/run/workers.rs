@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context;
 use domain::specification::{Resources, Trainable};
-use terms::manifest::Manifest;
+use terms::{DeviceChoice, manifest::Manifest};
 use tokio::{
     process::Command,
     sync::{mpsc, watch},
@@ -22,7 +22,7 @@ use super::{
         client::{Target, Token},
         failure::Failure,
     },
-    gpus::{self, DeviceChoice},
+    gpus,
     placement::{Placement, place},
     supervision::{Wish, WorkerProcess},
 };
@@ -100,7 +100,7 @@ impl Workers {
             DeviceChoice::Auto => Vec::new(),
         };
         let slots = options.slots.as_deref().and_then(|slots| slots.parse().ok());
-        options.device.suffices(resources, (count, slots), gpus.len())?;
+        gpus::suffices(&options.device, resources, (count, slots), gpus.len())?;
         let (logs, folder) = (folder.join(LOGS), folder.join("workers"));
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let token = write_token(&folder, target).context("cannot write the workers' token")?;
@@ -121,7 +121,7 @@ impl Workers {
                 log: folder.join(format!("{name}.log")),
                 name,
                 program: program.clone(),
-                visible_gpus: options.device.visible(&placement.gpus),
+                visible_gpus: gpus::visible(&options.device, &placement.gpus),
             };
             tasks.spawn(process.supervise(target.clone(), wished.clone(), failed.clone()));
         }
@@ -187,7 +187,7 @@ fn arguments(
     token: &Path,
 ) -> Vec<OsString> {
     let slots = options.slots.as_deref().unwrap_or(&placement.slots);
-    let device = options.device.of_worker(&placement.gpus);
+    let device = gpus::of_worker(&options.device, &placement.gpus);
     let mut arguments: Vec<OsString> = vec!["start".into()];
     for (flag, value) in [
         ("--coordinator", target.url.as_str()),
