@@ -40,6 +40,15 @@ pub struct Requirement {
     pub values: Vec<ParameterValue>,
 }
 
+/// Conditions for people: `` `optimizer` is `sgd` or `nag` ``.
+pub fn written_condition(when: &[Requirement]) -> String {
+    let each = when.iter().map(|requirement| {
+        let values: Vec<String> = requirement.values.iter().map(ParameterValue::written).collect();
+        format!("`{}` is {}", requirement.name, values.join(" or "))
+    });
+    each.collect::<Vec<_>>().join(" and ")
+}
+
 /// Some parameters of a point, in the order of the file.
 pub type PartialPoint = Vec<(Name, ParameterValue)>;
 

@@ -199,9 +199,15 @@ impl Manifest {
         self.check_budget()
     }
 
+    /// Whether a job may have no value of a parameter.
+    fn is_conditional(&self, name: &str) -> bool {
+        self.parameter(name).is_some_and(|parameter| !parameter.needs.is_empty())
+    }
+
     fn check_seed(&self) -> Result<(), String> {
         let Some(seed) = &self.seed else { return Ok(()) };
         match self.parameter(seed).map(|parameter| &parameter.kind) {
+            _ if self.is_conditional(seed) => Err(format!("`seed` is `{seed}`, which must not have `needs`")),
             Some(ParameterKind::Integer { .. }) => Ok(()),
             Some(_) => Err(format!("`seed` is `{seed}`, which must be an integer")),
             None => Err(format!("`seed` is `{seed}`, which is not one of its parameters")),
@@ -214,6 +220,9 @@ impl Manifest {
             .parameter(budget)
             .ok_or_else(|| format!("`budget` is `{budget}`, which is not one of its parameters"))?;
         match parameter.kind {
+            _ if self.is_conditional(budget) => {
+                Err(format!("`budget` is `{budget}`, which must not have `needs`, as each job has one"))
+            }
             ParameterKind::Integer { min: 1.., max } if max <= i64::from(u32::MAX) => Ok(()),
             _ => Err(format!(
                 "`budget` is `{budget}`, which must be an integer from 1 to at most {}",

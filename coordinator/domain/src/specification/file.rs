@@ -84,9 +84,12 @@ pub(super) fn read(source: &SpecificationSource) -> Result<(Specification, Jobs)
     }
     let built = build(raw, &source.models).map(unified);
     built.and_then(check_resources).and_then(check_metric).and_then(check_jobs).map_err(|problem| {
-        let line = problem.section.and_then(|section| section_line(text, section));
+        let own = problem.parameter.as_deref();
+        let line = own.and_then(|name| parameter_line(text, name));
+        let line = line.or_else(|| problem.section.and_then(|section| section_line(text, section)));
         let place = line.map_or_else(String::new, |line| format!(":{line}"));
-        let key = problem.section.map_or_else(String::new, |section| format!("{section}: "));
+        let key = problem.section.into_iter().chain(own).collect::<Vec<_>>().join(".");
+        let key = if key.is_empty() { key } else { format!("{key}: ") };
         SpecificationError::new(&format!("{file}{place}: {key}{}", problem.message))
     })
 }
@@ -154,9 +157,27 @@ fn located(file: &str, error: &serde_yaml::Error) -> SpecificationError {
 
 /// The line, from 1, of a top-level key.
 fn section_line(text: &str, section: &str) -> Option<usize> {
-    let is_key =
-        |line: &str| line.strip_prefix(section).is_some_and(|rest| rest.trim_start().starts_with(':'));
-    text.lines().position(is_key).map(|index| index + 1)
+    text.lines().position(|line| is_key(line, section)).map(|index| index + 1)
+}
+
+/// The line, from 1, of a model's parameter, where it begins one.
+fn parameter_line(text: &str, name: &str) -> Option<usize> {
+    let section = section_line(text, "parameters")?;
+    let is_inside = |line: &str| line.trim().is_empty() || line.starts_with([' ', '#']);
+    let depth = |line: &str| line.len() - line.trim_start().len();
+    let says = |line: &str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
+    let inside = (1..).zip(text.lines()).skip(section).take_while(|(_, line)| is_inside(line));
+    let mut lines = inside.filter(|(_, line)| says(line)).peekable();
+    // Keys of parameters stand deeper.
+    let level = depth(lines.peek()?.1);
+    lines.find(|(_, line)| depth(line) == level && is_key(line.trim_start(), name)).map(|(number, _)| number)
+}
+
+/// Whether a line begins with this key.
+fn is_key(line: &str, key: &str) -> bool {
+    let line = line.strip_prefix(['"', '\'']).unwrap_or(line);
+    let rest = line.strip_prefix(key).map(|rest| rest.strip_prefix(['"', '\'']).unwrap_or(rest));
+    rest.is_some_and(|rest| rest.trim_start().starts_with(':'))
 }
 
 /// Refuses to share GPUs that a job has alone. Not checked for stored sweeps: older versions read and kept it.

@@ -133,6 +133,10 @@ fn a_parameter_that_makes_no_sense_is_refused() {
             r#"{"name": "a", "type": "integer", "below": "b"}, {"name": "b", "type": "float"}"#,
             "only where both are integers",
         ),
+        (
+            r#"{"name": "a", "type": "text", "default": "", "needs": {"b": ["c"]}}, {"name": "b", "type": "text", "default": "", "needs": {"d": ["e"]}}, {"name": "d", "type": "text"}"#,
+            "names `b`, which has `needs` itself",
+        ),
         ("", "1 to 100 parameters"),
     ] {
         let error = Manifest::from_json(&with_parameter(parameter)).unwrap_err().to_string();
@@ -167,17 +171,46 @@ fn values_are_checked_against_each_other() {
 
 #[test]
 fn what_a_manifest_refers_to_must_be_there() {
-    let change = |change: fn(&mut Manifest)| {
+    let change = |change: &dyn Fn(&mut Manifest)| {
         let mut manifest = simple_cnn().clone();
         change(&mut manifest);
         Manifest::from_json(&manifest.to_json()).unwrap_err().to_string()
     };
-    assert!(change(|manifest| manifest.budget = Some("steps".into())).contains("not one of its parameters"));
-    assert!(change(|manifest| manifest.budget = Some("seed".into())).contains("an integer from 1"));
-    assert!(change(|manifest| manifest.objective = "f1".into()).contains("not one of its metrics"));
-    assert!(change(|manifest| manifest.name = "Simple CNN".into()).contains("[a-z0-9_.-]"));
-    assert!(change(|manifest| manifest.meaning = "a\nb".into()).contains("one line"));
-    assert!(change(|manifest| manifest.metrics.clear()).contains("1 to 100 metrics"));
+    assert!(
+        change(&|manifest: &mut Manifest| manifest.budget = Some("steps".into()))
+            .contains("not one of its parameters")
+    );
+    assert!(
+        change(&|manifest: &mut Manifest| manifest.budget = Some("seed".into()))
+            .contains("an integer from 1")
+    );
+    let needs = |manifest: &mut Manifest, name: &str| {
+        let sgd = vec![ParameterValue::Text("sgd".into())];
+        let own = manifest.parameters.iter_mut().find(|parameter| parameter.name == name).unwrap();
+        own.needs.insert("optimizer".into(), sgd);
+    };
+    for (name, change) in [
+        (
+            "budget",
+            change(&move |manifest: &mut Manifest| {
+                manifest.parameters.iter_mut().for_each(|parameter| parameter.below = None);
+                needs(manifest, "epochs");
+            }),
+        ),
+        ("seed", change(&move |manifest: &mut Manifest| needs(manifest, "seed"))),
+    ] {
+        assert!(
+            change.contains(&format!("`{name}` is")) && change.contains("must not have `needs`"),
+            "{change}"
+        );
+    }
+    assert!(
+        change(&|manifest: &mut Manifest| manifest.objective = "f1".into())
+            .contains("not one of its metrics")
+    );
+    assert!(change(&|manifest: &mut Manifest| manifest.name = "Simple CNN".into()).contains("[a-z0-9_.-]"));
+    assert!(change(&|manifest: &mut Manifest| manifest.meaning = "a\nb".into()).contains("one line"));
+    assert!(change(&|manifest: &mut Manifest| manifest.metrics.clear()).contains("1 to 100 metrics"));
 }
 
 #[test]

@@ -75,6 +75,13 @@ impl Manifest {
                 return Err(format!("the parameter `{name}` names `{other}`, which is no other parameter"));
             }
         }
+        // A job may have no value of it, so that what depends on it could not be decided.
+        let conditional = |other: &&str| self.parameter(other).is_some_and(|other| !other.needs.is_empty());
+        if let Some(other) = parameter.partners().find(conditional) {
+            return Err(format!(
+                "the parameter `{name}` names `{other}`, which has `needs` itself; name what that one needs"
+            ));
+        }
         if !parameter.needs.is_empty() && parameter.default.is_none() {
             return Err(format!("the parameter `{name}` has `needs` and no `default` that is free of them"));
         }

@@ -36,6 +36,28 @@ pub(super) struct Marks<'a> {
     found: u64,
 }
 
+/// Of an infinite space the points in which no parameter with infinitely many values has one.
+struct Counted {
+    /// The axes of those parameters.
+    endless: AxisSet,
+    /// A bit for each point by its number: whether it was drawn or is included.
+    taken: Vec<u64>,
+}
+
+impl Counted {
+    /// Whether a draw is one of these points and was there before; from now on it was.
+    fn is_taken(&mut self, points: &DrawnPoints, places: &Places, absent: AxisSet) -> bool {
+        if absent & self.endless != self.endless {
+            return false;
+        }
+        let number = points.number(places, absent);
+        let (word, mark) = ((number / 64) as usize, 1 << (number % 64));
+        let was_taken = self.taken[word] & mark != 0;
+        self.taken[word] |= mark;
+        was_taken
+    }
+}
+
 impl<'a> Marks<'a> {
     /// Finds which draws are the points, at most `points_max`, of a space with `finite` many or infinitely many.
     pub(super) fn mark(
@@ -69,7 +91,8 @@ impl<'a> Marks<'a> {
     }
 
     fn of_infinitely_many(&mut self, to_draw: u64) -> Result<(), PointsError> {
-        if self.patterns.is_empty() {
+        let mut counted = self.counted();
+        if self.patterns.is_empty() && counted.is_none() {
             (self.found, self.looked_at) = (to_draw, to_draw);
             return Ok(());
         }
@@ -77,7 +100,8 @@ impl<'a> Marks<'a> {
         while self.found < to_draw {
             self.compares()?;
             let (places, absent) = self.next();
-            let is_point = !self.is_excluded(&places, absent);
+            let is_repeated = |counted: &mut Counted| counted.is_taken(self.points, &places, absent);
+            let is_point = !self.is_excluded(&places, absent) && !counted.as_mut().is_some_and(is_repeated);
             self.note(is_point);
             in_a_row = if is_point { 0 } else { in_a_row + 1 };
             if in_a_row == EXCLUDED_IN_A_ROW_MAX {
@@ -85,6 +109,23 @@ impl<'a> Marks<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The points without any value of infinitely many, where conditions leave some and a bitmap holds them.
+    fn counted(&self) -> Option<Counted> {
+        let DrawnPoints { axes, drawn, .. } = &*self.points;
+        let endless = drawn.iter().filter(|of| of.cells.is_none());
+        if !endless.clone().all(|of| !axes[of.axis].when.is_empty()) {
+            return None;
+        }
+        let finite = drawn.iter().try_fold(1_u64, |product, of| product.checked_mul(of.cells.unwrap_or(1)));
+        let number = finite.filter(|number| *number <= POINTS_MAX)?;
+        let endless = endless.fold(0, |set: AxisSet, of| set | 1 << of.axis);
+        let mut taken = vec![0_u64; number.div_ceil(64) as usize];
+        for of in self.included_numbers() {
+            taken[(of / 64) as usize] |= 1 << (of % 64);
+        }
+        Some(Counted { endless, taken })
     }
 
     /// A finite space with more points than a bitmap holds.

@@ -274,8 +274,9 @@ impl<'de, 'a> Section<'de> for Fields<'a> {
     fn key(&self, name: &str) -> Result<&'static str, String> {
         let own = &self.parameter.name;
         match (name, self.known) {
-            ("when", Known::Model(model)) => Err(format!(
-                "`when` is for parameters of programs: each job of {} has a value of `{own}`",
+            ("when", Known::Model(model)) if self.parameter.needs.is_empty() => Err(format!(
+                "`when` is for parameters of programs, and for those that need a value of another: each job of {} has a value of \
+                 `{own}`",
                 model.name
             )),
             ("parameters", Known::Model(model)) => {
@@ -286,7 +287,12 @@ impl<'de, 'a> Section<'de> for Fields<'a> {
                  `min`, `max` and `count`"
             )),
             (_, Known::Model(_)) => {
-                known_key(name, KEYS.iter().copied().take(KEYS.len() - 2).chain(self.drawn_keys()))
+                let is_offered = |key: &&str| match *key {
+                    "parameters" => false,
+                    "when" => !self.parameter.needs.is_empty(),
+                    _ => true,
+                };
+                known_key(name, KEYS.into_iter().filter(is_offered).chain(self.drawn_keys()))
             }
             _ => known_key(name, KEYS.into_iter().chain(self.drawn_keys()))
                 .map_err(|error| unknown_key(error, own, name)),

@@ -17,11 +17,11 @@ use super::{
     scalars::MethodName,
     scalars::is_name,
     suggestion::suggestion,
-    together::check_together,
+    together::{check_together, imply_conditions},
 };
 use crate::{
     points::Method,
-    space::{Axis, Conditions, PartialPoint},
+    space::{Axis, Conditions, Name, PartialPoint, written_condition},
 };
 
 /// The report's image side, in pixels.
@@ -29,20 +29,26 @@ const IMAGE_SIZE_DEFAULT: u32 = 128;
 /// The report's share of validation images.
 const VAL_FRACTION_DEFAULT: f64 = 0.2;
 
-/// What is wrong across keys, and the top-level key that the message names.
+/// What is wrong across keys, and the top-level key that the message names, with the parameter below it.
 pub(super) struct Problem {
     pub(super) section: Option<&'static str>,
+    pub(super) parameter: Option<Name>,
     pub(super) message: String,
 }
 
 impl Problem {
     /// What is wrong with a section.
     pub(super) fn of(section: &'static str, message: impl Into<String>) -> Self {
-        Self { section: Some(section), message: message.into() }
+        Self { section: Some(section), parameter: None, message: message.into() }
+    }
+
+    /// What is wrong with a parameter.
+    pub(super) fn of_parameter(name: &Name, message: impl Into<String>) -> Self {
+        Self { parameter: Some(name.clone()), ..Self::of("parameters", message) }
     }
 
     fn missing(message: &str) -> Self {
-        Self { section: None, message: message.to_owned() }
+        Self { section: None, parameter: None, message: message.to_owned() }
     }
 }
 
@@ -63,9 +69,13 @@ pub(super) fn build(mut raw: RawFile, models: &Models) -> Result<Specification, 
             None
         }
     };
-    let axes = axes(&trainable, raw.parameters.unwrap_or_default())?;
+    let mut axes = axes(&trainable, raw.parameters.unwrap_or_default())?;
     let include = raw.include.unwrap_or_default();
     let exclude = raw.exclude.unwrap_or_default();
+    if let Some(model) = trainable.model() {
+        imply_conditions(model, &mut axes, &exclude, &mut notes)?;
+    }
+    let axes = checked_conditions(axes)?;
     check_points(&axes, &exclude, &include)?;
     if let Some(model) = trainable.model() {
         check_together(model, &axes, &exclude, &include)?;
@@ -279,7 +289,7 @@ fn no_dataset(trainable: &Trainable, raw: Option<&RawDataset>) -> Result<(), Pro
 fn axes(trainable: &Trainable, given: RawParameters) -> Result<Vec<Axis>, Problem> {
     let of = |raw: RawAxis| Axis { name: raw.name, domain: raw.domain, when: raw.when.unwrap_or_default() };
     let mut given: Vec<Axis> = given.0.into_iter().map(of).collect();
-    let Trainable::Model(manifest) = trainable else { return checked_conditions(given) };
+    let Trainable::Model(manifest) = trainable else { return Ok(given) };
     let mut axes = Vec::new();
     for parameter in &manifest.parameters {
         if let Some(position) = given.iter().position(|axis| *axis.name == *parameter.name) {
@@ -333,11 +343,10 @@ fn check_points(axes: &[Axis], exclude: &[PartialPoint], include: &[PartialPoint
                         format!("entry {entry} must give `{name}`, which has {values} values in `parameters`")
                     }
                 },
-                None if is_named => {
-                    format!(
-                        "entry {entry} gives `{name}`, which has no value there: its `when` does not hold"
-                    )
-                }
+                None if is_named => format!(
+                    "entry {entry} gives `{name}`, which has no value there, only where {}",
+                    written_condition(&axis.when)
+                ),
                 _ => continue,
             };
             return Err(Problem::of("include", message));

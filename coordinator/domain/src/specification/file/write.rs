@@ -11,13 +11,18 @@ use super::super::{
 };
 use crate::space::{Axis, Domain, PartialPoint, Requirement};
 
-/// The specification as a file, with its points or with the names and conditions of its parameters alone.
+/// The specification as a file, with its points or with the names of its parameters alone; those of a program with their conditions,
+/// which say what it is given. A job of a model has the default where it has no value, so that conditions are a matter of points.
 pub(super) fn document(specification: &Specification, with_points: bool) -> Mapping {
     let mut file = head(specification);
     if let Some(dataset) = &specification.dataset {
         insert(&mut file, "dataset", dataset_section(dataset));
     }
-    let axis = |axis: &Axis| (axis.name.to_string(), axis_section(axis, with_points));
+    let is_model = specification.trainable.model().is_some();
+    let axis = |axis: &Axis| match with_points || !is_model {
+        true => (axis.name.to_string(), axis_section(axis, with_points)),
+        false => (axis.name.to_string(), A_PARAMETER.into()),
+    };
     insert(&mut file, "parameters", specification.axes.iter().map(axis).map(pair).collect());
     for (key, points) in [("exclude", &specification.exclude), ("include", &specification.include)] {
         if with_points && !points.is_empty() {
@@ -114,10 +119,13 @@ fn dataset_section(dataset: &DatasetSpecification) -> Mapping {
     ])
 }
 
+/// Stands for the values of a parameter.
+const A_PARAMETER: &str = "a parameter";
+
 fn axis_section(axis: &Axis, with_values: bool) -> Value {
     let list = |values: &[ParameterValue]| Value::Sequence(values.iter().map(to_value).collect());
     let mut section = match &axis.domain {
-        _ if !with_values && axis.when.is_empty() => return "a parameter".into(),
+        _ if !with_values && axis.when.is_empty() => return A_PARAMETER.into(),
         _ if !with_values => Mapping::new(),
         domain => domain_section(domain, list),
     };
