@@ -50,6 +50,8 @@ pub enum Mutant {
     TooManyArePromoted,
     /// A sweep ends although paused jobs may go on.
     SweepsEndBeforePromotions,
+    /// A sweep ends without a job that is done, although paused jobs are left.
+    NoLastResort,
     /// After a restart, no job has reached a rung.
     RungsForgotten,
     /// The slot of a job that has paused stays occupied.
@@ -73,7 +75,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::NoFencing,
         Self::AcknowledgeBeforeCommit,
         Self::DuplicateOvertakesCommit,
@@ -97,6 +99,7 @@ impl Mutant {
         Self::WorstArePromoted,
         Self::TooManyArePromoted,
         Self::SweepsEndBeforePromotions,
+        Self::NoLastResort,
         Self::RungsForgotten,
         Self::PausedJobsKeepTheirSlots,
         Self::PromotedJobsStayPaused,

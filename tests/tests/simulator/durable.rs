@@ -1,6 +1,7 @@
 //! What the disk holds: the records as tables, kept by the rules that no fault may break. It stands in for the
 //! store, which the scenarios across processes and the stores' own contract try for real.
 
+mod promotions;
 mod searches;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,9 +23,6 @@ use terms::{
 use tests::chaos::light_epoch;
 
 use super::world::searching::is_proposal;
-
-/// One of so many jobs at a rung goes on.
-pub(super) const ETA: u32 = 2;
 
 /// The tables.
 #[derive(Debug, Default)]
@@ -186,28 +184,6 @@ impl Durable {
         }
     }
 
-    /// The paused job that goes on next, by the definition of the rule: of the highest rung with one, the best of those that are
-    /// among the best share of all jobs there. Ties go to the smaller number.
-    fn goes_on_next(&self, sweep: SweepId) -> Option<JobKey> {
-        let mut rungs: BTreeMap<u32, Vec<(f64, JobKey)>> = BTreeMap::new();
-        for (key, job) in self.jobs_of(sweep) {
-            for rung in job.rungs.values() {
-                let cost = rung.value.map_or(f64::INFINITY, |value| -value);
-                rungs.entry(rung.epoch).or_default().push((cost, *key));
-            }
-        }
-        rungs.into_iter().rev().find_map(|(epoch, mut there)| {
-            there.sort_by(|one, other| one.0.total_cmp(&other.0).then(one.1.cmp(&other.1)));
-            let waits = |(cost, key): &(f64, JobKey)| {
-                let job = &self.jobs[key];
-                let is_here =
-                    job.rungs.last_key_value().is_some_and(|(last, rung)| *last == epoch && !rung.goes_on);
-                (is_here && job.state == JobState::Paused && cost.is_finite()).then_some(*key)
-            };
-            there.iter().take(there.len() / ETA as usize).find_map(waits)
-        })
-    }
-
     fn keep_of_sweep(&mut self, record: &Record) -> Result<(), String> {
         match record {
             Record::SweepSubmitted {
@@ -318,8 +294,12 @@ impl Durable {
                 let twice = self.epochs.insert((*attempt, epoch.number), epoch.clone()).is_some();
                 rule(!twice, || format!("{attempt} has epoch {} twice", epoch.number))
             }
-            Record::AttemptEnded { attempt, state, .. } => {
+            Record::AttemptEnded { attempt, state, reason, .. } => {
                 self.running(*attempt, "ended")?.state = *state;
+                // Its trainer does so only where it was granted up to there.
+                rule(!reason.contains("paused a job that trains to its end"), || {
+                    format!("{attempt} paused where it was to, and is {state:?} for it")
+                })?;
                 Ok(())
             }
             _ => Ok(()),

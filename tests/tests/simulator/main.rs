@@ -22,7 +22,6 @@ use std::{
 };
 
 use domain::specification::{Specification, SpecificationSource};
-use durable::ETA;
 use engine::mutants::{self, Mutant};
 use world::{EPOCHS, World};
 
@@ -36,30 +35,37 @@ const REPLAY: &str = "cargo test --release -p tests --test simulator --";
 
 /// A sweep, and the same with two jobs more: of a model, of a program whose jobs take two GPUs each, of a model whose points are
 /// drawn, of a model whose jobs pause at a rung, of one whose points are chosen from results, of one with both, of one whose points
-/// come from outside, and of one that learns in a space that runs out, with each point trained twice.
-type Specifications = [[Specification; 2]; 8];
+/// come from outside, of one that learns in a space that runs out, with each point trained twice, and of one whose jobs pause and are so
+/// few that none is among the best share.
+type Specifications = [[Specification; 2]; 9];
+
+/// The parameter that trains each rate with two seeds.
+const SEEDS: &str = "  seed: {values: [1, 2]}\n";
 
 fn specifications() -> Specifications {
     let model = "dataset: {path: d}";
     let program = "program: train.py\nmetric: {name: val_accuracy, goal: maximize}\nresources: {gpus: 2}";
-    let paused = format!("{model}\nearly_terminate: {{type: asha, min_iter: 1, eta: {ETA}}}");
-    let grid = |what: &str, rates: &str| parsed(what, &format!("{{values: [{rates}]}}"));
+    let paused = format!("{model}\nearly_terminate: {{type: asha, min_iter: 1, eta: 2}}");
+    let scarce = format!("{model}\nearly_terminate: {{type: asha, min_iter: 1, eta: 4}}");
+    let grid = |what: &str, rates: &str| parsed(what, &format!("{{values: [{rates}]}}"), SEEDS);
+    let few = |rates: &str| parsed(&scarce, &format!("{{values: [{rates}]}}"), "");
     let drawn = |cap: u32| {
         let what = format!("method: random\nrun_cap: {cap}\n{model}");
-        parsed(&what, "{min: 0.001, max: 0.1, distribution: log_uniform_values}")
+        parsed(&what, "{min: 0.001, max: 0.1, distribution: log_uniform_values}", SEEDS)
     };
     let learned = |model: &str, cap: u32| {
         let what = format!("method: tpe\nrun_cap: {cap}\n{model}");
-        parsed(&what, "{min: 0.001, max: 0.1, distribution: log_uniform_values}")
+        parsed(&what, "{min: 0.001, max: 0.1, distribution: log_uniform_values}", SEEDS)
     };
     let outside = |cap: u32| {
         let what = format!("method: external\nrun_cap: {cap}\n{model}");
-        parsed(&what, "{min: 0.001, max: 0.1}")
+        parsed(&what, "{min: 0.001, max: 0.1}", SEEDS)
     };
     let finite = |cap: u32| {
         let what =
             format!("method: tpe\nrun_cap: {cap}\nrepeats: 2\nexclude: [{{learning_rate: 0.01}}]\n{model}");
-        parsed(&what, "{values: [0.001, 0.003, 0.005, 0.01, 0.03, 0.05]}")
+        // The seeds of a sweep with `repeats` follow from them.
+        parsed(&what, "{values: [0.001, 0.003, 0.005, 0.01, 0.03, 0.05]}", "")
     };
     [
         [grid(model, "1, 2, 3"), grid(model, "1, 2, 3, 4")],
@@ -70,12 +76,11 @@ fn specifications() -> Specifications {
         [learned(&paused, 14), learned(&paused, 18)],
         [outside(8), outside(10)],
         [finite(16), finite(18)],
+        [few("1, 2, 3"), few("1, 2, 3, 4, 5")],
     ]
 }
 
-fn parsed(what: &str, rates: &str) -> Specification {
-    // Those of a sweep with `repeats` follow from them.
-    let seeds = if what.contains("repeats:") { "" } else { "  seed: {values: [1, 2]}\n" };
+fn parsed(what: &str, rates: &str, seeds: &str) -> Specification {
     let text = format!(
         "name: simulated\n{what}\nparameters:\n  epochs: {{value: {EPOCHS}}}\n  \
          learning_rate: {rates}\n{seeds}execution: {{attempts_max: 3}}\n"

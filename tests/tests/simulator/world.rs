@@ -189,6 +189,7 @@ impl World {
             false if random.one_in(3) => 4,
             false if random.one_in(2) => 5,
             false if random.one_in(2) => 7,
+            false if random.one_in(2) => 8,
             false => 0,
         };
         let specifications = &specifications[kind];

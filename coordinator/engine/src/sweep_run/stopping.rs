@@ -192,10 +192,26 @@ impl SweepRun {
 
     /// How many paused jobs may go on.
     pub(super) fn promotable(&self) -> u64 {
-        match self.stopping.as_ref().and_then(Stopping::halving) {
-            Some(rule) => rule.promotable(self.are_more_to_come(rule)),
-            None => 0,
+        let Some(rule) = self.stopping.as_ref().and_then(Stopping::halving) else { return 0 };
+        match rule.promotable(self.are_more_to_come(rule)) {
+            0 => u64::from(self.last_resort(rule).is_some()),
+            among_the_best => among_the_best,
         }
+    }
+
+    /// The paused job that goes on next, and why.
+    fn next_promotion(&self, rule: &Halving) -> Option<(Promotion, String)> {
+        if let Some(next) = rule.next_promotion(self.are_more_to_come(rule)) {
+            return Some((next, rule.standing(next.job).map(why_promoted).unwrap_or_default()));
+        }
+        self.last_resort(rule).map(|next| (next, why_as_last_resort(next)))
+    }
+
+    /// The best of the paused jobs, where no other job can become done any more and none is: a sweep does not end without a result as
+    /// long as one can be had. Asked where none is among the best that go on.
+    fn last_resort(&self, rule: &Halving) -> Option<Promotion> {
+        let is_all_that_is_left = self.done == 0 && self.active.is_empty() && self.waiting_jobs() == 0;
+        rule.best_left().filter(|_| is_all_that_is_left && !mutants::is_on(Mutant::NoLastResort))
     }
 
     /// Whether some job has not reached a first rung and still may, where the rule waits for it.
@@ -216,13 +232,11 @@ impl SweepRun {
         let mut rung = None;
         while (promoted.len() as u32) < count && self.state == SweepState::Running {
             let Some(rule) = self.stopping.as_ref().and_then(Stopping::halving) else { break };
-            let next = rule.next_promotion(self.are_more_to_come(rule));
-            let Some(Promotion { job, from }) = next.filter(|next| rung.is_none_or(|rung| rung == next.from))
-            else {
+            let Some((Promotion { job, from }, reason)) = self.next_promotion(rule) else { break };
+            if rung.is_some_and(|rung| rung != from) {
                 break;
-            };
+            }
             rung = Some(from);
-            let reason = rule.standing(job).map(why_promoted).unwrap_or_default();
             let total = self.definition.budget(job).unwrap_or(EPOCHS_MAX);
             let Some(Stopping::Halving(rule)) = &mut self.stopping else { break };
             rule.promote(job);
@@ -243,6 +257,10 @@ impl SweepRun {
 
 fn why_promoted(Standing { epochs, jobs, quota, .. }: Standing) -> String {
     format!("promoted after epoch {epochs}: it is among the best {quota} of {jobs} jobs there")
+}
+
+fn why_as_last_resort(Promotion { from, .. }: Promotion) -> String {
+    format!("promoted after epoch {from}: it is the best of the paused jobs, and no job of the sweep is done")
 }
 
 fn why_stopped(standing: Option<Standing>, epoch: u32, value: Option<f64>) -> String {

@@ -1,25 +1,32 @@
 //! Early stopping: pauses and promotions, jobs that are stopped, and what the record says of it.
 
 use domain::{
-    record::{Record, Rung},
+    record::{History, Record, Rung, StoredAttempt, StoredJob, StoredRungs, StoredStage, StoredSweep},
     specification::{Specification, SpecificationSource},
 };
-use terms::{JobState, Outcome, SweepState, metrics::known};
+use terms::{JobKey, JobState, Outcome, SweepId, SweepState, metrics::known};
 
-use super::cluster::{Cluster, ended, key};
-use crate::{AttemptEvent, Effect, ToWorker};
+use super::cluster::{Cluster, ended, key, stored};
+use crate::{
+    AttemptEvent, Effect, JobEnd, ToWorker,
+    command::{Cancel, EndJob, Pause, Resume},
+};
 
-/// One worker with a slot, and a sweep of `jobs` jobs of nine epochs.
-fn sweep(jobs: u32, early: &str) -> Cluster {
+/// A sweep of `jobs` jobs of nine epochs.
+fn specification(jobs: u32, early: &str) -> Specification {
     let seeds: Vec<String> = (0..jobs).map(|seed| seed.to_string()).collect();
     let text = format!(
         "name: test\ndataset: {{path: d}}\nmetric: {{name: val_accuracy, goal: maximize}}\nparameters:\n  epochs: \
          {{value: 9}}\n  seed: {{values: [{}]}}\nearly_terminate: {early}\n",
         seeds.join(", ")
     );
-    let source = SpecificationSource { text, ..SpecificationSource::default() };
+    Specification::parse(&SpecificationSource { text, ..SpecificationSource::default() }).unwrap()
+}
+
+/// One worker with a slot, and such a sweep.
+fn sweep(jobs: u32, early: &str) -> Cluster {
     let mut cluster = Cluster::new();
-    cluster.submit_this(Specification::parse(&source).unwrap());
+    cluster.submit_this(specification(jobs, early));
     cluster.connect(1, "a", 1, &[]);
     cluster
 }
@@ -44,6 +51,15 @@ fn state(cluster: &Cluster, job: u64) -> Option<(JobState, String)> {
         }
         _ => None,
     })
+}
+
+/// The jobs that were promoted so far, and how far each.
+fn promotions(cluster: &Cluster) -> Vec<(u64, u32)> {
+    let promoted = |record: &Record| match record {
+        Record::JobPromoted { job, budget, .. } => Some((job.job, *budget)),
+        _ => None,
+    };
+    cluster.records.iter().filter_map(promoted).collect()
 }
 
 #[test]
@@ -121,4 +137,134 @@ fn the_best_few_go_on_once_all_have_trained_the_first_epoch() {
     assert!(is_promoted(&cluster));
     trains(&mut cluster, (2, 2), 9, 0.9, Outcome::Done);
     assert_eq!(cluster.sweep().state, SweepState::Finished);
+}
+
+/// Two jobs at a rung of which a third goes on, so none does; `0.7` is the better value, and job 2 has it.
+fn two_of_which_none_goes_on() -> Cluster {
+    let mut cluster = sweep(2, "{type: asha, min_iter: 3, eta: 3}");
+    trains(&mut cluster, (1, 1), 3, 0.5, Outcome::Paused);
+    assert_eq!(promotions(&cluster), [], "job 2 may be better");
+    trains(&mut cluster, (2, 1), 3, 0.7, Outcome::Paused);
+    cluster
+}
+
+#[test]
+fn a_sweep_of_few_jobs_goes_on_with_the_best_that_is_left_until_one_is_done() {
+    let mut cluster = sweep(5, "{type: asha, min_iter: 1, eta: 3}");
+    for (job, value) in [(1, 0.5), (2, 0.7), (3, 0.6)] {
+        trains(&mut cluster, (job, 1), 1, value, Outcome::Paused);
+    }
+    assert_eq!(promotions(&cluster), [(2, 3)], "the best of three");
+    trains(&mut cluster, (2, 2), 3, 0.8, Outcome::Paused);
+    trains(&mut cluster, (4, 1), 1, 0.4, Outcome::Paused);
+    assert_eq!(promotions(&cluster), [(2, 3)], "job 5 has not begun");
+    cluster.start(1, key(5, 1));
+    epoch(&mut cluster, (5, 1), 1, 0.9);
+    assert_eq!(promotions(&cluster), [(2, 3)], "job 5 still runs");
+    cluster.event(1, key(5, 1), ended(Outcome::Paused, ""));
+    // The best of five goes on as such, and then two jobs are at the second rung.
+    assert_eq!(promotions(&cluster), [(2, 3), (5, 3)]);
+    trains(&mut cluster, (5, 2), 3, 0.6, Outcome::Paused);
+    assert_eq!(promotions(&cluster), [(2, 3), (5, 3), (2, 9)]);
+    let why = "promoted after epoch 3: it is the best of the paused jobs, and no job of the sweep is done";
+    let said = |record: &Record| matches!(record, Record::JobPromoted { reason, .. } if reason == why);
+    assert_eq!(cluster.records.iter().filter(|record| said(record)).count(), 1);
+    trains(&mut cluster, (2, 3), 9, 0.8, Outcome::Done);
+    let sweep = cluster.sweep();
+    assert_eq!((sweep.state, sweep.counts.done, sweep.counts.stopped), (SweepState::Finished, 1, 4));
+    assert_eq!(sweep.best, Some((2, 0.8)));
+}
+
+#[test]
+fn where_the_best_that_was_left_fails_the_next_one_goes_on() {
+    let mut cluster = two_of_which_none_goes_on();
+    assert_eq!(promotions(&cluster), [(2, 9)]);
+    trains(&mut cluster, (2, 2), 4, 0.7, Outcome::Diverged);
+    assert_eq!(promotions(&cluster), [(2, 9), (1, 9)]);
+    trains(&mut cluster, (1, 2), 9, 0.5, Outcome::Done);
+    let sweep = cluster.sweep();
+    assert_eq!((sweep.state, sweep.counts.done, sweep.counts.diverged), (SweepState::Finished, 1, 1));
+}
+
+#[test]
+fn where_the_best_few_fail_the_next_one_goes_on() {
+    let mut cluster = sweep(2, "{type: top_k, k: 1}");
+    trains(&mut cluster, (1, 1), 1, 0.5, Outcome::Paused);
+    trains(&mut cluster, (2, 1), 1, 0.9, Outcome::Paused);
+    trains(&mut cluster, (2, 2), 4, 0.9, Outcome::Diverged);
+    assert_eq!(promotions(&cluster), [(2, 9), (1, 9)]);
+}
+
+#[test]
+fn a_sweep_of_which_nothing_is_left_or_wanted_ends_without_a_result() {
+    let mut cluster = sweep(1, "{type: asha, min_iter: 3, eta: 3}");
+    trains(&mut cluster, (1, 1), 3, f64::NAN, Outcome::Paused);
+    assert_eq!((cluster.sweep().state, promotions(&cluster)), (SweepState::Finished, Vec::new()));
+    let mut cluster = sweep(2, "{type: asha, min_iter: 3, eta: 3}");
+    trains(&mut cluster, (1, 1), 3, 0.5, Outcome::Paused);
+    cluster.order(Cancel(SweepId(1)));
+    assert_eq!((cluster.sweep().state, promotions(&cluster)), (SweepState::Cancelled, Vec::new()));
+    let mut cluster = sweep(2, "{type: asha, min_iter: 3, eta: 3}");
+    trains(&mut cluster, (1, 1), 3, 0.5, Outcome::Paused);
+    for job in [1, 2] {
+        cluster.order(EndJob { job: JobKey { sweep: SweepId(1), job }, how: JobEnd::Cancel });
+    }
+    assert_eq!((cluster.sweep().state, promotions(&cluster)), (SweepState::Finished, Vec::new()));
+}
+
+#[test]
+fn a_sweep_that_was_paused_goes_on_with_the_best_that_is_left_once_it_is_resumed() {
+    let mut cluster = sweep(2, "{type: asha, min_iter: 3, eta: 3}");
+    trains(&mut cluster, (1, 1), 3, 0.5, Outcome::Paused);
+    cluster.order(Pause(SweepId(1)));
+    trains(&mut cluster, (2, 1), 3, 0.7, Outcome::Paused);
+    assert_eq!((cluster.sweep().state, promotions(&cluster)), (SweepState::Paused, Vec::new()));
+    cluster.order(Resume(SweepId(1)));
+    assert_eq!(promotions(&cluster), [(2, 9)]);
+}
+
+/// The sweep of [`two_of_which_none_goes_on`] as a store has it before the promotion.
+fn stored_two() -> StoredSweep {
+    let running = StoredAttempt {
+        worker: "a".parse().unwrap(),
+        slot: 0,
+        device: "cpu".into(),
+        pack_size: 1,
+        started: true,
+        train_seconds: 3.0,
+        last: None,
+        best: None,
+    };
+    let early = "{type: asha, min_iter: 3, eta: 3}";
+    let first = stored(&specification(2, early), running, History::default(), "");
+    let job = |job| StoredJob {
+        job,
+        attempts: 1,
+        history: History::default(),
+        reason: String::new(),
+        worker: Some("a".parse().unwrap()),
+        budget: Some(3),
+        stage: StoredStage::Paused,
+    };
+    let rungs = |(job, value)| {
+        let rungs = vec![Rung { epoch: 3, value: Some(value), goes_on: false }];
+        StoredRungs { job, state: JobState::Paused, rungs }
+    };
+    StoredSweep {
+        next_unstarted: 3,
+        job_count: 2,
+        open_jobs: [1, 2].map(job).into(),
+        rungs: [(1, 0.5), (2, 0.7)].map(rungs).into(),
+        ..first
+    }
+}
+
+#[test]
+fn a_coordinator_that_starts_again_promotes_the_same_one() {
+    let mut cluster = Cluster::new();
+    cluster.restart(stored_two());
+    assert_eq!(cluster.sweep().state, SweepState::Running);
+    cluster.connect(1, "a", 1, &[]);
+    assert_eq!(promotions(&cluster), promotions(&two_of_which_none_goes_on()));
+    assert_eq!(promotions(&cluster), [(2, 9)]);
 }

@@ -2,7 +2,7 @@
 //! goes on. Where jobs can pause, each pauses at its next rung until it belongs to that share, and nothing is lost by waiting;
 //! where they cannot, those that do not belong to it when they arrive are stopped.
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use terms::Goal;
 
@@ -136,6 +136,14 @@ impl Halving {
         // Of equal rungs, that of the first bracket.
         let highest = rungs.rev().max_by_key(|rung| rung.epochs())?;
         Some(Promotion { job: highest.promotable().next()?, from: highest.epochs() })
+    }
+
+    /// The best of the paused jobs of the highest rung, whatever share of it goes on; none where no paused job has a value.
+    pub fn best_left(&self) -> Option<Promotion> {
+        let rungs = self.ladders.iter().flat_map(|bracket| &bracket.rungs);
+        let left = rungs.filter_map(|rung| Some((Reverse(rung.epochs()), rung.best_paused()?)));
+        let (Reverse(from), (_, job)) = left.min()?;
+        Some(Promotion { job, from })
     }
 
     /// How many paused jobs may go on.

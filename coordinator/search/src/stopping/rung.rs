@@ -46,7 +46,7 @@ pub struct Standing {
 }
 
 /// A job at a rung. On equal values the smaller number is better.
-type Entry = (Merit, u64);
+pub(super) type Entry = (Merit, u64);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Rung {
@@ -131,6 +131,11 @@ impl Rung {
     /// The paused jobs that may go on, the best first.
     pub(super) fn promotable(&self) -> impl ExactSizeIterator<Item = u64> + '_ {
         self.promotable.iter().map(|(_, job)| *job)
+    }
+
+    /// The best job that is paused here and has a value.
+    pub(super) fn best_paused(&self) -> Option<Entry> {
+        self.paused.first().filter(|(merit, _)| merit.has_value()).copied()
     }
 
     pub(super) fn standing(&self, goal: Goal) -> Standing {

@@ -104,6 +104,10 @@ pub(super) const KNOWN: Forms = &[
         "エポック {} の後で再開されました。そこまで学習した {2} ジョブの上位 {1} 件以内です",
     ),
     (
+        "promoted after epoch {}: it is the best of the paused jobs, and no job of the sweep is done",
+        "エポック {} の後で再開されました。完了したジョブがなく、一時停止中のジョブのうち最良のものです",
+    ),
+    (
         "stopped after epoch {}: it is not among the best {} of {} jobs there",
         "エポック {} の後で停止しました。そこまで学習した {2} ジョブの上位 {1} 件以内ではありません",
     ),

@@ -58,6 +58,31 @@ fn what_has_no_value_is_counted_and_never_promoted() {
 }
 
 #[test]
+fn what_is_left_is_the_best_paused_job_of_the_highest_rung_in_any_bracket() {
+    let brackets = Brackets::new("sweep", 1, 9, 3);
+    let of = |bracket: usize| (1..).filter(|job| brackets.of(*job) == bracket).take(2).collect::<Vec<u64>>();
+    let (early, late) = (of(0), of(1));
+    let mut rule = Halving::with_brackets(Goal::Maximize, brackets.clone(), Quota::Share { eta: 3 }, true);
+    assert_eq!(rule.best_left(), None);
+    arrives(&mut rule, early[0], 1, 0.99);
+    arrives(&mut rule, late[0], 3, 0.5);
+    arrives(&mut rule, late[1], 3, None);
+    assert_eq!(
+        (rule.next_promotion(false), rule.best_left()),
+        (None, Some(Promotion { job: late[0], from: 3 }))
+    );
+    rule.restore(early[1], &[(1, Some(0.6)), (3, Some(0.7))], false);
+    assert_eq!(rule.best_left(), Some(Promotion { job: late[0], from: 3 }), "the other one is not paused");
+    rule.pause(early[1]);
+    assert_eq!(rule.best_left(), Some(Promotion { job: early[1], from: 3 }));
+    rule.promote(early[1]);
+    rule.leave(late[0]);
+    assert_eq!(rule.best_left(), Some(Promotion { job: early[0], from: 1 }), "what has no value is not left");
+    rule.leave(early[0]);
+    assert_eq!(rule.best_left(), None);
+}
+
+#[test]
 fn a_job_that_still_runs_or_has_ended_is_not_promoted() {
     let mut rule = asha();
     assert_eq!(rule.observe(1, 1, Some(0.9)), Verdict::Pause);
