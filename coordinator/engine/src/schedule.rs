@@ -15,8 +15,8 @@ use super::{
     resources::allows,
     sessions::send,
     settle,
-    sweep_run::{ActiveAttempt, Lease, Placement, SweepRun},
-    workers::{WorkerState, Workers},
+    sweep_run::{ActiveAttempt, Lease, Placement, SweepRun, WaitingJob},
+    workers::WorkerState,
 };
 
 /// Points that searchers propose in one turn. One takes up to two milliseconds, and nothing else is done meanwhile. The delivery of
@@ -96,7 +96,7 @@ impl Engine {
     fn next_job(&self, now: Now, sweep: SweepId, name: &WorkerName) -> Option<u64> {
         let (worker, run) = (self.workers.get(name)?, self.sweeps.get(sweep)?);
         let is_avoided = self.leaves_to_others(sweep, name);
-        let job = run.next_job(finds(&self.workers, worker), is_avoided.then_some(name))?;
+        let job = run.next_job(self.finds(run, worker), is_avoided.then_some(name))?;
         let may_start_now = |(other, worker): (&WorkerName, &WorkerState)| {
             other != name
                 && !worker.is_refused()
@@ -189,7 +189,7 @@ impl Engine {
         };
         run.can_start()
             && worker.can_run(run)
-            && run.has_job_for(finds(&self.workers, worker))
+            && run.has_job_for(self.finds(run, worker))
             && worker.may_read(now, run)
             && takes(run.id())
     }
@@ -199,22 +199,56 @@ impl Engine {
     fn promote_for(&mut self, sweep: SweepId, place: &Place<'_>, slots: u64, out: &mut Output) {
         let takes_packs = self.takes_packs(sweep, place);
         let avoided = self.leaves_to_others(sweep, place.name).then_some(place.name);
-        let Some(worker) = self.workers.get(place.name) else { return };
-        let Some(run) = self.sweeps.get_mut(sweep) else { return };
-        let finds = finds(&self.workers, worker);
+        let (Some(worker), Some(run)) = (self.workers.get(place.name), self.sweeps.get(sweep)) else {
+            return;
+        };
         let pack_size_max =
             worker.slots().get(place.first()).map_or(1, |slot| slot.description.pack_size_max);
         let share = u32::try_from(run.room().div_ceil(slots)).unwrap_or(u32::MAX);
         let count = if takes_packs { share.min(pack_size_max).max(1) } else { 1 };
-        let mut one_waits = run.has_waiting_job_for(&finds, avoided);
+        let mut one_waits = run.has_waiting_job_for(self.finds(run, worker), avoided);
         while !one_waits {
+            let Some(run) = self.sweeps.get_mut(sweep) else { return };
             let promoted = run.promote_next(count);
             if promoted.is_empty() {
                 return;
             }
-            one_waits = promoted.iter().any(|(job, _)| run.may_go_on(*job, &finds));
+            one_waits = promoted.iter().any(|(job, _)| self.may_go_on(sweep, *job, place.name));
             out.records.extend(promoted.into_iter().map(|(_, record)| record));
         }
+    }
+
+    /// Whether a job waits that can go on at a worker.
+    fn may_go_on(&self, sweep: SweepId, job: u64, name: &WorkerName) -> bool {
+        let found = self.sweeps.get(sweep).zip(self.workers.get(name));
+        found.is_some_and(|(run, worker)| run.may_go_on(job, self.finds(run, worker)))
+    }
+
+    /// Says of other workers whether a worker finds the checkpoints of a sweep that they keep. Of one that is gone, or gets no jobs of
+    /// the sweep, it does: a job must go on, from the beginning if need be.
+    fn finds<'a>(&'a self, run: &'a SweepRun, worker: &'a WorkerState) -> impl Fn(&WorkerName) -> bool + 'a {
+        move |keeper| {
+            self.workers.get(keeper).is_none_or(|keeper| {
+                std::ptr::eq(keeper, worker)
+                    || worker.shares_checkpoints_with(keeper)
+                    || !self.takes_jobs(keeper, run.id())
+            })
+        }
+    }
+
+    /// Takes the jobs that train in one pack of that size with a job, as far as this budget, on a worker.
+    fn take_pack_candidates(
+        &mut self,
+        sweep: SweepId,
+        (job, budget): (u64, Option<u32>),
+        name: &WorkerName,
+        size: u32,
+    ) -> Vec<(u64, WaitingJob)> {
+        let found = self.sweeps.get(sweep).zip(self.workers.get(name));
+        let candidates =
+            found.map(|(run, worker)| run.pack_candidates((job, budget), self.finds(run, worker), size));
+        let taken = self.sweeps.get_mut(sweep).zip(candidates).map(|(run, jobs)| run.take_all(jobs, budget));
+        taken.unwrap_or_default()
     }
 
     /// Gives a free slot the sweep's next job, and as many pack candidates as pay; or several free slots one job.
@@ -251,10 +285,9 @@ impl Engine {
         let budget = waiting.budget();
         let mut jobs = vec![(job, waiting)];
         if size > 1 {
-            let Some(worker) = self.workers.get(name) else { return Chosen::Later };
-            let finds = finds(&self.workers, worker);
-            jobs.extend(run.take_pack_candidates((job, budget), finds, size, size - 1));
+            jobs.append(&mut self.take_pack_candidates(sweep, (job, budget), name, size));
         }
+        let Some(run) = self.sweeps.get_mut(sweep) else { return Chosen::Later };
         let Some(worker) = self.workers.get_mut(name) else { return Chosen::Later };
         let placement =
             Placement { worker: name.clone(), slot: slot.index, device, pack_size: jobs.len() as u32 };
@@ -279,15 +312,6 @@ impl Engine {
         }
         send(session, ToWorker::Grant(Grant { slot: slot.index, jobs: assignments }), out);
         Chosen::Job(job)
-    }
-}
-
-/// Says of other workers whether `worker` finds the checkpoints that they keep. Of one that is gone it does, for a job must go on,
-/// from the beginning if need be.
-fn finds<'a>(workers: &'a Workers, worker: &'a WorkerState) -> impl Fn(&WorkerName) -> bool + 'a {
-    move |keeper| {
-        let keeper = workers.get(keeper).filter(|keeper| keeper.accepts());
-        keeper.is_none_or(|keeper| std::ptr::eq(keeper, worker) || worker.shares_checkpoints_with(keeper))
     }
 }
 

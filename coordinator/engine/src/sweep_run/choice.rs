@@ -1,7 +1,5 @@
 //! Which of a sweep's jobs starts next at a worker, and which may train in one pack with it.
 
-use std::sync::Arc;
-
 use terms::WorkerName;
 
 use super::{SweepRun, WaitingJob};
@@ -65,16 +63,14 @@ impl SweepRun {
         waiting.with_budget(budget)
     }
 
-    /// Takes up to `count` jobs that can be trained in one pack of `pack_size` with `job`, as far as this budget, and go on where
-    /// `finds` says whose checkpoints are found.
-    pub(crate) fn take_pack_candidates(
-        &mut self,
+    /// Jobs that can be trained in one pack of `pack_size` with `job`, as far as this budget, and go on where `finds` says whose
+    /// checkpoints are found: at most so many that the pack is full.
+    pub(crate) fn pack_candidates(
+        &self,
         (job, budget): (u64, Option<u32>),
         finds: impl Fn(&WorkerName) -> bool,
         pack_size: u32,
-        count: u32,
-    ) -> Vec<(u64, WaitingJob)> {
-        let definition = Arc::clone(&self.definition);
+    ) -> Vec<u64> {
         let is_as_far =
             |candidate: u64, own: Option<u32>| own.or_else(|| self.budget_of(candidate)) == budget;
         let fits = |candidate: u64, waiting: &WaitingJob| {
@@ -85,11 +81,15 @@ impl SweepRun {
             None => !self.has_begun(candidate) && is_as_far(candidate, None),
         };
         let again = self.waiting.iter().filter(|(job, waiting)| fits(**job, waiting)).map(|(job, _)| *job);
-        let unstarted = (self.next_unstarted..=definition.job_count())
+        let unstarted = (self.next_unstarted..=self.definition.job_count())
             .filter(|job| !self.has_begun(*job) && is_as_far(*job, None));
         let queue = again.chain(unstarted);
-        let candidates: Vec<u64> =
-            definition.pack_candidates(job, waits, queue).take(count as usize).collect();
+        let others = (pack_size as usize).saturating_sub(1);
+        self.definition.pack_candidates(job, waits, queue).take(others).collect()
+    }
+
+    /// Takes jobs that [`pack_candidates`](Self::pack_candidates) has named, to be trained as far as this budget.
+    pub(crate) fn take_all(&mut self, jobs: Vec<u64>, budget: Option<u32>) -> Vec<(u64, WaitingJob)> {
         let take = |job| match self.waiting.remove(&job) {
             Some(again) => (job, again.with_budget(budget)),
             None => {
@@ -97,6 +97,6 @@ impl SweepRun {
                 (job, WaitingJob::first().with_budget(budget))
             }
         };
-        candidates.into_iter().map(take).collect()
+        jobs.into_iter().map(take).collect()
     }
 }

@@ -7,7 +7,7 @@ use super::cluster::{Cluster, dataset, ended, key, packable};
 use super::epoch::EpochMetrics;
 use crate::{
     AttemptEvent, Effect, Event, JobAssignment, JobCounts, JobEnd, SessionId, ToWorker,
-    command::{EndJob, Pause, Resume},
+    command::{Drain, EndJob, Pause, Resume},
     query::DescribeSweep,
 };
 
@@ -158,6 +158,63 @@ fn a_promoted_job_whose_worker_is_gone_goes_on_elsewhere() {
     cluster.connect(2, "b", 1, &[]);
     cluster.grants();
     cluster.order(Resume(SweepId(1)));
+    assert_eq!(cluster.grants(), [(2, key(1, 2))]);
+}
+
+/// The best of three jobs has its checkpoint at the worker `a`, to which `happens` something; where it goes on once all have paused.
+fn goes_on_after(happens: impl FnOnce(&mut Cluster)) -> Vec<(u64, AttemptKey)> {
+    let mut cluster = Cluster::with_sweep(3, BEST);
+    cluster.connect(1, "a", 1, &[]);
+    cluster.connect(2, "b", 1, &[]);
+    assert_eq!(cluster.grants(), [(1, key(1, 1)), (2, key(2, 1))]);
+    pause(&mut cluster, 1, key(1, 1), 0.9);
+    assert_eq!(cluster.grants(), [(1, key(3, 1))]);
+    happens(&mut cluster);
+    pause(&mut cluster, 2, key(2, 1), 0.2);
+    match cluster.grants().as_slice() {
+        [(session, attempt)] if attempt.job.job == 3 => pause(&mut cluster, *session, *attempt, 0.1),
+        granted => return granted.to_vec(),
+    }
+    cluster.grants()
+}
+
+#[test]
+fn a_promoted_job_goes_on_elsewhere_where_its_worker_gets_no_jobs_of_the_sweep() {
+    let stays = |cluster: &mut Cluster| pause(cluster, 1, key(3, 1), 0.1);
+    assert_eq!(goes_on_after(stays), [(1, key(1, 2))], "its checkpoint is there");
+    let refuses =
+        |cluster: &mut Cluster| cluster.event(1, key(3, 1), ended(Outcome::Rejected, "no such data set"));
+    assert_eq!(goes_on_after(refuses), [(2, key(1, 2))]);
+    let is_drained = |cluster: &mut Cluster| {
+        cluster.order(Drain("a".parse().unwrap()));
+        cluster.event(1, key(3, 1), ended(Outcome::HandedBack, "leaves"));
+    };
+    assert_eq!(goes_on_after(is_drained), [(2, key(1, 2))]);
+    let is_quarantined = |cluster: &mut Cluster| {
+        // Reports on a job that has not begun.
+        (0..30).for_each(|_| cluster.epoch(1, key(4, 1), 1));
+        pause(cluster, 1, key(3, 1), 0.1);
+    };
+    assert_eq!(goes_on_after(is_quarantined), [(2, key(1, 2))]);
+}
+
+#[test]
+fn a_promoted_job_goes_on_elsewhere_where_jobs_crash_at_its_worker() {
+    let mut cluster =
+        Cluster::with_sweep(6, "early_terminate: {type: asha, eta: 4}\nexecution: {attempts_max: 1}\n");
+    cluster.connect(1, "a", 1, &[]);
+    cluster.connect(2, "b", 1, &[]);
+    assert_eq!(cluster.grants(), [(1, key(1, 1)), (2, key(2, 1))]);
+    pause(&mut cluster, 1, key(1, 1), 0.9);
+    for job in 3..=5 {
+        cluster.start(1, key(job, 1));
+        cluster.event(1, key(job, 1), ended(Outcome::Failed, "no driver"));
+    }
+    cluster.grants();
+    pause(&mut cluster, 2, key(2, 1), 0.2);
+    assert_eq!(cluster.grants(), [(2, key(6, 1))]);
+    // Three jobs are no four, so the best one goes on as the last resort.
+    pause(&mut cluster, 2, key(6, 1), 0.1);
     assert_eq!(cluster.grants(), [(2, key(1, 2))]);
 }
 
