@@ -251,7 +251,8 @@ impl Api {
         }
         let extension = self.read(move || Specification::parse_with_jobs(&source)).await?;
         refuse_unsent(&extension.0)?;
-        let notes = extension.0.notes.clone();
+        let mut notes = extension.0.notes.clone();
+        notes.extend(extension.0.note_on_metric_after(&base.specification));
         let files = (base.specification.snapshot(), extension.0.snapshot());
         // Looking for what is new takes a second for a million points.
         let extended = self

@@ -81,6 +81,9 @@ pub struct ManifestMetric {
     /// What it measures, for people.
     #[serde(default)]
     pub meaning: String,
+    /// The parameters that change what it measures, so that it does not compare jobs which differ in them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redefined_by: Vec<String>,
 }
 
 /// What a trainable trains on.
@@ -191,6 +194,12 @@ impl Manifest {
             check_metric_name(&metric.name)?;
             is_meaning(&metric.name, &metric.meaning)?;
             is_meaning(&metric.name, &metric.unit)?;
+            if let Some(name) = metric.redefined_by.iter().find(|name| self.parameter(name).is_none()) {
+                return Err(format!(
+                    "the metric `{}` is `redefined_by` `{name}`, which is not one of the parameters",
+                    metric.name
+                ));
+            }
         }
         if self.metric(&self.objective).is_none() {
             return Err(format!("`objective` is `{}`, which is not one of its metrics", self.objective));

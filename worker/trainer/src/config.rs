@@ -47,7 +47,7 @@ pub struct TrainingConfig {
     pub batch_size: i64,
     /// Passes over the training images, at least 1.
     pub epochs: u32,
-    /// Seed of the initial weights and the batch orders.
+    /// Seed of the initial weights, the batch orders, dropout and augmentation.
     pub seed: u64,
     /// The number format that layers compute with.
     pub precision: Precision,
@@ -390,6 +390,11 @@ mod tests {
                 "weight_decay",
                 json!(-0.1),
                 "parameter `weight_decay` must be a number of at least 0 and at most 1000, but is `-0.1`",
+            ),
+            (
+                "gradient_clip_norm",
+                json!(1e-46),
+                "parameter `gradient_clip_norm` must be 0, or a number of at least 0.000001 and at most 1000000, but is `1e-46`",
             ),
             (
                 "optimizer",

@@ -1,6 +1,7 @@
 //! A sweep specification: what a sweep file says once it has been checked. `file` reads the YAML, this file gives it
 //! meaning. Errors name the file, the line and the key.
 
+mod comparable;
 mod early;
 mod file;
 mod limits;

@@ -1,5 +1,6 @@
 //! What sweep files mean.
 
+mod comparable;
 mod early;
 mod models;
 mod programs;

@@ -177,6 +177,7 @@ impl Program {
             meaning: self.program.clone().unwrap_or_default(),
             parameters: axes.iter().map(parameter).collect(),
             metrics: vec![ManifestMetric {
+                redefined_by: Vec::new(),
                 name: objective.clone(),
                 unit: String::new(),
                 goal: metric.goal,

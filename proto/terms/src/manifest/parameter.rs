@@ -73,6 +73,8 @@ pub struct FloatRange {
     pub min: Option<f64>,
     /// The number must be at most this.
     pub max: Option<f64>,
+    /// The number outside of the range that is allowed as well, as it switches off what the parameter does.
+    pub off: Option<f64>,
 }
 
 /// How the values of a parameter are best spaced.
@@ -132,6 +134,9 @@ impl ManifestParameter {
             }
             ParameterKind::Float(range) if !range.is_sound() => {
                 return wrong("has no number between `min` or `above` and `max`");
+            }
+            ParameterKind::Float(range) if range.off.is_some_and(|off| range.is_within(off)) => {
+                return wrong("has an `off` that its range has, too");
             }
             _ => {}
         }
@@ -208,6 +213,11 @@ fn as_float(value: &ParameterValue) -> Option<f64> {
 
 impl FloatRange {
     fn contains(&self, number: f64) -> bool {
+        self.off == Some(number) || self.is_within(number)
+    }
+
+    /// Whether a number is allowed and does not switch off what the parameter does.
+    pub fn is_within(&self, number: f64) -> bool {
         number.is_finite()
             && self.above.is_none_or(|above| number > above)
             && self.min.is_none_or(|min| number >= min)
@@ -215,7 +225,7 @@ impl FloatRange {
     }
 
     fn is_sound(&self) -> bool {
-        let finite = [self.above, self.min, self.max].into_iter().flatten().all(f64::is_finite);
+        let finite = [self.above, self.min, self.max, self.off].into_iter().flatten().all(f64::is_finite);
         let max = self.max.unwrap_or(f64::INFINITY);
         finite
             && self.above.is_none_or(|above| above < max)
@@ -229,12 +239,13 @@ impl FloatRange {
             (None, Some(min)) => Some(format!("of at least {min}")),
             (None, None) => None,
         };
-        match (low, self.max) {
+        let within = match (low, self.max) {
             (None, None) => "a finite number".to_owned(),
             (Some(low), None) => format!("a number {low}"),
             (None, Some(max)) => format!("a number of at most {max}"),
             (Some(low), Some(max)) => format!("a number {low} and at most {max}"),
-        }
+        };
+        self.off.map_or_else(|| within.clone(), |off| format!("{off}, or {within}"))
     }
 }
 
@@ -246,6 +257,8 @@ struct Row {
     r#type: Type,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     values: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    off: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     above: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -293,14 +306,14 @@ impl TryFrom<Row> for ManifestParameter {
     type Error = String;
 
     fn try_from(row: Row) -> Result<Self, String> {
-        let Row { name, r#type, values, above, min, max, length_max, default, .. } = row;
+        let Row { name, r#type, values, off, above, min, max, length_max, default, .. } = row;
         let Row { scale, in_pack, needs, below, meaning, .. } = row;
         let refuse = |what: &str| Err(format!("the parameter `{name}` {what}"));
         if values.is_some() != (r#type == Type::Choice) {
             return refuse("must list `values` if and only if its type is `choice`");
         }
-        if above.is_some() && r#type != Type::Float {
-            return refuse("may have `above` only where its type is `float`");
+        if (above.is_some() || off.is_some()) && r#type != Type::Float {
+            return refuse("may have `above` and `off` only where its type is `float`");
         }
         let is_bounded = matches!(r#type, Type::Float | Type::Integer | Type::Integers);
         if (min.is_some() || max.is_some()) && !is_bounded {
@@ -315,7 +328,7 @@ impl TryFrom<Row> for ManifestParameter {
             Type::Choice => ParameterKind::Choice(values.unwrap_or_default()),
             Type::Float => {
                 let number = |number: Option<serde_json::Number>| number.and_then(|number| number.as_f64());
-                ParameterKind::Float(FloatRange { above, min: number(min), max: number(max) })
+                ParameterKind::Float(FloatRange { above, min: number(min), max: number(max), off })
             }
             Type::Integer | Type::Integers => {
                 let bound = |number: Option<serde_json::Number>, open: i64| match number {
@@ -343,14 +356,15 @@ impl TryFrom<Row> for ManifestParameter {
 impl From<ManifestParameter> for Row {
     fn from(parameter: ManifestParameter) -> Self {
         let ManifestParameter { name, kind, default, scale, in_pack, needs, below, meaning } = parameter;
-        let (mut values, mut above, mut min, mut max, mut length_max) = (None, None, None, None, None);
+        let (mut values, mut off, mut above, mut min, mut max) = (None, None, None, None, None);
+        let mut length_max = None;
         let r#type = match kind {
             ParameterKind::Choice(names) => {
                 values = Some(names);
                 Type::Choice
             }
             ParameterKind::Float(range) => {
-                above = range.above;
+                (off, above) = (range.off, range.above);
                 min = range.min.and_then(serde_json::Number::from_f64);
                 max = range.max.and_then(serde_json::Number::from_f64);
                 Type::Float
@@ -372,6 +386,7 @@ impl From<ManifestParameter> for Row {
             name,
             r#type,
             values,
+            off,
             above,
             min,
             max,

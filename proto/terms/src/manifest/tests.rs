@@ -49,6 +49,14 @@ fn a_whole_number_is_a_fine_learning_rate() {
 }
 
 #[test]
+fn what_switches_a_parameter_off_is_allowed_next_to_its_range() {
+    for number in [0.0, 1e-6, 1e6] {
+        let value = ParameterValue::Float(number);
+        assert_eq!(check("gradient_clip_norm", value.clone()), Ok(value));
+    }
+}
+
+#[test]
 fn a_whole_number_may_be_written_as_a_decimal_one() {
     for (written, number) in [(32.0, 32), (1e2, 100)] {
         assert_eq!(check("batch_size", ParameterValue::Float(written)), Ok(ParameterValue::Integer(number)));
@@ -85,6 +93,12 @@ fn values_out_of_range_are_refused_with_what_would_be_right() {
         ("learning_rate", ParameterValue::Float(f64::NAN), "greater than 0"),
         ("learning_rate", ParameterValue::Float(f64::INFINITY), "greater than 0"),
         ("learning_rate", ParameterValue::Text("fast".into()), "greater than 0"),
+        (
+            "gradient_clip_norm",
+            ParameterValue::Float(1e-46),
+            "must be 0, or a number of at least 0.000001 and at most 1000000, but is `1e-46`",
+        ),
+        ("gradient_clip_norm", ParameterValue::Float(-1.0), "must be 0, or a number"),
         ("batch_size", ParameterValue::Integer(0), "from 1 to 65536"),
         ("batch_size", ParameterValue::Float(32.5), "a whole number"),
         ("batch_size", ParameterValue::Boolean(true), "but is `true`"),
@@ -112,7 +126,9 @@ fn a_parameter_that_makes_no_sense_is_refused() {
         (r#"{"name": "a", "type": "text", "length_max": 1}"#, "if and only if its type is `integers`"),
         (r#"{"name": "a", "type": "integers", "length_max": 0}"#, "`length_max` of 1 to 100"),
         (r#"{"name": "a", "type": "integers", "max": 9, "length_max": 2, "default": 7}"#, "but is `7`"),
-        (r#"{"name": "a", "type": "integer", "above": 1}"#, "may have `above` only"),
+        (r#"{"name": "a", "type": "integer", "above": 1}"#, "may have `above` and `off` only"),
+        (r#"{"name": "a", "type": "integer", "off": 1}"#, "may have `above` and `off` only"),
+        (r#"{"name": "a", "type": "float", "min": 0, "off": 1}"#, "has an `off` that its range has, too"),
         (r#"{"name": "a", "type": "boolean", "default": 1}"#, "`a` must be true or false, but is `1`"),
         (r#"{"name": "a", "type": "text", "defualt": ""}"#, "unknown field `defualt`"),
         (r#"{"name": "a b", "type": "text"}"#, "no spaces"),
@@ -176,6 +192,11 @@ fn what_a_manifest_refers_to_must_be_there() {
         change(&mut manifest);
         Manifest::from_json(&manifest.to_json()).unwrap_err().to_string()
     };
+    let redefined = change(&|manifest: &mut Manifest| manifest.metrics[0].redefined_by.push("smooth".into()));
+    assert!(
+        redefined.contains("is `redefined_by` `smooth`, which is not one of the parameters"),
+        "{redefined}"
+    );
     assert!(
         change(&|manifest: &mut Manifest| manifest.budget = Some("steps".into()))
             .contains("not one of its parameters")

@@ -93,7 +93,8 @@ pub(super) fn build(mut raw: RawFile, models: &Models) -> Result<Specification, 
     let metric = metric(&trainable, raw.metric.unwrap_or_default(), &mut notes)?;
     let mut execution = Execution::default();
     raw.execution.unwrap_or_default().numbers.apply(limits::EXECUTION, &mut execution);
-    Ok(Specification {
+    let early_terminate = early(&trainable, raw.early_terminate, &mut notes)?;
+    let mut specification = Specification {
         name,
         description: raw.description.unwrap_or_default(),
         metric,
@@ -105,13 +106,15 @@ pub(super) fn build(mut raw: RawFile, models: &Models) -> Result<Specification, 
         axes,
         exclude,
         include,
-        early_terminate: early(&trainable, raw.early_terminate, &mut notes)?,
+        early_terminate,
         execution,
         resources: resources(&trainable, raw.resources)?,
         artifacts: raw.artifacts.and_then(|raw| raw.keep).map(|keep| Artifacts { keep }).unwrap_or_default(),
         trainable,
         notes,
-    })
+    };
+    specification.notes.extend(specification.note_on_metric());
+    Ok(specification)
 }
 
 /// How points are chosen, and by which seed.

@@ -103,7 +103,8 @@ impl Shape {
             )),
             _ => {
                 self.only(name, "a range", &[])?;
-                uniform(parameter, &range)
+                let domain = uniform(parameter, &range)?;
+                check_gap(parameter, &domain).map(|()| domain)
             }
         }
     }
@@ -192,6 +193,29 @@ fn check_ends(parameter: &ManifestParameter, ends: &[ParameterValue]) -> Result<
     }
     Err(format!(
         "`{}` must be {}, and this `distribution` draws other numbers, too; take one with `min` and `max`",
+        parameter.name,
+        parameter.kind.range()
+    ))
+}
+
+/// Refuses a range from the number that switches a parameter off to its others, where those between them may be drawn.
+fn check_gap(parameter: &ManifestParameter, domain: &Domain) -> Result<(), String> {
+    let (ParameterKind::Float(range), Domain::Float { low, high, step, .. }) = (&parameter.kind, domain)
+    else {
+        return Ok(());
+    };
+    let Some(off) = range.off.filter(|off| (*low..=*high).contains(off)) else { return Ok(()) };
+    let next = |place: Option<u64>| place.and_then(|place| number(&domain.at(place)));
+    let next = match domain.cells().filter(|_| step.is_some()) {
+        None => None,
+        Some(_) if *low == off => next(Some(1)),
+        Some(cells) => next(cells.checked_sub(2)),
+    };
+    if next.is_some_and(|number| range.is_within(number)) {
+        return Ok(());
+    }
+    Err(format!(
+        "`{}` must be {}, and a range that includes {off} has other numbers, too; leave {off} out of it, or list the values",
         parameter.name,
         parameter.kind.range()
     ))

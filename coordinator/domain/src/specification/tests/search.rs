@@ -26,6 +26,25 @@ fn points(definition: &SweepDefinition) -> Vec<String> {
 }
 
 #[test]
+fn a_range_from_what_switches_a_parameter_off_to_its_numbers_is_refused() {
+    let drawn = |range: &str| {
+        let parameters = with_parameters(&format!("  gradient_clip_norm: {range}"));
+        parse(&format!("method: random\nrun_cap: 9\n{parameters}"))
+    };
+    for range in ["{min: 0.0, max: 5.0}", "{min: 0, max: 0.000002, q: 0.0000005}"] {
+        let error = drawn(range).unwrap_err().to_string();
+        let expected = "`gradient_clip_norm` must be 0, or a number of at least 0.000001 and at most 1000000, and a range that includes 0 \
+                        has other numbers, too; leave 0 out of it, or list the values";
+        assert!(error.contains(expected), "{error}");
+    }
+    for range in
+        ["{min: 0.5, max: 5.0}", "{min: 0, max: 5, q: 0.5}", "{values: [0, 1]}", "{min: 0, max: 5, count: 6}"]
+    {
+        assert!(drawn(range).is_ok(), "{range}: {:?}", drawn(range));
+    }
+}
+
+#[test]
 fn the_distributions_of_wandb_are_read_and_survive_being_stored() {
     let text = include_str!("../../../fixtures/wandb/distributions.yaml");
     let specification = parse(text).unwrap();
