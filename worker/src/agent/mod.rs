@@ -2,7 +2,8 @@
 //! the coordinator at a `target`; `spool` keeps unacknowledged events on disk, and `lineage` remembers whose it was;
 //! `slots` and `trainer_process` run the trainers; `asked_weights` takes the weights they trained, and `weights` keeps
 //! them until `uploads` has delivered them; `devices`, `options`, `own_trainer` and `start` turn a command line into a
-//! daemon; `describe` asks a trainer what it trains.
+//! daemon; `describe` asks a trainer what it trains; `remote` makes calls
+//! of their own to the coordinator.
 
 mod asked_weights;
 mod connection;
@@ -15,6 +16,7 @@ mod lineage;
 mod lines;
 mod options;
 mod own_trainer;
+mod remote;
 pub mod session;
 mod shell;
 mod slots;

@@ -24,12 +24,13 @@ use self::log::{Told, log_event};
 use super::{
     connection::{self, LinkEvent},
     kept_checkpoints, lineage,
+    remote::Remote,
     session::{
         Session,
         types::{Departure, End, EventKind, FromCoordinator, Input, Output, ToCoordinator, TrainerEvent},
     },
     slots::{Slots, Trainers},
-    snapshots::{Remote, Snapshots},
+    snapshots::Snapshots,
     spool::{Spool, SpoolError},
     target::Target,
     uploads::Uploads,
@@ -131,7 +132,8 @@ pub(crate) async fn run(
     let mut weights = WeightsFolder::open(&configuration.spool)?;
     weights.limit(configuration.weights_bytes_max);
     let weights = Arc::new(weights);
-    let uploads = Uploads::start(configuration.target.clone(), Arc::clone(&weights))?;
+    let remote = Arc::new(Remote::new(configuration.target.clone())?);
+    let uploads = Uploads::start(Arc::clone(&remote), Arc::clone(&weights));
     for trainer in &mut configuration.trainers {
         trainer.model.weights = Some(Arc::clone(&weights));
         trainer.program.iter_mut().for_each(|program| program.weights = Some(Arc::clone(&weights)));

@@ -4,26 +4,18 @@
 
 use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc, time::Duration};
 
-use proto::{
-    client::ClientError,
-    v1::{self, WeightsState, worker_service_client::WorkerServiceClient},
-};
+use proto::v1::{self, WeightsState};
 use tokio::sync::{Notify, watch};
 use tokio_util::task::AbortOnDropHandle;
-use tonic::{
-    Code, Request, Status,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Code, Status};
 
 use super::{
-    target::{CONNECT_WITHIN, MESSAGE_BYTES_MAX, Target, endpoints, token},
+    remote::Remote,
     weights::{Waiting, WeightsFolder, hash},
 };
 
 /// Bytes of a piece: a quarter of the longest message, so that a slow line gives signs of life.
 const PIECE_BYTES: u64 = 1 << 20;
-/// Longest wait for the answer to a piece: a megabyte over a slow line, and a commit to a slow disk.
-const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 /// Shortest and longest pause before the rest is offered again.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
@@ -43,16 +35,12 @@ pub(crate) struct Uploads {
 
 impl Uploads {
     /// Starts with the files in `folder`.
-    ///
-    /// # Errors
-    /// The target is unusable.
-    pub(crate) fn start(target: Target, folder: Arc<WeightsFolder>) -> Result<Self, ClientError> {
+    pub(crate) fn start(remote: Arc<Remote>, folder: Arc<WeightsFolder>) -> Self {
         let wake = Arc::new(Notify::new());
         let (told, rounds) = watch::channel(0);
-        let endpoints = endpoints(&target)?;
-        let uploader = Uploader { target, endpoints, next: 0, channel: None, folder: Arc::clone(&folder) };
+        let uploader = Uploader { remote, folder: Arc::clone(&folder) };
         let task = tokio::spawn(uploader.run(Arc::clone(&wake), told));
-        Ok(Self { wake, folder, rounds, _task: AbortOnDropHandle::new(task) })
+        Self { wake, folder, rounds, _task: AbortOnDropHandle::new(task) }
     }
 
     /// There may be something to do now.
@@ -87,16 +75,12 @@ enum Offered {
 }
 
 struct Uploader {
-    target: Target,
-    endpoints: Vec<Endpoint>,
-    /// Which is tried next.
-    next: usize,
-    channel: Option<Channel>,
+    remote: Arc<Remote>,
     folder: Arc<WeightsFolder>,
 }
 
 impl Uploader {
-    async fn run(mut self, wake: Arc<Notify>, told: watch::Sender<u64>) {
+    async fn run(self, wake: Arc<Notify>, told: watch::Sender<u64>) {
         let mut pause = PAUSE_MIN;
         loop {
             let (left, went_on) = self.round().await;
@@ -113,7 +97,7 @@ impl Uploader {
     }
 
     /// Offers everything once. Returns how many are left, and whether any was delivered.
-    async fn round(&mut self) -> (usize, bool) {
+    async fn round(&self) -> (usize, bool) {
         let waiting = match self.folder.waiting() {
             Ok(waiting) => waiting,
             Err(error) => {
@@ -131,10 +115,6 @@ impl Uploader {
                 Ok(Offered::Later) => {}
                 Err(status) => {
                     tracing::debug!(attempt = %file.attempt, "weights are offered again later: {}", status.message());
-                    if status.code() != Code::ResourceExhausted {
-                        // The next try goes to the next coordinator.
-                        self.channel = None;
-                    }
                     if matches!(
                         status.code(),
                         Code::Unavailable | Code::Unauthenticated | Code::DeadlineExceeded
@@ -148,7 +128,7 @@ impl Uploader {
     }
 
     /// Offers a file, and uploads it if it is wanted.
-    async fn offer(&mut self, file: &Waiting) -> Result<Offered, Status> {
+    async fn offer(&self, file: &Waiting) -> Result<Offered, Status> {
         let mut request = v1::WeightsRequest {
             attempt: Some(file.attempt.into()),
             file: Some(v1::WeightsFile {
@@ -186,7 +166,7 @@ impl Uploader {
     }
 
     /// What arrived differs from what was announced: checks whether the file here is still right.
-    async fn check(&mut self, file: &Waiting, request: v1::WeightsRequest) -> Result<Offered, Status> {
+    async fn check(&self, file: &Waiting, request: v1::WeightsRequest) -> Result<Offered, Status> {
         let path = file.path.clone();
         let found = tokio::task::spawn_blocking(move || hash(&path)).await;
         match found {
@@ -198,36 +178,15 @@ impl Uploader {
     }
 
     /// Reports that there are no weights after all.
-    async fn give_up(&mut self, request: v1::WeightsRequest, problem: &str) -> Result<Offered, Status> {
+    async fn give_up(&self, request: v1::WeightsRequest, problem: &str) -> Result<Offered, Status> {
         tracing::warn!("weights are lost: {problem}");
         let file = request.file.map(|file| v1::WeightsFile { problem: problem.to_owned(), ..file });
         self.call(v1::WeightsRequest { file, data: Vec::new(), ..request }).await?;
         Ok(Offered::Over)
     }
 
-    async fn call(&mut self, request: v1::WeightsRequest) -> Result<v1::WeightsResponse, Status> {
-        let mut request = Request::new(request);
-        if let Some(token) = token(&self.target).map_err(|error| Status::unavailable(error.to_string()))? {
-            request.metadata_mut().insert("authorization", token);
-        }
-        let mut client = WorkerServiceClient::new(self.connected().await?)
-            .max_decoding_message_size(MESSAGE_BYTES_MAX)
-            .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        let answer = tokio::time::timeout(ANSWER_WITHIN, client.weights(request)).await;
-        Ok(answer.map_err(|_| Status::deadline_exceeded("no answer in time"))??.into_inner())
-    }
-
-    async fn connected(&mut self) -> Result<Channel, Status> {
-        if let Some(channel) = &self.channel {
-            return Ok(channel.clone());
-        }
-        let endpoint = &self.endpoints[self.next % self.endpoints.len()];
-        self.next = (self.next + 1) % self.endpoints.len();
-        let channel = tokio::time::timeout(CONNECT_WITHIN, endpoint.connect())
-            .await
-            .map_err(|_| Status::unavailable("it did not answer"))?
-            .map_err(|error| Status::unavailable(error.to_string()))?;
-        Ok(self.channel.insert(channel).clone())
+    async fn call(&self, request: v1::WeightsRequest) -> Result<v1::WeightsResponse, Status> {
+        self.remote.once(request, &async |client, request| client.weights(request).await).await
     }
 }
 

@@ -14,12 +14,13 @@ use terms::{AttemptKey, snapshot::SnapshotId};
 use tokio::task::spawn_blocking;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use self::folders::AttemptFolder;
 use self::{
     cache::Cache,
     fetch::{Source, fetch},
     folders::{Folders, UnpackError},
 };
-pub(crate) use self::{folders::AttemptFolder, remote::Remote};
+use super::remote::Remote;
 
 /// How long fetching may take: the largest snapshot over a line of a megabyte a second. What has arrived stays, so that
 /// the next try continues from there.
