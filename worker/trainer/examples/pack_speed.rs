@@ -13,6 +13,7 @@ use tch::{Device, Tensor};
 use trainer::split::split;
 use trainer::{
     DeviceChoice,
+    augmentation::Augmentation,
     config::TrainingConfig,
     model::{Activation, Precision},
     open_device,
@@ -46,6 +47,15 @@ struct Arguments {
     /// Activations, which the members take by turns
     #[arg(long, value_delimiter = ',', default_value = "relu")]
     activations: Vec<Activation>,
+    /// Longest gradient of each member; 0 clips none
+    #[arg(long, default_value_t = 0.0)]
+    gradient_clip_norm: f64,
+    /// Share of the training loss that asks for all classes alike
+    #[arg(long, default_value_t = 0.0)]
+    label_smoothing: f64,
+    /// none, flip or flip_crop
+    #[arg(long, default_value = "none", value_parser = augmentation)]
+    augmentation: Augmentation,
     /// Where images lie by channel and not by pixel within an array model
     #[arg(long)]
     channels_first: bool,
@@ -58,6 +68,10 @@ struct Arguments {
     /// Compare numbers instead
     #[arg(long)]
     check: bool,
+}
+
+fn augmentation(name: &str) -> Result<Augmentation, String> {
+    Augmentation::named(name).ok_or_else(|| "none, flip and flip_crop are known".to_owned())
 }
 
 fn main() -> anyhow::Result<()> {
@@ -88,6 +102,9 @@ fn configs(arguments: &Arguments, size: usize, epochs: u32) -> Vec<TrainingConfi
         epochs,
         seed: 0,
         precision: arguments.precision,
+        gradient_clip_norm: arguments.gradient_clip_norm,
+        label_smoothing: arguments.label_smoothing,
+        augmentation: arguments.augmentation,
         ..TrainingConfig::default()
     };
     (0..size).map(member).collect()

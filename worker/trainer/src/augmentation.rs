@@ -44,11 +44,14 @@ impl Augmentation {
         };
         // In rows, so that those of an image do not depend on how many there are.
         let drawn = random::uniform(&[images, DRAWS], seed)?;
-        let flips = drawn.f_select(1, 0)?.f_lt(0.5)?.f_to_device(device)?;
+        let flips = drawn.f_narrow(1, 0, 1)?.f_lt(0.5)?.f_to_kind(Kind::Int64)?;
         // In doubles, where the largest number that can be drawn stays below the next whole one.
         let offsets = drawn.f_narrow(1, 1, 2)?.f_to_kind(Kind::Double)?.f_mul_scalar(2 * padding + 1)?;
-        let offsets = offsets.f_floor()?.f_to_kind(Kind::Int64)?.f_to_device(device)?;
-        Ok(Some(Drawn { side, padding, flips, offsets }))
+        let offsets = offsets.f_floor()?.f_to_kind(Kind::Int64)?;
+        let along = Tensor::f_arange(side, (Kind::Int64, device))?;
+        let columns = Tensor::f_stack(&[&along, &along.f_flip([0])?], 0)?;
+        let draws = Tensor::f_cat(&[flips, offsets], 1)?.f_to_device(device)?;
+        Ok(Some(Drawn { side, padding, draws, along, columns }))
     }
 }
 
@@ -59,30 +62,32 @@ pub struct Drawn {
     side: i64,
     /// Pixels of black on each side of an image.
     padding: i64,
-    /// Whether an image is flipped: booleans `[N]`.
-    flips: Tensor,
-    /// Row and column of the padded image where the crop begins, from 0 to twice the padding: int64 `[N, 2]`.
-    offsets: Tensor,
+    /// 1 if an image is flipped and 0 if not, and the row and the column of the padded image where the crop begins, from 0 to
+    /// twice the padding: int64 `[N, 3]`.
+    draws: Tensor,
+    /// The rows of an image: int64 `[S]`.
+    along: Tensor,
+    /// The columns from which those of an image come, as it is and flipped: int64 `[2, S]`.
+    columns: Tensor,
 }
 
 impl Drawn {
-    /// The images of a batch as they are trained: bytes `[n, S, S, 3]`, of the images with these numbers.
+    /// The images of a batch as they are trained: bytes `[n, S, S, 3]`, of the images with these numbers. One gather for all;
+    /// what comes before it computes with indices.
     ///
     /// # Errors
     /// What libtorch says.
     pub fn apply(&self, bytes: &Tensor, numbers: &Tensor) -> Result<Tensor, TchError> {
         let Self { side, padding, .. } = *self;
-        let (count, padded_side, device) = (bytes.size()[0], side + 2 * padding, bytes.device());
-        let span = |length: i64| Tensor::f_arange(length, (Kind::Int64, device));
-        let offsets = self.offsets.f_index_select(0, numbers)?;
-        let flips = self.flips.f_index_select(0, numbers)?.f_unsqueeze(-1)?;
-        let along = span(side)?;
-        let mirrored = along.f_flip([0])?.f_where_self(&flips, &along)?;
-        let rows = offsets.f_narrow(1, 0, 1)?.f_add(&along)?.f_view([count, side, 1])?;
-        let columns = offsets.f_narrow(1, 1, 1)?.f_add(&mirrored)?.f_view([count, 1, side])?;
-        let images = span(count)?.f_view([count, 1, 1])?;
-        let lines = images.f_mul_scalar(padded_side)?.f_add(&rows)?;
-        let pixels = lines.f_mul_scalar(padded_side)?.f_add(&columns)?.f_view([-1])?;
+        let (count, padded_side) = (bytes.size()[0], side + 2 * padding);
+        let draws = self.draws.f_index_select(0, numbers)?;
+        let columns = self.columns.f_index_select(0, &draws.f_select(1, 0)?)?;
+        let columns = columns.f_add(&draws.f_narrow(1, 2, 1)?)?.f_view([count, 1, side])?;
+        let options = (Kind::Int64, bytes.device());
+        let first_lines = Tensor::f_arange_start_step(0, count * padded_side, padded_side, options)?;
+        let rows = draws.f_narrow(1, 1, 1)?.f_add(&self.along)?;
+        let lines = rows.f_add(&first_lines.f_unsqueeze(-1)?)?;
+        let pixels = lines.f_mul_scalar(padded_side)?.f_unsqueeze(-1)?.f_add(&columns)?.f_view([-1])?;
         let padded = match padding {
             0 => bytes.f_contiguous()?,
             _ => bytes.f_constant_pad_nd([0, 0, padding, padding, padding, padding])?,

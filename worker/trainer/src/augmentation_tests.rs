@@ -46,8 +46,8 @@ fn images_are_moved_by_what_was_drawn_for_them_and_then_flipped() {
         let drawn = drawn(augmentation, 3);
         let made = drawn.apply(&images(), &all()).unwrap();
         for number in 0..IMAGES {
-            let offsets = [0, 1].map(|which| drawn.offsets.int64_value(&[number, which]));
-            let flips = drawn.flips.int64_value(&[number]) == 1;
+            let offsets = [0, 1].map(|which| drawn.draws.int64_value(&[number, 1 + which]));
+            let flips = drawn.draws.int64_value(&[number, 0]) == 1;
             let expected = by_hand(&bytes(&images().get(number)), offsets, padding, flips);
             assert!(bytes(&made.get(number)) == expected, "{augmentation:?} of image {number}");
         }
@@ -57,10 +57,10 @@ fn images_are_moved_by_what_was_drawn_for_them_and_then_flipped() {
 #[test]
 fn half_of_the_images_are_flipped_and_each_crop_is_as_likely() {
     let drawn = Augmentation::FlipCrop.draw(50_000, SIDE, 5, Device::Cpu).unwrap().unwrap();
-    let flipped = drawn.flips.sum(Kind::Int64).int64_value(&[]);
+    let flipped = drawn.draws.select(1, 0).sum(Kind::Int64).int64_value(&[]);
     assert!((24_000..26_000).contains(&flipped), "{flipped}");
     for which in 0..2 {
-        let counts = drawn.offsets.select(1, which).bincount(None::<&Tensor>, 0);
+        let counts = drawn.draws.select(1, 1 + which).bincount(None::<&Tensor>, 0);
         let counts = Vec::<i64>::try_from(counts).unwrap();
         // Twice the padding, and one.
         assert!(

@@ -12,6 +12,8 @@ pub struct Clipping {
     limits: Tensor,
     /// Whether a member has none.
     is_off: Tensor,
+    /// What its gradients are multiplied by then.
+    unchanged: Tensor,
 }
 
 /// Gradients that are no longer than their limits.
@@ -34,7 +36,8 @@ impl Clipping {
         let off: Vec<bool> = limits.iter().map(|limit| *limit == 0.0).collect();
         let is_off = Tensor::f_from_slice(&off)?.f_to_device(device)?;
         let limits = Tensor::f_from_slice(limits)?.f_to_kind(Kind::Float)?.f_to_device(device)?;
-        Ok(Some(Self { limits, is_off }))
+        let unchanged = limits.f_ones_like()?;
+        Ok(Some(Self { limits, is_off, unchanged }))
     }
 
     /// The gradients `[M, …]`, each member's times `min(1, limit / (norm + 1e-6))`, and the norms before.
@@ -45,7 +48,7 @@ impl Clipping {
         let norms = norms(gradients)?;
         let factors = self.limits.f_div(&norms.f_add_scalar(EPSILON)?)?.f_clamp_max(1.0)?;
         // A norm that is not finite must not reach the members without a limit.
-        let factors = factors.f_ones_like()?.f_where_self(&self.is_off, &factors)?;
+        let factors = self.unchanged.f_where_self(&self.is_off, &factors)?;
         let clipped = gradients.iter().map(|gradient| {
             let mut shape = vec![1; gradient.dim()];
             shape[0] = -1;

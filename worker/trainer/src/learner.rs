@@ -120,7 +120,7 @@ impl Learner {
     }
 
     /// One step of every member, the one that begins at `place`: forward, mean cross-entropy, backward, clipping, optimiser.
-    /// Results are in the order of the jobs.
+    /// Losses and hits are in the order of the jobs.
     ///
     /// # Errors
     /// What libtorch says.
@@ -167,6 +167,14 @@ impl Learner {
         match &self.models {
             Models::One(single) => (single.model().parameters(), single.optimiser()),
             Models::Many(array) => (&array.members[member].parameters, &array.members[member].optimiser),
+        }
+    }
+
+    /// The index in the model of a job, by which [`Step::gradient_norms`] are in order.
+    pub fn row(&self, member: usize) -> i64 {
+        match &self.models {
+            Models::One(_) => 0,
+            Models::Many(array) => array.members[member].row,
         }
     }
 
@@ -241,7 +249,7 @@ impl Array {
             member.optimiser.step(*rate, &member.parameters, &own.collect::<Result<Vec<_>, _>>()?)?;
         }
         Ok(Step {
-            gradient_norms: norms.map(|norms| self.in_order_of_jobs(&norms)).transpose()?,
+            gradient_norms: norms,
             loss: self.in_order_of_jobs(&losses.f_detach()?)?,
             right: self.in_order_of_jobs(&are_right(&logits, classes)?)?,
         })

@@ -17,7 +17,8 @@ pub struct Step {
     pub loss: Tensor,
     /// Whether the largest logit of each image is its class's: booleans `[members, N]`.
     pub right: Tensor,
-    /// Norms of the gradients before they were clipped, `[members]`; none where no member clips.
+    /// Norms of the gradients before they were clipped, `[members]` in the order of the model (`Learner::row`), as training itself
+    /// does not read them; none where no member clips.
     pub gradient_norms: Option<Tensor>,
 }
 

@@ -185,7 +185,7 @@ fn train(case: &Case, configs: &[TrainingConfig]) -> Trajectory {
         };
         let step = learner.step(&images, &classes, place).unwrap();
         losses.push(step.loss.double_value(&[0]));
-        gradient_norms.extend(step.gradient_norms.map(|norms| norms.double_value(&[0])));
+        gradient_norms.extend(step.gradient_norms.map(|norms| norms.double_value(&[learner.row(0)])));
     }
     let _no_gradients = tch::no_grad_guard();
     let (images, classes) = case.batch(EVALUATED_BATCH, EVALUATED);
@@ -316,6 +316,43 @@ fn in_company(config: TrainingConfig) -> Vec<TrainingConfig> {
     };
     let near = TrainingConfig { learning_rate: 1e-4, gradient_clip_norm: 1e9, ..config.clone() };
     vec![config, other, near]
+}
+
+/// The configurations of packs in which nothing is clipped, smoothed, decayed or dropped: members that differ in what computes
+/// their numbers all the same, and members that are computed alike.
+fn in_plain_company(config: &TrainingConfig) -> [Vec<TrainingConfig>; 2] {
+    let [_, other, _] = <[TrainingConfig; 3]>::try_from(in_company(config.clone())).unwrap();
+    let other = TrainingConfig {
+        dropout: 0.0,
+        optimiser: OptimiserSettings { weight_decay: 0.0, ..other.optimiser },
+        label_smoothing: 0.0,
+        gradient_clip_norm: 0.0,
+        ..other
+    };
+    let near = TrainingConfig { learning_rate: 1e-4, ..config.clone() };
+    [vec![config.clone(), other, near.clone()], vec![config.clone(), near]]
+}
+
+#[test]
+fn golden_options_are_those_of_packs_in_which_nothing_is_clipped_or_smoothed() {
+    tch::set_num_threads(1);
+    let mut mistakes = Vec::new();
+    let mut plain = 0;
+    for case in cases() {
+        let config = case.config();
+        let TrainingConfig { gradient_clip_norm, label_smoothing, dropout, optimiser, .. } = &config;
+        if [*gradient_clip_norm, *label_smoothing, *dropout, optimiser.weight_decay] != [0.0; 4] {
+            continue;
+        }
+        plain += 1;
+        for (configs, how) in in_plain_company(&config).iter().zip(["plainly packed", "packed alike"]) {
+            let found = train(&case, configs);
+            assert_eq!(found.gradient_norms, [0.0; 0], "{}: no norm is computed", case.name);
+            mistakes.extend(compare(&case, &found, how));
+        }
+    }
+    assert!(plain >= 20, "only {plain} cases are plain");
+    assert!(mistakes.is_empty(), "{}", mistakes.join("\n"));
 }
 
 #[test]
