@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
+    time::{Duration, Instant},
 };
 
 use proto::v1::{self, report_row::Row, sweep_service_client::SweepServiceClient};
@@ -160,6 +161,18 @@ impl Cluster {
         let address = self.coordinator.address;
         self.coordinator.kill();
         self.coordinator = self.coordinator_at(address);
+    }
+
+    /// Kills the leader with SIGKILL and waits until `other`, which stands by, leads in its place; another one stands by then. Returns
+    /// how long no one led.
+    pub async fn fail_over(&mut self, other: &mut Coordinator) -> Duration {
+        let start = Instant::now();
+        self.coordinator.kill();
+        other.until_it_leads(true).await;
+        let took = start.elapsed();
+        self.coordinator = self.coordinator_at(self.coordinator.address);
+        std::mem::swap(&mut self.coordinator, other);
+        took
     }
 
     /// A connection to the coordinator that runs now.

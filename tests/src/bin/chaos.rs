@@ -3,7 +3,7 @@
 
 use tests::chaos::{
     Accounted, FailOvers, Freezes, Kills, Leavings, Partitions, Rungs, Victim, fail_over, freezes, kills,
-    leavings, partitions, rungs,
+    leavings, partitions, rungs, rungs_of_leaders,
 };
 
 /// How long networks are cut, in seconds.
@@ -63,14 +63,18 @@ async fn main() {
 
 async fn sweeps_that_stop_early(kills: u32, seed: u64) {
     for pack in [1, 4] {
-        println!("{}", early_stopping(rungs(kills, pack, seed).await, pack, seed));
+        println!("{}", early_stopping(rungs(kills, pack, seed).await, pack, seed, "processes"));
+    }
+    if let Some(account) = rungs_of_leaders((kills / 10).max(2), 4, seed).await {
+        println!("{}", early_stopping(account, 4, seed, "leaders"));
     }
 }
 
-fn early_stopping(Rungs { kills, accounted, told, took }: Rungs, pack: u32, seed: u64) -> String {
+fn early_stopping(account: Rungs, pack: u32, seed: u64, killed: &str) -> String {
+    let Rungs { kills, accounted, told, took } = account;
     let Accounted { jobs, done, reached, promoted, attempts, interrupted, trained_again } = accounted;
     format!(
-        "Early stopping, up to {pack} jobs at a time: {kills} kills (seed {seed}), {jobs} jobs, of which {done} done and the others \
+        "Early stopping, up to {pack} jobs at a time: {kills} {killed} killed (seed {seed}), {jobs} jobs, of which {done} done and the others \
          paused at their rungs, rungs reached {reached} times, {promoted} promotions as the records imply, {attempts} attempts \
          ({interrupted} interrupted, {trained_again} epochs trained again for them, none past a rung), {told} epochs told before kills, \
          0 lost, 0 twice, {:.0} s",

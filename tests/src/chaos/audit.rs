@@ -5,6 +5,7 @@ use std::{path::Path, process::Command};
 use serde_json::Value;
 
 use super::ledger::{Attempt, Change, Job, Rung};
+use crate::Postgres;
 
 /// Has the database at `path`, which no coordinator has open, keep what is written from now on.
 ///
@@ -35,12 +36,33 @@ pub(super) fn read(path: &Path) -> Vec<Change> {
                   store = sqlite3.connect(sys.argv[1])\n\
                   for (change,) in store.execute('SELECT change FROM audit ORDER BY number'):\n\
                   \x20 print(change)\n";
-    let printed = python(script, path);
+    changes(&python(script, path))
+}
+
+fn changes(printed: &str) -> Vec<Change> {
     let change = |line: &str| {
         let row: Value = serde_json::from_str(line).ok()?;
         self::change(&row)
     };
     printed.lines().map(|line| change(line).unwrap_or_else(|| panic!("{line}"))).collect()
+}
+
+/// As [`keep`], of a database of this server.
+pub(super) fn keep_in(server: &Postgres, database: &str) {
+    let script = "CREATE TABLE audit (number BIGSERIAL PRIMARY KEY, change JSONB NOT NULL);
+        CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            INSERT INTO audit (change)
+                VALUES (to_jsonb(NEW) || jsonb_build_object('table', TG_TABLE_NAME, 'how', TG_OP));
+            RETURN NULL; END $$;
+        CREATE TRIGGER audit AFTER INSERT OR UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION audit();
+        CREATE TRIGGER audit AFTER INSERT OR UPDATE ON attempts FOR EACH ROW EXECUTE FUNCTION audit();
+        CREATE TRIGGER audit AFTER INSERT OR UPDATE ON epochs FOR EACH ROW EXECUTE FUNCTION audit();";
+    server.psql(database, script);
+}
+
+/// As [`read`], of a database of this server.
+pub(super) fn read_from(server: &Postgres, database: &str) -> Vec<Change> {
+    changes(&server.psql(database, "SELECT change FROM audit ORDER BY number"))
 }
 
 fn python(script: &str, path: &Path) -> String {
@@ -66,7 +88,8 @@ fn change(row: &Value) -> Option<Change> {
             let row = Attempt {
                 slot: (text("worker")?, small("slot")?),
                 pack_size: small("pack_size").unwrap_or(1) as usize,
-                started: number("started")? == 1,
+                // SQLite has no booleans.
+                started: row["started"].as_bool().unwrap_or(row["started"] == 1),
                 resumed: small("resumed_epochs")?,
                 state: text("state")?,
             };

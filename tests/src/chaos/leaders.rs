@@ -36,19 +36,15 @@ pub async fn fail_over(rounds: u32, seed: u64) -> Option<FailOvers> {
     for round in 0..rounds {
         let epochs = 1 + random.below(8) as usize;
         listen(&cluster, sweep, epochs, &mut told).await;
-        let start = Instant::now();
         if round % 2 == 0 {
-            cluster.coordinator.kill();
-            other.until_it_leads(true).await;
-            times.push(start.elapsed());
-            let replaced = cluster.coordinator_at(cluster.coordinator.address);
-            cluster.coordinator = replaced;
-        } else {
-            freeze(cluster.coordinator.pid());
-            other.until_it_leads(true).await;
-            times.push(start.elapsed());
-            thaw(cluster.coordinator.pid());
+            times.push(cluster.fail_over(&mut other).await);
+            continue;
         }
+        let start = Instant::now();
+        freeze(cluster.coordinator.pid());
+        other.until_it_leads(true).await;
+        times.push(start.elapsed());
+        thaw(cluster.coordinator.pid());
         std::mem::swap(&mut cluster.coordinator, &mut other);
     }
     cluster.watch(sweep).await.until_end().await;

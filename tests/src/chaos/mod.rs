@@ -18,7 +18,7 @@ use proto::v1::{self, watch_sweep_response::Event};
 use terms::{EpochReport, metrics::known};
 
 pub use self::{
-    asha::{Rungs, rungs},
+    asha::{Rungs, rungs, rungs_of_leaders},
     freezes::{Freezes, freezes},
     kills::{Kills, Victim, kills},
     leaders::{FailOvers, fail_over},

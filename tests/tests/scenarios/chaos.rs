@@ -1,6 +1,6 @@
 //! A small run of what `make chaos` does at length.
 
-use tests::chaos::{Victim, fail_over, freezes, kills, leavings, partitions, rungs};
+use tests::chaos::{Victim, fail_over, freezes, kills, leavings, partitions, rungs, rungs_of_leaders};
 
 #[tokio::test]
 async fn coordinators_killed_at_random_lose_nothing() {
@@ -44,5 +44,11 @@ async fn leaders_that_are_killed_or_stand_still_lose_nothing() {
 #[tokio::test]
 async fn jobs_that_pause_are_promoted_as_the_records_imply_whatever_is_killed() {
     let account = rungs(8, 1, 1).await;
+    assert!(account.accounted.promoted > 0 && account.accounted.done > 0, "{account:?}");
+}
+
+#[tokio::test]
+async fn jobs_that_pause_are_promoted_once_whichever_coordinator_leads() {
+    let Some(account) = rungs_of_leaders(2, 1, 1).await else { return };
     assert!(account.accounted.promoted > 0 && account.accounted.done > 0, "{account:?}");
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod artifacts;
+mod brackets;
 mod chaos;
 mod checkpoints;
 mod clock;
@@ -26,6 +27,7 @@ mod requests;
 mod resources;
 mod run;
 mod search;
+mod searched_runs;
 mod security;
 mod services;
 mod snapshots;

@@ -1,14 +1,15 @@
 //! Searchers outside of the coordinator: real ones, connected by `sweep search`, that are killed as everything else is.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::Write,
     path::Path,
     process::{Child, Command, Output, Stdio},
 };
 
 use proto::v1;
-use tests::{Cluster, chaos::light, program, source};
+use serde_json::Value;
+use tests::{Cluster, ClusterOptions, Coordinator, Postgres, chaos::light, program, source};
 
 use crate::completion::assert_counted;
 
@@ -34,14 +35,25 @@ fn command(cluster: &Cluster, program: &Path) -> Command {
 
 /// The example's searcher, at work.
 fn searcher(cluster: &Cluster, sweep: u64) -> Child {
+    let mut searcher = python(cluster, sweep);
+    searcher.arg(program("sweep")).spawn().expect("python3 is there")
+}
+
+/// The same, which knows both coordinators, and whose lines are kept in the file `heard`.
+fn searcher_of_both(cluster: &Cluster, other: &Coordinator, sweep: u64, heard: &Path) -> Child {
+    let urls = format!("http://{},http://{}", cluster.coordinator.address, other.address);
+    let mut searcher = python(cluster, sweep);
+    searcher.env("SWEEP_COORDINATOR", urls).env("HEARD", heard);
+    searcher.args(["sh", "-c", "\"$0\" \"$@\" | tee \"$HEARD\""]).arg(program("sweep"));
+    searcher.spawn().expect("python3 is there")
+}
+
+/// The example's searcher, without the command that it searches by.
+fn python(cluster: &Cluster, sweep: u64) -> Command {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/examples/external-search/searcher.py");
-    command(cluster, Path::new("python3"))
-        .arg(script)
-        .arg(sweep.to_string())
-        .arg(program("sweep"))
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("python3 is there")
+    let mut python = command(cluster, Path::new("python3"));
+    python.arg(script).arg(sweep.to_string()).stdout(Stdio::null());
+    python
 }
 
 /// `sweep` with these arguments and this on its standard input.
@@ -55,6 +67,12 @@ fn sweep(cluster: &Cluster, arguments: &[&str], input: &str) -> Output {
         .unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     child.wait_with_output().unwrap()
+}
+
+/// The points that have been proposed, by their jobs.
+async fn proposed(cluster: &Cluster, sweep: u64) -> BTreeMap<u64, v1::JobPoint> {
+    let points = cluster.results(sweep).await.into_iter().filter_map(|(job, _)| job.point);
+    points.filter(|point| !point.parameters.is_empty()).map(|point| (point.job, point)).collect()
 }
 
 /// All results of a sweep that has ended.
@@ -79,11 +97,7 @@ async fn a_searcher_and_a_coordinator_that_are_killed_cost_no_point_and_tell_no_
     first.kill().unwrap();
     first.wait().unwrap();
     cluster.replace_coordinator();
-    let before: BTreeMap<u64, v1::JobPoint> = (cluster.results(sweep_id).await.into_iter())
-        .filter_map(|(job, _)| job.point)
-        .filter(|point| !point.parameters.is_empty())
-        .map(|point| (point.job, point))
-        .collect();
+    let before = proposed(&cluster, sweep_id).await;
     assert!(before.len() >= 3, "{before:?}");
     let mut second = searcher(&cluster, sweep_id);
     cluster.watch(sweep_id).await.until_done(7).await;
@@ -153,4 +167,54 @@ async fn jobs_wait_for_points_wrong_points_are_named_and_a_searcher_may_end_the_
     assert!(sweep(&cluster, &["search", "2"], &point("0.003")).status.success());
     assert!(shown("2/1").contains("0.003") && !shown("2/1").contains("not proposed yet"), "{}", shown("2/1"));
     assert!(shown("2/2").contains("not proposed yet"), "{}", shown("2/2"));
+}
+
+/// Two kills, each in the middle of the search.
+const KILLED_AFTER: [u64; 2] = [4, 11];
+
+#[tokio::test]
+async fn a_searcher_hears_each_result_once_and_in_order_however_often_its_leader_is_killed() {
+    let Some(server) = Postgres::shared() else { return };
+    let mut cluster = Cluster::start(ClusterOptions { store: Some(server.database()), ..light(60) });
+    let mut other = cluster.stand_by();
+    let _workers = [cluster.worker("one"), cluster.worker("two")];
+    let sweep_id = submit(&cluster, 18).await;
+    let heard = cluster.folder.path().join("heard");
+    let mut searcher = searcher_of_both(&cluster, &other, sweep_id, &heard);
+    let mut before = Vec::new();
+    for done in KILLED_AFTER {
+        cluster.watch(sweep_id).await.until_done(done).await;
+        before.push(proposed(&cluster, sweep_id).await);
+        cluster.fail_over(&mut other).await;
+    }
+    let ended = cluster.watch(sweep_id).await.until_end().await;
+    assert_eq!((ended.state(), ended.job_count), (v1::SweepState::Finished, 18));
+    assert_counted(&cluster.results(sweep_id).await, 18, 3);
+    assert!(searcher.wait().unwrap().success());
+
+    let after = proposed(&cluster, sweep_id).await;
+    for (before, done) in before.iter().zip(KILLED_AFTER) {
+        assert!(before.len() as u64 >= done, "{before:?}");
+        assert!(before.iter().all(|(job, point)| after.get(job) == Some(point)), "{before:?} {after:?}");
+    }
+    let heard = std::fs::read_to_string(heard).unwrap();
+    let lines: Vec<Value> = heard.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.last().unwrap()["state"], "finished", "{heard}");
+    let results: Vec<&Value> = lines.iter().filter(|line| line["result"].is_u64()).collect();
+    let told = told(&cluster, sweep_id).await;
+    assert_eq!(results.len(), told.len(), "{heard}");
+    for (number, (result, told)) in (1..).zip(results.iter().zip(&told)) {
+        assert_eq!((result["result"].as_u64(), told.number), (Some(number), number), "{heard}");
+        assert_eq!(
+            (result["job"].as_u64(), result["value"].as_f64()),
+            (Some(told.job), told.value),
+            "{heard}"
+        );
+        assert_eq!(after[&told.job].parameters, told.parameters);
+    }
+    let jobs: BTreeSet<u64> = told.iter().map(|result| result.job).collect();
+    assert_eq!((jobs.len(), told.len()), (18, 18), "each job once");
+    // It was asked for the next points, and never for those that it had given.
+    let next: Vec<u64> = lines.iter().filter_map(|line| line["next_point"].as_u64()).collect();
+    assert!(next.is_sorted() && next.last() == Some(&19), "{heard}");
 }

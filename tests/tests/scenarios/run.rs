@@ -14,7 +14,7 @@ use tests::{program, terminate};
 
 use crate::processes::{hanging_trainer, with_a_driver_that_hangs};
 
-fn command(folder: &Path, parameters: &str) -> Command {
+pub(crate) fn command(folder: &Path, parameters: &str) -> Command {
     command_with_workers("2", folder, parameters)
 }
 
@@ -38,7 +38,7 @@ fn command_on(device: &str, workers: &str, folder: &Path, parameters: &str) -> C
 }
 
 /// The rows of `results.csv`, by column.
-fn results(folder: &Path) -> Vec<BTreeMap<String, String>> {
+pub(crate) fn results(folder: &Path) -> Vec<BTreeMap<String, String>> {
     let mut rows = csv::Reader::from_path(folder.join("results/results.csv")).unwrap();
     rows.deserialize().map(Result::unwrap).collect()
 }

@@ -7,7 +7,7 @@ use domain::{
     specification::{Models, SpecificationSource},
 };
 use proto::v1;
-use tests::{Cluster, chaos::light, program, source};
+use tests::{Cluster, ClusterOptions, Postgres, chaos::light, program, source};
 
 use crate::completion::assert_counted;
 
@@ -20,6 +20,12 @@ fn search(more: &str) -> v1::SweepSource {
     v1::SweepSource { text, ..source }
 }
 
+/// The same with a search that learns.
+fn learning(cap: u32) -> v1::SweepSource {
+    let source = search(&format!("run_cap: {cap}"));
+    v1::SweepSource { text: source.text.replace("method: random", "method: bayes"), ..source }
+}
+
 async fn submit(cluster: &Cluster, source: v1::SweepSource, extend_sweep_id: u64) -> v1::SubmitResponse {
     let request = v1::SubmitRequest { source: Some(source), request_id: String::new(), extend_sweep_id };
     cluster.client().await.submit(request).await.expect("the sweep is right").into_inner()
@@ -28,6 +34,18 @@ async fn submit(cluster: &Cluster, source: v1::SweepSource, extend_sweep_id: u64
 /// The parameters of all jobs, by their numbers.
 async fn points(cluster: &Cluster, sweep: u64) -> Vec<v1::JobPoint> {
     cluster.results(sweep).await.into_iter().map(|(job, _)| job.point.unwrap()).collect()
+}
+
+/// What `sweep` prints with these arguments.
+fn printed(cluster: &Cluster, arguments: &[&str]) -> String {
+    let ended = Command::new(program("sweep"))
+        .args(arguments)
+        .env("SWEEP_COORDINATOR", format!("http://{}", cluster.coordinator.address))
+        .env("SWEEP_CONFIG", "/dev/null")
+        .output()
+        .unwrap();
+    assert!(ended.status.success(), "{ended:?}");
+    String::from_utf8(ended.stdout).unwrap()
 }
 
 #[tokio::test]
@@ -68,13 +86,7 @@ async fn a_target_that_is_reached_ends_the_sweep_for_good_and_show_says_why() {
     let counts = ended.counts.unwrap();
     assert!(counts.done >= 1 && counts.cancelled > 0 && counts.done + counts.cancelled == 50, "{counts:?}");
     cluster.replace_coordinator();
-    let shown = Command::new(program("sweep"))
-        .args(["show", "1"])
-        .env("SWEEP_COORDINATOR", format!("http://{}", cluster.coordinator.address))
-        .env("SWEEP_CONFIG", "/dev/null")
-        .output()
-        .unwrap();
-    let shown = String::from_utf8(shown.stdout).unwrap();
+    let shown = printed(&cluster, &["show", "1"]);
     assert!(
         shown.contains("stopped") && shown.contains("reached the target of 0 with val_accuracy = "),
         "{shown}"
@@ -85,9 +97,7 @@ async fn a_target_that_is_reached_ends_the_sweep_for_good_and_show_says_why() {
 async fn a_search_that_learns_goes_on_after_a_kill_and_says_why_each_point_was_chosen() {
     let mut cluster = Cluster::start(light(40));
     let _workers = [cluster.worker("one"), cluster.worker("two")];
-    let source = search("run_cap: 16");
-    let source = v1::SweepSource { text: source.text.replace("method: random", "method: bayes"), ..source };
-    let sweep = submit(&cluster, source, 0).await.sweep.unwrap().sweep_id;
+    let sweep = submit(&cluster, learning(16), 0).await.sweep.unwrap().sweep_id;
     cluster.watch(sweep).await.until_done(3).await;
     let before = points(&cluster, sweep).await;
     cluster.replace_coordinator();
@@ -99,20 +109,34 @@ async fn a_search_that_learns_goes_on_after_a_kill_and_says_why_each_point_was_c
     assert!(chosen.clone().count() >= 3, "{before:?}");
     assert!(chosen.clone().all(|point| after.contains(point)), "{before:?} {after:?}");
     assert!(after.iter().all(|point| !point.parameters.is_empty()));
-    let command = |arguments: &[&str]| {
-        let ended = Command::new(program("sweep"))
-            .args(arguments)
-            .env("SWEEP_COORDINATOR", format!("http://{}", cluster.coordinator.address))
-            .env("SWEEP_CONFIG", "/dev/null")
-            .output()
-            .unwrap();
-        assert!(ended.status.success(), "{ended:?}");
-        String::from_utf8(ended.stdout).unwrap()
-    };
-    let show = |job: u32| command(&["show", &format!("1/{job}")]);
-    let verified = command(&["verify", "1", "--search"]);
+    let show = |job: u32| printed(&cluster, &["show", &format!("1/{job}")]);
+    let verified = printed(&cluster, &["verify", "1", "--search"]);
     let all = "16 of 16 points of sweep 1 follow from what its search had seen (16 results)\n";
     assert_eq!(verified, all);
     assert!(show(1).contains("proposed: drawn at random"), "{}", show(1));
     assert!(show(16).contains("most like the best 2 jobs"), "{}", show(16));
+}
+
+#[tokio::test]
+async fn points_that_several_leaders_chose_follow_from_what_the_search_had_seen() {
+    let Some(server) = Postgres::shared() else { return };
+    let mut cluster = Cluster::start(ClusterOptions { store: Some(server.database()), ..light(40) });
+    let mut other = cluster.stand_by();
+    let _workers = [cluster.worker("one"), cluster.worker("two"), cluster.worker("three")];
+    let sweep = submit(&cluster, learning(32), 0).await.sweep.unwrap().sweep_id;
+    // After the last that is drawn at random, too.
+    for done in [4, 14] {
+        cluster.watch(sweep).await.until_done(done).await;
+        let before = points(&cluster, sweep).await;
+        cluster.fail_over(&mut other).await;
+        let after = points(&cluster, sweep).await;
+        assert!(
+            before.iter().filter(|point| !point.parameters.is_empty()).all(|point| after.contains(point))
+        );
+    }
+    let ended = cluster.watch(sweep).await.until_end().await;
+    assert_eq!((ended.state(), ended.job_count), (v1::SweepState::Finished, 32));
+    assert_counted(&cluster.results(sweep).await, 32, 3);
+    let verified = printed(&cluster, &["verify", "1", "--search"]);
+    assert_eq!(verified, "32 of 32 points of sweep 1 follow from what its search had seen (32 results)\n");
 }

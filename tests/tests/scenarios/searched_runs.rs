@@ -1,0 +1,105 @@
+//! `sweep run` with early stopping and with a search that learns: one command, with a report that says which jobs were stopped and why.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
+
+use serde_json::Value;
+
+use crate::run::{command, results};
+
+const EARLY: &str = "early_terminate: {type: asha, min_iter: 1, eta: 3}";
+const GRID: &str = "{activation: {values: [relu, sigmoid]}, learning_rate: {values: [0.003, 0.001, 0.0001]}, epochs: {value: 3}}";
+const SPACE: &str = "{activation: {values: [relu, sigmoid]}, learning_rate: {min: 0.0001, max: 0.01, distribution: \
+                     log_uniform_values}, epochs: {value: 3}}";
+
+/// Runs the sweep of these parameters; it has to end well.
+fn run(folder: &Path, parameters: &str, more: &[&str]) -> String {
+    let output = command(folder, &format!("{parameters}\n{EARLY}")).args(more).output().unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{printed}{}", String::from_utf8_lossy(&output.stderr));
+    printed
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+/// The rows of a sweep of so many jobs, some of which were stopped after their first epoch: how many are done.
+fn check_results(folder: &Path, jobs: usize) -> usize {
+    let rows = results(folder);
+    let of_json = json(&folder.join("results/results.json"));
+    assert_eq!((rows.len(), of_json["jobs"].as_array().unwrap().len()), (jobs, jobs));
+    for (row, of_json) in rows.iter().zip(of_json["jobs"].as_array().unwrap()) {
+        check_row(row);
+        assert_eq!(of_json["state"], row["state"].as_str(), "{of_json}");
+        assert_eq!(of_json["reason"], row["reason"].as_str(), "{of_json}");
+    }
+    let done = rows.iter().filter(|row| row["state"] == "done").count();
+    assert!(done >= jobs / 3 && done < jobs, "{rows:?}");
+    let epochs = fs::read_to_string(folder.join("results/epochs.csv")).unwrap();
+    assert_eq!(epochs.lines().count(), 1 + done * 3 + (jobs - done), "each epoch once");
+    done
+}
+
+fn check_row(row: &BTreeMap<String, String>) {
+    match row["state"].as_str() {
+        "done" => assert_eq!((row["epochs_done"].as_str(), row["reason"].as_str()), ("3", ""), "{row:?}"),
+        "stopped" => {
+            let says = "paused after epoch 1: the best of the jobs there go on";
+            assert!(row["epochs_done"] == "1" && row["reason"].starts_with(says), "{row:?}");
+        }
+        _ => panic!("{row:?}"),
+    }
+}
+
+/// The weights in the results folder are those of the best job that is done.
+fn check_best(folder: &Path) {
+    let best = folder.join("results/best");
+    let facts = json(&best.join("model.json"));
+    let weights = fs::read(best.join("model.safetensors")).unwrap();
+    assert_eq!(facts["weights"]["blake3"], blake3::hash(&weights).to_hex().as_str());
+    let rows = results(folder);
+    let accuracy = |row: &BTreeMap<String, String>| row["val_accuracy"].parse::<f64>().unwrap();
+    let done = rows.iter().filter(|row| row["state"] == "done").map(accuracy);
+    let winner = rows.iter().find(|row| row["job"] == facts["job"].to_string()).unwrap();
+    assert_eq!((winner["state"].as_str(), accuracy(winner)), ("done", done.fold(0.0, f64::max)));
+}
+
+/// The pages say that jobs were stopped, and why.
+fn check_pages(folder: &Path, stopped: usize) {
+    for page in ["report.html", "report.md"] {
+        let text = fs::read_to_string(folder.join("results").join(page)).unwrap();
+        assert!(text.contains("stopped") && text.contains("paused after epoch"), "{page}: {text}");
+        assert!(text.contains(&stopped.to_string()), "{page}: {text}");
+    }
+}
+
+#[test]
+fn a_run_that_stops_early_ends_well_with_the_best_model_and_the_reason_of_each_stopped_job() {
+    let folder = tempfile::tempdir().unwrap();
+    let printed = run(folder.path(), GRID, &[]);
+    let done = check_results(folder.path(), 6);
+    assert!(printed.contains("stopped") && printed.contains("best/model.safetensors (job "), "{printed}");
+    check_best(folder.path());
+    check_pages(folder.path(), 6 - done);
+    // Again: nothing goes on, and the report is the same.
+    let rows = results(folder.path());
+    run(folder.path(), GRID, &[]);
+    assert_eq!(results(folder.path()), rows);
+}
+
+#[test]
+fn a_run_that_learns_and_stops_early_is_one_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let learns = ["--set", "method=tpe", "--set", "run_cap=12", "--set", "search_seed=3"];
+    run(folder.path(), SPACE, &learns);
+    let done = check_results(folder.path(), 12);
+    check_best(folder.path());
+    check_pages(folder.path(), 12 - done);
+    let rows = results(folder.path());
+    let rates: BTreeSet<&str> = rows.iter().map(|row| row["learning_rate"].as_str()).collect();
+    assert_eq!(rates.len(), 12, "each point was drawn or proposed: {rates:?}");
+}
