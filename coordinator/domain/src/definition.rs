@@ -261,6 +261,18 @@ impl SweepDefinition {
         definition
     }
 
+    /// This definition with so many jobs, where a searcher that learns has no points for more. Those who have this one keep
+    /// it as it is: what they hear of it was so at one time.
+    pub fn ending_after(&self, jobs: u64) -> Self {
+        let mut definition = self.clone();
+        for part in &mut definition.parts {
+            if let Some(jobs) = part.jobs.ending_after(jobs) {
+                part.jobs = Arc::new(jobs);
+            }
+        }
+        definition
+    }
+
     /// Why a job has its point, where a searcher that learns proposed it.
     pub fn proposed(&self, job: u64) -> Option<&Proposed> {
         let points = self.learned()?;

@@ -130,6 +130,12 @@ impl Jobs {
         Some(Self { points, ..self.clone() })
     }
 
+    /// The same jobs, of which there are no more than so many.
+    pub(crate) fn ending_after(&self, jobs: u64) -> Option<Self> {
+        let points = Points::Learned(self.learned()?.ending_after(jobs));
+        Some(Self { points, ..self.clone() })
+    }
+
     /// How many there are; none only where an extension has no new ones.
     pub fn count(&self) -> u64 {
         self.points.count().saturating_mul(self.repeats.into())

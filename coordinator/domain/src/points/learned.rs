@@ -1,10 +1,7 @@
 //! The points of a search that learns. They depend on the results of others, so that nothing here chooses them: the engine does
 //! when a job is about to begin, and sets them once.
 
-use std::{
-    ops::RangeInclusive,
-    sync::{Arc, OnceLock},
-};
+use std::{ops::RangeInclusive, sync::Arc};
 
 use terms::{ParameterMap, ParameterValue};
 
@@ -31,7 +28,7 @@ pub struct LearnedPoints {
     points_max: u64,
     proposals: Proposals,
     /// How many there are, once no other is left.
-    exhausted: Arc<OnceLock<u64>>,
+    exhausted: Option<u64>,
 }
 
 impl LearnedPoints {
@@ -74,7 +71,7 @@ impl LearnedPoints {
             repeats,
             points_max,
             proposals: Proposals::of(points_max),
-            exhausted: Arc::default(),
+            exhausted: None,
         })
     }
 
@@ -102,28 +99,25 @@ impl LearnedPoints {
 
     /// How many there are or will be.
     pub fn count(&self) -> u64 {
-        self.exhausted.get().map_or(self.points_max, |count| self.points_max.min(*count))
+        self.exhausted.map_or(self.points_max, |count| self.points_max.min(count))
     }
 
-    /// There are no more than the points of so many jobs: no other is left.
-    pub fn end_after(&self, jobs: u64) {
+    /// These points, of which there are no more than those of so many jobs: no other is left.
+    pub(crate) fn ending_after(&self, jobs: u64) -> Self {
         // The first one counts: points are not given back.
-        let _ = self.exhausted.set(jobs / u64::from(self.repeats));
+        let exhausted = self.exhausted.or(Some(jobs / u64::from(self.repeats)));
+        Self { exhausted, ..self.clone() }
     }
 
     /// These points with what was proposed of them `before`, where there may be fewer; no others are left where that was so before and
-    /// there may not be more now. Nothing that is set for one of them from now on is
-    /// seen by the other.
+    /// there may not be more now. Nothing that is proposed of one of them from now on is seen by the other.
     pub(crate) fn after(&self, before: Option<&Self>) -> Self {
-        let (proposals, exhausted) = (Proposals::of(self.points_max), OnceLock::new());
+        let proposals = Proposals::of(self.points_max);
         if let Some(before) = before {
             proposals.take(&before.proposals);
-            if let Some(count) = before.exhausted.get().filter(|_| before.points_max == self.points_max) {
-                // The first one: it is new.
-                let _ = exhausted.set(*count);
-            }
         }
-        Self { proposals, exhausted: Arc::new(exhausted), ..self.clone() }
+        let as_many = before.filter(|before| before.points_max == self.points_max);
+        Self { proposals, exhausted: as_many.and_then(|before| before.exhausted), ..self.clone() }
     }
 
     /// How often each is trained.

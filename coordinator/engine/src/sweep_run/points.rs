@@ -61,8 +61,7 @@ impl SweepRun {
             // Its number, or another of its point or after it, is known to users.
             return self.cancel_waiting_job(job, "no point of the space is left");
         }
-        points.end_after(begun);
-        Some(self.extended())
+        Some(self.redefine(self.definition.ending_after(begun)))
     }
 
     /// The searcher, if it learns.
@@ -89,8 +88,7 @@ impl SweepRun {
             || self.out_of_order.range(last + 1..).next().is_some()
             || self.waiting.range(last + 1..).next().is_some();
         if !is_known {
-            self.definition.learned().into_iter().for_each(|points| points.end_after(last));
-            return vec![self.extended()];
+            return vec![self.redefine(self.definition.ending_after(last))];
         }
         // The number of one of them, or a larger one, is known to users.
         let without_point = last + 1..=self.job_count();

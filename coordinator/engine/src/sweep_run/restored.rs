@@ -31,7 +31,7 @@ impl SweepRun {
             .map_err(|error| RestoreError::Contradiction(format!("sweep {id}: {error}")))?;
         if stored.job_count < run.job_count() {
             // Those that it has now, which are not those of the definition that was read.
-            run.definition.learned().into_iter().for_each(|points| points.end_after(stored.job_count));
+            run.redefine(run.definition.ending_after(stored.job_count));
         }
         run.state = stored.state;
         run.ended_unix_ms = stored.ended_unix_ms;

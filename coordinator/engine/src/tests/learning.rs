@@ -258,6 +258,18 @@ fn a_space_that_runs_out_within_a_point_ends_the_sweep() {
 }
 
 #[test]
+fn an_answer_that_was_given_before_the_points_ran_out_stays_as_it_was() {
+    let mut cluster = Cluster::new();
+    cluster.submit_this(search(3, "  batch_size: {values: [16, 32, 64]}\nexclude: [{batch_size: 32}]\n"));
+    let before = cluster.sweep();
+    cluster.connect(1, "a", 1, &[]);
+    (1..=2).for_each(|job| cluster.train(1, key(job, 1)));
+    let after = cluster.sweep();
+    assert_eq!((before.job_count(), before.counts.pending), (3, 3));
+    assert_eq!((after.job_count(), after.counts.pending), (2, 0));
+}
+
+#[test]
 fn a_training_that_was_cancelled_before_its_point_was_chosen_does_not_run_for_the_searcher() {
     let mut cluster = Cluster::new();
     cluster.submit_this(search(30, &format!("{RATES}repeats: 2\n")));
