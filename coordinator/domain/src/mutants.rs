@@ -72,10 +72,28 @@ pub enum Mutant {
     RepeatedPointsAreNew,
     /// Such a searcher is not told of jobs that early stopping has paused.
     PausedJobsAreNotLearned,
+    /// Where jobs do not pause, early stopping stops none.
+    NoneIsStopped,
+    /// There, the first job at a rung is stopped, although it is the best so far.
+    FirstAtRungIsStopped,
+    /// There, the best of the jobs at a rung are stopped.
+    BestAreStopped,
+    /// All jobs are in the first bracket.
+    BracketsForgotten,
+    /// Of a rung with a quota that has one job more than the share, only the share is promoted.
+    QuotaIsTheShare,
+    /// A job's last value is compared with the median of the others, not its best.
+    MedianComparesTheLast,
+    /// Jobs are compared with a median of fewer jobs than the rule asks for.
+    MedianOfTooFew,
+    /// After a restart, the median is one of the jobs that were done since.
+    DoneJobsAreForgotten,
+    /// The best few are promoted before all jobs have come to their rung.
+    PromotedBeforeAllHaveCome,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 43] = [
         Self::NoFencing,
         Self::AcknowledgeBeforeCommit,
         Self::DuplicateOvertakesCommit,
@@ -110,6 +128,15 @@ impl Mutant {
         Self::RestartsForgetResults,
         Self::RepeatedPointsAreNew,
         Self::PausedJobsAreNotLearned,
+        Self::NoneIsStopped,
+        Self::FirstAtRungIsStopped,
+        Self::BestAreStopped,
+        Self::BracketsForgotten,
+        Self::QuotaIsTheShare,
+        Self::MedianComparesTheLast,
+        Self::MedianOfTooFew,
+        Self::DoneJobsAreForgotten,
+        Self::PromotedBeforeAllHaveCome,
     ];
 }
 

@@ -10,8 +10,10 @@
 mod coordinator;
 mod durable;
 mod hub;
+mod kinds;
 mod link;
 mod node;
+mod reference;
 mod row;
 mod watched;
 mod world;
@@ -21,9 +23,9 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use domain::specification::{Specification, SpecificationSource};
 use engine::mutants::{self, Mutant};
-use world::{EPOCHS, World};
+use kinds::{Kind, kinds};
+use world::World;
 
 /// How long new seeds are tried unless the command says otherwise.
 const SECONDS: u64 = 60;
@@ -33,61 +35,6 @@ const MUTANT_SEEDS: u64 = 20_000;
 const ROUND: u64 = 256;
 const REPLAY: &str = "cargo test --release -p tests --test simulator --";
 
-/// A sweep, and the same with two jobs more: of a model, of a program whose jobs take two GPUs each, of a model whose points are
-/// drawn, of a model whose jobs pause at a rung, of one whose points are chosen from results, of one with both, of one whose points
-/// come from outside, of one that learns in a space that runs out, with each point trained twice, and of one whose jobs pause and are so
-/// few that none is among the best share.
-type Specifications = [[Specification; 2]; 9];
-
-/// The parameter that trains each rate with two seeds.
-const SEEDS: &str = "  seed: {values: [1, 2]}\n";
-
-fn specifications() -> Specifications {
-    let model = "dataset: {path: d}";
-    let program = "program: train.py\nmetric: {name: val_accuracy, goal: maximize}\nresources: {gpus: 2}";
-    let paused = format!("{model}\nearly_terminate: {{type: asha, min_iter: 1, eta: 2}}");
-    let scarce = format!("{model}\nearly_terminate: {{type: asha, min_iter: 1, eta: 4}}");
-    let grid = |what: &str, rates: &str| parsed(what, &format!("{{values: [{rates}]}}"), SEEDS);
-    let few = |rates: &str| parsed(&scarce, &format!("{{values: [{rates}]}}"), "");
-    let drawn = |cap: u32| {
-        let what = format!("method: random\nrun_cap: {cap}\n{model}");
-        parsed(&what, "{min: 0.001, max: 0.1, distribution: log_uniform_values}", SEEDS)
-    };
-    let learned = |model: &str, cap: u32| {
-        let what = format!("method: tpe\nrun_cap: {cap}\n{model}");
-        parsed(&what, "{min: 0.001, max: 0.1, distribution: log_uniform_values}", SEEDS)
-    };
-    let outside = |cap: u32| {
-        let what = format!("method: external\nrun_cap: {cap}\n{model}");
-        parsed(&what, "{min: 0.001, max: 0.1}", SEEDS)
-    };
-    let finite = |cap: u32| {
-        let what =
-            format!("method: tpe\nrun_cap: {cap}\nrepeats: 2\nexclude: [{{learning_rate: 0.01}}]\n{model}");
-        // The seeds of a sweep with `repeats` follow from them.
-        parsed(&what, "{values: [0.001, 0.003, 0.005, 0.01, 0.03, 0.05]}", "")
-    };
-    [
-        [grid(model, "1, 2, 3"), grid(model, "1, 2, 3, 4")],
-        [grid(program, "1, 2, 3"), grid(program, "1, 2, 3, 4")],
-        [drawn(6), drawn(8)],
-        [grid(&paused, "1, 2, 3"), grid(&paused, "1, 2, 3, 4")],
-        [learned(model, 16), learned(model, 20)],
-        [learned(&paused, 14), learned(&paused, 18)],
-        [outside(8), outside(10)],
-        [finite(16), finite(18)],
-        [few("1, 2, 3"), few("1, 2, 3, 4, 5")],
-    ]
-}
-
-fn parsed(what: &str, rates: &str, seeds: &str) -> Specification {
-    let text = format!(
-        "name: simulated\n{what}\nparameters:\n  epochs: {{value: {EPOCHS}}}\n  \
-         learning_rate: {rates}\n{seeds}execution: {{attempts_max: 3}}\n"
-    );
-    Specification::parse(&SpecificationSource { text, ..SpecificationSource::default() }).unwrap()
-}
-
 /// A value given as `--name VALUE`.
 fn option(name: &str) -> Option<u64> {
     let mut arguments = std::env::args().skip_while(|argument| argument != name);
@@ -95,11 +42,11 @@ fn option(name: &str) -> Option<u64> {
 }
 
 fn main() -> ExitCode {
-    let specifications = specifications();
+    let kinds = kinds();
     if let Some(seed) = option("--seed") {
         let mutant = option("--mutant").map(|index| Mutant::ALL[index as usize]);
         mutants::turn_on(mutant);
-        return match World::new(seed, &specifications, true).live() {
+        return match World::new(seed, &kinds, true).live() {
             Ok(happened) => {
                 println!("seed {seed}: no rule is broken; {happened} things happened");
                 ExitCode::SUCCESS
@@ -110,7 +57,7 @@ fn main() -> ExitCode {
             }
         };
     }
-    if find_mutants(&specifications) && soak(&specifications, option("--seconds").unwrap_or(SECONDS)) {
+    if find_mutants(&kinds) && soak(&kinds, option("--seconds").unwrap_or(SECONDS)) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -118,12 +65,12 @@ fn main() -> ExitCode {
 }
 
 /// Whether each mutant breaks a rule in some world.
-fn find_mutants(specifications: &Specifications) -> bool {
+fn find_mutants(kinds: &[Kind]) -> bool {
     let mut all = true;
     for (index, mutant) in Mutant::ALL.into_iter().enumerate() {
         mutants::turn_on(Some(mutant));
-        let found = (0..MUTANT_SEEDS)
-            .find_map(|seed| Some((seed, World::new(seed, specifications, false).live().err()?)));
+        let found =
+            (0..MUTANT_SEEDS).find_map(|seed| Some((seed, World::new(seed, kinds, false).live().err()?)));
         match found {
             Some((seed, broken)) => {
                 println!(
@@ -156,7 +103,7 @@ fn replays(mutant: usize, seed: u64, broken: &str) -> bool {
 }
 
 /// Tries new seeds for so long; whether no rule was broken.
-fn soak(specifications: &Specifications, seconds: u64) -> bool {
+fn soak(kinds: &[Kind], seconds: u64) -> bool {
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let first = option("--first-seed").unwrap_or(clock.as_secs() << 24);
     let start = Instant::now();
@@ -164,11 +111,11 @@ fn soak(specifications: &Specifications, seconds: u64) -> bool {
     while start.elapsed() < Duration::from_secs(seconds) {
         for _ in 0..ROUND {
             let seed = first + seeds;
-            match World::new(seed, specifications, false).live() {
+            match World::new(seed, kinds, false).live() {
                 Ok(count) => {
                     happened += count;
                     // The first of each round again: a world that differs from itself could not be replayed.
-                    if seeds % ROUND == 0 && World::new(seed, specifications, false).live() != Ok(count) {
+                    if seeds % ROUND == 0 && World::new(seed, kinds, false).live() != Ok(count) {
                         println!("seed {seed} does not give the same world twice");
                         return false;
                     }

@@ -45,16 +45,16 @@ use worker::agent::{
 
 use self::searching::Searcher;
 use super::{
-    Specifications,
     coordinator::{Coordinator, Follower, Leader, Life, Part},
     durable::Durable,
     hub::{Hub, Question, Wish},
+    kinds::Kind,
     link::Link,
     node::{Checkpoints, Member, Node, Step},
     row::Row,
 };
 
-/// Epochs of each job.
+/// Epochs of a job whose sweep does not say how many.
 pub(super) const EPOCHS: u32 = 2;
 /// Machines, the last of which shares its name with the first and is not always there.
 const NODES: usize = 3;
@@ -173,26 +173,26 @@ struct Refusals {
     lead_is_lost: bool,
 }
 
+/// A kind of sweep, each as often as its weight has it.
+fn some_kind<'a>(random: &mut Random, kinds: &'a [Kind]) -> &'a Kind {
+    let mut place = random.below(kinds.iter().map(|kind| kind.weight).sum());
+    let is_it = |kind: &&Kind| {
+        let is_it = place < kind.weight;
+        place = place.saturating_sub(kind.weight);
+        is_it
+    };
+    kinds.iter().find(is_it).unwrap_or(&kinds[0])
+}
+
 /// What broke which rule.
 pub(super) type Broken = String;
 
 impl World {
     /// The world of a seed. Its user wants the first of two sweeps of one kind, and later perhaps the points of the second.
-    pub(super) fn new(seed: u64, specifications: &Specifications, trace: bool) -> Self {
+    pub(super) fn new(seed: u64, kinds: &[Kind], trace: bool) -> Self {
         let mut random = Random(seed);
-        let has_gpus = random.one_in(4);
-        let kind = match has_gpus {
-            true => 1,
-            false if random.one_in(8) => 6,
-            false if random.one_in(4) => 2,
-            false if random.one_in(2) => 3,
-            false if random.one_in(3) => 4,
-            false if random.one_in(2) => 5,
-            false if random.one_in(2) => 7,
-            false if random.one_in(2) => 8,
-            false => 0,
-        };
-        let specifications = &specifications[kind];
+        let specifications = &some_kind(&mut random, kinds).sweeps;
+        let has_gpus = specifications[0].resources.gpus.is_some();
         let coordinators = if random.one_in(2) { 1 } else { random.within(2..4) as usize };
         let nodes = if random.one_in(3) { NODES } else { NODES - 1 };
         let mut node = |number| {
@@ -255,7 +255,7 @@ impl World {
             }
             self.check_leaders()?;
             if self.calm && self.submitted && self.durable.open_sweeps().next().is_none() {
-                self.durable.check_results(EPOCHS)?;
+                self.durable.check_results()?;
                 return if self.durable.sweep_count() == 1 {
                     Ok(happened)
                 } else {
@@ -266,7 +266,7 @@ impl World {
                 break;
             }
         }
-        self.durable.check_results(EPOCHS)?;
+        self.durable.check_results()?;
         Err("the sweep was never submitted".into())
     }
 

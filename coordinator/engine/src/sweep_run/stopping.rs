@@ -33,7 +33,9 @@ impl Stopping {
     pub(crate) fn of(specification: &Specification) -> Option<Self> {
         let early = specification.early_terminate?;
         let pauses = early.promote;
-        let goal = match (mutants::is_on(Mutant::WorstArePromoted), specification.metric.goal) {
+        let is_reversed =
+            mutants::is_on(Mutant::WorstArePromoted) || (!pauses && mutants::is_on(Mutant::BestAreStopped));
+        let goal = match (is_reversed, specification.metric.goal) {
             (false, goal) => goal,
             (true, Goal::Minimize) => Goal::Maximize,
             (true, Goal::Maximize) => Goal::Minimize,
@@ -41,10 +43,13 @@ impl Stopping {
         let share = |eta: u32| match pauses {
             true if mutants::is_on(Mutant::TooManyArePromoted) => Quota::ShareAndOne { eta },
             true => Quota::Share { eta },
+            false if mutants::is_on(Mutant::NoneIsStopped) => Quota::Best { count: u64::MAX },
+            false if mutants::is_on(Mutant::FirstAtRungIsStopped) => Quota::Share { eta },
             false => Quota::ShareOrOne { eta },
         };
         Some(Self::Halving(match early.rule {
             StoppingRule::Median { min_iter, interval, min_jobs } => {
+                let min_jobs = if mutants::is_on(Mutant::MedianOfTooFew) { 1 } else { min_jobs };
                 return Some(Self::Median(Median::new(goal, min_jobs, min_iter, interval)));
             }
             StoppingRule::Asha { min_iter, eta, s } => {
@@ -54,13 +59,19 @@ impl Stopping {
                 Halving::new(goal, Ladder::single(min_iter), Quota::Best { count: k }, pauses)
             }
             StoppingRule::Hyperband { rungs, eta, strict } => {
-                let quota = if strict { Quota::Share { eta } } else { Quota::ShareAndOne { eta } };
+                let is_strict = strict || mutants::is_on(Mutant::QuotaIsTheShare);
+                let quota = if is_strict { Quota::Share { eta } } else { Quota::ShareAndOne { eta } };
                 match rungs {
                     HyperbandRungs::From { min_iter } => {
                         Halving::new(goal, Ladder::upwards(min_iter, eta, 0), quota, pauses)
                     }
                     HyperbandRungs::Below { max_iter, s } => {
                         Halving::new(goal, Ladder::downwards(max_iter, eta, s), quota, pauses)
+                    }
+                    HyperbandRungs::Brackets { min_iter, .. }
+                        if mutants::is_on(Mutant::BracketsForgotten) =>
+                    {
+                        Halving::new(goal, Ladder::upwards(min_iter, eta, 0), quota, pauses)
                     }
                     HyperbandRungs::Brackets { min_iter, max_iter } => {
                         let brackets = Brackets::new(BRACKETS_OF, min_iter, max_iter, eta);
@@ -91,6 +102,7 @@ impl Stopping {
             Self::Median(rule) => {
                 rule.restore(stored.job, values);
                 match stored.state {
+                    JobState::Done if mutants::is_on(Mutant::DoneJobsAreForgotten) => {}
                     JobState::Done => rule.complete(stored.job),
                     state if state.is_final() => rule.forget(stored.job),
                     _ => {}
@@ -159,6 +171,7 @@ impl SweepRun {
                 }
             }
             Some(Stopping::Median(rule)) if rule.compares_after(epoch) => {
+                let best = if mutants::is_on(Mutant::MedianComparesTheLast) { value } else { best };
                 let stops = rule.observe(key.job, epoch, value, best) == Verdict::Stop && !is_last;
                 Compared {
                     record: record(value, !stops),
@@ -218,7 +231,9 @@ impl SweepRun {
     fn are_more_to_come(&self, rule: &Halving) -> bool {
         // Once none comes, those that are open have been promoted, and are few.
         let mut open = self.waiting.keys().chain(self.active.keys());
-        rule.waits_for_all() && (self.never_started() > 0 || open.any(|job| rule.reached(*job).is_none()))
+        rule.waits_for_all()
+            && !mutants::is_on(Mutant::PromotedBeforeAllHaveCome)
+            && (self.never_started() > 0 || open.any(|job| rule.reached(*job).is_none()))
     }
 
     /// Whether a job waits that can go on where `finds` says whose checkpoints are found.

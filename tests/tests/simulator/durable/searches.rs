@@ -8,7 +8,7 @@ impl Durable {
         of_sweep.map(|(key, proposed)| (key.job, proposed.clone())).collect()
     }
 
-    /// Whether the searcher of a sweep knows last of each job that is paused or has ended by itself what became of it.
+    /// Whether the searcher of a sweep knows last of each job that is paused, was stopped early or has ended by itself what became of it.
     fn check_told(&self, sweep: SweepId, learned: &[Learned]) -> Result<(), String> {
         for (key, job) in self.jobs_of(sweep).filter(|(_, job)| job.attempts > 0) {
             let last = job.last.as_ref();
@@ -17,7 +17,7 @@ impl Durable {
             let due = match (job.state, value) {
                 (JobState::Done, Some(value)) => LearnedResult::Finished(value),
                 (JobState::Diverged, _) => LearnedResult::Diverged,
-                (JobState::Paused, value) => LearnedResult::Stopped { epoch, value },
+                (JobState::Paused | JobState::Stopped, value) => LearnedResult::Stopped { epoch, value },
                 _ => continue,
             };
             let told =
@@ -31,8 +31,7 @@ impl Durable {
     pub(in super::super) fn check_search(&self) -> Result<(), String> {
         for (id, sweep) in &self.sweeps {
             let stored = self.stored(*id, sweep);
-            let definition = SweepDefinition::from_stored(*id, &stored.specification, None);
-            let definition = definition.map_err(|error| error.to_string())?;
+            let definition = defined(*id, &stored.specification)?;
             let Some(points) = definition.learned() else { continue };
             if points.are_from_outside() {
                 self.check_outside(*id)?;

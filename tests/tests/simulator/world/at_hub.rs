@@ -170,7 +170,12 @@ impl World {
         {
             return Err(format!("a commit of {term:?} was kept after one of {last:?} by another leader"));
         }
-        records.iter().try_for_each(|record| self.durable.keep(record))?;
+        for record in records {
+            if self.trace {
+                eprintln!("{:>7} ms  durable: {record:?}", self.now);
+            }
+            self.durable.keep(record)?;
+        }
         Ok(Ok(()))
     }
 }

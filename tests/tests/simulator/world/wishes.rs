@@ -63,6 +63,9 @@ impl World {
             _ if self.random.one_in(2) => Wish::order(other, Stop(sweep), Some),
             _ => Wish::order(other, Cancel(sweep), Some),
         };
+        if self.trace {
+            eprintln!("{:>7} ms  asked: {wish:?}", self.now);
+        }
         // Now and then twice, as by someone who got no answer.
         for _ in 0..1 + self.random.below(2) {
             self.tell_a_leader(wish.clone());

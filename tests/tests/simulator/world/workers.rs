@@ -140,7 +140,9 @@ impl World {
         }
         let is_away = matches!(step, Step::Start(_)) && !self.calm && self.random.one_in(12);
         let fails = matches!(step, Step::Epoch(..)) && !self.calm && self.random.one_in(40);
+        let diverges = matches!(step, Step::Epoch(..)) && !self.calm && self.random.one_in(60);
         let step = match step {
+            Step::Epoch(attempt, _) if diverges => Step::End(attempt, TrainerOutcome::Diverged),
             Step::Start(attempt) if is_away => Step::End(attempt, TrainerOutcome::Unavailable),
             Step::Epoch(attempt, _) if fails => Step::End(attempt, TrainerOutcome::Failed),
             step => step,
