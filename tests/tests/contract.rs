@@ -216,7 +216,10 @@ async fn everything_is_there_after_a_restart() {
         let parameters =
             terms::ParameterUse { read: ["lr".to_owned()].into(), unread: ["typo".to_owned()].into() };
         let read = Record::ParametersRead { sweep: SweepId(1), parameters: parameters.clone() };
-        store.commit(&[read]).await.unwrap();
+        store
+            .commit(&[read, Record::CheckpointMissed { job: JobKey { sweep: SweepId(1), job: 4 } }])
+            .await
+            .unwrap();
         store.close().await;
         drop(store);
 
@@ -230,6 +233,7 @@ async fn everything_is_there_after_a_restart() {
         assert_eq!((sweep.next_unstarted, &sweep.out_of_order, sweep.best), (3, &[4].into(), best));
         assert_eq!(sweep.finals, [(JobState::Done, 1)]);
         assert_eq!((&sweep.dataset, &sweep.parameters), (&Some(dataset), &parameters));
+        assert_eq!(sweep.without_checkpoint, Some(4));
         assert_eq!(sweep.manifest.as_deref(), Some("{}"));
         assert_eq!(sweep.metrics.names(), NAMES.map(Into::into));
         let [running, waiting] = sweep.open_jobs.as_slice() else { panic!("{sweep:?}") };

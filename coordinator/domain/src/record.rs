@@ -141,6 +141,8 @@ pub enum Record {
         /// Why, for people.
         reason: String,
     },
+    /// A job has paused, and nothing was kept that it could go on from: the first one of its sweep.
+    CheckpointMissed { job: JobKey },
     /// The weights of a job that is done are on their way, are kept, or no longer are.
     WeightsChanged {
         attempt: AttemptKey,
@@ -287,6 +289,8 @@ pub struct StoredSweep {
     pub metrics: MetricSchema,
     /// Which parameters its programs have read, as far as they said it.
     pub parameters: ParameterUse,
+    /// The first job that paused without a checkpoint.
+    pub without_checkpoint: Option<u64>,
     pub state: SweepState,
     /// How many jobs it has: fewer than its specification allows where a searcher found no more points.
     pub job_count: u64,

@@ -10,6 +10,7 @@ use super::{
     AttemptEvent, Effect, Engine, Now, Observation, Output, SessionId,
     attribution::{LOSSES_MAX, attribute},
     control::stop_at_target,
+    observe_change,
     sessions::revoke,
     settle,
     sweep_run::{ActiveAttempt, Placement, SweepRun, metrics::Measured, stopping::Compared},
@@ -53,7 +54,7 @@ impl Engine {
             }
             AttemptEvent::Epoch(report) => self.epoch(now, session, attempt, &report, out),
             AttemptEvent::Ended { outcome, reason, log_tail, weights, details } => {
-                active.judge(details.again);
+                active.judge(&details);
                 let (mut state, mut reason) = verdict(active, outcome, reason);
                 let (objective, best) = (active.results().objective, active.results().best_value());
                 let pack_size = active.placement().pack_size;
@@ -249,10 +250,15 @@ impl Engine {
         if state == AttemptState::Diverged && run.active(attempt).is_some() {
             out.records.extend(run.compare_diverged(attempt));
         }
-        let reason = match state {
-            AttemptState::Paused => run.why_paused(attempt.job.job).unwrap_or(reason),
-            _ => reason,
-        };
+        let mut reason = reason;
+        if state == AttemptState::Paused {
+            let missed = run.miss_checkpoint(attempt);
+            if missed.is_some() {
+                observe_change(run, out);
+            }
+            out.records.extend(missed);
+            reason = run.why_paused(attempt).unwrap_or(reason);
+        }
         let Some(mut ended) = run.end(attempt) else { return };
         debug_assert!(AttemptState::Running.may_become(state));
         let Placement { worker, pack_size, .. } = ended.placement().clone();

@@ -61,6 +61,8 @@ pub(super) struct SweepRun {
     paused: BTreeMap<u64, WaitingJob>,
     /// The rule of early stopping, where the sweep has one.
     stopping: Option<Stopping>,
+    /// The first job that paused without a checkpoint.
+    without_checkpoint: Option<u64>,
     done: u64,
     diverged: u64,
     /// Jobs that the rule of early stopping has ended.
@@ -106,6 +108,7 @@ impl SweepRun {
             waiting: BTreeMap::new(),
             active: BTreeMap::new(),
             paused: BTreeMap::new(),
+            without_checkpoint: None,
             done: 0,
             diverged: 0,
             stopped: 0,

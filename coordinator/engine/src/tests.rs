@@ -15,6 +15,7 @@ mod outside;
 mod packs;
 mod pauses;
 mod programs;
+mod promotions;
 mod properties;
 mod refusals;
 mod resources;

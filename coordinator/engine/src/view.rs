@@ -37,6 +37,8 @@ pub struct SweepView {
     pub unread_parameters: Vec<String>,
     /// Why it was stopped, where no one asked for it.
     pub stopped: Option<String>,
+    /// Why its jobs cannot pause, although early stopping wants them to, and what happens instead.
+    pub cannot_pause: Option<String>,
 }
 
 impl SweepView {
@@ -218,6 +220,7 @@ impl SweepRun {
             left_out: self.left_out().clone(),
             unread_parameters: self.parameters().unread.iter().cloned().collect(),
             stopped: self.stopped(),
+            cannot_pause: self.cannot_pause(),
         }
     }
 

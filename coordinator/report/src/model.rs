@@ -49,6 +49,8 @@ pub struct Sweep {
     pub unread_parameters: Vec<String>,
     /// Why it was stopped, where no one asked for it.
     pub stopped: Option<String>,
+    /// Why its jobs cannot pause, where early stopping wants them to, and what happens instead.
+    pub cannot_pause: Option<String>,
     /// What a built-in model says about itself.
     pub manifest: Option<Arc<Manifest>>,
     /// The sweep file as understood.

@@ -65,6 +65,8 @@ pub(super) struct Strings {
     pub(super) unread_parameters: &'static str,
     /// Why the sweep was stopped.
     pub(super) stopped: &'static str,
+    /// Why its jobs cannot pause.
+    pub(super) pauses: &'static str,
     pub(super) best_mean: &'static str,
     pub(super) points: &'static str,
     pub(super) point: &'static str,

@@ -64,6 +64,8 @@ pub struct SweepDetails {
     pub waiting: Option<String>,
     /// Why it was stopped, where no one asked for it.
     pub why_stopped: Option<String>,
+    /// Why its jobs cannot pause, where early stopping wants them to, and what happens instead.
+    pub cannot_pause: Option<String>,
     /// The sweep file as it was understood, as YAML.
     pub specification: String,
 }
@@ -290,6 +292,7 @@ impl Sweep {
             images: Some(images).filter(|images| *images > 0),
             waiting: sweep.waiting.clone(),
             why_stopped: sweep.stopped.clone(),
+            cannot_pause: sweep.cannot_pause.clone(),
             specification: sweep.specification.clone(),
         };
         Self { details: Some(details), ..Self::listed(sweep) }

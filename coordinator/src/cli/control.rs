@@ -12,7 +12,7 @@ use super::{
     follow::{Follower, verdict},
     ids::TargetId,
     output::{Format, count, print, print_json},
-    progress::{Progress, Standstill},
+    progress::{Notices, Progress},
     tables::{is_of_program, sweep_state_name},
     views::{print_sweep, whole},
 };
@@ -134,10 +134,10 @@ fn still_waited_for(target: TargetId, waited: Duration) -> String {
 async fn wait_for_sweep(sweep: u64, target: &Target) -> Result<(), Failure> {
     let mut follower = Follower::new(target, sweep);
     let mut last = v1::Sweep::default();
-    let mut standstill = Standstill::default();
+    let mut notices = Notices::default();
     while let Some(event) = follower.next().await? {
         if let Event::Snapshot(v1::WatchSnapshot { sweep: Some(sweep), .. }) = event {
-            if let Some(news) = standstill.news(&sweep) {
+            if let Some(news) = notices.news(&sweep) {
                 terminal::output::say(&news);
             }
             last = sweep;
@@ -150,10 +150,10 @@ async fn wait_for_job(sweep_id: u64, job: u64, target: &Target) -> Result<(), Fa
     let mut follower = Follower::new(target, sweep_id);
     // Each snapshot or change of the job is a reason to check. The stream is open before the first check, so that no
     // change is missed in between.
-    let mut standstill = Standstill::default();
+    let mut notices = Notices::default();
     while let Some(event) = follower.next().await? {
         if let Event::Snapshot(v1::WatchSnapshot { sweep: Some(sweep), .. }) = &event
-            && let Some(news) = standstill.news(sweep)
+            && let Some(news) = notices.news(sweep)
         {
             terminal::output::say(&news);
         }

@@ -13,8 +13,8 @@ use super::{
     output::{Cell, Format, Printer, count, first_line, print, print_json, print_one},
     report::rows,
     tables::{
-        ATTEMPT_COLUMNS, JobTable, attempt_row, epoch_table, left_by_jobs, names, say_left_out, say_unread,
-        shown_parameters, sweep_row,
+        ATTEMPT_COLUMNS, JobTable, attempt_row, epoch_table, left_by_jobs, names, say_cannot_pause,
+        say_left_out, say_unread, shown_parameters, sweep_row,
     },
     views,
 };
@@ -123,6 +123,7 @@ pub(super) async fn show(arguments: &TargetArgument, target: &Target, format: Fo
         "unread_parameters",
         "waiting",
         "why_stopped",
+        "cannot_pause",
         "specification",
     ]));
     row.push(Cell::Time(sweep.ended_unix_ms));
@@ -145,7 +146,8 @@ pub(super) async fn show(arguments: &TargetArgument, target: &Target, format: Fo
         names => Cell::Text(names),
     });
     row.push(sweep.waiting.map_or(Cell::Empty, |waiting| Cell::Text(waiting.text)));
-    row.push(Some(sweep.stopped).filter(|why| !why.is_empty()).map_or(Cell::Empty, Cell::Text));
+    let said = |why: &str| if why.is_empty() { Cell::Empty } else { Cell::Text(why.to_owned()) };
+    row.extend([said(&sweep.stopped), said(&sweep.cannot_pause)]);
     if format == Format::Table {
         columns.pop();
         columns.iter_mut().filter(|name| *name == "weights").for_each(|name| left.clone_into(name));
@@ -153,6 +155,7 @@ pub(super) async fn show(arguments: &TargetArgument, target: &Target, format: Fo
         print(&format!("\n{}", sweep.specification))?;
         print_failures(sweep_id, failed, target).await?;
         say_unread(&sweep.unread_parameters);
+        say_cannot_pause(&sweep.cannot_pause);
         Ok(())
     } else {
         row.push(Cell::Text(sweep.specification));

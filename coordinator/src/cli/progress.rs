@@ -14,7 +14,7 @@ use terminal::{output, text};
 use terms::EpochReport;
 
 use self::{bars::Bars, lines::Lines};
-use super::failure::Failure;
+use super::{failure::Failure, tables::cannot_pause};
 
 /// The view of one sweep.
 pub(super) enum Progress {
@@ -87,18 +87,27 @@ fn share_of_job(job: &v1::RunningJob) -> f64 {
     ((f64::from(job.epochs_done) + current) / f64::from(job.epochs_total)).clamp(0.0, 1.0)
 }
 
-/// Reports why nothing runs: once that has lasted a while, and again when the reason changes.
+/// What followers of a sweep are told beside its results: once that its jobs cannot pause; and why nothing runs, once that has lasted a
+/// while, and again when the reason changes.
 #[derive(Debug, Default)]
-pub(super) struct Standstill {
+pub(super) struct Notices {
     told: String,
+    pauses_told: bool,
 }
 
-impl Standstill {
+impl Notices {
     /// How long nothing must run before it is reported, in milliseconds: workers take some seconds to start.
     const TOLD_AFTER_MS: u64 = 10_000;
 
-    /// What is new about it.
+    /// What is new.
     pub(super) fn news(&mut self, sweep: &v1::Sweep) -> Option<String> {
+        let is_new = !sweep.cannot_pause.is_empty() && !std::mem::replace(&mut self.pauses_told, true);
+        let cannot_pause = is_new.then(|| cannot_pause(&sweep.cannot_pause));
+        let news: Vec<String> = cannot_pause.into_iter().chain(self.standstill(sweep)).collect();
+        (!news.is_empty()).then(|| news.join("\n"))
+    }
+
+    fn standstill(&mut self, sweep: &v1::Sweep) -> Option<String> {
         let waiting = sweep.waiting.as_ref().filter(|waiting| {
             // A pause is reported separately.
             waiting.idle_ms >= Self::TOLD_AFTER_MS && waiting.reason() != v1::WaitReason::Paused

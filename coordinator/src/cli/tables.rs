@@ -232,3 +232,15 @@ pub(super) fn say_unread(names: &[String]) {
         ));
     }
 }
+
+/// What is said of a sweep whose jobs cannot pause, for this reason.
+pub(super) fn cannot_pause(why: &str) -> String {
+    format!("warning: {why}; have the program keep checkpoints and go on from them")
+}
+
+/// Warns of jobs that cannot pause, where there is a reason.
+pub(super) fn say_cannot_pause(why: &str) {
+    if !why.is_empty() {
+        output::say(&cannot_pause(why));
+    }
+}

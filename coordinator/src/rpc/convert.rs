@@ -220,7 +220,8 @@ fn attempt_event(wire: Option<v1::event::Event>) -> AttemptEvent {
         Some(Event::Ended(ended)) => {
             let outcome = Outcome::try_from(ended.outcome()).unwrap_or(Outcome::Failed);
             let again = ended.again().into();
-            let details = EndDetails { again, parameters: ended.parameters.map(parameter_use) };
+            let parameters = ended.parameters.map(parameter_use);
+            let details = EndDetails { again, parameters, without_checkpoint: ended.without_checkpoint };
             AttemptEvent::Ended {
                 // One that a later version knows: no more than that it did not succeed can be told.
                 outcome,

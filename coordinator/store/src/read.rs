@@ -109,6 +109,11 @@ async fn sweep<Q: Queries>(connection: &mut Q, row: tables::Sweep) -> Result<Sto
         manifest: row.manifest.0.map(tables::Text::into_owned),
         metrics: metric_names(connection, key).await?,
         parameters: row.parameters.0.map(|json| parameters(id, &json)).transpose()?.unwrap_or_default(),
+        without_checkpoint: row
+            .without_checkpoint
+            .0
+            .map(|job| number(job, "without_checkpoint"))
+            .transpose()?,
         state,
         job_count: number(row.job_count, "job_count")?,
         created_unix_ms,

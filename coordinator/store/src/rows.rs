@@ -96,7 +96,8 @@ impl Rows {
             Record::SweepExtended { sweep, .. }
             | Record::SweepChanged { sweep, .. }
             | Record::DatasetFound { sweep, .. }
-            | Record::ParametersRead { sweep, .. } => {
+            | Record::ParametersRead { sweep, .. }
+            | Record::CheckpointMissed { job: JobKey { sweep, .. } } => {
                 if let Some(row) = self.sweeps.get_mut(sweep).map(Arc::make_mut) {
                     change_sweep(row, record)?;
                     changes.sweeps.insert(*sweep);
@@ -258,6 +259,7 @@ fn change_sweep(row: &mut tables::Sweep, record: &Record) -> Result<(), StoreErr
         Record::ParametersRead { parameters, .. } => {
             row.parameters = Added(Some(text(&parameters_json(parameters)?)?));
         }
+        Record::CheckpointMissed { job } => row.without_checkpoint = Added(Some(integer(job.job)?)),
         _ => {}
     }
     Ok(())

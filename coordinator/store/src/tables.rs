@@ -233,6 +233,7 @@ table! {
         ended_unix_ms: Option<i64>,
         manifest: Added<Text>,
         parameters: Added<Text>,
+        without_checkpoint: Added<i64>,
     }
 }
 

@@ -13,6 +13,9 @@ pub struct EndDetails {
     /// Which parameters were read, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameters: Option<ParameterUse>,
+    /// After a pause: nothing was kept that another attempt could go on from.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub without_checkpoint: bool,
 }
 
 /// Whether another attempt may succeed where one has failed.

@@ -4,6 +4,7 @@ mod checkpoints;
 mod endings;
 mod messages;
 mod outputs;
+mod pauses;
 mod placement;
 mod results;
 

@@ -442,6 +442,7 @@ impl Durable {
             manifest: None,
             metrics: sweep.metrics.clone(),
             parameters: Default::default(),
+            without_checkpoint: None,
             state: sweep.state,
             job_count: sweep.job_count,
             search: StoredSearch {

@@ -196,7 +196,7 @@ impl<W: Write> Run<'_, W> {
         }
         let end = self.judge(status);
         self.settle(&end, has_ended_well)?;
-        Ok(end)
+        Ok(self.with_what_is_kept(end))
     }
 
     fn apply(&mut self, event: Event) -> Result<(), Gone> {

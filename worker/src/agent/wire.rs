@@ -115,6 +115,7 @@ pub fn encode_event(event: Event) -> v1::Event {
             log_tail: end.log_tail,
             weights: end.weights.map(encode_weights),
             again: v1::Again::from(end.details.again).into(),
+            without_checkpoint: end.details.without_checkpoint,
             parameters: end.details.parameters.map(Into::into),
         }),
     };
@@ -136,8 +137,8 @@ pub fn decode_event(wire: v1::Event) -> Result<Event, MissingField> {
         WireKind::Ended(ended) => {
             let outcome = Outcome::try_from(ended.outcome()).unwrap_or(Outcome::Failed);
             let again = ended.again().into();
-            let v1::AttemptEnded { reason, log_tail, weights, parameters, .. } = ended;
-            let details = EndDetails { again, parameters: parameters.map(Into::into) };
+            let v1::AttemptEnded { reason, log_tail, weights, parameters, without_checkpoint, .. } = ended;
+            let details = EndDetails { again, parameters: parameters.map(Into::into), without_checkpoint };
             EventKind::Ended(End { outcome, reason, log_tail, weights: weights.map(decode_weights), details })
         }
     };
@@ -348,7 +349,11 @@ mod tests {
                 reason: "so".into(),
                 log_tail: vec!["x".into()],
                 weights: Some(Weights::Absent("no room".into())),
-                details: EndDetails { again: Again::UnlessRepeated, parameters: None },
+                details: EndDetails { again: Again::UnlessRepeated, ..EndDetails::default() },
+            }),
+            EventKind::Ended(End {
+                details: EndDetails { without_checkpoint: true, ..EndDetails::default() },
+                ..End::new(Outcome::Paused, "")
             }),
             EventKind::Ended(End {
                 weights: Some(Weights::File { bytes: 7, blake3: "ab".into() }),
@@ -358,6 +363,7 @@ mod tests {
                         read: ["lr".to_owned()].into(),
                         unread: ["typo".to_owned()].into(),
                     }),
+                    ..EndDetails::default()
                 },
                 ..End::new(Outcome::Done, "")
             }),

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use domain::record::{BestEpoch, History, Record, StoredAttempt};
-use terms::{Again, AttemptKey, EPOCHS_MAX, Epoch, Objective, Progress, WorkerName};
+use terms::{Again, AttemptKey, EPOCHS_MAX, EndDetails, Epoch, Objective, Progress, WorkerName};
 
 use crate::{
     mutants::{self, Mutant},
@@ -213,6 +213,8 @@ pub(crate) struct ActiveAttempt {
     failure: Option<Failure>,
     /// Whether another attempt may succeed if this one fails, as its trainer says at its end.
     again: Again,
+    /// Whether nothing was kept that another attempt could go on from, as its trainer says when it pauses.
+    lacks_checkpoint: bool,
     lease: Lease,
     started: bool,
     /// Epochs taken over from an earlier attempt; 0 after a restart of the coordinator, as only watchers ask for it.
@@ -243,6 +245,7 @@ impl ActiveAttempt {
             pack_size_max: waiting.pack_size_max,
             failure: waiting.failure,
             again: Again::default(),
+            lacks_checkpoint: false,
             lease,
             started: false,
             resumed_epochs: 0,
@@ -374,9 +377,14 @@ impl ActiveAttempt {
         self.lease = Lease::until(deadline_ms);
     }
 
-    /// Its trainer says whether another attempt may succeed.
-    pub(crate) fn judge(&mut self, again: Again) {
-        self.again = again;
+    /// Its trainer says whether another attempt may succeed, and whether it has something to go on from.
+    pub(crate) fn judge(&mut self, details: &EndDetails) {
+        (self.again, self.lacks_checkpoint) = (details.again, details.without_checkpoint);
+    }
+
+    /// Whether it has paused and nothing was kept to go on from.
+    pub(crate) fn lacks_checkpoint(&self) -> bool {
+        self.lacks_checkpoint
     }
 
     /// It fails; `are_others` says whether other workers take its sweep's jobs. Returns why no other attempt can succeed;

@@ -60,6 +60,7 @@ impl SweepRun {
             // Before its jobs, whose epochs may be searched, too.
             learning.restore(stored.search);
         }
+        stored.without_checkpoint.into_iter().for_each(|job| run.do_without_pauses(job));
         run.restore_rungs(&stored.rungs);
         for job in stored.open_jobs {
             restore_job(&mut run, job, deadline_ms);
@@ -81,7 +82,8 @@ fn restore_job(run: &mut SweepRun, stored: StoredJob, deadline_ms: u64) {
             run.waiting.insert(job, WaitingJob::again(attempts, history, budget));
         }
         StoredStage::Paused => {
-            run.paused.insert(job, WaitingJob::again(attempts, history, budget).kept_at(worker));
+            let kept_by = worker.filter(|_| run.without_checkpoint != Some(job));
+            run.paused.insert(job, WaitingJob::again(attempts, history, budget).kept_at(kept_by));
         }
         StoredStage::Running(attempt) => {
             let objective = attempt.last.as_ref().and_then(|last| run.objective_of(&last.row));

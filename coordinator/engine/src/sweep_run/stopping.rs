@@ -8,8 +8,12 @@ use domain::{
 use search::stopping::{Brackets, Halving, Ladder, Median, Promotion, Quota, Standing, Verdict};
 use terms::{AttemptKey, EPOCHS_MAX, Goal, JobState, SweepState, WorkerName};
 
-use super::SweepRun;
+use super::{ActiveAttempt, SweepRun};
 use crate::mutants::{self, Mutant};
+
+/// Said of a job that has paused and has nothing to go on from.
+const LEFT_NO_CHECKPOINT: &str =
+    "it left no checkpoint, so it trains again from its first epoch if it goes on";
 
 /// What the brackets of jobs are computed from, with their numbers: the same in every sweep, as its name may change.
 const BRACKETS_OF: &str = "sweep";
@@ -154,6 +158,7 @@ impl SweepRun {
         let Some(active) = self.active(attempt) else { return Compared::default() };
         let (epoch, results) = (active.epochs_done(), active.results());
         let is_last = active.epochs_total() == Some(epoch);
+        let pauses = active.until_epoch().is_some();
         let best = results.best_value();
         let value = self.ranked_value(results.objective, best);
         let key = attempt.job;
@@ -162,7 +167,10 @@ impl SweepRun {
         match &mut self.stopping {
             Some(Stopping::Halving(rule)) if !is_last => {
                 let before = rule.reached(key.job);
-                let verdict = rule.observe(key.job, epoch, value);
+                let verdict = match pauses {
+                    true => rule.observe_granted(key.job, epoch, value),
+                    false => rule.observe(key.job, epoch, value),
+                };
                 let is_new = rule.reached(key.job) != before;
                 Compared {
                     record: record(value, verdict == Verdict::Continue).filter(|_| is_new),
@@ -261,12 +269,46 @@ impl SweepRun {
         promoted
     }
 
-    /// Why a job is paused, for people.
-    pub(crate) fn why_paused(&self, job: u64) -> Option<String> {
-        let Standing { epochs, jobs, quota, .. } = self.stopping.as_ref()?.halving()?.standing(job)?;
-        Some(format!(
+    /// An attempt has paused. Where it is the first of the sweep that left no checkpoint, no other job pauses from now on, if the rule
+    /// can do without.
+    pub(crate) fn miss_checkpoint(&mut self, attempt: AttemptKey) -> Option<Record> {
+        let lacks_checkpoint = self.active(attempt).is_some_and(ActiveAttempt::lacks_checkpoint);
+        if !lacks_checkpoint || self.without_checkpoint.is_some() {
+            return None;
+        }
+        self.do_without_pauses(attempt.job.job);
+        Some(Record::CheckpointMissed { job: attempt.job })
+    }
+
+    /// This job was the first that paused without a checkpoint.
+    pub(super) fn do_without_pauses(&mut self, job: u64) {
+        self.without_checkpoint = Some(job);
+        if let Some(Stopping::Halving(rule)) = &mut self.stopping {
+            rule.stop_jobs();
+        }
+    }
+
+    /// Why its jobs cannot pause, and what happens instead, for people.
+    pub(crate) fn cannot_pause(&self) -> Option<String> {
+        let (job, rule) = (self.without_checkpoint?, self.stopping.as_ref()?.halving()?);
+        let instead = match rule.waits_for_all() {
+            true => "; where it goes on, it trains again from its first epoch",
+            false => ", so from then on jobs are stopped at rungs where they would have paused",
+        };
+        Some(format!("job {job} paused without a checkpoint{instead}"))
+    }
+
+    /// Why a job pauses whose attempt ends, for people.
+    pub(crate) fn why_paused(&self, attempt: AttemptKey) -> Option<String> {
+        let rule = self.stopping.as_ref()?.halving()?;
+        let Standing { epochs, jobs, quota, .. } = rule.standing(attempt.job.job)?;
+        let why = format!(
             "paused after epoch {epochs}: the best of the jobs there go on ({jobs} so far, of which {quota} may)"
-        ))
+        );
+        match self.active(attempt).is_some_and(ActiveAttempt::lacks_checkpoint) {
+            true => Some(format!("{why}; {LEFT_NO_CHECKPOINT}")),
+            false => Some(why),
+        }
     }
 }
 

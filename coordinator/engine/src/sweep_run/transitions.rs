@@ -141,8 +141,8 @@ impl SweepRun {
         match state {
             JobState::Pending => drop(self.waiting.insert(job, ended.into_waiting(history.clone()))),
             JobState::Paused => {
-                let worker = ended.worker().clone();
-                let paused = ended.into_waiting(history.clone()).kept_at(Some(worker));
+                let kept_by = Some(ended.worker().clone()).filter(|_| self.without_checkpoint != Some(job));
+                let paused = ended.into_waiting(history.clone()).kept_at(kept_by);
                 self.paused.insert(job, paused);
             }
             _ => self.count_end(job, state, last, best),

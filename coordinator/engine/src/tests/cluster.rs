@@ -120,6 +120,7 @@ pub(super) fn stored(
         manifest: None,
         metrics: MetricSchema::default(),
         parameters: Default::default(),
+        without_checkpoint: None,
         state: SweepState::Running,
         created_unix_ms: 0,
         ended_unix_ms: None,

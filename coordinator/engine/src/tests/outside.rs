@@ -72,6 +72,7 @@ impl Cluster {
             manifest: None,
             metrics: self.sweep().metrics,
             parameters: Default::default(),
+            without_checkpoint: None,
             state: SweepState::Running,
             job_count: self.sweep().job_count(),
             created_unix_ms: 0,

@@ -4,16 +4,16 @@ use domain::{
     record::{History, Record, Rung, StoredAttempt, StoredJob, StoredRungs, StoredStage, StoredSweep},
     specification::{Specification, SpecificationSource},
 };
-use terms::{JobKey, JobState, Outcome, SweepId, SweepState, metrics::known};
+use terms::{Again, AttemptKey, EndDetails, JobKey, JobState, Outcome, SweepId, SweepState, metrics::known};
 
-use super::cluster::{Cluster, ended, key, stored};
+use super::cluster::{Cluster, ended, ended_with, key, stored};
 use crate::{
     AttemptEvent, Effect, JobEnd, ToWorker,
     command::{Cancel, EndJob, Pause, Resume},
 };
 
 /// A sweep of `jobs` jobs of nine epochs.
-fn specification(jobs: u32, early: &str) -> Specification {
+pub(super) fn specification(jobs: u32, early: &str) -> Specification {
     let seeds: Vec<String> = (0..jobs).map(|seed| seed.to_string()).collect();
     let text = format!(
         "name: test\ndataset: {{path: d}}\nmetric: {{name: val_accuracy, goal: maximize}}\nparameters:\n  epochs: \
@@ -24,7 +24,7 @@ fn specification(jobs: u32, early: &str) -> Specification {
 }
 
 /// One worker with a slot, and such a sweep.
-fn sweep(jobs: u32, early: &str) -> Cluster {
+pub(super) fn sweep(jobs: u32, early: &str) -> Cluster {
     let mut cluster = Cluster::new();
     cluster.submit_this(specification(jobs, early));
     cluster.connect(1, "a", 1, &[]);
@@ -38,7 +38,13 @@ fn epoch(cluster: &mut Cluster, (job, attempt): (u64, u32), number: u32, value: 
 }
 
 /// The attempt trains from the first epoch to this one, and ends.
-fn trains(cluster: &mut Cluster, (job, attempt): (u64, u32), epochs: u32, value: f64, outcome: Outcome) {
+pub(super) fn trains(
+    cluster: &mut Cluster,
+    (job, attempt): (u64, u32),
+    epochs: u32,
+    value: f64,
+    outcome: Outcome,
+) {
     cluster.start(1, key(job, attempt));
     (1..=epochs).for_each(|number| epoch(cluster, (job, attempt), number, value));
     cluster.event(1, key(job, attempt), ended(outcome, ""));
@@ -53,8 +59,28 @@ fn state(cluster: &Cluster, job: u64) -> Option<(JobState, String)> {
     })
 }
 
+const WITHOUT_CHECKPOINT: EndDetails =
+    EndDetails { again: Again::Yes, parameters: None, without_checkpoint: true };
+
+/// The attempt trains as far as the first rung, of three epochs, and its program has kept nothing.
+fn pauses_without_checkpoint(cluster: &mut Cluster, (job, attempt): (u64, u32), value: f64) {
+    cluster.start(1, key(job, attempt));
+    (1..=3).for_each(|number| epoch(cluster, (job, attempt), number, value));
+    cluster.event(1, key(job, attempt), ended_with(Outcome::Paused, "", WITHOUT_CHECKPOINT));
+}
+
+/// The attempts that were granted since the last look, and after how many epochs each pauses.
+pub(super) fn untils(cluster: &mut Cluster) -> Vec<(AttemptKey, Option<u32>)> {
+    let granted = |effect| match effect {
+        Effect::Send { message: ToWorker::Grant(grant), .. } => grant.jobs,
+        _ => Vec::new(),
+    };
+    let jobs = cluster.take_effects().into_iter().flat_map(granted);
+    jobs.map(|job| (job.attempt, job.until_epoch)).collect()
+}
+
 /// The jobs that were promoted so far, and how far each.
-fn promotions(cluster: &Cluster) -> Vec<(u64, u32)> {
+pub(super) fn promotions(cluster: &Cluster) -> Vec<(u64, u32)> {
     let promoted = |record: &Record| match record {
         Record::JobPromoted { job, budget, .. } => Some((job.job, *budget)),
         _ => None,
@@ -267,4 +293,91 @@ fn a_coordinator_that_starts_again_promotes_the_same_one() {
     cluster.connect(1, "a", 1, &[]);
     assert_eq!(promotions(&cluster), promotions(&two_of_which_none_goes_on()));
     assert_eq!(promotions(&cluster), [(2, 9)]);
+}
+
+#[test]
+fn a_sweep_whose_jobs_leave_no_checkpoint_stops_them_at_rungs_and_says_so() {
+    let mut cluster = sweep(4, "{type: asha, min_iter: 3, eta: 3}");
+    assert_eq!(untils(&mut cluster), [(key(1, 1), Some(3))]);
+    pauses_without_checkpoint(&mut cluster, (1, 1), 0.5);
+    assert!(cluster.records.contains(&Record::CheckpointMissed { job: key(1, 1).job }));
+    let (_, reason) = state(&cluster, 1).unwrap();
+    let why = "paused after epoch 3: the best of the jobs there go on (1 so far, of which 1 may); it left no checkpoint, so it \
+               trains again from its first epoch if it goes on";
+    assert_eq!(reason, why);
+    // The first at a rung goes on, as in sweeps that never pause; nothing pauses any more.
+    assert_eq!(untils(&mut cluster), [(key(1, 2), None)]);
+    trains(&mut cluster, (1, 2), 9, 0.5, Outcome::Done);
+    cluster.start(1, key(2, 1));
+    (1..=3).for_each(|number| epoch(&mut cluster, (2, 1), number, 0.4));
+    let why = "stopped after epoch 3: it is not among the best 1 of 2 jobs there".to_owned();
+    assert_eq!(state(&cluster, 2), Some((JobState::Stopped, why)));
+    cluster.event(1, key(2, 1), ended(Outcome::Revoked, ""));
+    trains(&mut cluster, (3, 1), 9, 0.6, Outcome::Done);
+    trains(&mut cluster, (4, 1), 3, 0.1, Outcome::Revoked);
+    assert_eq!(untils(&mut cluster), [(key(2, 1), None), (key(3, 1), None), (key(4, 1), None)]);
+    let sweep = cluster.sweep();
+    assert_eq!((sweep.state, sweep.counts.done, sweep.counts.stopped), (SweepState::Finished, 2, 2));
+    let why = "job 1 paused without a checkpoint, so from then on jobs are stopped at rungs where they would have paused";
+    assert_eq!(sweep.cannot_pause.as_deref(), Some(why));
+    let missed = |record: &&Record| matches!(record, Record::CheckpointMissed { .. });
+    assert_eq!(cluster.records.iter().filter(missed).count(), 1);
+}
+
+#[test]
+fn what_was_granted_as_far_as_a_rung_pauses_there_although_others_do_not_any_more() {
+    let mut cluster = sweep(3, "{type: asha, min_iter: 3, eta: 3}");
+    cluster.connect(2, "b", 1, &[]);
+    cluster.start(2, key(2, 1));
+    pauses_without_checkpoint(&mut cluster, (1, 1), 0.5);
+    untils(&mut cluster);
+    for number in 1..=3 {
+        let metrics = [(known::VAL_ACCURACY.into(), 0.4)].into_iter().collect();
+        let report = terms::EpochReport { number, seconds: 1.0, metrics };
+        cluster.event(2, key(2, 1), AttemptEvent::Epoch(report));
+    }
+    assert!(Cluster::revoked(&cluster.take_effects()).is_empty());
+    cluster.event(2, key(2, 1), ended(Outcome::Paused, ""));
+    let (paused, reason) = state(&cluster, 2).unwrap();
+    assert!(paused == JobState::Paused && !reason.contains("checkpoint"), "{paused:?} {reason}");
+    assert_eq!(untils(&mut cluster), [(key(3, 1), None)]);
+}
+
+#[test]
+fn where_the_best_few_go_on_jobs_without_checkpoints_pause_too_and_go_on_anywhere() {
+    let mut cluster = sweep(2, "{type: top_k, k: 1}");
+    cluster.connect(2, "b", 1, &[]);
+    assert_eq!(untils(&mut cluster), [(key(1, 1), Some(1)), (key(2, 1), Some(1))]);
+    // It takes the slot of the worker where job 2 pauses.
+    cluster.submit(1, "");
+    let mut pauses = |session, attempt, value, details| {
+        cluster.start(session, attempt);
+        let metrics = [(known::VAL_ACCURACY.into(), value)].into_iter().collect();
+        let report = terms::EpochReport { number: 1, seconds: 1.0, metrics };
+        cluster.event(session, attempt, AttemptEvent::Epoch(report));
+        cluster.event(session, attempt, ended_with(Outcome::Paused, "", details));
+    };
+    pauses(2, key(2, 1), 0.9, WITHOUT_CHECKPOINT);
+    pauses(1, key(1, 1), 0.5, EndDetails::default());
+    assert_eq!(cluster.grants(), [(2, AttemptKey::new(2, 1, 1)), (1, key(2, 2))]);
+    let why = "job 2 paused without a checkpoint; where it goes on, it trains again from its first epoch";
+    assert_eq!(cluster.sweep().cannot_pause.as_deref(), Some(why));
+}
+
+#[test]
+fn a_coordinator_that_starts_again_knows_that_jobs_leave_no_checkpoint() {
+    let mut stored = stored_two();
+    (stored.without_checkpoint, stored.job_count) = (Some(2), 3);
+    stored.specification = specification(3, "{type: asha, min_iter: 3, eta: 3}").to_yaml();
+    stored.open_jobs[1].worker = Some("b".parse().unwrap());
+    let mut cluster = Cluster::new();
+    cluster.restart(stored);
+    cluster.order(Pause(SweepId(1)));
+    cluster.connect(2, "b", 1, &[]);
+    cluster.connect(1, "a", 1, &[]);
+    cluster.order(Resume(SweepId(1)));
+    // Job 2 is bound to no worker, and is the best of those that came: one goes on at least.
+    assert_eq!(cluster.grants(), [(1, key(2, 2)), (2, key(3, 1))]);
+    assert_eq!(promotions(&cluster), [(2, 9)]);
+    assert!(cluster.sweep().cannot_pause.is_some());
 }

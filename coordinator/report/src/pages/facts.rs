@@ -62,6 +62,9 @@ impl Content<'_> {
         if let Some(why) = &sweep.stopped {
             facts.push((strings.stopped.to_owned(), strings.reason(why)));
         }
+        if let Some(why) = &sweep.cannot_pause {
+            facts.push((strings.pauses.to_owned(), strings.reason(why)));
+        }
         if !sweep.unread_parameters.is_empty() {
             facts.push((strings.unread_parameters.to_owned(), sweep.unread_parameters.join(", ")));
         }

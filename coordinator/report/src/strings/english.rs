@@ -49,6 +49,7 @@ pub(super) const ENGLISH: Strings = Strings {
     metrics_left_out: "Metric values that were dropped",
     unread_parameters: "Parameters that the script never read",
     stopped: "Stopped",
+    pauses: "No pauses",
     best_mean: "Best mean",
     points: "Points",
     point: "Point",

@@ -48,6 +48,7 @@ pub(super) const JAPANESE: Strings = Strings {
     metrics_left_out: "記録されなかった値",
     unread_parameters: "スクリプトが使用しなかったパラメーター",
     stopped: "終了の理由",
+    pauses: "一時停止",
     best_mean: "平均が最良の条件",
     points: "条件ごとの平均",
     point: "条件",

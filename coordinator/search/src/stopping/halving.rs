@@ -56,6 +56,17 @@ impl Halving {
         Self { goal, pauses, brackets: Some(brackets), ladders, jobs: BTreeMap::new() }
     }
 
+    /// From now on jobs do not pause: they are stopped at a rung where they are not among the best. Those that are paused go on once
+    /// they are. Returns false, and changes nothing, where the rule needs all jobs at a rung before it knows the best.
+    pub fn stop_jobs(&mut self) -> bool {
+        if self.waits_for_all() {
+            return false;
+        }
+        self.pauses = false;
+        self.ladders.iter_mut().flat_map(|bracket| &mut bracket.rungs).for_each(Rung::stop_jobs);
+        true
+    }
+
     /// The epoch after which the job pauses next; none where it trains to its end.
     pub fn pauses_at(&self, job: u64) -> Option<u32> {
         let next = self.jobs.get(&job).map_or(0, |reached| reached.rung + usize::from(reached.goes_on));
@@ -71,6 +82,12 @@ impl Halving {
         } else {
             self.observe_stopping(job, epoch, merit)
         }
+    }
+
+    /// The same of a job whose attempt was granted as far as this epoch, or one after it: it pauses there, also where jobs do not any
+    /// more.
+    pub fn observe_granted(&mut self, job: u64, epoch: u32, value: Option<f64>) -> Verdict {
+        self.observe_pausing(job, epoch, Merit::of(value, self.goal))
     }
 
     fn observe_pausing(&mut self, job: u64, epoch: u32, merit: Merit) -> Verdict {

@@ -78,7 +78,6 @@ impl Rung {
     /// A job reaches the rung for the first time.
     pub(super) fn enter(&mut self, merit: Merit, job: u64) {
         self.rest.insert((merit, job));
-        let quota = self.quota.of(self.top.len() + self.rest.len());
         if let (Some(worst), Some(best)) = (self.top.last(), self.rest.first())
             && best < worst
         {
@@ -86,10 +85,24 @@ impl Rung {
             self.lower(worst);
             self.raise(best);
         }
+        self.fill();
+    }
+
+    /// Takes as many into the best as may go on.
+    fn fill(&mut self) {
+        let quota = self.quota.of(self.top.len() + self.rest.len());
         while self.top.len() < quota
             && let Some(best) = self.rest.first().copied()
         {
             self.raise(best);
+        }
+    }
+
+    /// Jobs that are not among the best end here from now on, so that the first must be among them.
+    pub(super) fn stop_jobs(&mut self) {
+        if let Quota::Share { eta } = self.quota {
+            self.quota = Quota::ShareOrOne { eta };
+            self.fill();
         }
     }
 

@@ -11,8 +11,8 @@ use terminal::text;
 
 use super::{
     super::{output::count, tables::short_point},
-    METRICS_SHOWN_MAX, Standstill, TimeLeft, best, epoch_of, finished, share_done, share_of_job,
-    shown_metrics, spoken,
+    METRICS_SHOWN_MAX, Notices, TimeLeft, best, epoch_of, finished, share_done, share_of_job, shown_metrics,
+    spoken,
 };
 
 /// Most jobs shown at a time: as many as leave room on a small terminal.
@@ -28,7 +28,7 @@ pub(in crate::cli) struct Bars {
     varying: Vec<String>,
     objective: String,
     time_left: TimeLeft,
-    standstill: Standstill,
+    notices: Notices,
     /// The reason of failures that was reported last, and how many jobs failed for it since.
     failed: (String, u64),
 }
@@ -46,7 +46,7 @@ impl Bars {
             varying: Vec::new(),
             objective: String::new(),
             time_left: TimeLeft::default(),
-            standstill: Standstill::default(),
+            notices: Notices::default(),
             failed: Default::default(),
         }
     }
@@ -93,7 +93,7 @@ impl Bars {
     fn snapshot(&mut self, snapshot: &v1::WatchSnapshot) {
         self.tell_failed_alike();
         let Some(sweep) = &snapshot.sweep else { return };
-        if let Some(news) = self.standstill.news(sweep) {
+        if let Some(news) = self.notices.news(sweep) {
             self.say(&news);
         }
         self.varying.clone_from(&sweep.varying);

@@ -3,7 +3,7 @@
 use proto::v1::{self, watch_sweep_response::Event};
 
 use super::{
-    super::tables::short_point, Standstill, TimeLeft, best, epoch_of, finished, share_done, shown_metrics,
+    super::tables::short_point, Notices, TimeLeft, best, epoch_of, finished, share_done, shown_metrics,
     spoken,
 };
 use crate::cli::{
@@ -19,7 +19,7 @@ pub(in crate::cli) struct Lines {
     /// Tenths of the data set's preparation that were reported.
     prepared_tenths: u32,
     finished_told: Option<u64>,
-    standstill: Standstill,
+    notices: Notices,
     /// Jobs that failed since the last snapshot for the reason that was reported last.
     failed_alike: u64,
     /// The last reason: a long one is printed in full once.
@@ -72,8 +72,8 @@ impl Lines {
 
     fn snapshot(&mut self, snapshot: &v1::WatchSnapshot, now: std::time::Instant) -> Option<String> {
         let before = std::mem::replace(&mut self.sweep, snapshot.sweep.clone()?).state();
-        let standstill = self.standstill.news(&self.sweep);
-        let lines = [self.failed_alike(), self.pause(before), standstill, self.advance(snapshot, now)];
+        let notices = self.notices.news(&self.sweep);
+        let lines = [self.failed_alike(), self.pause(before), notices, self.advance(snapshot, now)];
         let lines: Vec<String> = lines.into_iter().flatten().collect();
         (!lines.is_empty()).then(|| lines.join("\n"))
     }

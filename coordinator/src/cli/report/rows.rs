@@ -126,6 +126,7 @@ pub(in crate::cli) fn sweep(sweep: v1::Sweep, parameters: Vec<String>, names: &[
         metrics_left_out_reason: sweep.metrics_left_out_reason,
         unread_parameters: sweep.unread_parameters,
         stopped: Some(sweep.stopped).filter(|why| !why.is_empty()),
+        cannot_pause: Some(sweep.cannot_pause).filter(|why| !why.is_empty()),
         specification: sweep.specification,
         dataset: sweep.dataset.map(Into::into),
     }

@@ -37,7 +37,7 @@ use super::{
     signals::StopRequests,
     submit,
     sweep_file::SweepFile,
-    tables::{JobTable, say_left_out, say_unread, sweep_state_name},
+    tables::{JobTable, say_cannot_pause, say_left_out, say_unread, sweep_state_name},
 };
 use crate::{
     descriptors,
@@ -193,6 +193,7 @@ async fn write_results(
         say(&format!("stopped: {}", sweep.stopped));
     }
     say_unread(&sweep.unread_parameters);
+    say_cannot_pause(&sweep.cannot_pause);
     unprinted.note(print(&format!("\nreport: {}\n", page.display())));
     let kept = match best {
         Ok(best) => {

@@ -62,6 +62,7 @@ fn summary(view: &SweepView) -> v1::Sweep {
         metrics_left_out_reason: view.left_out.reason.clone(),
         unread_parameters: view.unread_parameters.clone(),
         stopped: view.stopped.clone().unwrap_or_default(),
+        cannot_pause: view.cannot_pause.clone().unwrap_or_default(),
     }
 }
 

@@ -68,7 +68,8 @@ impl Rows {
                 Record::SweepExtended { sweep, .. }
                 | Record::SweepChanged { sweep, .. }
                 | Record::DatasetFound { sweep, .. }
-                | Record::ParametersRead { sweep, .. } => {
+                | Record::ParametersRead { sweep, .. }
+                | Record::CheckpointMissed { job: JobKey { sweep, .. } } => {
                     if !self.sweeps.contains_key(sweep) {
                         missing.sweeps.insert(sweep.0);
                     }

@@ -42,6 +42,7 @@ pub(super) fn sweep(record: &Record) -> Result<tables::Sweep, StoreError> {
         ended_unix_ms: None,
         manifest: Added(Some(text(manifest)?)),
         parameters: Added(None),
+        without_checkpoint: Added(None),
     })
 }
 

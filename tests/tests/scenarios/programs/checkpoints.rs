@@ -3,7 +3,7 @@
 use super::{placement::permissive_worker, *};
 
 /// How both begin that keep checkpoints with the helper: from the last one, if there is any.
-const LOADS: &str = "\
+pub(super) const LOADS: &str = "\
 import json, os, time
 import sweep
 p = sweep.parameters(rate=0.5)

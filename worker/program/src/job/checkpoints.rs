@@ -94,10 +94,22 @@ impl<W: Write> Run<'_, W> {
         Ok(())
     }
 
+    /// The end of an attempt, which of one that paused says whether its program has left something to go on from. What it has left and
+    /// could not be kept says nothing of the program.
+    pub(super) fn with_what_is_kept(&self, mut end: End) -> End {
+        end.details.without_checkpoint = end.outcome == TrainerOutcome::Paused && !self.has_any();
+        end
+    }
+
+    /// Whether the folder for checkpoints holds anything, of an earlier attempt or this one.
+    fn has_any(&self) -> bool {
+        !self.state.committed.is_empty()
+            || fs::read_dir(self.scratch.checkpoints()).is_ok_and(|mut found| found.next().is_some())
+    }
+
     /// Keeps the folder for checkpoints as it is, of a program that uses no channel.
     fn keep_folder(&mut self) {
-        let has_any = fs::read_dir(self.scratch.checkpoints()).is_ok_and(|mut found| found.next().is_some());
-        if !self.state.committed.is_empty() || !has_any {
+        if !self.state.committed.is_empty() || !self.has_any() {
             return;
         }
         if let (Some(keeper), Some(facts)) = (&self.keeper, self.facts()) {

@@ -283,6 +283,9 @@ impl Running {
         let details = match outcome {
             Outcome::Done => EndDetails { parameters: details.parameters, ..EndDetails::default() },
             Outcome::Failed => EndDetails { again: details.again, ..EndDetails::default() },
+            Outcome::Paused => {
+                EndDetails { without_checkpoint: details.without_checkpoint, ..EndDetails::default() }
+            }
             _ => EndDetails::default(),
         };
         Ok(Heard::Ended(self.attempt, Some(End { outcome, reason, log_tail, weights, details })))

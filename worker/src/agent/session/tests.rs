@@ -214,7 +214,8 @@ fn brief(output: &Output) -> String {
                     format!(" +{}", end.log_tail.join("/"))
                 };
                 let name = end.outcome.as_str();
-                format!("{name} ({}){tail}", end.reason)
+                let kept = if end.details.without_checkpoint { " without a checkpoint" } else { "" };
+                format!("{name} ({}){tail}{kept}", end.reason)
             }
         };
         format!("{} {} {kind}", event.sequence, event.attempt)

@@ -26,6 +26,10 @@ pub(super) const WRAPPED: Forms = &[
         "{}; not tried again: it failed in the same way twice",
         "{}。同じように 2 回失敗したため、再試行しません",
     ),
+    (
+        "{}; it left no checkpoint, so it trains again from its first epoch if it goes on",
+        "{}。チェックポイントがないため、再開すると最初のエポックから学習し直します",
+    ),
     ("no worker that is connected has the data set: {}", "接続中のワーカーにデータセットがありません: {}"),
     ("{}, in a pack of {} jobs", "{} ({} ジョブをまとめて学習中)"),
     ("the worker is shutting down, and {}", "ワーカーの終了処理中: {}"),
@@ -137,6 +141,14 @@ pub(super) const KNOWN: Forms = &[
         "開始されませんでした (スイープが停止または取り消されました)",
     ),
     ("the sweep was stopped", "スイープが停止されました"),
+    (
+        "job {} paused without a checkpoint; where it goes on, it trains again from its first epoch",
+        "ジョブ {} がチェックポイントなしで一時停止しました。再開すると最初のエポックから学習し直します",
+    ),
+    (
+        "job {} paused without a checkpoint, so from then on jobs are stopped at rungs where they would have paused",
+        "ジョブ {} がチェックポイントなしで一時停止したため、以後のジョブは一時停止せずに停止します",
+    ),
     ("job {} reached the target of {} with {} = {}", "ジョブ {} が目標値 {} に達しました ({} = {})"),
     (
         "the sweep was stopped, as job {} reached its target with a value of {}",

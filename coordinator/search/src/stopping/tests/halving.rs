@@ -153,3 +153,35 @@ fn a_better_job_that_comes_later_goes_on_although_another_went_in_its_place() {
     arrives(&mut rule, 4, 1, 4.0);
     assert_eq!(promoted(&mut rule).unwrap().job, 4);
 }
+
+#[test]
+fn a_rule_that_cannot_pause_jobs_any_more_stops_those_that_are_not_among_the_best() {
+    let mut rule = asha();
+    arrives(&mut rule, 1, 1, 0.5);
+    assert_eq!(rule.promotable(false), 0, "one of three goes on");
+    assert!(rule.stop_jobs());
+    assert_eq!(rule.pauses_at(2), None);
+    assert_eq!(rule.promotable(false), 1, "the first always goes on");
+    assert_eq!(rule.observe(2, 1, Some(0.4)), Verdict::Stop);
+    assert_eq!(rule.promotable(false), 1);
+    // One that was granted as far as the rung pauses there all the same, and is the best now.
+    assert_eq!(rule.observe_granted(3, 1, Some(0.6)), Verdict::Pause);
+    rule.pause(3);
+    assert_eq!(promoted(&mut rule), Some(Promotion { job: 3, from: 1 }));
+    assert_eq!(promoted(&mut rule), None);
+    assert_eq!(rule.observe(4, 1, Some(0.9)), Verdict::Continue);
+    assert_eq!(rule.observe(3, 1, Some(0.6)), Verdict::Continue, "it comes past its rung again");
+    assert_eq!(rule.observe(3, 3, Some(0.1)), Verdict::Continue, "the first there");
+    assert_eq!(rule.observe(4, 3, Some(0.0)), Verdict::Stop);
+    let mut again = asha();
+    assert!(again.stop_jobs());
+    again.restore(4, &[(1, Some(0.9)), (3, Some(0.0))], false);
+    again.restore(3, &[(1, Some(0.6)), (3, Some(0.1))], true);
+    again.restore(2, &[(1, Some(0.4))], false);
+    again.restore(1, &[(1, Some(0.5))], false);
+    again.pause(1);
+    assert_eq!(again, rule);
+    let mut top = Halving::new(Goal::Maximize, Ladder::single(1), Quota::Best { count: 1 }, true);
+    assert!(!top.stop_jobs());
+    assert_eq!(top.pauses_at(1), Some(1));
+}

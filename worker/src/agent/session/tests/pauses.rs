@@ -1,5 +1,7 @@
 //! Jobs that pause: the worker hands the request to its trainer, and asks one that does not know it to stop.
 
+use terms::EndDetails;
+
 use super::*;
 
 /// A grant of a job that trains `until` of its four epochs.
@@ -51,4 +53,17 @@ fn a_pause_that_no_one_asked_for_or_that_comes_too_early_is_a_fault_of_the_train
     bench.seen.clear();
     bench.feed([ended(0, 1, TrainerOutcome::Paused)]);
     assert!(bench.seen.contains(&"kill 0".to_owned()), "{:?}", bench.seen);
+}
+
+#[test]
+fn a_pause_without_a_checkpoint_says_so_and_a_failure_does_not() {
+    let without = |outcome| {
+        let mut bench = training(3);
+        let details = EndDetails { without_checkpoint: true, ..EndDetails::default() };
+        let (id, reason) = (attempt(1).to_string(), "so".to_owned());
+        bench.feed([epoch(0, 1, 2), said(0, FromTrainer::Ended { id, outcome, reason, details })]);
+        bench.seen.pop().unwrap()
+    };
+    assert_eq!(without(TrainerOutcome::Paused), "send 4 1/1#1 paused () without a checkpoint");
+    assert_eq!(without(TrainerOutcome::Failed), "send 4 1/1#1 failed (so)");
 }
