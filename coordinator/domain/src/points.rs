@@ -231,6 +231,9 @@ pub enum PointsError {
     NoEnd,
     /// Nearly every point that is drawn is excluded.
     HardlyAny,
+    /// Nearly every point that is drawn is one of the finitely many that conditions leave without a value of any range, and was drawn
+    /// before.
+    HardlyAnyNew,
     /// In a finite space that fits no bitmap, more than [`COMPARED_MAX`] points would have to be compared with each other.
     TooManyCompared,
     /// `run_cap` does not allow all trainings of one point.

@@ -136,10 +136,20 @@ impl WorkerState {
 impl Engine {
     /// Whether a worker gets jobs of the sweep now, as far as the worker itself is concerned.
     pub(super) fn takes_jobs(&self, worker: &WorkerState, sweep: SweepId) -> bool {
+        self.takes_jobs_beside_others(worker, sweep, || self.others_take_jobs(sweep))
+    }
+
+    /// The same for who asks of many workers, and so finds out once whether [`others_take_jobs`](Self::others_take_jobs).
+    pub(super) fn takes_jobs_beside_others(
+        &self,
+        worker: &WorkerState,
+        sweep: SweepId,
+        others_take_jobs: impl FnOnce() -> bool,
+    ) -> bool {
         worker.accepts()
             && self.can_run(worker, sweep)
             && !worker.has_refused_sweep(sweep)
-            && !self.is_quarantined(worker, sweep)
+            && !worker.is_to_be_quarantined(others_take_jobs)
     }
 
     /// Whether any worker gets jobs of the sweep now. Where none does, jobs fail with the reason that the next worker

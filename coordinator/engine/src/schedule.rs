@@ -2,7 +2,7 @@
 //! that has reached its limit, or that a worker cannot run, lets the next one pass. Jobs that take several slots are placed in
 //! `gpus`, in the same order.
 
-use std::{ops::Range, sync::Arc};
+use std::{cell::OnceCell, ops::Range, sync::Arc};
 
 use domain::specification::{Keep, Trainable};
 use terms::{JobState, SweepId, WorkerName};
@@ -227,11 +227,13 @@ impl Engine {
     /// Says of other workers whether a worker finds the checkpoints of a sweep that they keep. Of one that is gone, or gets no jobs of
     /// the sweep, it does: a job must go on, from the beginning if need be.
     fn finds<'a>(&'a self, run: &'a SweepRun, worker: &'a WorkerState) -> impl Fn(&WorkerName) -> bool + 'a {
+        let others_take_jobs = OnceCell::new();
         move |keeper| {
+            let others = || *others_take_jobs.get_or_init(|| self.others_take_jobs(run.id()));
             self.workers.get(keeper).is_none_or(|keeper| {
                 std::ptr::eq(keeper, worker)
                     || worker.shares_checkpoints_with(keeper)
-                    || !self.takes_jobs(keeper, run.id())
+                    || !self.takes_jobs_beside_others(keeper, run.id(), others)
             })
         }
     }

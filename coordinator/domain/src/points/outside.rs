@@ -30,7 +30,7 @@ pub enum NoSuchPoint {
     },
     #[error("`{0}` is missing")]
     Missing(String),
-    #[error("`{0}` has no value there, as its `when` does not hold; leave it out")]
+    #[error("`{0}` has no value there, only where its condition (`when`) holds; leave it out")]
     WithoutValue(String),
     #[error("the sweep file excludes {0}")]
     Excluded(String),
@@ -238,7 +238,7 @@ mod tests {
             (r#"{"rate": 0.01, "size": 16, "kind": "b", "share": 0}"#, "`depth` is missing"),
             (
                 r#"{"rate": 0.01, "size": 16, "kind": "a", "depth": 1, "share": 0}"#,
-                "`depth` has no value there, as its `when` does not hold; leave it out",
+                "`depth` has no value there, only where its condition (`when`) holds; leave it out",
             ),
             (
                 r#"{"rate": 0.01, "size": 8, "kind": "a", "share": 0}"#,

@@ -131,6 +131,24 @@ fn a_search_that_excludes_nearly_all_is_refused() {
 }
 
 #[test]
+fn a_search_whose_range_hardly_ever_has_a_value_draws_on_and_is_refused_where_it_never_does() {
+    let when = |values: &[i64]| {
+        let values = values.iter().map(|value| ParameterValue::Integer(*value)).collect();
+        vec![Requirement { name: "a".into(), values }]
+    };
+    let sometimes = [axis("a", 0..1_000), Axis { when: when(&[1]), ..rate() }];
+    for method in METHODS {
+        // The 999 points without a rate are drawn once; the others take a thousand draws each.
+        let points = DrawnPoints::new(&sometimes, (&[], &[]), method(0), Some(1_020)).unwrap();
+        let with_rate = (1..=1_020).filter(|point| points.value(*point, "rate").is_some()).count();
+        assert!(with_rate >= 21, "{with_rate}");
+        let never = [axis("a", 0..4), Axis { when: when(&[7]), ..rate() }];
+        let refused = DrawnPoints::new(&never, (&[], &[]), method(0), Some(10));
+        assert_eq!(refused.unwrap_err(), PointsError::HardlyAnyNew);
+    }
+}
+
+#[test]
 fn included_points_come_first_and_once() {
     let include =
         [pattern(&[("a", 1), ("b", 2)]), pattern(&[("a", 9), ("b", 2)]), pattern(&[("a", 1), ("b", 2)])];

@@ -249,6 +249,11 @@ fn check_jobs(specification: Specification) -> Result<(Specification, Jobs), Pro
             "exclude",
             "nearly every point that is drawn is excluded; exclude less, or leave those values out under `parameters`",
         ),
+        PointsError::HardlyAnyNew => Problem::of(
+            "run_cap",
+            "nearly every point that is drawn was drawn before, as the conditions (`when`) of the ranges hardly ever hold; lower \
+             `run_cap`, or let them hold for more values",
+        ),
         PointsError::TooManyCompared => Problem::of(
             "run_cap",
             format!(

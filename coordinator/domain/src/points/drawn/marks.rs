@@ -16,6 +16,9 @@ const COMPARISONS_MAX: u64 = 200_000_000;
 /// where a hundredth of the space is left, 2,000 have a chance of 2e-9.
 const VAIN_DRAWS_MAX: u64 = 65_536;
 const EXCLUDED_IN_A_ROW_MAX: u64 = 2_000;
+/// Draws in a row that may be excluded or repeat a point of an infinite space: a condition may hold for one value of a thousand, and
+/// once all points without its range are used, each new one takes a thousand draws.
+const REPEATED_IN_A_ROW_MAX: u64 = 100_000;
 /// Most points of a huge finite space that are compared with each other: twenty megabytes while they are.
 pub const COMPARED_MAX: u64 = 1_000_000;
 /// Most draws for a space that fits a bitmap, for each point of it and altogether: those that are missed then follow.
@@ -96,16 +99,21 @@ impl<'a> Marks<'a> {
             (self.found, self.looked_at) = (to_draw, to_draw);
             return Ok(());
         }
-        let mut in_a_row = 0;
+        let (mut excluded_in_a_row, mut in_a_row) = (0, 0);
         while self.found < to_draw {
             self.compares()?;
             let (places, absent) = self.next();
             let is_repeated = |counted: &mut Counted| counted.is_taken(self.points, &places, absent);
-            let is_point = !self.is_excluded(&places, absent) && !counted.as_mut().is_some_and(is_repeated);
+            let is_excluded = self.is_excluded(&places, absent);
+            let is_point = !is_excluded && !counted.as_mut().is_some_and(is_repeated);
             self.note(is_point);
+            excluded_in_a_row = if is_excluded { excluded_in_a_row + 1 } else { 0 };
             in_a_row = if is_point { 0 } else { in_a_row + 1 };
-            if in_a_row == EXCLUDED_IN_A_ROW_MAX {
+            if excluded_in_a_row == EXCLUDED_IN_A_ROW_MAX {
                 return Err(PointsError::HardlyAny);
+            }
+            if in_a_row == REPEATED_IN_A_ROW_MAX {
+                return Err(PointsError::HardlyAnyNew);
             }
         }
         Ok(())
