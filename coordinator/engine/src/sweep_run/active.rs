@@ -114,6 +114,11 @@ impl WaitingJob {
         Self { kept_by, ..self }
     }
 
+    /// No worker has kept a checkpoint of it.
+    pub(crate) fn forget_keeper(&mut self) {
+        self.kept_by = None;
+    }
+
     /// The same, which trains as far as this.
     pub(crate) fn with_budget(self, budget: Option<u32>) -> Self {
         Self { budget, ..self }

@@ -82,7 +82,7 @@ fn restore_job(run: &mut SweepRun, stored: StoredJob, deadline_ms: u64) {
             run.waiting.insert(job, WaitingJob::again(attempts, history, budget));
         }
         StoredStage::Paused => {
-            let kept_by = worker.filter(|_| run.without_checkpoint != Some(job));
+            let kept_by = worker.filter(|_| run.leaves_checkpoint(job));
             run.paused.insert(job, WaitingJob::again(attempts, history, budget).kept_at(kept_by));
         }
         StoredStage::Running(attempt) => {

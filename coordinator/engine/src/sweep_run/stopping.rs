@@ -8,7 +8,7 @@ use domain::{
 use search::stopping::{Brackets, Halving, Ladder, Median, Promotion, Quota, Standing, Verdict};
 use terms::{AttemptKey, EPOCHS_MAX, Goal, JobState, SweepState, WorkerName};
 
-use super::{ActiveAttempt, SweepRun};
+use super::{ActiveAttempt, SweepRun, WaitingJob};
 use crate::mutants::{self, Mutant};
 
 /// Said of a job that has paused and has nothing to go on from.
@@ -283,9 +283,18 @@ impl SweepRun {
     /// This job was the first that paused without a checkpoint.
     pub(super) fn do_without_pauses(&mut self, job: u64) {
         self.without_checkpoint = Some(job);
-        if let Some(Stopping::Halving(rule)) = &mut self.stopping {
-            rule.stop_jobs();
+        let Some(Stopping::Halving(rule)) = &mut self.stopping else { return };
+        if !rule.stop_jobs() {
+            self.paused.values_mut().for_each(WaitingJob::forget_keeper);
         }
+    }
+
+    /// Whether a job that pauses may have a checkpoint, so that it is bound to the worker that keeps it. Where all jobs go on pausing, those
+    /// of a program that keeps none have none.
+    pub(super) fn leaves_checkpoint(&self, job: u64) -> bool {
+        let waits_for_all =
+            || self.stopping.as_ref().and_then(Stopping::halving).is_some_and(Halving::waits_for_all);
+        self.without_checkpoint.is_none_or(|first| first != job && !waits_for_all())
     }
 
     /// Why its jobs cannot pause, and what happens instead, for people.

@@ -141,7 +141,7 @@ impl SweepRun {
         match state {
             JobState::Pending => drop(self.waiting.insert(job, ended.into_waiting(history.clone()))),
             JobState::Paused => {
-                let kept_by = Some(ended.worker().clone()).filter(|_| self.without_checkpoint != Some(job));
+                let kept_by = Some(ended.worker().clone()).filter(|_| self.leaves_checkpoint(job));
                 let paused = ended.into_waiting(history.clone()).kept_at(kept_by);
                 self.paused.insert(job, paused);
             }

@@ -7,7 +7,7 @@ use terms::{JobKey, JobState, Outcome, SweepId, SweepState};
 
 use super::{
     cluster::{Cluster, ended, key},
-    stopping::{promotions, specification, sweep, trains, untils},
+    stopping::{pauses_without_checkpoint, promotions, specification, sweep, trains, untils},
 };
 use crate::{
     JobCounts, JobEnd,
@@ -98,6 +98,23 @@ fn a_paused_job_that_was_cancelled_and_is_tried_again_pauses_at_its_rung_once_mo
     assert_eq!(promotions(&cluster), [(1, 9)]);
     assert_eq!(untils(&mut cluster), [(key(1, 3), None)]);
     assert_eq!(counts(&mut cluster), JobCounts { paused: 3, running: 1, ..JobCounts::default() });
+}
+
+#[test]
+fn it_does_so_too_where_the_others_are_stopped_by_then() {
+    let mut cluster = paused(4, &[0.9]);
+    cancel(&mut cluster, 1);
+    pauses_without_checkpoint(&mut cluster, (2, 1), 0.5);
+    assert_eq!(retry(&mut cluster, 1, 1, JobState::Cancelled), 1);
+    untils(&mut cluster);
+    trains(&mut cluster, (3, 1), 3, 0.6, Outcome::Revoked);
+    assert_eq!(untils(&mut cluster), [(key(1, 2), Some(3))]);
+    trains(&mut cluster, (1, 2), 3, 0.9, Outcome::Paused);
+    assert_eq!((promotions(&cluster), untils(&mut cluster)), (vec![(1, 9)], vec![(key(1, 3), None)]));
+    assert_eq!(
+        counts(&mut cluster),
+        JobCounts { paused: 1, running: 1, stopped: 1, pending: 1, ..JobCounts::default() }
+    );
 }
 
 #[test]

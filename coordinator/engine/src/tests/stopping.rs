@@ -63,7 +63,7 @@ const WITHOUT_CHECKPOINT: EndDetails =
     EndDetails { again: Again::Yes, parameters: None, without_checkpoint: true };
 
 /// The attempt trains as far as the first rung, of three epochs, and its program has kept nothing.
-fn pauses_without_checkpoint(cluster: &mut Cluster, (job, attempt): (u64, u32), value: f64) {
+pub(super) fn pauses_without_checkpoint(cluster: &mut Cluster, (job, attempt): (u64, u32), value: f64) {
     cluster.start(1, key(job, attempt));
     (1..=3).for_each(|number| epoch(cluster, (job, attempt), number, value));
     cluster.event(1, key(job, attempt), ended_with(Outcome::Paused, "", WITHOUT_CHECKPOINT));
@@ -343,25 +343,34 @@ fn what_was_granted_as_far_as_a_rung_pauses_there_although_others_do_not_any_mor
     assert_eq!(untils(&mut cluster), [(key(3, 1), None)]);
 }
 
-#[test]
-fn where_the_best_few_go_on_jobs_without_checkpoints_pause_too_and_go_on_anywhere() {
+/// Where the best of two jobs goes on that have both paused, at the workers `a` and `b`: `first` with this value, then the other, which
+/// leaves no checkpoint. A job of another sweep takes the slot of the first.
+fn best_of_two(first: u64, value: f64) -> (Vec<(u64, AttemptKey)>, Option<String>) {
     let mut cluster = sweep(2, "{type: top_k, k: 1}");
     cluster.connect(2, "b", 1, &[]);
     assert_eq!(untils(&mut cluster), [(key(1, 1), Some(1)), (key(2, 1), Some(1))]);
-    // It takes the slot of the worker where job 2 pauses.
     cluster.submit(1, "");
-    let mut pauses = |session, attempt, value, details| {
-        cluster.start(session, attempt);
+    for (job, value, without_checkpoint) in [(first, value, false), (3 - first, 0.5, true)] {
+        cluster.start(job, key(job, 1));
         let metrics = [(known::VAL_ACCURACY.into(), value)].into_iter().collect();
         let report = terms::EpochReport { number: 1, seconds: 1.0, metrics };
-        cluster.event(session, attempt, AttemptEvent::Epoch(report));
-        cluster.event(session, attempt, ended_with(Outcome::Paused, "", details));
-    };
-    pauses(2, key(2, 1), 0.9, WITHOUT_CHECKPOINT);
-    pauses(1, key(1, 1), 0.5, EndDetails::default());
-    assert_eq!(cluster.grants(), [(2, AttemptKey::new(2, 1, 1)), (1, key(2, 2))]);
-    let why = "job 2 paused without a checkpoint; where it goes on, it trains again from its first epoch";
-    assert_eq!(cluster.sweep().cannot_pause.as_deref(), Some(why));
+        cluster.event(job, key(job, 1), AttemptEvent::Epoch(report));
+        let details = EndDetails { without_checkpoint, ..WITHOUT_CHECKPOINT };
+        cluster.event(job, key(job, 1), ended_with(Outcome::Paused, "", details));
+    }
+    (cluster.grants(), cluster.sweep().cannot_pause)
+}
+
+#[test]
+fn where_the_best_few_go_on_jobs_pause_also_without_checkpoints_and_go_on_anywhere() {
+    let why = "job 2 paused without a checkpoint; where it goes on, it trains again from its first epoch"
+        .to_owned();
+    // The best one had paused at `a`, which is busy with the other sweep by now.
+    let elsewhere = vec![(1, AttemptKey::new(2, 1, 1)), (2, key(1, 2))];
+    assert_eq!(best_of_two(1, 0.9), (elsewhere, Some(why)));
+    let (granted, why) = best_of_two(2, 0.1);
+    assert_eq!(granted, [(2, AttemptKey::new(2, 1, 1)), (1, key(1, 2))]);
+    assert!(why.unwrap().starts_with("job 1 "));
 }
 
 #[test]

@@ -67,10 +67,13 @@ impl Halving {
         true
     }
 
-    /// The epoch after which the job pauses next; none where it trains to its end.
+    /// The epoch after which the job pauses next; none where it trains to its end. One that has reached a rung and does not go on from
+    /// there comes back to it when it is tried again, also where jobs do not pause any more.
     pub fn pauses_at(&self, job: u64) -> Option<u32> {
-        let next = self.jobs.get(&job).map_or(0, |reached| reached.rung + usize::from(reached.goes_on));
-        self.ladder_of(job).rungs.get(next).filter(|_| self.pauses).map(Rung::epochs)
+        let reached = self.jobs.get(&job);
+        let next = reached.map_or(0, |reached| reached.rung + usize::from(reached.goes_on));
+        let comes_back = reached.is_some_and(|reached| !reached.goes_on);
+        self.ladder_of(job).rungs.get(next).filter(|_| self.pauses || comes_back).map(Rung::epochs)
     }
 
     /// An epoch of a job is durable, with its value where that can be ranked. Not for the last epoch of a job: it is done. Says
