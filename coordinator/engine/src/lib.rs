@@ -28,7 +28,7 @@ mod waiting;
 mod weights;
 mod workers;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub use domain::mutants;
 use terms::{AttemptKey, SweepId, WorkerName};
@@ -104,6 +104,8 @@ pub struct Engine {
     kept: Kept,
     /// How many points may still be proposed in this turn.
     proposals_left: u32,
+    /// How many slots take packs of a sweep, as far as it was counted in this turn.
+    packing_slots: BTreeMap<SweepId, u64>,
 }
 
 impl Engine {
@@ -119,6 +121,7 @@ impl Engine {
             doubts: Doubts::default(),
             kept: Kept::default(),
             proposals_left: 0,
+            packing_slots: BTreeMap::new(),
         }
     }
 

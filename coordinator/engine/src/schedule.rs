@@ -40,6 +40,7 @@ impl Engine {
             return;
         }
         self.proposals_left = PROPOSALS_A_TURN_MAX;
+        self.packing_slots.clear();
         self.sweeps.forget_touched();
         let before = std::mem::take(&mut self.kept);
         if !self.sweeps.running().any(SweepRun::can_start) {
@@ -145,11 +146,16 @@ impl Engine {
     }
 
     /// How many slots take packs, busy or free: the waiting jobs are divided among all of them, so that slots which
-    /// become free soon find some.
-    fn packing_slots(&self, sweep: SweepId) -> u64 {
+    /// become free soon find some. Counted once in a turn.
+    fn packing_slots(&mut self, sweep: SweepId) -> u64 {
+        if let Some(slots) = self.packing_slots.get(&sweep) {
+            return *slots;
+        }
         let workers = self.workers.all().filter(|worker| self.takes_jobs(worker, sweep));
         let slots = workers.flat_map(WorkerState::slots);
-        slots.filter(|slot| slot.description.pack_size_max > 1).count() as u64
+        let slots = slots.filter(|slot| slot.description.pack_size_max > 1).count() as u64;
+        self.packing_slots.insert(sweep, slots);
+        slots
     }
 
     /// The free slots of the workers that accept jobs and are not quarantined for all sweeps, by worker.

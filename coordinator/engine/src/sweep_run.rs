@@ -8,6 +8,7 @@ mod choice;
 mod invariants;
 pub(crate) mod metrics;
 mod points;
+mod queue;
 mod restored;
 pub(crate) mod stopping;
 mod transitions;
@@ -29,7 +30,7 @@ use terms::{
 
 use self::active::Plan;
 pub(super) use self::active::{ActiveAttempt, Lease, Placement, WaitingJob};
-use self::{metrics::LeftOutMetrics, stopping::Stopping};
+use self::{metrics::LeftOutMetrics, queue::Queue, stopping::Stopping};
 use super::{
     EndsSeen, JobCounts,
     learning::{Learning, NotSearchable},
@@ -55,7 +56,7 @@ pub(super) struct SweepRun {
     next_unstarted: u64,
     /// Larger numbers that had one: packs start jobs out of order.
     out_of_order: BTreeSet<u64>,
-    waiting: BTreeMap<u64, WaitingJob>,
+    waiting: Queue,
     active: BTreeMap<u64, ActiveAttempt>,
     /// Jobs that have trained as far as they were granted, until the rule of early stopping promotes them.
     paused: BTreeMap<u64, WaitingJob>,
@@ -63,6 +64,8 @@ pub(super) struct SweepRun {
     stopping: Option<Stopping>,
     /// The first job that paused without a checkpoint.
     without_checkpoint: Option<u64>,
+    /// All jobs that have begun have reached a first rung or have ended: known since it was last looked for, until another begins.
+    all_have_come: bool,
     done: u64,
     diverged: u64,
     /// Jobs that the rule of early stopping has ended.
@@ -105,10 +108,11 @@ impl SweepRun {
             parameters: ParameterUse::default(),
             next_unstarted: 1,
             out_of_order: BTreeSet::new(),
-            waiting: BTreeMap::new(),
+            waiting: Queue::default(),
             active: BTreeMap::new(),
             paused: BTreeMap::new(),
             without_checkpoint: None,
+            all_have_come: false,
             done: 0,
             diverged: 0,
             stopped: 0,
@@ -237,7 +241,7 @@ impl SweepRun {
     /// What has gone wrong so far with a job that waits, runs or is paused.
     pub(super) fn history(&self, job: u64) -> Option<&History> {
         let active = self.active.get(&job).map(ActiveAttempt::history);
-        let still = || self.waiting.get(&job).or_else(|| self.paused.get(&job));
+        let still = || self.waiting.get(job).or_else(|| self.paused.get(&job));
         active.or_else(|| still().map(WaitingJob::history))
     }
 
@@ -313,6 +317,7 @@ impl SweepRun {
 
     /// Notes that a job has its first attempt.
     fn begin(&mut self, job: u64) {
+        self.all_have_come = false;
         if job != self.next_unstarted {
             self.out_of_order.insert(job);
             return;

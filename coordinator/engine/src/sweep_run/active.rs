@@ -99,6 +99,11 @@ impl WaitingJob {
         self.budget
     }
 
+    /// The worker that kept its checkpoint, where it has paused.
+    pub(crate) fn kept_by(&self) -> Option<&WorkerName> {
+        self.kept_by.as_ref()
+    }
+
     /// Whether it can go on where `finds` says whose checkpoints are found.
     pub(crate) fn goes_on_where(&self, finds: impl Fn(&WorkerName) -> bool) -> bool {
         self.kept_by.as_ref().is_none_or(finds)

@@ -16,9 +16,7 @@ impl SweepRun {
         avoided: Option<&WorkerName>,
     ) -> Option<u64> {
         let again = |is_wanted: &dyn Fn(&WaitingJob) -> bool| {
-            let with_point = self.waiting.range(..=self.last_with_point());
-            let mut waiting = with_point.filter(|(_, waiting)| waiting.goes_on_where(&finds));
-            waiting.find(|(_, waiting)| is_wanted(waiting)).map(|(job, _)| *job)
+            self.waiting.first(self.last_with_point(), &finds, is_wanted).min()
         };
         again(&|waiting| avoided.is_none_or(|worker| !waiting.failed_at(worker)))
             .or_else(|| (self.ready_to_begin() > 0).then_some(self.next_unstarted))
@@ -28,12 +26,13 @@ impl SweepRun {
     /// Whether a job is to be tried again that failed last at this worker. If more wait than are looked at each time a slot is free,
     /// no difference is made.
     pub(crate) fn tries_again_what_failed_at(&self, worker: &WorkerName) -> bool {
-        self.waiting.len() <= LOOKED_AT_MAX && self.waiting.values().any(|waiting| waiting.failed_at(worker))
+        self.waiting.len() <= LOOKED_AT_MAX
+            && self.waiting.iter().any(|(_, waiting)| waiting.failed_at(worker))
     }
 
     /// Whether a job failed last at this worker and waits.
     pub(crate) fn has_failed_at(&self, job: u64, worker: &WorkerName) -> bool {
-        self.waiting.get(&job).is_some_and(|waiting| waiting.failed_at(worker))
+        self.waiting.get(job).is_some_and(|waiting| waiting.failed_at(worker))
     }
 
     /// Whether a job may start that can go on where `finds` says whose checkpoints are found.
@@ -47,15 +46,13 @@ impl SweepRun {
         finds: impl Fn(&WorkerName) -> bool,
         avoided: Option<&WorkerName>,
     ) -> bool {
-        let mut with_point = self.waiting.range(..=self.last_with_point());
-        with_point.any(|(_, waiting)| {
-            waiting.goes_on_where(&finds) && avoided.is_none_or(|worker| !waiting.failed_at(worker))
-        })
+        let is_wanted = |waiting: &WaitingJob| avoided.is_none_or(|worker| !waiting.failed_at(worker));
+        self.waiting.first(self.last_with_point(), finds, is_wanted).next().is_some()
     }
 
     /// Takes a job that [`next_job`](Self::next_job) has named, with what is known of it.
     pub(crate) fn take(&mut self, job: u64) -> WaitingJob {
-        let waiting = self.waiting.remove(&job).unwrap_or_else(|| {
+        let waiting = self.waiting.remove(job).unwrap_or_else(|| {
             self.begin(job);
             WaitingJob::first()
         });
@@ -76,11 +73,11 @@ impl SweepRun {
         let fits = |candidate: u64, waiting: &WaitingJob| {
             waiting.fits(pack_size) && waiting.goes_on_where(&finds) && is_as_far(candidate, waiting.budget())
         };
-        let waits = |candidate: u64| match self.waiting.get(&candidate) {
+        let waits = |candidate: u64| match self.waiting.get(candidate) {
             Some(waiting) => fits(candidate, waiting),
             None => !self.has_begun(candidate) && is_as_far(candidate, None),
         };
-        let again = self.waiting.iter().filter(|(job, waiting)| fits(**job, waiting)).map(|(job, _)| *job);
+        let again = self.waiting.iter().filter(|(job, waiting)| fits(*job, waiting)).map(|(job, _)| job);
         let unstarted = (self.next_unstarted..=self.definition.job_count())
             .filter(|job| !self.has_begun(*job) && is_as_far(*job, None));
         let queue = again.chain(unstarted);
@@ -90,7 +87,7 @@ impl SweepRun {
 
     /// Takes jobs that [`pack_candidates`](Self::pack_candidates) has named, to be trained as far as this budget.
     pub(crate) fn take_all(&mut self, jobs: Vec<u64>, budget: Option<u32>) -> Vec<(u64, WaitingJob)> {
-        let take = |job| match self.waiting.remove(&job) {
+        let take = |job| match self.waiting.remove(job) {
             Some(again) => (job, again.with_budget(budget)),
             None => {
                 self.begin(job);

@@ -6,6 +6,7 @@ impl SweepRun {
     /// Checks that the sweep is consistent; says what is not.
     pub(crate) fn check_invariants(&self) -> Result<(), String> {
         self.weights.check_invariants(self)?;
+        self.waiting.check_invariants().map_err(|wrong| format!("sweep {}: {wrong}", self.id))?;
         let counted = self.never_started()
             + (self.waiting.len() + self.active.len() + self.paused.len()) as u64
             + self.done
@@ -17,11 +18,11 @@ impl SweepRun {
             return Err(format!("sweep {}: {counted} jobs counted of {}", self.id, self.job_count()));
         }
         if let Some(job) =
-            self.waiting.keys().find(|job| self.active.contains_key(job) || !self.has_begun(**job))
+            self.waiting.range(..).find(|job| self.active.contains_key(job) || !self.has_begun(*job))
         {
             return Err(format!("job {}/{job} waits and runs, or waits though it never ran", self.id));
         }
-        let twice = |job: &&u64| self.active.contains_key(job) || self.waiting.contains_key(job);
+        let twice = |job: &&u64| self.active.contains_key(job) || self.waiting.contains(**job);
         if let Some(job) = self.paused.keys().find(|job| twice(job) || !self.has_begun(**job)) {
             return Err(format!("job {}/{job} is paused and waits or runs, or never ran", self.id));
         }
@@ -32,6 +33,12 @@ impl SweepRun {
         }
         if self.active.keys().any(|job| !self.has_begun(*job)) {
             return Err(format!("sweep {}: a job runs that never started", self.id));
+        }
+        if !self.notes_who_has_come() {
+            return Err(format!(
+                "sweep {}: a job has yet to reach its first rung, and no one waits for it",
+                self.id
+            ));
         }
         if self.state.is_final() && !self.active.is_empty() {
             return Err(format!("sweep {} is {} and runs jobs", self.id, self.state.as_str()));

@@ -46,7 +46,7 @@ impl SweepRun {
     /// Tells a searcher of those jobs of new points that were cancelled before they had one.
     fn tell_of_cancelled(&mut self, jobs: RangeInclusive<u64>) {
         for job in jobs {
-            let is_cancelled = self.has_begun(job) && !self.waiting.contains_key(&job);
+            let is_cancelled = self.has_begun(job) && !self.waiting.contains(job);
             if let Some(learning) = self.learning.as_mut().filter(|_| is_cancelled) {
                 learning.entered(job, JobState::Cancelled, 0, None);
             }
@@ -57,7 +57,7 @@ impl SweepRun {
     pub(crate) fn end_points(&mut self, job: u64) -> Option<Record> {
         let (begun, points) = (self.next_unstarted - 1, self.definition.learned()?);
         let ends_within_point = begun % u64::from(points.repeats()) > 0;
-        if self.waiting.contains_key(&job) || !self.out_of_order.is_empty() || ends_within_point {
+        if self.waiting.contains(job) || !self.out_of_order.is_empty() || ends_within_point {
             // Its number, or another of its point or after it, is known to users.
             return self.cancel_waiting_job(job, "no point of the space is left");
         }

@@ -237,20 +237,37 @@ impl SweepRun {
 
     /// Whether some job has not reached a first rung and still may, where the rule waits for it.
     fn are_more_to_come(&self, rule: &Halving) -> bool {
-        // Once none comes, those that are open have been promoted, and are few.
-        let mut open = self.waiting.keys().chain(self.active.keys());
         rule.waits_for_all()
             && !mutants::is_on(Mutant::PromotedBeforeAllHaveCome)
-            && (self.never_started() > 0 || open.any(|job| rule.reached(*job).is_none()))
+            && !self.have_all_come(rule)
+    }
+
+    /// Whether every job has reached a first rung or has ended.
+    fn have_all_come(&self, rule: &Halving) -> bool {
+        // Until they have, no one is promoted, and the first one that is open is yet to come.
+        self.never_started() == 0 && (self.all_have_come || !self.is_one_to_come(rule))
+    }
+
+    fn is_one_to_come(&self, rule: &Halving) -> bool {
+        let mut open = self.waiting.range(..).chain(self.active.keys().copied());
+        open.any(|job| rule.reached(job).is_none())
+    }
+
+    /// Whether what was noted of the jobs that have come is true.
+    pub(super) fn notes_who_has_come(&self) -> bool {
+        let rule = self.stopping.as_ref().and_then(Stopping::halving);
+        !self.all_have_come || rule.is_none_or(|rule| !self.is_one_to_come(rule))
     }
 
     /// Whether a job waits that can go on where `finds` says whose checkpoints are found.
     pub(crate) fn may_go_on(&self, job: u64, finds: impl Fn(&WorkerName) -> bool) -> bool {
-        self.waiting.get(&job).is_some_and(|waiting| waiting.goes_on_where(finds))
+        self.waiting.get(job).is_some_and(|waiting| waiting.goes_on_where(finds))
     }
 
     /// Promotes the best paused jobs that may go on from one rung, at most `count` of them: their numbers and records.
     pub(crate) fn promote_next(&mut self, count: u32) -> Vec<(u64, Record)> {
+        let halving = self.stopping.as_ref().and_then(Stopping::halving);
+        self.all_have_come = halving.is_some_and(|rule| rule.waits_for_all() && self.have_all_come(rule));
         let mut promoted = Vec::new();
         let mut rung = None;
         while (promoted.len() as u32) < count && self.state == SweepState::Running {

@@ -101,7 +101,7 @@ impl SweepRun {
         lease: Lease,
         at_unix_ms: u64,
     ) -> Record {
-        debug_assert!(!self.active.contains_key(&job) && !self.waiting.contains_key(&job));
+        debug_assert!(!self.active.contains_key(&job) && !self.waiting.contains(job));
         debug_assert!(!self.paused.contains_key(&job));
         debug_assert!(JobState::Pending.may_become(JobState::Running));
         let record = Record::AttemptGranted {
@@ -139,7 +139,7 @@ impl SweepRun {
         let (last, best) = (ended.results().objective, ended.results().best_value());
         self.entered(job, state, ended.epochs_done(), last, best);
         match state {
-            JobState::Pending => drop(self.waiting.insert(job, ended.into_waiting(history.clone()))),
+            JobState::Pending => self.waiting.insert(job, ended.into_waiting(history.clone())),
             JobState::Paused => {
                 let kept_by = Some(ended.worker().clone()).filter(|_| self.leaves_checkpoint(job));
                 let paused = ended.into_waiting(history.clone()).kept_at(kept_by);
@@ -173,7 +173,7 @@ impl SweepRun {
     ) -> Option<Record> {
         let (is_taken_back, state, is_last) = if let Some(active) = self.active.get_mut(&job) {
             (active.take_loss_back(after, &before), JobState::Running, active.is_last())
-        } else if let Some(waiting) = self.waiting.get_mut(&job) {
+        } else if let Some(waiting) = self.waiting.get_mut(job) {
             (waiting.take_loss_back(after, &before), JobState::Pending, false)
         } else if let Some(paused) = self.paused.get_mut(&job) {
             (paused.take_loss_back(after, &before), JobState::Paused, false)
@@ -188,7 +188,7 @@ impl SweepRun {
     /// Cancels a job that waits, for the first time or again, or is paused; nothing where it does neither.
     pub(crate) fn cancel_waiting_job(&mut self, job: u64, reason: &str) -> Option<Record> {
         let paused = || if self.state.is_final() { None } else { self.paused.remove(&job) };
-        let history = match self.waiting.remove(&job).or_else(paused) {
+        let history = match self.waiting.remove(job).or_else(paused) {
             Some(waiting) => waiting.into_history(),
             None if !self.state.is_final() && !self.has_begun(job) => {
                 self.begin(job);
@@ -203,6 +203,7 @@ impl SweepRun {
     pub(crate) fn cancel_waiting(&mut self, reason: &str) -> Vec<Record> {
         let waiting = std::mem::take(&mut self.waiting);
         waiting
+            .into_jobs()
             .into_iter()
             .map(|(job, waiting)| self.cancelled(job, waiting.into_history(), reason))
             .collect()
@@ -230,6 +231,7 @@ impl SweepRun {
         }
         debug_assert!(state.may_become(JobState::Pending));
         *count -= 1;
+        self.all_have_come = false;
         if let Some(learning) = &mut self.learning {
             learning.again(job);
         }
@@ -255,7 +257,7 @@ impl SweepRun {
         if self.paused.contains_key(&job) {
             return Some(JobState::Paused);
         }
-        let waits = self.waiting.contains_key(&job) || !self.has_begun(job);
+        let waits = self.waiting.contains(job) || !self.has_begun(job);
         waits.then_some(JobState::Pending)
     }
 

@@ -1,7 +1,9 @@
 //! Early stopping: pauses and promotions, jobs that are stopped, and what the record says of it.
 
 use domain::{
-    record::{History, Record, Rung, StoredAttempt, StoredJob, StoredRungs, StoredStage, StoredSweep},
+    record::{
+        EndedJob, History, Record, Rung, StoredAttempt, StoredJob, StoredRungs, StoredStage, StoredSweep,
+    },
     specification::{Specification, SpecificationSource},
 };
 use terms::{Again, AttemptKey, EndDetails, JobKey, JobState, Outcome, SweepId, SweepState, metrics::known};
@@ -9,7 +11,7 @@ use terms::{Again, AttemptKey, EndDetails, JobKey, JobState, Outcome, SweepId, S
 use super::cluster::{Cluster, ended, ended_with, key, stored};
 use crate::{
     AttemptEvent, Effect, JobEnd, ToWorker,
-    command::{Cancel, EndJob, Pause, Resume},
+    command::{Cancel, EndJob, Pause, Resume, Retry},
 };
 
 /// A sweep of `jobs` jobs of nine epochs.
@@ -389,4 +391,23 @@ fn a_coordinator_that_starts_again_knows_that_jobs_leave_no_checkpoint() {
     assert_eq!(cluster.grants(), [(1, key(2, 2)), (2, key(3, 1))]);
     assert_eq!(promotions(&cluster), [(2, 9)]);
     assert!(cluster.sweep().cannot_pause.is_some());
+}
+
+#[test]
+fn a_failed_job_that_is_tried_again_after_the_others_were_promoted_is_waited_for() {
+    let mut cluster = Cluster::new();
+    let early = "{type: top_k, min_iter: 1, k: 1}\nexecution: {attempts_max: 1}";
+    cluster.submit_this(specification(3, early));
+    cluster.connect(1, "a", 1, &[]);
+    trains(&mut cluster, (1, 1), 1, 0.5, Outcome::Paused);
+    trains(&mut cluster, (2, 1), 1, 0.4, Outcome::Paused);
+    cluster.event(1, key(3, 1), ended(Outcome::Failed, "crashed"));
+    assert_eq!(cluster.grants().last(), Some(&(1, key(1, 2))), "all others have come");
+    // It is granted once the slot is free, and no other is promoted until it has come, too: the best is compared with it.
+    let jobs = vec![EndedJob { job: 3, attempts: 1, state: JobState::Failed }];
+    let seen = cluster.ends();
+    cluster.order(Retry { sweep: SweepId(1), jobs, all: true, seen });
+    cluster.event(1, key(1, 2), ended(Outcome::Failed, "crashed"));
+    assert_eq!(cluster.grants(), [(1, key(3, 2))]);
+    trains(&mut cluster, (3, 2), 1, 0.3, Outcome::Paused);
 }
