@@ -301,7 +301,8 @@ fn compare_job(row: &mut tables::Job, record: &Record) -> Result<(), StoreError>
 
 fn change_job(row: &mut tables::Job, record: &Record) -> Result<(), StoreError> {
     let Record::JobChanged { state, history, reason, .. } = record else { return Ok(()) };
-    if *state == JobState::Pending && row.state != JobState::Running.as_str() {
+    let has_ended = [JobState::Failed, JobState::Cancelled].iter().any(|ended| row.state == ended.as_str());
+    if *state == JobState::Pending && has_ended {
         // A user tries it again: the rule of early stopping says afresh how far.
         row.budget = Added(None);
     }

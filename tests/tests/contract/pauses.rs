@@ -104,6 +104,20 @@ async fn a_job_that_a_user_tries_again_is_told_afresh_how_far() {
 }
 
 #[tokio::test]
+async fn a_waiting_job_whose_history_changes_trains_as_far_as_before() {
+    for place in places() {
+        let store = place.open().await;
+        store.commit(&[submitted(1, ""), granted_until(1, 3)]).await.unwrap();
+        store.commit(&ended(1, 1, AttemptState::Lost, JobState::Pending)).await.unwrap();
+        let (history, reason) = (History::default(), "not counted as lost".to_owned());
+        let taken_back = Record::JobChanged { job: JOB, state: JobState::Pending, history, reason };
+        store.commit(&[taken_back]).await.unwrap();
+        assert_eq!(stage(&store).await, ("waiting", Some(3)));
+        store.close().await;
+    }
+}
+
+#[tokio::test]
 async fn the_tables_of_the_version_before_get_the_new_columns_and_their_rows_stay_good() {
     for place in places() {
         let store = place.open().await;
