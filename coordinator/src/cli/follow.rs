@@ -75,7 +75,7 @@ pub(super) fn is_final_state(state: v1::SweepState) -> bool {
 }
 
 /// Exit code of a sweep that has ended: it ended well only if every job has a result, except those that were not needed because
-/// another one reached the target. `reasons` says where to find the reasons.
+/// another one reached the target, and if early stopping has left one that is done. `reasons` says where to find the reasons.
 pub(super) fn verdict(sweep: &v1::Sweep, reasons: &str) -> Result<(), Failure> {
     let counts = sweep.counts.unwrap_or_default();
     let without_result = match sweep.stopped.is_empty() {
@@ -83,6 +83,14 @@ pub(super) fn verdict(sweep: &v1::Sweep, reasons: &str) -> Result<(), Failure> {
         false => counts.failed,
     };
     if without_result == 0 {
+        let has_ended_alone = sweep.state() == v1::SweepState::Finished;
+        if has_ended_alone && counts.done == 0 && counts.stopped > 0 {
+            return Err(Failure::operation(format!(
+                "no job is done: early stopping ended {} of {}; see {reasons} for the reasons",
+                counts.stopped,
+                count(sweep.job_count, "job")
+            )));
+        }
         return Ok(());
     }
     Err(Failure::operation(format!(
@@ -111,6 +119,21 @@ pub(super) async fn before_reopening(failure: Failure, last_contact: Option<Inst
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sweep_of_which_early_stopping_left_no_job_did_not_end_well() {
+        let sweep = |state: v1::SweepState, done| v1::Sweep {
+            state: state.into(),
+            job_count: 4,
+            counts: Some(v1::JobCounts { done, stopped: 4 - done, ..v1::JobCounts::default() }),
+            ..v1::Sweep::default()
+        };
+        let told = verdict(&sweep(v1::SweepState::Finished, 0), "`sweep jobs 7`").unwrap_err().to_string();
+        let expected = "no job is done: early stopping ended 4 of 4 jobs; see `sweep jobs 7` for the reasons";
+        assert_eq!(told, expected);
+        assert!(verdict(&sweep(v1::SweepState::Finished, 1), "x").is_ok());
+        assert!(verdict(&sweep(v1::SweepState::Stopped, 0), "x").is_ok(), "a user stopped it");
+    }
 
     #[test]
     fn a_sweep_ended_well_when_every_job_has_a_result() {

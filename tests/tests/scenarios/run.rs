@@ -158,6 +158,17 @@ fn a_run_that_was_stopped_goes_on_where_it_was() {
 }
 
 #[test]
+fn a_run_whose_points_come_from_outside_is_refused_before_anything_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let parameters = "{learning_rate: {min: 0.001, max: 0.1}, epochs: {value: 1}}";
+    let mut command = command(folder.path(), parameters);
+    let output = command.args(["--set", "method=external", "--set", "run_cap=4"]).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("`sweep search SWEEP`"), "{told}");
+    assert_eq!((output.status.code(), folder.path().join("results").exists()), (Some(2), false));
+}
+
+#[test]
 fn a_worker_that_dies_is_started_again() {
     let folder = tempfile::tempdir().unwrap();
     let mut run = command_with_workers("1", folder.path(), "{epochs: {value: 6}}");

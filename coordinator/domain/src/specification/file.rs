@@ -264,8 +264,8 @@ fn check_jobs(specification: Specification) -> Result<(Specification, Jobs), Pro
         PointsError::TooManyToLearn => Problem::of(
             "run_cap",
             format!(
-                "a search that learns may have at most {LEARNED_JOBS_MAX} jobs, and this one may have more; add \
-                 `run_cap: 200` with the number of jobs, or write `method: random`"
+                "a search that learns may have at most {LEARNED_JOBS_MAX} jobs, and this one may have more; give it a smaller \
+                 `run_cap`, such as `run_cap: 200`, or write `method: random`"
             ),
         ),
         PointsError::NoneFits => Problem::of(

@@ -15,6 +15,7 @@ use anyhow::Context;
 use domain::{
     definition::first_document,
     help,
+    points::Method,
     specification::{Models, Specification},
 };
 use proto::v1::{self, watch_sweep_response::Event};
@@ -95,6 +96,12 @@ pub(super) async fn run(arguments: &RunArguments) -> Result<(), Failure> {
     if arguments.options.trainer.is_some() && specification.trainable.program().is_some() {
         return Err(Failure::usage(
             "--trainer is for models, and this file sweeps a program; leave one of them out",
+        ));
+    }
+    if specification.method == Method::External {
+        return Err(Failure::usage(
+            "`method: external` needs a coordinator that its searcher can reach: start `sweep serve` and workers, then `sweep submit` \
+             this file, and connect the searcher with `sweep search SWEEP`",
         ));
     }
     files::check(&specification, arguments.file.folder())?;

@@ -60,6 +60,7 @@ pub(super) fn log_event(event: &Event, told: &mut Told) {
             tracing::debug!(%attempt, epoch = report.number, metrics = ?report.metrics, "epoch");
         }
         EventKind::Ended(end) if end.outcome == Outcome::Done => tracing::info!(%attempt, "done"),
+        EventKind::Ended(end) if end.outcome == Outcome::Paused => tracing::info!(%attempt, "paused"),
         EventKind::Ended(end) => {
             let outcome = end.outcome.as_str();
             match told.end(end) {
