@@ -92,8 +92,8 @@ impl Engine {
         });
     }
 
-    /// The next job of a sweep for a worker. One that failed there is left to others as long as they may take it: it may have been the
-    /// machine.
+    /// The next job of a sweep for a worker. One that failed there is left to others as long as they may take it, which they do not where
+    /// they do not find its checkpoint: it may have been the machine.
     fn next_job(&self, now: Now, sweep: SweepId, name: &WorkerName) -> Option<u64> {
         let (worker, run) = (self.workers.get(name)?, self.sweeps.get(sweep)?);
         let is_avoided = self.leaves_to_others(sweep, name);
@@ -101,6 +101,7 @@ impl Engine {
         let may_start_now = |(other, worker): (&WorkerName, &WorkerState)| {
             other != name
                 && !worker.is_refused()
+                && run.may_go_on(job, self.finds(run, worker))
                 && self.may_start_on(now, run, worker)
                 && self.places_at(other, worker, run) > 0
         };

@@ -48,9 +48,18 @@ pub(super) fn kinds() -> Vec<Kind> {
         kind(3, [16, 18].map(finite)),
         // Whose jobs are stopped at rungs where they are not among the best that came before.
         kind(5, grid(LONG, &stopped, 3)),
-        kind(5, in_brackets()),
-        kind(5, below_the_median()),
-        kind(4, of_all_the_best()),
+        // Whose rungs begin after one epoch or two; below W&B's `max_iter`; and where the others are stopped.
+        kind(4, grid(LONG, &best_of("{type: hyperband, min_iter: 1, max_iter: 2, eta: 2}"), 4)),
+        kind(2, grid(LONG, &early("{type: hyperband, max_iter: 4, s: 2, eta: 2, strict: true}"), 3)),
+        kind(
+            2,
+            grid(LONG, &best_of("{type: hyperband, min_iter: 1, max_iter: 2, eta: 2, promote: false}"), 4),
+        ),
+        // Whose jobs are stopped where they are worse than the median, after each epoch or now and then.
+        kind(4, grid(LONG, &early("{type: median, min_jobs: 2}"), 4)),
+        kind(1, grid(LONG, &early("{type: median, min_jobs: 1, min_iter: 1, interval: 2}"), 3)),
+        // Of which the best few go on once all have come.
+        kind(4, grid(EPOCHS, &early("{type: top_k, k: 2}"), 3)),
     ]
 }
 
@@ -61,6 +70,11 @@ fn kind(weight: u64, sweeps: [Specification; 2]) -> Kind {
 /// A model whose jobs are stopped early, or pause.
 fn early(rule: &str) -> String {
     format!("{MODEL}\nearly_terminate: {rule}")
+}
+
+/// The same, with jobs compared by their best epochs.
+fn best_of(rule: &str) -> String {
+    format!("{}\nmetric: {{name: val_accuracy, goal: maximize, use: best}}", early(rule))
 }
 
 /// Each of so many rates with two seeds, and with one rate more.
@@ -91,20 +105,6 @@ fn finite(cap: u32) -> Specification {
 
 fn few() -> [Specification; 2] {
     [3, 5].map(|rates| parsed(EPOCHS, &early("{type: asha, min_iter: 1, eta: 4}"), &numbers(rates), ""))
-}
-
-/// Its jobs pause at rungs that begin after one epoch or two, and are compared by their best epochs.
-fn in_brackets() -> [Specification; 2] {
-    let rule = early("{type: hyperband, min_iter: 1, max_iter: 2, eta: 2}");
-    grid(LONG, &format!("{rule}\nmetric: {{name: val_accuracy, goal: maximize, use: best}}"), 4)
-}
-
-fn below_the_median() -> [Specification; 2] {
-    grid(LONG, &early("{type: median, min_jobs: 2}"), 4)
-}
-
-fn of_all_the_best() -> [Specification; 2] {
-    grid(EPOCHS, &early("{type: top_k, k: 2}"), 3)
 }
 
 fn parsed(epochs: u32, what: &str, rates: &str, seeds: &str) -> Specification {

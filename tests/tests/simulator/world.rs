@@ -35,7 +35,7 @@ use store::{
     StoreError,
     lead::{BEAT_INTERVAL, Beat, Candidate, LOOK_INTERVAL, NextStep, SILENCE_MAX, Tenure, Term},
 };
-use terms::{AttemptKey, JobKey, SweepId};
+use terms::{AttemptKey, AttemptState, JobKey, SweepId};
 use tests::Random;
 use trainer_protocol::TrainerOutcome;
 use worker::agent::{
@@ -147,6 +147,8 @@ pub(super) struct World {
     links: Vec<Link>,
     durable: Durable,
     checkpoints: Checkpoints,
+    /// Attempts whose trainers paused, which they do only where they were granted up to there.
+    paused: BTreeSet<AttemptKey>,
     /// Who was given each attempt.
     given: BTreeMap<AttemptKey, usize>,
     /// The parameters that each job had first.
@@ -217,6 +219,7 @@ impl World {
             links: Vec::new(),
             durable: Durable::default(),
             checkpoints: Checkpoints::new(),
+            paused: BTreeSet::new(),
             given: BTreeMap::new(),
             parameters: BTreeMap::new(),
             submitted: false,

@@ -167,6 +167,37 @@ fn the_best_few_go_on_once_all_have_trained_the_first_epoch() {
     assert_eq!(cluster.sweep().state, SweepState::Finished);
 }
 
+#[test]
+fn jobs_that_failed_once_where_their_checkpoints_are_go_on_there_and_do_not_wait_for_each_other() {
+    let mut cluster = sweep(3, "{type: top_k, k: 2}");
+    cluster.connect(2, "b", 1, &[]);
+    cluster.connect(3, "c", 1, &[]);
+    let trains_one_epoch = |cluster: &mut Cluster, (job, attempt): (u64, u32), value: f64| {
+        cluster.start(job, key(job, attempt));
+        let metrics = [(known::VAL_ACCURACY.into(), value)].into_iter().collect();
+        let report = terms::EpochReport { number: 1, seconds: 1.0, metrics };
+        cluster.event(job, key(job, attempt), AttemptEvent::Epoch(report));
+    };
+    for job in [1, 2] {
+        // The other workers are busy, so that the same one tries the job again.
+        cluster.event(job, key(job, 1), ended(Outcome::Failed, "it broke"));
+    }
+    for job in [1, 2] {
+        trains_one_epoch(&mut cluster, (job, 2), 0.5);
+        cluster.event(job, key(job, 2), ended(Outcome::Paused, ""));
+    }
+    assert_eq!(promotions(&cluster), [], "job 3 may be better");
+    trains_one_epoch(&mut cluster, (3, 1), 0.1);
+    assert_eq!(promotions(&cluster), [(1, 9), (2, 9)]);
+    let granted = cluster.records.iter().filter_map(|record| match record {
+        Record::AttemptGranted { attempt, worker, .. } if attempt.attempt == 3 => {
+            Some((attempt.job.job, worker.to_string()))
+        }
+        _ => None,
+    });
+    assert_eq!(granted.collect::<Vec<_>>(), [(1, "a".to_owned()), (2, "b".to_owned())]);
+}
+
 /// Two jobs at a rung of which a third goes on, so none does; `0.7` is the better value, and job 2 has it.
 fn two_of_which_none_goes_on() -> Cluster {
     let mut cluster = sweep(2, "{type: asha, min_iter: 3, eta: 3}");

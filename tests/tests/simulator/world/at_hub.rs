@@ -174,8 +174,19 @@ impl World {
             if self.trace {
                 eprintln!("{:>7} ms  durable: {record:?}", self.now);
             }
+            self.check_pause(record)?;
             self.durable.keep(record)?;
         }
         Ok(Ok(()))
+    }
+
+    /// An attempt whose trainer paused has not failed, unless an epoch of it cannot be kept.
+    fn check_pause(&self, record: &Record) -> Result<(), Broken> {
+        let Record::AttemptEnded { attempt, state: AttemptState::Failed, .. } = record else { return Ok(()) };
+        let lacks_epochs = self.refusals.epochs.iter().any(|(refused, _)| refused == attempt);
+        if self.paused.contains(attempt) && !lacks_epochs {
+            return Err(format!("{attempt} paused where it was to, and has failed for it"));
+        }
+        Ok(())
     }
 }

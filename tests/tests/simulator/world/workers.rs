@@ -148,6 +148,11 @@ impl World {
             step => step,
         };
         let (events, next) = trainer.step(step, &mut self.checkpoints);
+        if let Step::End(attempt, TrainerOutcome::Paused) = step
+            && !events.is_empty()
+        {
+            self.paused.insert(attempt);
+        }
         for event in events {
             self.tell_node(index, Heard::Trainer { slot, event });
         }
