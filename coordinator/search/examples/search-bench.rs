@@ -2,6 +2,7 @@
 //! figures go to standard output as JSON.
 //!
 //!     search-bench regret FOLDER    each table of the folder, which `bench_search.py` has written
+//!     search-bench histories        measures proposals after histories of several sizes, and making a searcher
 //!     search-bench speed FILE       writes the jobs of a long search to FILE, and measures proposals after them
 
 use std::{collections::BTreeMap, env, error::Error, fs, path::Path, time::Instant};
@@ -17,6 +18,17 @@ const LOOKED_AT: [usize; 3] = [25, 50, 100];
 /// Jobs before the proposals that are measured, and those proposals.
 const HISTORY: u64 = 10_000;
 const MEASURED: u64 = 1_000;
+/// Jobs and parameters of the histories that are measured: up to the most that a sweep may have of either, and beyond the most jobs.
+const HISTORIES: [(u64, usize); 8] = [
+    (1_000, 8),
+    (10_000, 1),
+    (10_000, 8),
+    (10_000, 20),
+    (10_000, 50),
+    (10_000, 100),
+    (30_000, 8),
+    (100_000, 8),
+];
 /// Jobs that run at the same time in one of the two measurements of speed and of regret.
 const PARALLEL: usize = 8;
 
@@ -24,8 +36,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["regret", folder] => regret(Path::new(folder)),
+        ["histories"] => histories(),
         ["speed", file] => speed(Path::new(file)),
-        _ => Err("usage: search-bench regret FOLDER | speed FILE".into()),
+        _ => Err("usage: search-bench regret FOLDER | histories | speed FILE".into()),
     }
 }
 
@@ -173,6 +186,49 @@ fn speed(file: &Path) -> Result<(), Box<dyn Error>> {
     fs::write(file, serde_json::to_string(&history)?)?;
     let late = |times: &[f64]| percentiles(&times[HISTORY as usize..]);
     println!("{}", json!({"jobs": HISTORY, "propose_ms": late(&times), "observe_ms": late(&tells)}));
+    Ok(())
+}
+
+/// The same parameters, so many of them.
+fn many_dimensions(count: usize) -> Vec<Dimension> {
+    dimensions().into_iter().map(|(_, dimension)| dimension).cycle().take(count).collect()
+}
+
+fn histories() -> Result<(), Box<dyn Error>> {
+    for (jobs, count) in HISTORIES {
+        let dimensions = many_dimensions(count);
+        // Points by chance: nothing has ended yet.
+        let mut draws = Tpe::new(&dimensions, None, Goal::Minimize, 1)?;
+        let mut draw = |job| draws.propose(job).map(|drawn| drawn.point).ok_or("no point is left");
+        let points = (1..=jobs).map(&mut draw).collect::<Result<Vec<_>, _>>()?;
+        let value = |job: u64| (job.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 11) as f64;
+        let mut tpe = Tpe::new(&dimensions, None, Goal::Minimize, 0)?;
+        let begin = Instant::now();
+        (1..).zip(&points).for_each(|(job, point)| tpe.observe(job, point, Outcome::Finished(value(job))));
+        tpe.prepare();
+        let told = begin.elapsed().as_secs_f64() * 1e3;
+        let (mut proposals, mut starts, mut tells) = (Vec::new(), Vec::new(), Vec::new());
+        let timed = |times: &mut Vec<f64>, begin: Instant| times.push(begin.elapsed().as_secs_f64() * 1e3);
+        for job in jobs + 1..=jobs + MEASURED {
+            let begin = Instant::now();
+            let point = tpe.propose(job).ok_or("no point is left")?.point;
+            timed(&mut proposals, begin);
+            let begin = Instant::now();
+            tpe.start(job, &point);
+            timed(&mut starts, begin);
+            let begin = Instant::now();
+            tpe.observe(job, &point, Outcome::Finished(value(job)));
+            timed(&mut tells, begin);
+        }
+        let begin = Instant::now();
+        drop(tpe);
+        let dropped = begin.elapsed().as_secs_f64() * 1e3;
+        let [propose, start, observe] = [proposals, starts, tells].map(|times| percentiles(&times));
+        println!(
+            "{}",
+            json!({"jobs": jobs, "parameters": count, "told_all_ms": told, "dropped_ms": dropped, "propose_ms": propose, "start_ms": start, "observe_ms": observe})
+        );
+    }
     Ok(())
 }
 

@@ -40,6 +40,13 @@ pub use self::{
 pub const RANDOM_FIRST: usize = 10;
 /// Most jobs that count as good.
 const GOOD_MAX: usize = 25;
+/// Most bad jobs that the bad density is made of: the newest ones. As much as two milliseconds allow, see [`BAD_VALUES_MAX`].
+const BAD_MAX: usize = 10_000;
+/// Most values that these have together in all dimensions: ten thousand jobs of eight parameters, for which a proposal takes up to two
+/// milliseconds. Where there are more, the oldest jobs are left out, whose weights are the smallest.
+const BAD_VALUES_MAX: usize = 8 * BAD_MAX;
+/// About how much memory each value of a job takes: its coordinate, its kernel and its sorted place.
+const VALUE_BYTES: usize = 128;
 /// Candidates of one proposal.
 const CANDIDATES: usize = 24;
 /// How often candidates are drawn again because all were taken. They are not scored, so that this takes microseconds.
@@ -49,7 +56,7 @@ const ROUNDS_MAX: usize = 10;
 const DRAWS_MAX: usize = 256;
 
 /// The searcher. It remembers all jobs that it was told of.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Tpe {
     space: Space,
     seed: u64,
@@ -145,6 +152,26 @@ impl Tpe {
         row
     }
 
+    /// Computes what the next proposal would compute, so that it takes no longer than those after it. To be called where many jobs
+    /// were told at once.
+    pub fn prepare(&mut self) {
+        if self.history.ended() >= RANDOM_FIRST {
+            let (_, bad) = self.split();
+            self.bad.fit(&bad);
+        }
+    }
+
+    /// The rows of the good jobs and of the bad ones that count.
+    fn split(&self) -> (Vec<usize>, Vec<usize>) {
+        let bad_max = BAD_MAX.min(BAD_VALUES_MAX / self.space.scales.len().max(1));
+        self.history.split(good_count(self.history.ended()), bad_max)
+    }
+
+    /// Roughly the memory that it takes.
+    pub fn bytes(&self) -> usize {
+        self.rows.len() * self.space.scales.len() * VALUE_BYTES + self.used.counted_bytes()
+    }
+
     /// How many jobs have ended by themselves.
     pub fn seen(&self) -> usize {
         self.history.ended()
@@ -173,8 +200,7 @@ impl Tpe {
 
     /// The best of the candidates that are free.
     fn propose_by_model(&mut self, random: &mut ChaCha8Rng) -> Option<(Point, Why)> {
-        let good_count = good_count(self.history.ended());
-        let (good_rows, bad_rows) = self.history.split(good_count);
+        let (good_rows, bad_rows) = self.split();
         let mut good = Density::new(&self.space);
         good_rows.iter().for_each(|row| good.push(self.history.job(*row), &self.rows[*row]));
         good.fit(&(0..good_rows.len()).collect::<Vec<_>>());

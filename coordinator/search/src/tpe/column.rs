@@ -11,14 +11,14 @@ use super::{
 /// One dimension.
 // A space has few of them.
 #[allow(clippy::large_enum_variant)]
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Column {
     Normal(Normals),
     Choice(Choices),
 }
 
 /// A dimension of choices.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Choices {
     count: u32,
     /// For each row its choice; `count` where it has none.

@@ -22,7 +22,7 @@ const LN_PRECISION: f64 = 23.1;
 const FULL_WEIGHT: usize = 25;
 
 /// A mixture of kernels.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Density {
     columns: Vec<Column>,
     /// The job of each row.
@@ -37,19 +37,21 @@ pub(super) struct Density {
     counts: Vec<bool>,
     /// By row, the logarithm of 1 or 0 for the same.
     ln_counts: Vec<f64>,
+    /// The first rows of the blocks in which one counts, in their order. The others are not computed.
+    blocks: Vec<usize>,
     /// Whether the rows are in the order of their jobs' numbers.
     is_in_order: bool,
 }
 
 /// What is computed of a candidate.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Partial {
     prior: f64,
     remaining: Remaining,
 }
 
 /// Memory that is used again.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Scratch {
     partials: Vec<Partial>,
     masses: Masses,
@@ -65,6 +67,7 @@ impl Density {
             total: 1.0,
             counts: Vec::new(),
             ln_counts: Vec::new(),
+            blocks: Vec::new(),
             is_in_order: true,
         }
     }
@@ -104,6 +107,10 @@ impl Density {
         }
         self.rows.clear();
         self.rows.extend_from_slice(rows);
+        let mut has_any = vec![false; count.div_ceil(BLOCK)];
+        rows.iter().for_each(|row| has_any[row / BLOCK] = true);
+        self.blocks.clear();
+        self.blocks.extend((0..has_any.len()).filter(|block| has_any[*block]).map(|block| block * BLOCK));
         let was = |row: usize| before.get(row).copied().unwrap_or(false);
         let changed: Vec<usize> = (0..count).filter(|row| self.counts[*row] != was(*row)).collect();
         let now = Counting { rows, counts: &self.counts, jobs: &self.jobs, changed: &changed };
@@ -118,7 +125,7 @@ impl Density {
         for (partial, coordinates) in partials.iter_mut().zip(candidates) {
             self.begin(partial, coordinates);
         }
-        for first in (0..self.jobs.len()).step_by(BLOCK) {
+        for &first in &self.blocks {
             for (partial, coordinates) in partials.iter_mut().zip(candidates) {
                 self.add_block(partial, coordinates, first);
             }

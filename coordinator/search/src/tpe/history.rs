@@ -17,7 +17,7 @@ pub enum Outcome {
 }
 
 /// All jobs, each in a row. A job keeps its row.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct History {
     goal: Goal,
     rows: HashMap<u64, usize>,
@@ -160,14 +160,16 @@ impl History {
     }
 
     /// The rows of the good jobs and of the bad ones, each in the order of the jobs' numbers. Of those that ended the best
-    /// `good_count` are good; running ones are bad.
-    pub(super) fn split(&self, good_count: usize) -> (Vec<usize>, Vec<usize>) {
+    /// `good_count` are good; running ones are bad. Of the bad ones those `bad_max` count whose jobs have the largest numbers.
+    pub(super) fn split(&self, good_count: usize, bad_max: usize) -> (Vec<usize>, Vec<usize>) {
         let mut good = self.ranking[..good_count.min(self.ranking.len())].to_vec();
         good.sort_unstable_by_key(|row| self.states[*row].job);
         let mut is_bad: Vec<bool> =
             self.states.iter().map(|state| !matches!(state.standing, Standing::Forgotten)).collect();
         good.iter().for_each(|row| is_bad[*row] = false);
-        let bad = self.by_job.iter().copied().filter(|row| is_bad[*row]).collect();
+        let newest = self.by_job.iter().rev().copied().filter(|row| is_bad[*row]).take(bad_max);
+        let mut bad: Vec<usize> = newest.collect();
+        bad.reverse();
         (good, bad)
     }
 }
@@ -223,8 +225,10 @@ mod tests {
             history.row(job);
         }
         let jobs = |rows: &[usize]| rows.iter().map(|row| history.job(*row)).collect::<Vec<_>>();
-        let (good, bad) = history.split(2);
+        let (good, bad) = history.split(2, 3);
         assert_eq!((jobs(&good), jobs(&bad)), (vec![3, 7], vec![1, 5, 6]));
+        let (good, bad) = history.split(2, 2);
+        assert_eq!((jobs(&good), jobs(&bad)), (vec![3, 7], vec![5, 6]), "the newest");
         assert_eq!((history.ended(), history.running()), (3, 2));
     }
 
@@ -238,7 +242,7 @@ mod tests {
         history.set_running(row);
         assert_eq!((ranked(&history), history.running()), (vec![2], 1));
         history.set_forgotten(row);
-        let (good, bad) = history.split(1);
+        let (good, bad) = history.split(1, 9);
         assert_eq!((good.len(), bad.len(), history.running()), (1, 0, 0));
     }
 }

@@ -50,7 +50,7 @@ struct Placed {
 
 /// A dimension of numbers. Each list by row has one entry for each job; one without a value here has the prior, as it says
 /// nothing about this dimension.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Normals {
     low: f64,
     high: f64,

@@ -5,7 +5,7 @@ use super::{column::Column, normal::exponential};
 /// Rows that are computed at a time. Their columns and sums take some kilobytes.
 pub(super) const BLOCK: usize = 128;
 /// The kernels that are not negligible at a point so far: the logarithm of each, and a factor that is not in it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Remaining {
     rows: Vec<u32>,
     sums: Vec<f64>,
@@ -14,7 +14,7 @@ pub(super) struct Remaining {
 }
 
 /// The probabilities of some cells by `alike`, for all candidates that have a cell; NaN where not computed.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Masses {
     /// The index of the column and the bits of the coordinate.
     cells: Vec<(usize, u64)>,

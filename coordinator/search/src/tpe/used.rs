@@ -20,6 +20,7 @@ const COUNTED_MAX: u64 = 1 << 20;
 const LOOKED_AT_MAX: u64 = 1 << 15;
 
 /// The points that cannot be proposed.
+#[derive(Clone)]
 pub(super) struct Used {
     excluded: Option<Excluded>,
     /// The bits of each point that has a job.
@@ -28,6 +29,7 @@ pub(super) struct Used {
 }
 
 /// A space in which each combination has a bit.
+#[derive(Clone)]
 struct Counted {
     /// Set for what is taken: points with a job, excluded points, and second names of points without some values.
     taken: Vec<u64>,
@@ -76,6 +78,11 @@ impl Used {
 
     pub(super) fn is_free(&self, point: &[Option<f64>]) -> bool {
         !self.points.contains(&bits(point)) && !self.excluded.as_ref().is_some_and(|excluded| excluded(point))
+    }
+
+    /// The memory of the bits of all combinations.
+    pub(super) fn counted_bytes(&self) -> usize {
+        self.counted.as_ref().map_or(0, |counted| size_of_val(counted.taken.as_slice()))
     }
 
     /// Whether it is certain that no point is free.

@@ -183,3 +183,33 @@ fn spaces_without_values_are_refused_with_the_dimension() {
         "half a step below 1 is 0, and half of 1 counts"
     );
 }
+
+/// A searcher of a hundred parameters that knows nine hundred jobs, those of `other` with other values of the first.
+fn of_many(other: std::ops::RangeInclusive<u64>) -> Tpe {
+    let dimensions: Vec<Dimension> = [float(0.0, 1.0)].into_iter().chain(vec![choices(2); 99]).collect();
+    let mut tpe = searcher(&dimensions);
+    for job in 1..=900 {
+        let moved = if other.contains(&job) { 50 } else { 0 };
+        let mut point = vec![Some(0.0); 100];
+        point[0] = Some(((job * 31 + moved) % 101) as f64 / 101.0);
+        // The last ones are good.
+        tpe.observe(job, &point, Outcome::Finished(900.0 - job as f64));
+    }
+    tpe
+}
+
+#[test]
+fn with_many_parameters_the_newest_bad_jobs_count_and_no_others() {
+    let proposal = of_many(1..=0).propose(901);
+    assert!(proposal.is_some());
+    // 800 of a hundred parameters, and 25 good ones.
+    assert_eq!(of_many(1..=75).propose(901), proposal);
+    assert_ne!(of_many(1..=200).propose(901), proposal);
+}
+
+#[test]
+fn what_is_computed_ahead_changes_no_proposal() {
+    let (mut one, mut other) = (of_many(1..=0), of_many(1..=0));
+    other.prepare();
+    assert_eq!(one.propose(901), other.propose(901));
+}
