@@ -91,9 +91,10 @@ pub enum LearnedResult {
     Again,
 }
 
-/// The points of a sweep's jobs so far. Each is set once; who has a copy sees what is set later.
+/// The points of a sweep's jobs so far. Each is set once; who has a copy sees what is set later. Definitions that follow each other
+/// share what was proposed: ten thousand points are taken over while the engine waits.
 #[derive(Debug, Clone, Default)]
-pub struct Proposals(Arc<[OnceLock<Proposed>]>);
+pub struct Proposals(Arc<[OnceLock<Arc<Proposed>>]>);
 
 impl Proposals {
     /// Of so many jobs, none of which has a point yet.
@@ -103,14 +104,14 @@ impl Proposals {
 
     /// The point of a job, where it has one.
     pub fn get(&self, job: u64) -> Option<&Proposed> {
-        self.cell(job)?.get()
+        self.cell(job)?.get().map(Arc::as_ref)
     }
 
     /// Gives a job its point. One that it has stays.
-    pub fn set(&self, job: u64, proposed: Proposed) {
+    pub fn set(&self, job: u64, proposed: impl Into<Arc<Proposed>>) {
         if let Some(cell) = self.cell(job) {
             // Set before: it stays.
-            let _ = cell.set(proposed);
+            let _ = cell.set(proposed.into());
         }
     }
 
@@ -118,12 +119,12 @@ impl Proposals {
     pub fn take(&self, other: &Self) {
         for (job, cell) in (1..).zip(&*other.0) {
             if let Some(proposed) = cell.get() {
-                self.set(job, proposed.clone());
+                self.set(job, Arc::clone(proposed));
             }
         }
     }
 
-    fn cell(&self, job: u64) -> Option<&OnceLock<Proposed>> {
+    fn cell(&self, job: u64) -> Option<&OnceLock<Arc<Proposed>>> {
         let index = usize::try_from(job.checked_sub(1)?).ok()?;
         self.0.get(index)
     }

@@ -9,7 +9,10 @@ use domain::{
 };
 use terms::{AttemptKey, JobKey, ParameterValue, SweepId, WorkerName};
 
-use super::{ControlError, Engine, Now, Output, SweepView, WeightsAnswer, WorkerView};
+use super::{
+    ControlError, Engine, NotSearchable, Now, Output, Revived, SweepView, WeightsAnswer, WorkerView,
+    learning::Searcher,
+};
 
 /// Who gave a command, for people: the name of the token that came with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,9 +63,22 @@ pub trait Command: fmt::Debug + Clone + Send + 'static {
 #[derive(Debug, Clone)]
 pub struct Submit {
     /// What to run, with its grid; not numbered yet.
-    pub definition: Box<SweepDefinition>,
+    definition: Box<SweepDefinition>,
+    /// What proposes its points, where it learns.
+    searcher: Option<Searcher>,
     /// Makes a repeated call harmless; empty for none.
-    pub request_id: String,
+    request_id: String,
+}
+
+impl Submit {
+    /// Makes the searcher of the sweep, where it has one of its own: some milliseconds, so this must be done beside the engine.
+    ///
+    /// # Errors
+    /// No search is possible in its space.
+    pub fn new(definition: Box<SweepDefinition>, request_id: String) -> Result<Self, NotSearchable> {
+        let searcher = Searcher::of(&definition)?;
+        Ok(Self { definition, searcher, request_id })
+    }
 }
 
 /// The answer to [`Submit`].
@@ -77,11 +93,13 @@ impl Command for Submit {
     type Answer = Submitted;
 
     fn bytes(&self) -> usize {
-        self.definition.specification.bytes() + self.request_id.len()
+        let searcher = self.searcher.as_ref().map_or(0, Searcher::bytes);
+        self.definition.specification.bytes() + searcher + self.request_id.len()
     }
 
     fn apply(self, engine: &mut Engine, now: Now, out: &mut Output) -> Result<Submitted, ControlError> {
-        engine.submit(now, *self.definition, self.request_id, out)
+        let Self { definition, searcher, request_id } = self;
+        engine.submit(now, (*definition, searcher), request_id, out)
     }
 }
 
@@ -93,6 +111,8 @@ pub struct Extend {
     pub base: Arc<SweepDefinition>,
     /// The sweep as it must be.
     pub definition: Arc<SweepDefinition>,
+    /// The searcher of a sweep that has ended, and gets more jobs.
+    pub revived: Revived,
 }
 
 /// The answer to [`Extend`].
@@ -108,11 +128,11 @@ impl Command for Extend {
 
     fn bytes(&self) -> usize {
         // Most is shared with the sweep that is kept.
-        self.definition.specification.bytes()
+        self.definition.specification.bytes() + self.revived.bytes()
     }
 
     fn apply(self, engine: &mut Engine, now: Now, out: &mut Output) -> Result<Extended, ControlError> {
-        engine.extend(now, self.sweep, &self.base, &self.definition, out)
+        engine.extend(now, &self, out)
     }
 }
 
@@ -186,6 +206,8 @@ pub struct Retry {
     pub all: bool,
     /// The state of the ends that the list was read from.
     pub seen: EndsSeen,
+    /// The searcher of a sweep that has ended.
+    pub revived: Revived,
 }
 
 /// The answer to [`Retry`].
@@ -200,7 +222,7 @@ impl Command for Retry {
     type Answer = Retried;
 
     fn bytes(&self) -> usize {
-        size_of_val(self.jobs.as_slice())
+        size_of_val(self.jobs.as_slice()) + self.revived.bytes()
     }
 
     fn apply(self, engine: &mut Engine, now: Now, out: &mut Output) -> Result<Retried, ControlError> {

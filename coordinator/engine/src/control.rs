@@ -7,7 +7,8 @@ use terms::{AttemptKey, AttemptState, SweepId, SweepState, WorkerName};
 
 use super::{
     ControlError, Engine, Now, Output, SweepView, ToWorker, WorkerView,
-    command::{Extended, Submitted},
+    command::{Extend, Extended, Submitted},
+    learning::Searcher,
     observe_change,
     sessions::{revoke, send},
     settle,
@@ -33,7 +34,7 @@ impl Engine {
     pub(super) fn submit(
         &mut self,
         now: Now,
-        mut definition: SweepDefinition,
+        (mut definition, searcher): (SweepDefinition, Option<Searcher>),
         request_id: String,
         out: &mut Output,
     ) -> Result<Submitted, ControlError> {
@@ -43,7 +44,7 @@ impl Engine {
         self.has_room_for(definition.text_bytes())?;
         let id = self.sweeps.next_id();
         definition.id = id;
-        let run = SweepRun::new(&definition, now.unix_ms)?;
+        let run = SweepRun::new(&definition, searcher, now.unix_ms);
         out.records.push(Record::SweepSubmitted {
             sweep: id,
             name: run.definition().specification.name.clone(),
@@ -67,11 +68,11 @@ impl Engine {
     pub(super) fn extend(
         &mut self,
         now: Now,
-        sweep: SweepId,
-        base: &Arc<SweepDefinition>,
-        definition: &SweepDefinition,
+        command: &Extend,
         out: &mut Output,
     ) -> Result<Extended, ControlError> {
+        let Extend { sweep, base, definition, revived } = command;
+        let sweep = *sweep;
         let has_room = self.has_room_for(definition.text_bytes().saturating_sub(base.text_bytes()));
         let Some(run) = self.sweeps.get_mut(sweep) else {
             return Err(ControlError::NoSuchSweep(sweep));
@@ -105,6 +106,9 @@ impl Engine {
         {
             let path = base.specification.dataset_path().display().to_string();
             return Err(ControlError::NobodyLooks { sweep, path });
+        }
+        if added > 0 && !run.wake(revived) {
+            return Err(ControlError::Overtaken);
         }
         out.records.push(run.redefine(definition));
         // It may keep the weights of fewer jobs now.

@@ -67,7 +67,7 @@ impl Engine {
         command: &Retry,
         out: &mut Output,
     ) -> Result<Retried, ControlError> {
-        let &Retry { sweep, ref jobs, all, ref seen } = command;
+        let &Retry { sweep, ref jobs, all, ref seen, ref revived } = command;
         let Some(run) = self.sweeps.get_mut(sweep) else {
             return Err(ControlError::NoSuchSweep(sweep));
         };
@@ -82,6 +82,10 @@ impl Engine {
             }
         };
         if run.ends() != seen {
+            return Err(ControlError::Overtaken);
+        }
+        let goes_on = retried > 0 || jobs.iter().any(|ended| run.can_be_tried_again(ended));
+        if goes_on && !run.wake(revived) {
             return Err(ControlError::Overtaken);
         }
         for ended in jobs {

@@ -6,6 +6,7 @@
 
 mod numbers;
 mod outside;
+mod searcher;
 
 use std::{collections::HashMap, fmt, ops::RangeInclusive};
 
@@ -14,36 +15,35 @@ use domain::{
     proposals::{Learned, LearnedResult, Proposed, Why},
     record::{Record, StoredSearch},
 };
-use search::tpe::{self, Outcome, SpaceError, Tpe};
 use terms::{Goal, JobKey, JobState, ParameterMap, SweepId};
 
-use self::numbers::Numbers;
-pub(crate) use self::outside::{IsOther, Outside};
+use self::searcher::ToldAgain;
+pub use self::searcher::{NotSearchable, Revived};
+pub(crate) use self::{
+    outside::{IsOther, Outside},
+    searcher::Searcher,
+};
 use crate::mutants::{self, Mutant};
 
 /// No job: numbers count from 1.
 #[allow(clippy::reversed_empty_ranges)]
 const NO_JOBS: RangeInclusive<u64> = 1..=0;
 
-/// A searcher of numbers, and the points in them.
-#[derive(Debug)]
-struct Searcher {
-    tpe: Tpe,
-    numbers: Numbers,
-    points: LearnedPoints,
-}
-
 /// Who chooses the points.
 #[derive(Debug)]
 enum Chooser {
     Own(Box<Searcher>),
+    /// The sweep has ended. Its searcher was dropped, and is made again where it goes on: it takes megabytes, and to be told
+    /// everything takes longer than others may wait.
+    Resting(LearnedPoints),
     Outside(Outside),
 }
 
 impl Chooser {
     fn points(&self) -> &LearnedPoints {
         match self {
-            Self::Own(searcher) => &searcher.points,
+            Self::Own(searcher) => searcher.points(),
+            Self::Resting(points) => points,
             Self::Outside(outside) => outside.points(),
         }
     }
@@ -57,6 +57,8 @@ impl Chooser {
     fn tell(&mut self, learned: Learned, parameters: &ParameterMap) {
         match self {
             Self::Own(searcher) => searcher.tell(learned, parameters),
+            // It is told when it is made again.
+            Self::Resting(_) => {}
             Self::Outside(outside) => outside.tell(learned),
         }
     }
@@ -65,6 +67,7 @@ impl Chooser {
     fn propose(&mut self, point: u64) -> Option<(ParameterMap, Why)> {
         match self {
             Self::Own(searcher) => searcher.propose(point),
+            Self::Resting(_) => None,
             Self::Outside(outside) => Some((outside.points().included(point)?, Why::Included)),
         }
     }
@@ -82,75 +85,43 @@ pub(crate) struct Learning {
     records: Vec<Record>,
 }
 
-/// A space in which no search is possible.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{parameter}` cannot be searched by `method: tpe`, as its range is empty or too wide to compute with; narrow it"
-)]
-pub struct NotSearchable {
-    pub parameter: String,
-}
-
-impl Searcher {
-    /// Takes time in proportion to the combinations of values, up to a million.
-    fn new(points: &LearnedPoints, goal: Goal) -> Result<Self, NotSearchable> {
-        let numbers = Numbers::new(points.axes());
-        let excluded = numbers.excluded(points.exclude());
-        let tpe = Tpe::new(&numbers.dimensions(), excluded, goal, points.seed());
-        let tpe = tpe.map_err(|error| {
-            let (SpaceError::Empty(index) | SpaceError::Logarithm(index) | SpaceError::Condition(index)) =
-                error;
-            let name = points.axes().get(index).map(|axis| axis.name.to_string());
-            NotSearchable { parameter: name.unwrap_or_default() }
-        })?;
-        Ok(Self { tpe, numbers, points: points.clone() })
-    }
-
-    /// All trainings of a point run from its proposal on: they begin before the next one is proposed.
-    fn start(&mut self, point: u64, parameters: &ParameterMap) {
-        let numbers = self.numbers.point(parameters);
-        self.points.jobs(point).for_each(|job| self.tpe.start(job, &numbers));
-    }
-
-    fn tell(&mut self, Learned { job, result }: Learned, parameters: &ParameterMap) {
-        let point = self.numbers.point(parameters);
-        match result {
-            LearnedResult::Finished(value) => self.tpe.observe(job, &point, Outcome::Finished(value)),
-            LearnedResult::Diverged => self.tpe.observe(job, &point, Outcome::Diverged),
-            LearnedResult::Stopped { epoch: step, value } => {
-                let value = value.unwrap_or(f64::NAN);
-                self.tpe.observe(job, &point, Outcome::Stopped { step, value });
-            }
-            LearnedResult::Nothing => self.tpe.forget(job),
-            LearnedResult::Again => self.tpe.start(job, &point),
-        }
-    }
-
-    /// The parameters of a point and why; none where no point is left.
-    fn propose(&mut self, point: u64) -> Option<(ParameterMap, Why)> {
-        if let Some(included) = self.points.included(point) {
-            return Some((included, Why::Included));
-        }
-        let proposal = self.tpe.propose(point)?;
-        let why = match proposal.why {
-            tpe::Why::Random => Why::Random,
-            tpe::Why::Left => Why::Left,
-            tpe::Why::Model { good, running, near, score } => {
-                Why::Model { good: good as u64, running: running as u64, near, score }
-            }
-        };
-        Some((self.numbers.parameters(&proposal.point), why))
-    }
-}
-
 impl Learning {
-    /// The searcher of a sweep that has not begun.
-    pub(crate) fn new(sweep: SweepId, points: &LearnedPoints, goal: Goal) -> Result<Self, NotSearchable> {
-        let chooser = match points.are_from_outside() {
-            true => Chooser::Outside(Outside::new(points)),
-            false => Chooser::Own(Box::new(Searcher::new(points, goal)?)),
+    /// Of a sweep with these points, proposed by `searcher`; without one it rests, unless a searcher outside proposes them.
+    pub(crate) fn new(sweep: SweepId, points: &LearnedPoints, searcher: Option<Searcher>) -> Self {
+        let chooser = match searcher {
+            _ if points.are_from_outside() => Chooser::Outside(Outside::new(points)),
+            None => Chooser::Resting(points.clone()),
+            Some(mut searcher) => {
+                searcher.go_on_with(points);
+                Chooser::Own(Box::new(searcher))
+            }
         };
-        Ok(Self { sweep, chooser, proposed: 0, told: 0, records: Vec::new() })
+        Self { sweep, chooser, proposed: 0, told: 0, records: Vec::new() }
+    }
+
+    /// The sweep has ended: a searcher of its own is dropped.
+    pub(crate) fn rest(&mut self) {
+        if let Chooser::Own(searcher) = &self.chooser {
+            self.chooser = Chooser::Resting(searcher.points().clone());
+        }
+    }
+
+    /// Whether a searcher must be made before the sweep can go on.
+    pub(crate) fn rests(&self) -> bool {
+        matches!(self.chooser, Chooser::Resting(_))
+    }
+
+    /// The sweep goes on with a searcher that was made beside the engine. False where it needs one, and there is none that was told all
+    /// that is known.
+    pub(crate) fn wake(&mut self, revived: &Revived) -> bool {
+        let Chooser::Resting(points) = &self.chooser else { return true };
+        let known = (self.proposed, self.told);
+        let Some(ToldAgain { mut searcher, .. }) = revived.take().filter(|told| told.known == known) else {
+            return false;
+        };
+        searcher.go_on_with(points);
+        self.chooser = Chooser::Own(searcher);
+        true
     }
 
     /// How many points have parameters.
@@ -174,12 +145,16 @@ impl Learning {
             self.tell(*learned);
         }
         self.told = stored.learned.len() as u64;
+        if let Chooser::Own(searcher) = &mut self.chooser {
+            searcher.prepare();
+        }
     }
 
     /// The sweep may have more points now; those so far are among them.
     pub(crate) fn go_on_with(&mut self, points: &LearnedPoints) {
         match &mut self.chooser {
-            Chooser::Own(searcher) => searcher.points = points.clone(),
+            Chooser::Own(searcher) => searcher.go_on_with(points),
+            Chooser::Resting(before) => *before = points.clone(),
             Chooser::Outside(outside) => outside.go_on_with(points),
         }
     }

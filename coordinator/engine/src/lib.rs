@@ -44,7 +44,7 @@ use self::{
 pub use self::{
     command::{Command, EndsSeen, Issued, Issuer, JobEnd},
     event::{AttemptEvent, Event, Heartbeat, HeldAttempt, Hello, INPUT_BYTES, SessionId, SlotDescription},
-    learning::{Difference, NotSearchable, recomputed},
+    learning::{Difference, NotSearchable, Revived, recomputed},
     orders::{DatasetPlan, Grant, JobAssignment, ToWorker, Welcome},
     output::{CloseReason, Effect, Observation, Output},
     query::Query,

@@ -1,6 +1,5 @@
 //! Why users' commands are refused, with texts for people.
 
-use crate::learning::NotSearchable;
 use domain::specification::MetricUse;
 use terms::{JobKey, SweepId, SweepState, WorkerName};
 
@@ -63,9 +62,6 @@ pub enum ControlError {
         "sweep {0} chooses its points by itself; points from outside are for sweeps with `method: external`"
     )]
     NotFromOutside(SweepId),
-    /// The sweep's searcher cannot work in its space.
-    #[error(transparent)]
-    NotSearchable(#[from] NotSearchable),
     /// A point has been proposed otherwise.
     #[error(
         "point {point} of sweep {sweep} has other parameters already; one searcher at a time may propose points, from the number \

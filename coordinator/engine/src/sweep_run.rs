@@ -33,7 +33,7 @@ pub(super) use self::active::{ActiveAttempt, Lease, Placement, WaitingJob};
 use self::{metrics::LeftOutMetrics, queue::Queue, stopping::Stopping};
 use super::{
     EndsSeen, JobCounts,
-    learning::{Learning, NotSearchable},
+    learning::{Learning, Searcher},
     weights::Weights,
 };
 use crate::mutants::{self, Mutant};
@@ -88,14 +88,15 @@ pub(super) struct SweepRun {
 }
 
 impl SweepRun {
-    /// # Errors
-    /// Its searcher cannot work in its space.
-    pub(super) fn new(definition: &SweepDefinition, created_unix_ms: u64) -> Result<Self, NotSearchable> {
+    /// A sweep with its searcher, where it has one of its own and has not ended.
+    pub(super) fn new(
+        definition: &SweepDefinition,
+        searcher: Option<Searcher>,
+        created_unix_ms: u64,
+    ) -> Self {
         let definition = definition.after(None);
-        let goal = definition.metric.goal;
-        let learning =
-            definition.learned().map(|points| Learning::new(definition.id, points, goal)).transpose()?;
-        Ok(Self {
+        let learning = definition.learned().map(|points| Learning::new(definition.id, points, searcher));
+        Self {
             id: definition.id,
             stopping: Stopping::of(&definition.specification),
             definition: Arc::new(definition),
@@ -124,7 +125,7 @@ impl SweepRun {
             idle_told: String::new(),
             weights: Weights::default(),
             learning,
-        })
+        }
     }
 
     pub(super) fn id(&self) -> SweepId {

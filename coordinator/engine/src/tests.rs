@@ -22,5 +22,6 @@ mod resources;
 mod retries;
 mod room;
 mod search;
+mod searchers;
 mod stopping;
 mod weights;

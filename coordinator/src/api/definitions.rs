@@ -4,20 +4,23 @@ use std::sync::Arc;
 
 use domain::{
     definition::{DefinitionError, FILES_CHANGED, SweepDefinition},
+    points::LearnedPoints,
     specification::{Change, Models, Specification, SpecificationError, SpecificationSource},
 };
 use engine::{
-    ControlError, Issuer, SweepView,
+    ControlError, Issuer, Revived, SweepView,
     command::{Extend, Submit},
-    query::{Define, ListModels},
+    query::{Define, Defined, ListModels},
 };
 use terms::{
     ParameterMap, SweepId,
     manifest::{Described, MANIFEST_BYTES_MAX, Manifest, TRAINABLES_MAX},
 };
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     Answer, Api, ApiError,
+    error::{task_ended, unreadable},
     text::{lines, plain},
 };
 use crate::driver::CallError;
@@ -217,8 +220,9 @@ impl Api {
             None => None,
         };
         let notes = definition.specification.notes.clone();
+        let command = self.read(move || Submit::new(definition, request_id)).await?;
         let place = self.answer().await?;
-        let submitted = self.leadership.command(issuer, Submit { definition, request_id }).await?;
+        let submitted = self.leadership.command(issuer, command).await?;
         if let Some(id) = snapshot {
             self.mark_snapshot(id).await;
         }
@@ -301,11 +305,13 @@ impl Api {
         let mut tries_left = REDEFINE_TRIES_MAX;
         loop {
             // The engine's own: it takes a change of no other.
-            let base = self.leadership.query_engine(Define(sweep)).await?.definition;
+            let Defined { definition: base, state, .. } = self.leadership.query_engine(Define(sweep)).await?;
             let (change, before) = (Arc::clone(&change), Arc::clone(&base));
             let definition = Arc::new(self.read(move || change(&before)).await?);
             let changes = definition.changes_from(&base).into_iter().collect();
-            let command = Extend { sweep, base, definition };
+            let goes_on = state.is_final() && definition.job_count() > base.job_count();
+            let (revived, _only) = if goes_on { self.revived(&base).await? } else { Default::default() };
+            let command = Extend { sweep, base, definition, revived };
             tries_left -= 1;
             let place = self.answer().await?;
             match self.leadership.command(issuer.clone(), command).await {
@@ -316,6 +322,23 @@ impl Api {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// The searcher of a sweep that has ended, where it has one of its own, to go on with: told again what it was told before, beside
+    /// the engine, which takes it if that is still all. Together with the place of the only one, as each takes megabytes: to be kept
+    /// until the engine has answered.
+    pub(super) async fn revived(
+        &self,
+        definition: &Arc<SweepDefinition>,
+    ) -> Result<(Revived, Option<OwnedSemaphorePermit>), ApiError> {
+        if definition.learned().is_none_or(LearnedPoints::are_from_outside) {
+            return Ok((Revived::default(), None));
+        }
+        let place = Arc::clone(&self.revivals).acquire_owned().await.map_err(|_| task_ended())?;
+        let stored = self.store.search(definition.id).await.map_err(unreadable)?;
+        let definition = Arc::clone(definition);
+        let revived = self.read(move || Revived::new(&definition, &stored)).await?;
+        Ok((revived, Some(place)))
     }
 
     /// Works on specifications off the runtime's threads: a large one takes a while.

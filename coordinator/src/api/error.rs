@@ -83,7 +83,6 @@ impl From<ControlError> for ApiError {
             | ControlError::NotFromOutside(_)
             | ControlError::PointIsOther { .. }
             | ControlError::NoPointYet(_) => Self::Refused(message),
-            ControlError::NotSearchable(_) => Self::Invalid(message),
             ControlError::PointsMissing { .. }
             | ControlError::TooManyPoints { .. }
             | ControlError::NoSuchResult { .. } => Self::OutOfRange(message),

@@ -75,6 +75,8 @@ pub struct Api {
     reports: Arc<Semaphore>,
     /// One at a time, as it takes a processor for seconds.
     verifications: Arc<Semaphore>,
+    /// One searcher of a sweep that has ended is made again at a time.
+    revivals: Arc<Semaphore>,
     downloads: Arc<Semaphore>,
 }
 
@@ -111,6 +113,7 @@ impl Api {
             overviews: Arc::new(Semaphore::new(ANSWERS_MADE_MAX)),
             reports: Arc::new(Semaphore::new(REPORTS_MAX)),
             verifications: Arc::new(Semaphore::new(1)),
+            revivals: Arc::new(Semaphore::new(1)),
             downloads: Arc::new(Semaphore::new(DOWNLOADS_MAX)),
         }
     }

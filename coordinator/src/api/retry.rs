@@ -7,12 +7,13 @@ use std::{
 
 use domain::record::EndedJob;
 use engine::{
-    ControlError, Issuer, JobEnd, SweepView,
+    ControlError, Issuer, JobEnd, Revived, SweepView,
     command::{EndJob, Retried, Retry},
-    query::{Defined, SeeEnds},
+    query::{Define, Defined, SeeEnds},
 };
 use store::JobRow;
 use terms::{JobKey, JobState, SweepId, SweepState};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     Answer, Api, ApiError,
@@ -109,12 +110,25 @@ impl Api {
             let last = last.map(|last| (last.state, last.job));
             tries_left -= 1;
             let place = self.answer().await?;
-            match self.leadership.command(issuer.clone(), Retry { sweep, jobs, all, seen }).await {
+            let goes_on = all || !jobs.is_empty();
+            let (revived, _only) =
+                if goes_on { self.revived_if_ended(sweep).await? } else { Default::default() };
+            let command = Retry { sweep, jobs, all, seen, revived };
+            match self.leadership.command(issuer.clone(), command).await {
                 Ok(content) => return Ok((Answer { content, _place: place }, last)),
                 Err(CallError::Refused(ControlError::Overtaken)) if tries_left > 0 => {}
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// The searcher of a sweep, where it has ended.
+    async fn revived_if_ended(
+        &self,
+        sweep: SweepId,
+    ) -> Result<(Revived, Option<OwnedSemaphorePermit>), ApiError> {
+        let Defined { definition, state, .. } = self.leadership.query_engine(Define(sweep)).await?;
+        if state.is_final() { self.revived(&definition).await } else { Ok(Default::default()) }
     }
 
     /// The jobs of a turn in these states: their numbers and attempts.

@@ -215,7 +215,7 @@ async fn a_list_that_was_overtaken_is_read_again() {
     let leadership = &served.api.leadership;
     let seen = leadership.query(SeeEnds(SweepId(1))).await.unwrap();
     let jobs = vec![domain::record::EndedJob { job: 1, attempts: 1, state: JobState::Failed }];
-    let other = Retry { sweep: SweepId(1), jobs, all: false, seen };
+    let other = Retry { sweep: SweepId(1), jobs, all: false, seen, revived: Default::default() };
     assert_eq!(leadership.command(Issuer::local(), other).await.unwrap().jobs, 1);
     has_read.send(()).unwrap();
     for _ in 0..3 {

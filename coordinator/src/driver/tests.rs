@@ -166,7 +166,7 @@ fn submission() -> Submit {
     let text = "name: x\ndataset: {path: d}\nparameters: {seed: {value: 1}}\n".to_owned();
     let source = SpecificationSource { text, ..SpecificationSource::default() };
     let definition = Box::new(SweepDefinition::parse(&source).unwrap());
-    Submit { definition, request_id: String::new() }
+    Submit::new(definition, String::new()).unwrap()
 }
 
 fn waits(answers: &mut [Answer]) -> bool {

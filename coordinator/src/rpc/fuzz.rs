@@ -24,7 +24,7 @@ fn engine() -> Engine {
     };
     let definition = Box::new(SweepDefinition::parse(&source).unwrap());
     let mut engine = Engine::new(EngineConfig::with_lease_ms(1_000));
-    submit(&mut engine, Submit { definition, request_id: String::new() });
+    submit(&mut engine, Submit::new(definition, String::new()).unwrap());
     engine
 }
 
@@ -214,7 +214,7 @@ proptest! {
                 continue;
             }
             let Ok(definition) = SweepDefinition::parse(&source.specification().unwrap()) else { continue };
-            let command = Submit { definition: Box::new(definition), request_id: key.clone() };
+            let command = Submit::new(Box::new(definition), key.clone()).unwrap();
             let output = submit(&mut engine(), command);
             prop_assert!(output.records.iter().all(can_be_kept), "{:?}", output.records);
         }

@@ -140,3 +140,25 @@ async fn points_that_several_leaders_chose_follow_from_what_the_search_had_seen(
     let verified = printed(&cluster, &["verify", "1", "--search"]);
     assert_eq!(verified, "32 of 32 points of sweep 1 follow from what its search had seen (32 results)\n");
 }
+
+/// The points of a search that learns, at a coordinator of its own, one job at a time.
+async fn learned(seed: u32) -> Vec<v1::JobPoint> {
+    let cluster = Cluster::start(light(5));
+    let _worker = cluster.worker("one");
+    let source = search("run_cap: 16\nexecution: {max_parallel: 1}");
+    let text = source.text.replace("method: random", "method: tpe");
+    let text = text.replace("search_seed: 7", &format!("search_seed: {seed}"));
+    let sweep = submit(&cluster, v1::SweepSource { text, ..source }, 0).await.sweep.unwrap().sweep_id;
+    let ended = cluster.watch(sweep).await.until_end().await;
+    assert_eq!((ended.state(), ended.job_count), (v1::SweepState::Finished, 16));
+    points(&cluster, sweep).await
+}
+
+/// What the trainer reports depends on the parameters alone.
+#[tokio::test]
+async fn with_one_job_at_a_time_the_same_seed_gives_the_same_search_and_another_seed_another() {
+    let first = learned(7).await;
+    assert_eq!(learned(7).await, first);
+    let other = learned(8).await;
+    assert!(first.iter().zip(&other).all(|(one, other)| one != other), "{first:?} {other:?}");
+}

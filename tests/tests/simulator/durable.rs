@@ -13,7 +13,7 @@ use domain::{
         StoredSearch, StoredStage, StoredSweep,
     },
 };
-use engine::{SweepView, query::SearchResult, recomputed};
+use engine::{Revived, SweepView, query::SearchResult, recomputed};
 use proto::v1;
 use terms::{
     AttemptKey, AttemptState, Epoch, EpochReport, JobKey, JobState, MetricSchema, SweepId, SweepState,

@@ -26,7 +26,7 @@ use coordinator::{
 };
 use domain::{definition::SweepDefinition, record::Record, specification::Specification};
 use engine::{
-    Event, JobEnd, Observation,
+    Event, JobEnd, Observation, Revived,
     command::{Cancel, Drain, EndJob, Extend, Pause, Resume, Retry, Stop, Submit},
     query::DescribeSweep,
 };

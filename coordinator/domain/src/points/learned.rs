@@ -75,7 +75,7 @@ impl LearnedPoints {
         })
     }
 
-    pub fn axes(&self) -> &[Axis] {
+    pub fn axes(&self) -> &Arc<[Axis]> {
         &self.axes
     }
 

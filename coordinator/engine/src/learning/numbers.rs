@@ -1,7 +1,10 @@
 //! Points of a sweep in the numbers of a searcher, and back. A list is a choice, whatever its values are: 32, 64 and 128 may be
 //! steps of anything. Weights of a list and the shape of a distribution count only for points that are drawn without learning.
 
-use std::sync::Arc;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use domain::space::{Axis, Domain, Name, PartialPoint};
 use search::tpe::{self, Condition, Dimension, Excluded, Point};
@@ -15,14 +18,14 @@ const FINITE: f64 = f64::MAX / 4.0;
 const DIGITS: usize = 8;
 
 /// The axes of a space as dimensions, in the same order.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Numbers {
-    axes: Vec<Axis>,
+    axes: Arc<[Axis]>,
 }
 
 impl Numbers {
-    pub(super) fn new(axes: &[Axis]) -> Self {
-        Self { axes: axes.to_vec() }
+    pub(super) fn new(axes: &Arc<[Axis]>) -> Self {
+        Self { axes: Arc::clone(axes) }
     }
 
     pub(super) fn dimensions(&self) -> Vec<Dimension> {
@@ -65,15 +68,32 @@ impl Numbers {
             // An entry with a value that a parameter never has excludes nothing.
             entry.iter().map(number).collect()
         };
-        let entries: Vec<Vec<(usize, f64)>> = entries.iter().filter_map(numbers).collect();
-        if entries.is_empty() {
+        // By the parameters that they name, as a point is looked up once for each of these, however many entries there are.
+        let mut named: HashMap<Vec<usize>, HashSet<Vec<Option<u64>>>> = HashMap::new();
+        for mut entry in entries.iter().filter_map(numbers) {
+            entry.sort_unstable_by_key(|(index, _)| *index);
+            let (indexes, numbers): (Vec<usize>, Vec<f64>) = entry.into_iter().unzip();
+            named
+                .entry(indexes)
+                .or_default()
+                .insert(numbers.into_iter().map(|number| Some(bits(number))).collect());
+        }
+        if named.is_empty() {
             return None;
         }
-        let has = |point: &[Option<f64>], entry: &[(usize, f64)]| {
-            entry.iter().all(|(index, number)| point[*index] == Some(*number))
-        };
-        Some(Arc::new(move |point: &[Option<f64>]| entries.iter().any(|entry| has(point, entry))))
+        let named: Vec<_> = named.into_iter().collect();
+        Some(Arc::new(move |point: &[Option<f64>]| {
+            named.iter().any(|(indexes, excluded)| {
+                let own: Vec<_> = indexes.iter().map(|index| point[*index].map(bits)).collect();
+                excluded.contains(&own)
+            })
+        }))
     }
+}
+
+/// What a number is known by. Adding zero makes one of both zeros.
+fn bits(number: f64) -> u64 {
+    (number + 0.0).to_bits()
 }
 
 /// The numbers among which a parameter is searched.

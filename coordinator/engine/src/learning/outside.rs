@@ -91,7 +91,7 @@ impl Learning {
     pub(crate) fn outside(&self) -> Option<&Outside> {
         match &self.chooser {
             Chooser::Outside(outside) => Some(outside),
-            Chooser::Own(_) => None,
+            Chooser::Own(_) | Chooser::Resting(_) => None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! What must hold of a sweep between any two changes.
 
-use super::SweepRun;
+use super::{Learning, SweepRun};
 
 impl SweepRun {
     /// Checks that the sweep is consistent; says what is not.
@@ -42,6 +42,9 @@ impl SweepRun {
         }
         if self.state.is_final() && !self.active.is_empty() {
             return Err(format!("sweep {} is {} and runs jobs", self.id, self.state.as_str()));
+        }
+        if self.learning.as_ref().is_some_and(Learning::rests) && !self.state.is_final() {
+            return Err(format!("sweep {} goes on without its searcher", self.id));
         }
         if let Some((job, active)) =
             self.active.iter().find(|(_, active)| active.epochs_done() > active.epochs_max())

@@ -6,7 +6,7 @@ use domain::{points::CheckedPoint, record::Record};
 use terms::JobState;
 
 use super::SweepRun;
-use crate::learning::{Learning, Outside};
+use crate::learning::{Learning, Outside, Revived};
 
 impl SweepRun {
     /// The last job that may start as far as points are concerned: of those after it, a searcher outside has not proposed them.
@@ -53,15 +53,32 @@ impl SweepRun {
         }
     }
 
-    /// No point is left for the next job: there are no more jobs than have begun.
-    pub(crate) fn end_points(&mut self, job: u64) -> Option<Record> {
-        let (begun, points) = (self.next_unstarted - 1, self.definition.learned()?);
+    /// No point is left: there are no more jobs than have begun. All others end in one step, however many there are.
+    pub(crate) fn end_points(&mut self) -> Vec<Record> {
+        // Their numbers are known to users.
+        let again: Vec<u64> = self.waiting.range(..).filter(|job| self.proposes(*job)).collect();
+        let mut records = self.cancel_without_point(again);
+        let (begun, Some(points)) = (self.next_unstarted - 1, self.definition.learned()) else {
+            return records;
+        };
         let ends_within_point = begun % u64::from(points.repeats()) > 0;
-        if self.waiting.contains(job) || !self.out_of_order.is_empty() || ends_within_point {
-            // Its number, or another of its point or after it, is known to users.
-            return self.cancel_waiting_job(job, "no point of the space is left");
+        if self.never_started() == 0 {
+            return records;
         }
-        Some(self.redefine(self.definition.ending_after(begun)))
+        if self.out_of_order.is_empty() && !ends_within_point {
+            records.push(self.redefine(self.definition.ending_after(begun)));
+            return records;
+        }
+        // A job of the same point or after them is known to users, and so are their numbers.
+        let unstarted = self.next_unstarted..=self.job_count();
+        let unstarted: Vec<u64> = unstarted.filter(|job| self.proposes(*job)).collect();
+        records.append(&mut self.cancel_without_point(unstarted));
+        records
+    }
+
+    fn cancel_without_point(&mut self, jobs: Vec<u64>) -> Vec<Record> {
+        let cancel = |job| self.cancel_waiting_job(job, "no point of the space is left");
+        jobs.into_iter().filter_map(cancel).collect()
     }
 
     /// The searcher, if it learns.
@@ -94,6 +111,16 @@ impl SweepRun {
         let without_point = last + 1..=self.job_count();
         let cancel = |job| self.cancel_waiting_job(job, "the searcher outside has no other points");
         without_point.filter_map(cancel).collect()
+    }
+
+    /// Drops a searcher of its own, as nothing is proposed any more.
+    pub(crate) fn rest(&mut self) {
+        self.learning.iter_mut().for_each(Learning::rest);
+    }
+
+    /// Goes on with a searcher that was made beside the engine, where it needs one; false where that one does not know all.
+    pub(crate) fn wake(&mut self, revived: &Revived) -> bool {
+        self.learning.as_mut().is_none_or(|learning| learning.wake(revived))
     }
 
     /// What its searcher proposed and was told since the last time.

@@ -11,6 +11,7 @@ use terms::JobState;
 use super::{ActiveAttempt, Lease, SweepRun, WaitingJob};
 use crate::{
     job_control::STOPPED,
+    learning::Searcher,
     mutants::{self, Mutant},
     restore::RestoreError,
     weights::Weights,
@@ -27,8 +28,11 @@ impl SweepRun {
         {
             return Err(RestoreError::Contradiction(format!("sweep {id} has results beyond its last job")));
         }
-        let mut run = Self::new(&definition, stored.created_unix_ms)
-            .map_err(|error| RestoreError::Contradiction(format!("sweep {id}: {error}")))?;
+        // One that has ended needs none, unless it goes on some day.
+        let searcher = if stored.state.is_final() { Ok(None) } else { Searcher::of(&definition) };
+        let searcher =
+            searcher.map_err(|error| RestoreError::Contradiction(format!("sweep {id}: {error}")))?;
+        let mut run = Self::new(&definition, searcher, stored.created_unix_ms);
         if stored.job_count < run.job_count() {
             // Those that it has now, which are not those of the definition that was read.
             run.redefine(run.definition.ending_after(stored.job_count));

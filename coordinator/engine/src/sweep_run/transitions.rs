@@ -28,6 +28,7 @@ impl SweepRun {
         debug_assert!(state.is_final(), "a sweep ends in a final state");
         // A list that was read as complete may lack jobs that are cancelled now.
         self.ends = EndsSeen::default();
+        self.rest();
         self.become_state(state, Some(unix_ms))
     }
 
@@ -217,18 +218,24 @@ impl SweepRun {
         Record::JobChanged { job: self.job_key(job), state, history, reason: reason.to_owned() }
     }
 
+    /// Whether a job failed or was cancelled, as far as that is known here.
+    pub(crate) fn can_be_tried_again(&self, EndedJob { job, state, .. }: &EndedJob) -> bool {
+        let count = match state {
+            JobState::Failed => self.failed,
+            JobState::Cancelled => self.cancelled,
+            _ => return false,
+        };
+        count > 0 && self.state_of(*job).is_none()
+    }
+
     /// Puts a job that failed or was cancelled back to wait, with its failures forgotten; nothing where it no longer is
     /// such a job.
-    pub(crate) fn try_again(&mut self, EndedJob { job, attempts, state }: EndedJob) -> Option<Record> {
-        let is_open = self.state_of(job).is_some();
-        let count = match state {
-            JobState::Failed => &mut self.failed,
-            JobState::Cancelled => &mut self.cancelled,
-            _ => return None,
-        };
-        if *count == 0 || is_open {
+    pub(crate) fn try_again(&mut self, ended: EndedJob) -> Option<Record> {
+        if !self.can_be_tried_again(&ended) {
             return None;
         }
+        let EndedJob { job, attempts, state } = ended;
+        let count = if state == JobState::Failed { &mut self.failed } else { &mut self.cancelled };
         debug_assert!(state.may_become(JobState::Pending));
         *count -= 1;
         self.all_have_come = false;

@@ -134,7 +134,7 @@ fn a_data_set_that_no_worker_ever_read_fails_its_jobs_in_the_end_and_can_be_trie
     let state = JobState::Failed;
     let jobs = (1..=3).map(|job| domain::record::EndedJob { job, attempts: 50, state }).collect();
     let seen = cluster.ends();
-    cluster.order(Retry { sweep: SweepId(1), jobs, all: true, seen });
+    cluster.order(Retry { sweep: SweepId(1), jobs, all: true, seen, revived: Default::default() });
     let granted = cluster.grants();
     assert_eq!(granted.len(), 2, "every worker tries it again at once");
     granted.into_iter().for_each(|(session, attempt)| cluster.train(session, attempt));

@@ -250,7 +250,7 @@ impl Cluster {
 
     pub(super) fn submit_this(&mut self, specification: Specification) -> SweepView {
         let definition = Box::new(SweepDefinition::new(SweepId(0), specification).unwrap());
-        let submitted = self.order(Submit { definition, request_id: String::new() });
+        let submitted = self.order(Submit::new(definition, String::new()).unwrap());
         assert!(submitted.created);
         submitted.sweep
     }
@@ -393,7 +393,7 @@ impl Cluster {
     pub(super) fn change(&mut self, what: &str) -> Extend {
         let base = self.definition();
         let definition = Arc::new(base.set(&[what.to_owned()]).unwrap());
-        Extend { sweep: SweepId(1), base, definition }
+        Extend { sweep: SweepId(1), base, definition, revived: Default::default() }
     }
 
     /// What went wrong with the first sweep's only job, as it was recorded last.

@@ -20,7 +20,7 @@ fn a_repeated_submission_gives_the_same_sweep() {
     let mut cluster = Cluster::new();
     for (round, created) in [(1, true), (2, false)] {
         let definition = Box::new(SweepDefinition::new(SweepId(0), specification(3, "")).unwrap());
-        let submitted = cluster.order(Submit { definition, request_id: "same".into() });
+        let submitted = cluster.order(Submit::new(definition, "same".into()).unwrap());
         assert_eq!((submitted.sweep.id().0, submitted.created), (1, created), "round {round}");
     }
     assert_eq!(cluster.records.len(), 1);
@@ -131,7 +131,7 @@ fn retry(cluster: &mut Cluster, failed: &[(u64, u32)]) -> u64 {
     let state = JobState::Failed;
     let jobs = failed.iter().map(|&(job, attempts)| EndedJob { job, attempts, state }).collect();
     let seen = cluster.ends();
-    cluster.order(Retry { sweep: SweepId(1), jobs, all: true, seen }).jobs
+    cluster.order(Retry { sweep: SweepId(1), jobs, all: true, seen, revived: Default::default() }).jobs
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn a_drained_worker_is_asked_once_to_leave_and_gets_no_jobs() {
 fn extension(cluster: &mut Cluster, jobs: u32) -> Extend {
     let base = cluster.definition();
     let definition = Arc::new(base.extended(specification(jobs, "")).unwrap());
-    Extend { sweep: SweepId(1), base, definition }
+    Extend { sweep: SweepId(1), base, definition, revived: Default::default() }
 }
 
 #[test]
@@ -276,7 +276,7 @@ fn the_data_set_of_a_sweep_stays_where_it_is_once_no_job_is_left_that_would_look
     let base = cluster.definition();
     let more = specification(3, "").with_overrides(&["dataset.path=/third".to_owned()]).unwrap();
     let definition = Arc::new(base.extended(more).unwrap());
-    let with_a_job = Extend { sweep: SweepId(1), base, definition };
+    let with_a_job = Extend { sweep: SweepId(1), base, definition, revived: Default::default() };
     assert_eq!(cluster.order(with_a_job).added_jobs, 1, "the new job's worker looks");
 }
 
@@ -383,7 +383,7 @@ fn cancelled_jobs_are_tried_again_and_so_is_a_sweep_that_was_cancelled_as_a_whol
     let cancelled = |job, attempts| EndedJob { job, attempts, state: JobState::Cancelled };
     let retry = |cluster: &mut Cluster, jobs: Vec<EndedJob>, all| {
         let seen = cluster.ends();
-        cluster.try_order(Retry { sweep: SweepId(1), jobs, all, seen })
+        cluster.try_order(Retry { sweep: SweepId(1), jobs, all, seen, revived: Default::default() })
     };
     for retried in [1, 0] {
         let reply = retry(&mut cluster, vec![cancelled(4, 0)], false);

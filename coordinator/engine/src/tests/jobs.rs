@@ -232,7 +232,12 @@ fn an_extension_may_rank_by_other_epochs() {
     assert_eq!(best(&mut cluster), Some((2, 0.6)));
     let definition = cluster.definition();
     let more = definition.extended(specification(3, "metric: {use: best}")).unwrap();
-    cluster.order(Extend { sweep: SweepId(1), base: definition, definition: more.into() });
+    cluster.order(Extend {
+        sweep: SweepId(1),
+        base: definition,
+        definition: more.into(),
+        revived: Default::default(),
+    });
     assert_eq!(best(&mut cluster), Some((1, 0.9)), "finished jobs are ranked again");
     train_to(&mut cluster, 3, [(0.95, None), (0.1, None)]);
     assert_eq!(best(&mut cluster), Some((3, 0.95)));

@@ -160,7 +160,13 @@ fn what_was_in_doubt_before_a_job_is_tried_again_is_not_taken_from_what_comes_af
     cluster.event(2, key(1, 2), ended(Outcome::Revoked, ""));
     let ended = EndedJob { job: 1, attempts: 2, state: JobState::Cancelled };
     let seen = cluster.ends();
-    cluster.order(Retry { sweep: job.sweep, jobs: vec![ended], all: true, seen });
+    cluster.order(Retry {
+        sweep: job.sweep,
+        jobs: vec![ended],
+        all: true,
+        seen,
+        revived: Default::default(),
+    });
     cluster.start(2, key(1, 3));
     cluster.hear(Event::SessionClosed(SessionId(2)));
     cluster.pass(LEASE_MS / 4);

@@ -237,7 +237,7 @@ fn a_job_that_was_cancelled_before_it_had_a_point_is_told_as_soon_as_it_has() {
     assert_eq!(cluster.counts(), [2, 1, 0, 0, 0, 1]);
     cluster.order(cancelled(4));
     let (jobs, seen) = (vec![EndedJob { job: 4, attempts: 0, state: JobState::Cancelled }], cluster.ends());
-    cluster.order(Retry { sweep: SWEEP, jobs, all: false, seen });
+    cluster.order(Retry { sweep: SWEEP, jobs, all: false, seen, revived: Default::default() });
     assert_eq!((cluster.counts()[0], cluster.sweep().waiting.unwrap().reason), (2, WaitReason::NoPoint));
     cluster.order(ending(3, &[0.03]));
     assert_eq!(cluster.sweep().job_count(), 4, "users know the number of the fourth job");

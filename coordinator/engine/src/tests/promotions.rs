@@ -35,7 +35,7 @@ fn pause(cluster: &mut Cluster, first: u64, values: &[f64]) {
 fn extend(cluster: &mut Cluster, jobs: u32) -> u64 {
     let base = cluster.definition();
     let definition = Arc::new(base.extended(specification(jobs, THIRD)).unwrap());
-    cluster.order(Extend { sweep: SWEEP, base, definition }).added_jobs
+    cluster.order(Extend { sweep: SWEEP, base, definition, revived: Default::default() }).added_jobs
 }
 
 fn cancel(cluster: &mut Cluster, job: u64) {
@@ -45,7 +45,13 @@ fn cancel(cluster: &mut Cluster, job: u64) {
 fn retry(cluster: &mut Cluster, job: u64, attempts: u32, state: JobState) -> u64 {
     let seen = cluster.ends();
     cluster
-        .order(Retry { sweep: SWEEP, jobs: vec![EndedJob { job, attempts, state }], all: false, seen })
+        .order(Retry {
+            sweep: SWEEP,
+            jobs: vec![EndedJob { job, attempts, state }],
+            all: false,
+            seen,
+            revived: Default::default(),
+        })
         .jobs
 }
 
@@ -153,7 +159,12 @@ fn a_sweep_that_was_stopped_promotes_none_until_all_of_it_is_tried_again() {
     assert_eq!((cluster.sweep().state, promotions(&cluster)), (SweepState::Stopped, Vec::new()));
     assert_eq!(counts(&mut cluster), JobCounts { stopped: 3, ..JobCounts::default() });
     let seen = cluster.ends();
-    assert_eq!(cluster.order(Retry { sweep: SWEEP, jobs: Vec::new(), all: true, seen }).jobs, 3);
+    assert_eq!(
+        cluster
+            .order(Retry { sweep: SWEEP, jobs: Vec::new(), all: true, seen, revived: Default::default() })
+            .jobs,
+        3
+    );
     assert_eq!(promotions(&cluster), [(2, 9)]);
     assert_eq!(counts(&mut cluster), JobCounts { paused: 2, running: 1, ..JobCounts::default() });
     // A worker that is told to end the job late changes nothing.

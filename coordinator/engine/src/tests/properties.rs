@@ -196,7 +196,13 @@ fn take(cluster: &mut Cluster, step: Step, next_session: &mut u64) {
                 wanted.map(|(job, state)| EndedJob { job: job.job, attempts: attempts(job), state: *state });
             let jobs = jobs.collect();
             let seen = cluster.ends();
-            drop(cluster.try_order(Retry { sweep: SweepId(1), jobs, all: true, seen }));
+            drop(cluster.try_order(Retry {
+                sweep: SweepId(1),
+                jobs,
+                all: true,
+                seen,
+                revived: Default::default(),
+            }));
         }
     }
 }

@@ -16,7 +16,7 @@ fn retry(
     seen: &EndsSeen,
 ) -> Result<Retried, ControlError> {
     let (sweep, jobs, seen) = (SweepId(1), vec![EndedJob { job, attempts, state }], seen.clone());
-    cluster.try_order(Retry { sweep, jobs, all: true, seen })
+    cluster.try_order(Retry { sweep, jobs, all: true, seen, revived: Default::default() })
 }
 
 fn is_overtaken(reply: &Result<Retried, ControlError>) -> bool {

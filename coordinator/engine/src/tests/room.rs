@@ -92,7 +92,7 @@ fn a_tick_looks_at_each_worker_a_few_times_however_many_sweeps_wait() {
     }
     for _ in 0..200 {
         let definition = SweepDefinition::new(terms::SweepId(0), specification(1, "")).unwrap();
-        let submitted = Submit { definition: Box::new(definition), request_id: String::new() };
+        let submitted = Submit::new(Box::new(definition), String::new()).unwrap();
         cluster.order(submitted);
     }
     let mut told = 0;

@@ -110,7 +110,10 @@ fn raising_the_cap_adds_jobs_and_changes_none() {
     assert_eq!(cluster.sweep().state, SweepState::Finished);
     let definition = Arc::new(before.extended(search(5, "")).unwrap());
     let base = cluster.definition();
-    assert_eq!(cluster.order(Extend { sweep: SweepId(1), base, definition }).added_jobs, 2);
+    assert_eq!(
+        cluster.order(Extend { sweep: SweepId(1), base, definition, revived: Default::default() }).added_jobs,
+        2
+    );
     assert_eq!(cluster.sweep().state, SweepState::Running);
     let after = cluster.sweep().definition;
     (1..=3).for_each(|job| assert_eq!(before.parameters(job), after.parameters(job)));

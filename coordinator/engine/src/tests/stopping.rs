@@ -437,7 +437,7 @@ fn a_failed_job_that_is_tried_again_after_the_others_were_promoted_is_waited_for
     // It is granted once the slot is free, and no other is promoted until it has come, too: the best is compared with it.
     let jobs = vec![EndedJob { job: 3, attempts: 1, state: JobState::Failed }];
     let seen = cluster.ends();
-    cluster.order(Retry { sweep: SweepId(1), jobs, all: true, seen });
+    cluster.order(Retry { sweep: SweepId(1), jobs, all: true, seen, revived: Default::default() });
     cluster.event(1, key(1, 2), ended(Outcome::Failed, "crashed"));
     assert_eq!(cluster.grants(), [(1, key(3, 2))]);
     trains(&mut cluster, (3, 2), 1, 0.3, Outcome::Paused);

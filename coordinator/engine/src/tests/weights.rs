@@ -222,7 +222,7 @@ fn which_epochs_count_stays_as_it_is_while_there_are_weights() {
         let sweep = terms::SweepId(1);
         let base = cluster.ask(&Define(sweep)).definition;
         let definition = Arc::new(base.set(&[what.to_owned()]).unwrap());
-        cluster.try_order(Extend { sweep, base, definition })
+        cluster.try_order(Extend { sweep, base, definition, revived: Default::default() })
     };
     assert!(set(&mut cluster, "metric.use=best").is_ok());
     cluster.done(1, 0.5);

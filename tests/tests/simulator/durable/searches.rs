@@ -51,6 +51,15 @@ impl Durable {
         Ok(())
     }
 
+    /// The searcher of a sweep, told again what it was told.
+    pub(in super::super) fn revived(&self, id: SweepId) -> Result<Revived, String> {
+        let Some(sweep) = self.sweeps.get(&id) else { return Ok(Revived::default()) };
+        let stored = self.stored(id, sweep);
+        let definition = SweepDefinition::from_stored(id, &stored.specification, None);
+        let definition = definition.map_err(|error| error.to_string())?;
+        Revived::new(&definition, &stored.search).map_err(|error| error.to_string())
+    }
+
     pub(super) fn take_point(&mut self, job: JobKey, proposed: &Proposed) -> Result<(), String> {
         let told = self.learned.get(&job.sweep).map_or(0, Vec::len) as u64;
         let is_so = match proposed.why {

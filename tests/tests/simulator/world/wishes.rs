@@ -5,8 +5,8 @@ use super::*;
 impl World {
     pub(super) fn ask(&mut self) {
         if !self.submitted {
-            let command =
-                Submit { definition: Box::new(self.definition.clone()), request_id: REQUEST_ID.to_owned() };
+            let command = Submit::new(Box::new(self.definition.clone()), REQUEST_ID.to_owned())
+                .expect("its space can be searched");
             let wish = Wish::order(Question::Submit, command, |submitted| Some(submitted.sweep));
             for _ in 0..1 + self.random.below(2) {
                 self.tell_a_leader(wish.clone());
@@ -81,10 +81,16 @@ impl World {
         }
         let seen =
             self.coordinators.iter_mut().find_map(|one| one.hub(self.now)?.see_ends(self.now, sweep))?;
-        let command = Retry { sweep, jobs: self.durable.ended_jobs(sweep), all: true, seen };
+        let revived = self.revived(sweep);
+        let command = Retry { sweep, jobs: self.durable.ended_jobs(sweep), all: true, seen, revived };
         let wish = Wish::order(Question::Other, command, |retried| Some(retried.sweep));
         self.late_retry = Some(wish.clone());
         Some(wish)
+    }
+
+    /// The searcher of the sweep as the store has it, for one that has ended and goes on.
+    fn revived(&self, sweep: SweepId) -> Revived {
+        self.durable.revived(sweep).expect("what is stored can be searched")
     }
 
     /// One more job for the sweep, or another limit, as the service makes it of what a user says.
@@ -99,7 +105,8 @@ impl World {
             base.extended(self.extended.clone())
         };
         let definition = Arc::new(definition.ok()?);
-        let command = Extend { sweep, base, definition };
+        let revived = self.revived(sweep);
+        let command = Extend { sweep, base, definition, revived };
         Some(Wish::order(Question::Other, command, |extended| Some(extended.sweep)))
     }
 }

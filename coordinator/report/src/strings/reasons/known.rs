@@ -155,6 +155,7 @@ pub(super) const KNOWN: Forms = &[
         "ジョブ {} が目標値に達したため (値 {})、スイープが停止されました",
     ),
     ("the sweep was cancelled", "スイープが取り消されました"),
+    ("not proposed yet", "ポイントはまだ提案されていません"),
     ("no point of the space is left", "これ以上のポイントがありません"),
     ("the searcher outside has no other points", "外部のプログラムにこれ以上のポイントがありません"),
     ("the lease is lost", "リースが失われました"),
