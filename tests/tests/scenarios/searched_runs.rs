@@ -64,7 +64,8 @@ fn check_best(folder: &Path) {
     let rows = results(folder);
     let accuracy = |row: &BTreeMap<String, String>| row["val_accuracy"].parse::<f64>().unwrap();
     let done = rows.iter().filter(|row| row["state"] == "done").map(accuracy);
-    let winner = rows.iter().find(|row| row["job"] == facts["job"].to_string()).unwrap();
+    let job = facts["job"].to_string();
+    let winner = rows.iter().find(|row| row["job"] == job).unwrap();
     assert_eq!((winner["state"].as_str(), accuracy(winner)), ("done", done.fold(0.0, f64::max)));
 }
 
