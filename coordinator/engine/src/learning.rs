@@ -141,8 +141,9 @@ impl Learning {
         }
         let forgotten = usize::from(mutants::is_on(Mutant::RestartsForgetResults));
         let learned = stored.learned.len().saturating_sub(forgotten);
-        for learned in &stored.learned[..learned] {
-            self.tell(*learned);
+        // One that rests is told when it is made again.
+        if !self.rests() {
+            stored.learned[..learned].iter().for_each(|learned| self.tell(*learned));
         }
         self.told = stored.learned.len() as u64;
         if let Chooser::Own(searcher) = &mut self.chooser {
