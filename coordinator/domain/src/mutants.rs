@@ -60,6 +60,8 @@ pub enum Mutant {
     PromotedJobsStayPaused,
     /// After a restart, jobs train to their ends, however far they were granted.
     BudgetsForgotten,
+    /// After a restart, no job has missed its checkpoint, so that jobs pause again.
+    MissedCheckpointsForgotten,
     /// After a restart, a search draws other points.
     OtherPointsAfterRestart,
     /// What a searcher that learns proposes is not recorded.
@@ -68,6 +70,8 @@ pub enum Mutant {
     RunningJobsDoNotCount,
     /// After a restart, it lacks the last result.
     RestartsForgetResults,
+    /// A sweep that has ended goes on with a searcher that knows less than was recorded, or more.
+    StaleSearchersWake,
     /// Points that a searcher outside proposes again are new ones.
     RepeatedPointsAreNew,
     /// Such a searcher is not told of jobs that early stopping has paused.
@@ -93,7 +97,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 45] = [
         Self::NoFencing,
         Self::AcknowledgeBeforeCommit,
         Self::DuplicateOvertakesCommit,
@@ -122,10 +126,12 @@ impl Mutant {
         Self::PausedJobsKeepTheirSlots,
         Self::PromotedJobsStayPaused,
         Self::BudgetsForgotten,
+        Self::MissedCheckpointsForgotten,
         Self::OtherPointsAfterRestart,
         Self::ProposalsAreNotRecorded,
         Self::RunningJobsDoNotCount,
         Self::RestartsForgetResults,
+        Self::StaleSearchersWake,
         Self::RepeatedPointsAreNew,
         Self::PausedJobsAreNotLearned,
         Self::NoneIsStopped,

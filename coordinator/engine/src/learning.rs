@@ -116,9 +116,8 @@ impl Learning {
     pub(crate) fn wake(&mut self, revived: &Revived) -> bool {
         let Chooser::Resting(points) = &self.chooser else { return true };
         let known = (self.proposed, self.told);
-        let Some(ToldAgain { mut searcher, .. }) = revived.take().filter(|told| told.known == known) else {
-            return false;
-        };
+        let knows_all = |told: &ToldAgain| told.known == known || mutants::is_on(Mutant::StaleSearchersWake);
+        let Some(ToldAgain { mut searcher, .. }) = revived.take().filter(knows_all) else { return false };
         searcher.go_on_with(points);
         self.chooser = Chooser::Own(searcher);
         true

@@ -2,6 +2,7 @@
 //! store, which the scenarios across processes and the stores' own contract try for real.
 
 mod searches;
+mod stored;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,6 +51,8 @@ struct Sweep {
     dataset: Option<terms::DatasetSummary>,
     metrics: MetricSchema,
     job_count: u64,
+    /// The first job that paused without a checkpoint.
+    without_checkpoint: Option<u64>,
     /// Where jobs are stopped early.
     reference: Option<Reference>,
 }
@@ -137,6 +140,7 @@ impl Durable {
             | Record::SweepExtended { .. }
             | Record::SweepChanged { .. }
             | Record::DatasetFound { .. }
+            | Record::CheckpointMissed { .. }
             | Record::MetricsNamed { .. } => {
                 self.keep_of_sweep(record)?;
                 for (id, sweep) in &self.sweeps {
@@ -210,6 +214,7 @@ impl Durable {
                     dataset: None,
                     metrics: MetricSchema::default(),
                     job_count: *job_count,
+                    without_checkpoint: None,
                     reference: Reference::of(defined(*sweep, specification)?, *job_count),
                 };
                 rule(self.sweeps.insert(*sweep, row).is_none(), || format!("sweep {sweep} exists twice"))
@@ -242,6 +247,12 @@ impl Durable {
                 let row = self.sweeps.get_mut(sweep).ok_or("a data set of a sweep that does not exist")?;
                 row.dataset = Some(dataset.clone());
                 Ok(())
+            }
+            Record::CheckpointMissed { job } => {
+                let row =
+                    self.sweeps.get_mut(&job.sweep).ok_or("a checkpoint of a sweep that does not exist")?;
+                let before = row.without_checkpoint.replace(job.job);
+                rule(before.is_none(), || format!("{before:?} and {job} are the first without a checkpoint"))
             }
             Record::MetricsNamed { sweep, first, names } => {
                 let row = self.sweeps.get_mut(sweep).ok_or("metrics of a sweep that does not exist")?;
@@ -370,6 +381,11 @@ impl Durable {
         self.sweeps.iter().map(|(id, sweep)| (*id, sweep.state)).filter(|(_, state)| !state.is_final())
     }
 
+    /// Whether it is known of a sweep that its jobs leave no checkpoints.
+    pub(super) fn has_missed_checkpoint(&self, sweep: SweepId) -> bool {
+        self.sweeps.get(&sweep).is_some_and(|sweep| sweep.without_checkpoint.is_some())
+    }
+
     /// How many sweeps there are.
     pub(super) fn sweep_count(&self) -> usize {
         self.sweeps.len()
@@ -413,84 +429,5 @@ impl Durable {
             rule(job.state != JobState::Done || whole, || format!("job {key} is done and lacks epochs"))?;
         }
         Ok(())
-    }
-
-    /// What a store gives back at the next start.
-    pub(super) fn load(&self) -> Vec<StoredSweep> {
-        self.sweeps.iter().map(|(id, sweep)| self.stored(*id, sweep)).collect()
-    }
-
-    fn stored(&self, id: SweepId, sweep: &Sweep) -> StoredSweep {
-        let mut finals: Vec<(JobState, u64)> = Vec::new();
-        for (_, job) in self.jobs_of(id).filter(|(_, job)| job.state.is_final()) {
-            match finals.iter_mut().find(|(state, _)| *state == job.state) {
-                Some((_, count)) => *count += 1,
-                None => finals.push((job.state, 1)),
-            }
-        }
-        let open = self.jobs_of(id).filter(|(_, job)| !job.state.is_final());
-        let begun: BTreeSet<u64> = self.jobs_of(id).map(|(key, _)| key.job).collect();
-        let next_unstarted = (1..).find(|job| !begun.contains(job)).unwrap_or(u64::MAX);
-        StoredSweep {
-            sweep: id,
-            request_id: sweep.request_id.clone(),
-            specification: sweep.specification.clone(),
-            manifest: None,
-            metrics: sweep.metrics.clone(),
-            parameters: Default::default(),
-            without_checkpoint: None,
-            state: sweep.state,
-            job_count: sweep.job_count,
-            search: StoredSearch {
-                proposals: self.proposals_of(id),
-                learned: self.learned.get(&id).cloned().unwrap_or_default(),
-            },
-            created_unix_ms: sweep.created_unix_ms,
-            ended_unix_ms: sweep.ended_unix_ms,
-            dataset: sweep.dataset.clone(),
-            next_unstarted,
-            out_of_order: begun.into_iter().filter(|job| *job > next_unstarted).collect(),
-            finals,
-            best: BestJobs::default(),
-            weights: Vec::new(),
-            open_jobs: open.map(|(key, job)| self.stored_job(*key, job)).collect(),
-            rungs: self.stored_rungs(id),
-        }
-    }
-
-    fn stored_rungs(&self, sweep: SweepId) -> Vec<StoredRungs> {
-        let compared = self.jobs_of(sweep).filter(|(_, job)| !job.rungs.is_empty());
-        let stored = compared.map(|(key, job)| {
-            let rungs = job.rungs.values().copied().collect();
-            StoredRungs { job: key.job, state: job.state, rungs }
-        });
-        stored.collect()
-    }
-
-    fn stored_job(&self, key: JobKey, job: &Job) -> StoredJob {
-        let last = AttemptKey { job: key, attempt: job.attempts };
-        let running = self.attempts.get(&last).filter(|_| job.state == JobState::Running);
-        StoredJob {
-            job: key.job,
-            attempts: job.attempts,
-            history: job.history.clone(),
-            reason: job.reason.clone(),
-            worker: self.attempts.get(&last).map(|attempt| attempt.worker.clone()),
-            budget: job.budget,
-            stage: match running {
-                None if job.state == JobState::Paused => StoredStage::Paused,
-                None => StoredStage::Waiting,
-                Some(attempt) => StoredStage::Running(StoredAttempt {
-                    worker: attempt.worker.clone(),
-                    slot: attempt.slot,
-                    device: attempt.device.clone(),
-                    pack_size: attempt.pack_size,
-                    started: attempt.started,
-                    train_seconds: job.train_seconds,
-                    last: job.last.clone(),
-                    best: job.best.clone(),
-                }),
-            },
-        }
     }
 }

@@ -36,6 +36,8 @@ pub(super) fn kinds() -> Vec<Kind> {
         kind(6, [6, 8].map(drawn)),
         // Whose jobs pause at a rung, and wait for the best share.
         kind(9, grid(EPOCHS, &paused, 3)),
+        // Longer ones: where a checkpoint is missed, the others are stopped at two rungs.
+        kind(4, grid(LONG, &paused, 3)),
         // So few that none is among the best share.
         kind(2, few()),
         // Whose points are chosen from results; also of jobs that pause, or are stopped.

@@ -70,6 +70,8 @@ pub(super) struct Member {
     pub(super) until: Option<u32>,
     /// Epochs of a checkpoint that are to be reported again.
     pub(super) again: u32,
+    /// Whether its program keeps checkpoints.
+    pub(super) saves: bool,
     /// It was asked to stop, so that it reports nothing but its end.
     pub(super) stops: bool,
 }
@@ -233,7 +235,12 @@ impl Trainer {
             }
             Step::End(attempt, outcome) if member(attempt).is_some() => {
                 self.members.retain(|member| member.attempt != attempt);
-                let details = EndDetails { again: again_after(attempt, outcome), ..EndDetails::default() };
+                let details = EndDetails {
+                    again: again_after(attempt, outcome),
+                    without_checkpoint: outcome == TrainerOutcome::Paused
+                        && !checkpoints.contains_key(&attempt.job),
+                    ..EndDetails::default()
+                };
                 let (id, reason) = (attempt.to_string(), String::new());
                 (vec![said(FromTrainer::Ended { id, outcome, reason, details })], Vec::new())
             }
@@ -249,7 +256,7 @@ impl Trainer {
 
     fn train(member: Member, step: Step, checkpoints: &mut Checkpoints) -> (Vec<TrainerEvent>, Vec<Step>) {
         let said = |message| TrainerEvent::Said { message, log_tail: Vec::new(), weights: None };
-        let Member { attempt, epochs, until, again, .. } = member;
+        let Member { attempt, epochs, until, again, saves, .. } = member;
         match step {
             Step::Epoch(_, epoch) if until.is_some_and(|until| epoch > until) => {
                 (Vec::new(), vec![Step::End(attempt, TrainerOutcome::Paused)])
@@ -258,8 +265,10 @@ impl Trainer {
                 (Vec::new(), vec![Step::End(attempt, TrainerOutcome::Done)])
             }
             Step::Epoch(_, epoch) => {
-                let furthest = checkpoints.entry(attempt.job).or_default();
-                *furthest = epoch.max(*furthest);
+                if saves {
+                    let furthest = checkpoints.entry(attempt.job).or_default();
+                    *furthest = epoch.max(*furthest);
+                }
                 (vec![said(line(attempt, epoch))], vec![Step::Epoch(attempt, epoch + 1)])
             }
             _ => {

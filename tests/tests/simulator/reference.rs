@@ -43,6 +43,8 @@ pub(super) struct Reference {
     job_count: u64,
     /// Those that have begun, or were cancelled before.
     jobs: BTreeMap<u64, Job>,
+    /// Whether a job has paused without a checkpoint.
+    has_missed_checkpoint: bool,
     /// What has to become durable next.
     due: Option<Due>,
 }
@@ -50,6 +52,8 @@ pub(super) struct Reference {
 #[derive(Debug, Default)]
 struct Job {
     state: Option<JobState>,
+    /// How far it was granted or promoted, until it is tried again.
+    until: Option<u32>,
     /// Of the objective, after each epoch of its latest attempt.
     values: Vec<f64>,
     /// What was recorded of it, by epoch.
@@ -71,7 +75,14 @@ impl Reference {
     /// That of a sweep with early stopping.
     pub(super) fn of(definition: SweepDefinition, job_count: u64) -> Option<Self> {
         let early = definition.specification.early_terminate?;
-        Some(Self { definition, early, job_count, jobs: BTreeMap::new(), due: None })
+        Some(Self {
+            definition,
+            early,
+            job_count,
+            jobs: BTreeMap::new(),
+            has_missed_checkpoint: false,
+            due: None,
+        })
     }
 
     /// The sweep has other jobs.
@@ -93,6 +104,10 @@ impl Reference {
                 rule(missing.is_none(), || format!("{attempt} diverged and is not compared: {missing:?}"))
             }
             Record::JobPromoted { job, budget, .. } => self.promoted(*job, *budget),
+            Record::CheckpointMissed { .. } => {
+                self.has_missed_checkpoint = true;
+                Ok(())
+            }
             Record::JobChanged { job, state, .. } => self.changed(*job, *state),
             Record::SweepChanged { sweep, state: SweepState::Finished, .. } => {
                 let left = self.goes_on_next();
@@ -119,7 +134,7 @@ impl Reference {
         self.due = match due {
             Due::Compared(key, rung) => {
                 self.job(key).rungs.insert(rung.epoch, rung);
-                let stops = !rung.goes_on && !self.early.promote;
+                let stops = !rung.goes_on && !self.is_to_pause(key.job);
                 stops.then_some(Due::Ends(key, AttemptState::Revoked))
             }
             Due::Ends(key, AttemptState::Revoked) => Some(Due::Stopped(key)),
@@ -134,20 +149,22 @@ impl Reference {
 
     fn granted(&mut self, key: JobKey, budget: Option<u32>) -> Result<(), String> {
         let total = self.total(key.job);
-        let implied = self.pauses_at(key.job).unwrap_or(total);
+        // What was granted or promoted before stands, also where jobs do not pause any more.
+        let before = self.jobs.get(&key.job).and_then(|job| job.until);
+        let implied = before.or_else(|| self.pauses_at(key.job)).unwrap_or(total);
         rule(budget.unwrap_or(total).min(total) == implied, || {
             format!("job {key} was granted up to epoch {budget:?}, where the rule implies {implied}")
         })?;
         let job = self.job(key);
-        job.state = Some(JobState::Running);
+        (job.state, job.until) = (Some(JobState::Running), Some(implied));
         job.values.clear();
         Ok(())
     }
 
     fn trained(&mut self, key: JobKey, epoch: u32) -> Result<(), String> {
-        let until = self.pauses_at(key.job);
-        rule(until.is_none_or(|until| epoch <= until), || {
-            format!("job {key} has epoch {epoch}, where the rule pauses it after {until:?}")
+        let until = self.jobs.get(&key.job).and_then(|job| job.until);
+        rule(until.is_some_and(|until| epoch <= until), || {
+            format!("job {key} has epoch {epoch}, where it was granted up to {until:?}")
         })?;
         self.job(key).values.push(expected(key.job, epoch).val_accuracy);
         self.due = self.compared(key.job, epoch).map(|rung| Due::Compared(key, rung));
@@ -171,12 +188,13 @@ impl Reference {
             format!("job {key} was promoted, where the records imply job {best:?}")
         })?;
         let job = self.job(key);
-        job.state = Some(JobState::Pending);
         if let Some(mut last) = job.rungs.last_entry() {
             last.get_mut().goes_on = true;
         }
         let total = self.total(key.job);
         let implied = self.pauses_at(key.job).unwrap_or(total);
+        let job = self.job(key);
+        (job.state, job.until) = (Some(JobState::Pending), Some(implied));
         rule(budget.min(total) == implied, || {
             format!("job {key} was promoted up to epoch {budget}, where the rule implies {implied}")
         })
@@ -184,12 +202,15 @@ impl Reference {
 
     fn changed(&mut self, key: JobKey, state: JobState) -> Result<(), String> {
         rule(state != JobState::Stopped, || format!("job {key} is stopped, where the rule has it go on"))?;
-        let pauses_at = self.pauses_at(key.job);
+        let pauses = self.is_to_pause(key.job);
         let job = self.job(key);
         let epochs = job.values.len() as u32;
-        rule(state != JobState::Paused || pauses_at == Some(epochs), || {
-            format!("job {key} is paused after epoch {epochs}, where the rule pauses it after {pauses_at:?}")
+        rule(state != JobState::Paused || pauses && job.until == Some(epochs), || {
+            format!("job {key} is paused after epoch {epochs}, and was granted up to {:?}", job.until)
         })?;
+        let is_tried_again =
+            matches!(job.state, Some(JobState::Failed | JobState::Cancelled)) && state == JobState::Pending;
+        job.until = job.until.filter(|_| !is_tried_again);
         job.state = Some(state);
         Ok(())
     }
@@ -210,7 +231,8 @@ impl Reference {
             }
             _ => {
                 let is_new = !is_last && self.is_rung(number, epoch) && !job.rungs.contains_key(&epoch);
-                is_new.then(|| !self.early.promote && self.is_among_the_best_so_far(number, epoch, value))
+                is_new
+                    .then(|| !self.is_to_pause(number) && self.is_among_the_best_so_far(number, epoch, value))
             }
         };
         goes_on.map(|goes_on| Rung { epoch, value: Some(value), goes_on })
@@ -238,14 +260,13 @@ impl Reference {
     }
 
     /// Where jobs do not pause: whether a job's value is not worse than that of the last of the best share of those that have come to the
-    /// rung so far, itself included.
+    /// rung so far, itself included. Those without a value came while jobs paused, and are the worst.
     fn is_among_the_best_so_far(&self, number: u64, epoch: u32, value: f64) -> bool {
-        let mut values: Vec<f64> =
-            self.at(self.bracket(number), epoch).into_iter().filter_map(|(_, value)| value).collect();
-        values.push(value);
-        values.sort_by(|one, other| self.by_merit(*one, *other));
-        let last = self.share(values.len()).min(values.len()).checked_sub(1);
-        last.is_some_and(|last| self.by_merit(value, values[last]).is_le())
+        let there = self.at(self.bracket(number), epoch);
+        let share = self.share(there.len() + 1);
+        let better =
+            there.iter().filter(|(_, other)| other.is_some_and(|other| self.by_merit(other, value).is_lt()));
+        better.count() < share
     }
 
     /// The paused job that goes on next: of the highest rung with one, the best of those that are among the best share of all jobs
@@ -308,22 +329,42 @@ impl Reference {
     /// How many of the jobs at a rung go on.
     fn share(&self, jobs: usize) -> usize {
         match self.early.rule {
-            StoppingRule::Asha { eta, .. } if self.early.promote => jobs / eta as usize,
+            StoppingRule::Asha { eta, .. } if self.early.promote && !self.stops_instead() => {
+                jobs / eta as usize
+            }
             StoppingRule::Asha { eta, .. } => (jobs / eta as usize).max(1),
+            StoppingRule::Hyperband { eta, strict: true, .. } if self.stops_instead() => {
+                (jobs / eta as usize).max(1)
+            }
             StoppingRule::Hyperband { eta, strict, .. } => jobs / eta as usize + usize::from(!strict),
             StoppingRule::TopK { k, .. } => k as usize,
             StoppingRule::Median { .. } => 0,
         }
     }
 
-    /// After how many epochs a job pauses next; none where it trains to its end.
+    /// After how many epochs a job pauses that has no grant yet; none where it trains to its end. Where jobs do not pause any more, one
+    /// that has come to a rung and did not go on from there comes back to it.
     fn pauses_at(&self, number: u64) -> Option<u32> {
-        let went_on = |epoch: u32| {
-            let rung = self.jobs.get(&number).and_then(|job| job.rungs.get(&epoch));
-            rung.is_some_and(|rung| rung.goes_on)
+        let rung = |epoch: u32| self.jobs.get(&number).and_then(|job| job.rungs.get(&epoch));
+        let is_it = |epoch: &u32| match rung(*epoch) {
+            Some(rung) => !rung.goes_on,
+            None => self.is_rung(number, *epoch) && !self.stops_instead(),
         };
-        (1..self.total(number))
-            .find(|epoch| self.early.promote && self.is_rung(number, *epoch) && !went_on(*epoch))
+        (1..self.total(number)).find(|epoch| self.early.promote && is_it(epoch))
+    }
+
+    /// Whether the attempt of a job was granted up to a rung and no further.
+    fn is_to_pause(&self, number: u64) -> bool {
+        let until = self.jobs.get(&number).and_then(|job| job.until);
+        until.is_some_and(|until| until < self.total(number))
+    }
+
+    /// Whether jobs that were to pause are stopped instead, as one left no checkpoint. The best few cannot be known before all have come,
+    /// so there jobs pause all the same.
+    fn stops_instead(&self) -> bool {
+        self.early.promote
+            && self.has_missed_checkpoint
+            && !matches!(self.early.rule, StoppingRule::TopK { .. })
     }
 
     fn is_rung(&self, number: u64, epoch: u32) -> bool {
@@ -411,6 +452,7 @@ fn decides(record: &Record) -> bool {
             | Record::RungReached { .. }
             | Record::AttemptEnded { .. }
             | Record::JobPromoted { .. }
+            | Record::CheckpointMissed { .. }
             | Record::JobChanged { .. }
             | Record::SweepChanged { .. }
     )

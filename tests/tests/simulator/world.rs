@@ -46,7 +46,7 @@ use worker::agent::{
 use self::searching::Searcher;
 use super::{
     coordinator::{Coordinator, Follower, Leader, Life, Part},
-    durable::Durable,
+    durable::{Durable, rule},
     hub::{Hub, Question, Wish},
     kinds::Kind,
     link::Link,
@@ -122,6 +122,9 @@ enum WorldEvent {
     },
     Fault,
     Ask,
+    /// The user wants more jobs.
+    Extends,
+    ExtensionArrives,
     Calm,
 }
 
@@ -141,14 +144,20 @@ pub(super) struct World {
     orphans: Vec<(Life, Term, Vec<Record>)>,
     /// A retry that was asked for, to come once more later.
     late_retry: Option<Wish>,
+    /// An extension that was made, to come later.
+    late_extension: Option<Wish>,
+    /// Until then it may be on its way.
+    asks_until: u64,
     /// The searcher outside, where the sweep has one.
     searcher: Searcher,
     nodes: Vec<Node>,
     links: Vec<Link>,
     durable: Durable,
     checkpoints: Checkpoints,
-    /// Attempts whose trainers paused, which they do only where they were granted up to there.
-    paused: BTreeSet<AttemptKey>,
+    /// Whether programs now and then keep no checkpoint.
+    misses_checkpoints: bool,
+    /// Attempts whose trainers paused, which they do only where they were granted up to there; and whether each left a checkpoint.
+    paused: BTreeMap<AttemptKey, bool>,
     /// Who was given each attempt.
     given: BTreeMap<AttemptKey, usize>,
     /// The parameters that each job had first.
@@ -214,12 +223,15 @@ impl World {
             last_commit: None,
             orphans: Vec::new(),
             late_retry: None,
+            late_extension: None,
+            asks_until: 0,
             searcher: Searcher::default(),
             nodes,
             links: Vec::new(),
             durable: Durable::default(),
             checkpoints: Checkpoints::new(),
-            paused: BTreeSet::new(),
+            misses_checkpoints: random.one_in(3),
+            paused: BTreeMap::new(),
             given: BTreeMap::new(),
             parameters: BTreeMap::new(),
             submitted: false,
@@ -257,7 +269,8 @@ impl World {
                 return Err(crowded);
             }
             self.check_leaders()?;
-            if self.calm && self.submitted && self.durable.open_sweeps().next().is_none() {
+            let is_over = self.submitted && self.durable.open_sweeps().next().is_none();
+            if self.calm && is_over && self.now >= self.asks_until {
                 self.durable.check_results()?;
                 return if self.durable.sweep_count() == 1 {
                     Ok(happened)
@@ -317,6 +330,8 @@ impl World {
             WorldEvent::Trainer { node, slot, turn, step } => self.train(node, slot, turn, step),
             WorldEvent::Fault if !self.calm => self.go_wrong(),
             WorldEvent::Ask => self.ask(),
+            WorldEvent::Extends => self.extend(),
+            WorldEvent::ExtensionArrives => self.bring_extension(),
             WorldEvent::Calm => self.calm_down(),
             // Of a life that is over.
             _ => {}

@@ -64,7 +64,9 @@ impl SweepRun {
             // Before its jobs, whose epochs may be searched, too.
             learning.restore(stored.search);
         }
-        stored.without_checkpoint.into_iter().for_each(|job| run.do_without_pauses(job));
+        let missed =
+            stored.without_checkpoint.filter(|_| !mutants::is_on(Mutant::MissedCheckpointsForgotten));
+        missed.into_iter().for_each(|job| run.do_without_pauses(job));
         run.restore_rungs(&stored.rungs);
         for job in stored.open_jobs {
             restore_job(&mut run, job, deadline_ms);

@@ -180,13 +180,27 @@ impl World {
         Ok(Ok(()))
     }
 
-    /// An attempt whose trainer paused has not failed, unless an epoch of it cannot be kept.
+    /// An attempt whose trainer paused has not failed, unless an epoch of it cannot be kept. That one left no checkpoint is recorded
+    /// with the first, and of no other.
     fn check_pause(&self, record: &Record) -> Result<(), Broken> {
-        let Record::AttemptEnded { attempt, state: AttemptState::Failed, .. } = record else { return Ok(()) };
-        let lacks_epochs = self.refusals.epochs.iter().any(|(refused, _)| refused == attempt);
-        if self.paused.contains(attempt) && !lacks_epochs {
-            return Err(format!("{attempt} paused where it was to, and has failed for it"));
+        let left_none = |attempt: &AttemptKey| self.paused.get(attempt) == Some(&false);
+        match record {
+            Record::AttemptEnded { attempt, state: AttemptState::Failed, .. } => {
+                let lacks_epochs = self.refusals.epochs.iter().any(|(refused, _)| refused == attempt);
+                rule(!self.paused.contains_key(attempt) || lacks_epochs, || {
+                    format!("{attempt} paused where it was to, and has failed for it")
+                })
+            }
+            Record::AttemptEnded { attempt, state: AttemptState::Paused, .. } => {
+                rule(!left_none(attempt) || self.durable.has_missed_checkpoint(attempt.job.sweep), || {
+                    format!("{attempt} paused without a checkpoint, which is not recorded")
+                })
+            }
+            Record::CheckpointMissed { job } => {
+                let mut attempts = self.paused.keys().filter(|attempt| attempt.job == *job);
+                rule(attempts.any(left_none), || format!("job {job} has missed no checkpoint"))
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 }

@@ -74,5 +74,9 @@ impl World {
         self.refusals = Refusals { epochs: std::mem::take(&mut self.refusals.epochs), ..Refusals::default() };
         (0..self.coordinators.len()).for_each(|index| self.after(0, WorldEvent::CoordinatorStarts(index)));
         (0..self.nodes.len()).for_each(|node| self.after(0, WorldEvent::NodeStarts(node)));
+        if self.random.one_in(4) {
+            let later = self.random.below(5_000);
+            self.after(later, WorldEvent::Extends);
+        }
     }
 }

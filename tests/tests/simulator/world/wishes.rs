@@ -56,7 +56,8 @@ impl World {
                 Wish::order(other, Drain(self.nodes[node].identity.name.clone()), |_| None)
             }
             15..17 => Wish::ask(DescribeSweep::new(sweep)),
-            17..19 => match self.extension(sweep) {
+            17 => return self.extend(),
+            18 => match self.extension(sweep) {
                 Some(wish) => wish,
                 None => return,
             },
@@ -93,7 +94,21 @@ impl World {
         self.durable.revived(sweep).expect("what is stored can be searched")
     }
 
-    /// One more job for the sweep, or another limit, as the service makes it of what a user says.
+    /// The user wants more jobs. What the service makes of it takes time, in which the sweep may end.
+    pub(super) fn extend(&mut self) {
+        self.late_extension = self.extension(SWEEP);
+        let takes = self.random.below(4_000);
+        self.asks_until = self.now + takes + ASK_AGAIN_MS;
+        self.after(takes, WorldEvent::ExtensionArrives);
+    }
+
+    pub(super) fn bring_extension(&mut self) {
+        if let Some(extension) = self.late_extension.take() {
+            self.tell_a_leader(extension);
+        }
+    }
+
+    /// Some jobs more for the sweep, or another limit, as the service makes it of what a user says.
     fn extension(&mut self, sweep: SweepId) -> Option<Wish> {
         let base = self.coordinators.iter_mut().find_map(|one| one.hub(self.now)?.define(self.now, sweep))?;
         let definition = if self.random.one_in(3) {

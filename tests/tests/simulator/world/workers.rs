@@ -68,8 +68,9 @@ impl World {
                 let mut member = |(attempt, work): (AttemptKey, Work)| {
                     let saved = self.checkpoints.get(&attempt.job).copied().unwrap_or(0);
                     let again = if self.random.one_in(2) { saved } else { 0 };
+                    let saves = !(self.misses_checkpoints && self.random.one_in(3));
                     let epochs = work.epochs.unwrap_or(EPOCHS);
-                    Member { attempt, epochs, until: work.until_epoch, again, stops: false }
+                    Member { attempt, epochs, until: work.until_epoch, again, saves, stops: false }
                 };
                 let members = jobs.into_iter().map(&mut member).collect();
                 let trainer = &mut node.trainers[slot];
@@ -151,7 +152,7 @@ impl World {
         if let Step::End(attempt, TrainerOutcome::Paused) = step
             && !events.is_empty()
         {
-            self.paused.insert(attempt);
+            self.paused.insert(attempt, self.checkpoints.contains_key(&attempt.job));
         }
         for event in events {
             self.tell_node(index, Heard::Trainer { slot, event });
