@@ -15,6 +15,9 @@
 
 A script that keeps checkpoints must give its reports their epochs, or a job that goes on could not tell which ones it has.
 
+report() returns True where the script is to end, at the end of its epochs or before, as early stopping or a user wants it. A script
+that was asked to end and goes on all the same is ended by the next report(), or by the checkpoint() that follows the report.
+
 Outside of a sweep, parameters() returns the defaults, report() and checkpoint() do nothing, and load() returns None, so the
 script runs as before. In a program of many processes (torchrun, multiprocessing), report and checkpoint from one of them.
 """
@@ -34,10 +37,15 @@ import threading
 __all__ = ["Parameters", "SweepError", "active", "checkpoint", "load", "output", "parameters", "report"]
 
 _NUMBERED = re.compile(r"[0-9]{8}")
+# The text makes the exit status 1. With 0, the last checkpoint would be taken for one of an epoch that was reported.
+_ENDED = "ended, as it went on after it was asked to end"
 _lock = threading.RLock()
 _connection = None  # The process that opened it, and its file: a fork must not share it.
 _asked_to_stop = False
 _listens = False
+_was_told = False  # A report has returned True, as the script is to end before its own end.
+_has_reported = False
+_saves_first = False  # A checkpoint came before the first report, and so probably before each one.
 _keeps_checkpoints = False
 _counted = 0  # Reports without an epoch.
 _places = {}  # The sweep's parameters, and where their marks are.
@@ -132,7 +140,7 @@ def report(epoch=None, **metrics):
     has to give numbers. Metrics whose names are no Python
     names go in as **{"val/loss": 0.5}.
     """
-    global _counted
+    global _counted, _has_reported, _was_told
     if not active():
         return False
     _counted += epoch is None
@@ -143,7 +151,13 @@ def report(epoch=None, **metrics):
     message = {"metrics": values}
     if epoch is not None:
         message["epoch"] = float(epoch)
-    return _say(message)
+    # What is reported after that may be in a checkpoint.
+    goes_on, _has_reported = _was_told, True
+    stop = _say(message)
+    if goes_on:
+        raise SystemExit(_ENDED)
+    _was_told = stop and _asked_to_stop
+    return stop
 
 
 def checkpoint(writer):
@@ -151,8 +165,9 @@ def checkpoint(writer):
 
     Returns the folder's path, or None outside of a sweep.
     """
-    global _keeps_checkpoints
+    global _keeps_checkpoints, _saves_first
     _keeps_checkpoints = True
+    _saves_first |= not _has_reported
     place = os.environ.get("SWEEP_CHECKPOINT_DIR")
     if not place:
         return None
@@ -170,6 +185,9 @@ def checkpoint(writer):
         raise
     if active():
         _say({"checkpoint": os.path.basename(path)})
+        # The state of that report is kept. Where checkpoints come first, this one is of the next epoch, which is still to be reported.
+        if _was_told and not _saves_first:
+            raise SystemExit(_ENDED)
     return path
 
 
@@ -265,7 +283,7 @@ def _on_signal(_number, _frame):
 
 def _say(message):
     """Sends a line and waits for its answer: whether to stop."""
-    global _connection
+    global _asked_to_stop, _connection
     with _lock:
         try:
             if _connection is None or _connection[0] != os.getpid():
@@ -289,4 +307,5 @@ def _say(message):
     answer = json.loads(line.decode())
     if "error" in answer:
         raise SweepError(answer["error"])
+    _asked_to_stop |= bool(answer.get("ending"))
     return bool(answer.get("stop")) or _asked_to_stop

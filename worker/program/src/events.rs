@@ -57,6 +57,8 @@ pub(crate) enum JobEvent {
 pub(crate) struct Answer {
     /// It is to end soon.
     pub(crate) stop: bool,
+    /// It was asked to, and is killed after a while. Otherwise it has trained all its epochs, and has all the time that it needs.
+    pub(crate) is_ending: bool,
 }
 
 /// A place for events and the end that they come out of.

@@ -81,7 +81,7 @@ enum Why {
     Diverged(String),
     /// It goes on after its budget.
     Beyond,
-    /// It has trained as far as it is to for now.
+    /// It has trained as far as it was granted.
     Paused,
     /// The checkpoint that it went on from is ahead of the records.
     Ahead,
@@ -100,8 +100,6 @@ pub(crate) struct Run<'a, W> {
     /// Where its metrics come from.
     pub(crate) plan: &'a MetricsPlan,
     pub(crate) tally: Tally,
-    /// After how many epochs it pauses, if before its end.
-    pub(crate) until_epoch: Option<u32>,
     pub(crate) log: Log,
     pub(crate) scratch: &'a Scratch,
     /// Where its program runs.
@@ -133,6 +131,7 @@ pub(crate) struct State {
     /// Whether what came after this attempt's last checkpoint is still to be kept with it.
     awaits_tail: bool,
     has_repeated: bool,
+    has_gone_on: bool,
     /// Which parameters were read, as far as the program said it.
     parameters: Option<ParameterUse>,
     work: Duration,
@@ -150,6 +149,7 @@ impl State {
             unreported,
             awaits_tail: false,
             has_repeated: false,
+            has_gone_on: false,
             parameters: None,
             work: Duration::ZERO,
             look_at: now + LIFE_INTERVAL,
@@ -191,7 +191,10 @@ impl<W: Write> Run<'_, W> {
             match self.tally.end() {
                 Tallied::Ahead => self.state.why = Some(Why::Ahead),
                 Tallied::Epochs(records) => self.tell_taken_over(&records)?,
-                Tallied::Repeated | Tallied::Beyond(_) | Tallied::Diverged(..) => {}
+                Tallied::Repeated | Tallied::Beyond(_) | Tallied::Held(..) | Tallied::Diverged(..) => {}
+            }
+            if self.state.why.is_none() && self.tally.is_far_enough() && self.tally.has_more() {
+                self.state.why = Some(Why::Paused);
             }
         }
         let end = self.judge(status);
@@ -242,7 +245,8 @@ impl<W: Write> Run<'_, W> {
         };
         if let Some(answer) = answer {
             // Fails where who asked is gone.
-            let _ = answer.send(Answer { stop: self.state.why.is_some() || self.tally.is_full() });
+            let is_ending = self.state.why.is_some();
+            let _ = answer.send(Answer { stop: is_ending || self.tally.is_full(), is_ending });
         }
         Ok(())
     }
@@ -260,8 +264,7 @@ impl<W: Write> Run<'_, W> {
                     self.output.epoch(self.id, record)?;
                 }
                 self.state.unreported = 0;
-                let is_far_enough = self.until_epoch.is_some_and(|until| self.tally.epochs() >= until);
-                if is_far_enough && !self.tally.is_full() {
+                if self.tally.is_far_enough() {
                     self.ask_to_end(Why::Paused);
                 }
                 self.settle_checkpoint(new);
@@ -278,6 +281,15 @@ impl<W: Write> Run<'_, W> {
                 self.tell_taken_over(&records)?;
                 self.ask_to_end(Why::Beyond);
             }
+            Tallied::Held(records, held) => {
+                self.tell_taken_over(&records)?;
+                self.state.unreported = 0;
+                self.ask_to_end(Why::Paused);
+                if held.is_some() {
+                    self.settle_checkpoint(held);
+                }
+                self.say_that_it_goes_on();
+            }
             Tallied::Diverged(records, reason) => {
                 self.tell_taken_over(&records)?;
                 self.ask_to_end(Why::Diverged(reason));
@@ -289,6 +301,16 @@ impl<W: Write> Run<'_, W> {
             }
         }
         Ok(())
+    }
+
+    fn say_that_it_goes_on(&mut self) {
+        if !std::mem::replace(&mut self.state.has_gone_on, true) {
+            let epochs = self.tally.epochs();
+            terminal::say!(
+                "the program goes on after epoch {epochs}, where its job pauses; later epochs count only once the job goes on \
+                 from a checkpoint that has them (this is said once)"
+            );
+        }
     }
 
     /// Tells epochs of an earlier attempt that turned out to be part of the checkpoint.

@@ -250,6 +250,7 @@ impl<W: Write> Session<W> {
         };
         let keeper = keeper.map(Keeper::start).transpose().map_err(unavailable)?;
         let mut tally = Tally::new(program.metrics.objective.clone(), job.budget, keeper.is_some());
+        tally.pause_after(job.until_epoch);
         if let Some(found) = found {
             tally.resume(found.facts.records.clone(), found.reserve.clone(), found.is_settled);
         }
@@ -276,7 +277,6 @@ impl<W: Write> Session<W> {
             stopped,
             plan: &program.metrics,
             tally,
-            until_epoch: job.until_epoch,
             log,
             scratch,
             folder,

@@ -6,4 +6,5 @@ mod checkpoints;
 mod endings;
 mod harness;
 mod metrics;
+mod pauses;
 mod troubles;

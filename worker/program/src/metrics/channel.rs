@@ -8,7 +8,8 @@
 //! | `{"parameters": {"read": ["lr"], "unread": ["wd"]}}` | the program ends, and which of its parameters it has read |
 //! | `{}` | nothing new: is the program to stop? |
 //!
-//! The answer is `{"stop": false}`, `{"stop": true}`, or `{"error": "…"}` where the line cannot be used.
+//! The answer is `{"stop": false}`, `{"stop": true}`, or `{"error": "…"}` where the line cannot be used. `"ending": true` next to a stop says
+//! that the program was sent SIGTERM, and is killed where it goes on; without it, the program has trained all its epochs.
 
 use std::{
     collections::HashMap,
@@ -184,9 +185,11 @@ fn converse(stream: &UnixStream, source: &Source) -> io::Result<()> {
                     return Ok(());
                 }
                 // Without an answer, the job is over.
-                let Answer { stop } = answered.recv().unwrap_or(Answer { stop: true });
+                let over = Answer { stop: true, is_ending: true };
+                let Answer { stop, is_ending } = answered.recv().unwrap_or(over);
+                let ending = if is_ending { ",\"ending\":true" } else { "" };
                 // Who only reports may be gone by now; what it said before it went is read all the same.
-                let _ = writer.write_all(format!("{{\"stop\":{stop}}}\n").as_bytes());
+                let _ = writer.write_all(format!("{{\"stop\":{stop}{ending}}}\n").as_bytes());
             }
         }
     }
@@ -295,7 +298,7 @@ mod tests {
                     | JobEvent::Read(_, answer)
                     | JobEvent::Asked(answer) = &event
                     {
-                        let _ = answer.send(Answer { stop });
+                        let _ = answer.send(Answer { stop, is_ending: false });
                     }
                     heard.push(event);
                 }

@@ -11,6 +11,9 @@
 //!   a gap ([`Tallied::Ahead`]), and an earlier checkpoint has to be used.
 //!
 //! Both need numbers that the program gives itself, so no checkpoints are kept of a program whose reports have none.
+//!
+//! An attempt that pauses has the epochs that it was granted, whatever its program goes on to report. Later ones are held in reserve
+//! ([`Tallied::Held`]): a checkpoint may contain them, and whoever goes on from that one has them. Otherwise they never count.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -54,6 +57,9 @@ pub(crate) enum Tallied {
     Repeated,
     /// The job has its budget, these epochs of the reserve included, which are to be told.
     Beyond(Vec<EpochRecord>),
+    /// The attempt has the epochs that it was granted, these of the reserve included, which are to be told. What was reported counts
+    /// only for an attempt that goes on from a later checkpoint; it is absent where none is kept.
+    Held(Vec<EpochRecord>, Option<EpochRecord>),
     /// These epochs of the reserve are to be told; in the one that was reported, the objective is not finite.
     Diverged(Vec<EpochRecord>, String),
     /// The program went on from a state that the records do not reach.
@@ -76,6 +82,8 @@ enum Resumption {
 pub(crate) struct Tally {
     objective: Option<String>,
     budget: Option<u32>,
+    /// After how many epochs the attempt pauses, if before its job's end.
+    until: Option<u32>,
     /// What was told, in order; of a job that keeps no checkpoints, the last one alone.
     records: Vec<EpochRecord>,
     /// Whether all of it is kept.
@@ -84,7 +92,7 @@ pub(crate) struct Tally {
     why_not: Option<String>,
     /// Values in the records.
     values: usize,
-    /// Records of an earlier attempt that came after its checkpoint.
+    /// Records of an earlier attempt that came after its checkpoint, and of this one after it was to pause.
     reserve: Vec<EpochRecord>,
     resumption: Resumption,
     /// Names of all metrics.
@@ -99,6 +107,7 @@ impl Tally {
         Self {
             objective,
             budget,
+            until: None,
             records: Vec::new(),
             keeps,
             why_not: None,
@@ -108,6 +117,11 @@ impl Tally {
             names: BTreeSet::new(),
             last: Duration::ZERO,
         }
+    }
+
+    /// Has the attempt pause after that many epochs.
+    pub(crate) fn pause_after(&mut self, until: Option<u32>) {
+        self.until = until;
     }
 
     /// Goes on from a checkpoint: with the records of its time, and those that came later. `is_settled`: what the program had to
@@ -152,6 +166,16 @@ impl Tally {
         self.epochs() >= epochs_max
     }
 
+    /// Whether the attempt has the epochs that it was granted, and its job has not all of its own.
+    pub(crate) fn is_far_enough(&self) -> bool {
+        self.until.is_some_and(|until| self.epochs() >= until) && !self.is_full()
+    }
+
+    /// Whether epochs are known that the attempt was not granted.
+    pub(crate) fn has_more(&self) -> bool {
+        !self.reserve.is_empty()
+    }
+
     /// Whether the job is to have a number of epochs.
     pub(crate) fn has_budget(&self) -> bool {
         self.budget.is_some()
@@ -190,6 +214,9 @@ impl Tally {
         if self.is_full() {
             return Tallied::Beyond(told);
         }
+        if self.is_far_enough() {
+            return self.hold(report.metrics, number, at, told);
+        }
         let epoch = self.epochs() + 1;
         if let Some(objective) = &self.objective
             && let Some(Number(value)) = report.metrics.get(objective)
@@ -197,17 +224,41 @@ impl Tally {
         {
             return Tallied::Diverged(told, format!("{objective} was {value} in epoch {epoch}"));
         }
-        let mut metrics = report.metrics;
+        let record = self.record(epoch, number, report.metrics, at);
+        told.push(record.clone());
+        self.push(record);
+        Tallied::Epochs(told)
+    }
+
+    /// Takes an epoch beyond those that the attempt was granted. Where nothing is kept for another attempt, there is no use for it.
+    fn hold(&mut self, metrics: Metrics, number: f64, at: Duration, told: Vec<EpochRecord>) -> Tallied {
+        let last = self.reserve.last().or(self.records.last());
+        if last.is_some_and(|last| number <= last.number) {
+            return Tallied::Repeated;
+        }
+        let record = self.record(last.map_or(0, |last| last.epoch) + 1, number, metrics, at);
+        // An attempt that comes to an epoch with such a value diverges there by itself.
+        let is_finite = self
+            .objective
+            .as_ref()
+            .and_then(|objective| record.metrics.get(objective))
+            .is_none_or(|value| value.0.is_finite());
+        if !self.keeps || !is_finite || record.epoch > EPOCHS_MAX {
+            return Tallied::Held(told, None);
+        }
+        self.count_values(&record);
+        self.reserve.push(record.clone());
+        Tallied::Held(told, Some(record))
+    }
+
+    fn record(&mut self, epoch: u32, number: f64, mut metrics: Metrics, at: Duration) -> EpochRecord {
         if number != f64::from(epoch) && metrics.len() < METRICS_MAX {
             metrics.entry(STEP.to_owned()).or_insert(Number(number));
         }
         let seconds = at.saturating_sub(self.last).as_secs_f64();
         // Two channels are not read in the order of their times.
         self.last = self.last.max(at);
-        let record = EpochRecord { epoch, number, metrics, seconds };
-        told.push(record.clone());
-        self.push(record);
-        Tallied::Epochs(told)
+        EpochRecord { epoch, number, metrics, seconds }
     }
 
     /// Takes note that the program has ended well. One that goes on from a checkpoint and has nothing more to report had trained all
@@ -221,11 +272,17 @@ impl Tally {
         }
     }
 
-    /// Takes over the records in reserve whose numbers are below this one, and drops the others.
+    /// Takes over the records in reserve whose numbers are below this one, as far as the attempt was granted, and drops those whose
+    /// epochs the program reports again.
     fn tell_reserve(&mut self, number: f64) -> Vec<EpochRecord> {
         let mut told = Vec::new();
         for record in std::mem::take(&mut self.reserve) {
-            if record.number < number && !self.is_full() && self.follows(&record) {
+            if record.number >= number || self.is_full() {
+                continue;
+            }
+            if self.is_far_enough() {
+                self.reserve.push(record);
+            } else if self.follows(&record) {
                 told.push(record.clone());
                 self.push(record);
             }
@@ -263,14 +320,18 @@ impl Tally {
                 self.names.insert(name.clone());
             }
         }
-        self.values += record.metrics.len();
-        if self.values > VALUES_KEPT_MAX {
-            self.stop_keeping(format!("it has reported more than {VALUES_KEPT_MAX} values"));
-        }
+        self.count_values(&record);
         if !self.keeps {
             self.records.clear();
         }
         self.records.push(record);
+    }
+
+    fn count_values(&mut self, record: &EpochRecord) {
+        self.values += record.metrics.len();
+        if self.values > VALUES_KEPT_MAX {
+            self.stop_keeping(format!("it has reported more than {VALUES_KEPT_MAX} values"));
+        }
     }
 
     fn follows(&self, record: &EpochRecord) -> bool {

@@ -388,6 +388,11 @@ fn metric(trainable: &Trainable, raw: RawMetric, notes: &mut Vec<String>) -> Res
 const STOPS_PROGRAMS: &str = "`early_terminate` stops jobs of a program where it would pause jobs of a model; write `promote: true` \
                               there if the program saves checkpoints to SWEEP_CHECKPOINT_DIR and continues from them";
 
+/// What a program needs where its jobs pause.
+const PAUSES_PROGRAMS: &str = "`early_terminate` pauses jobs: at a rung, `sweep.report` returns True, the program gets SIGTERM, and a job that goes on is \
+                               started again; have the program save checkpoints to SWEEP_CHECKPOINT_DIR and continue from them, \
+                               or such a job trains again from its first epoch";
+
 fn early(
     trainable: &Trainable,
     raw: Option<RawEarly>,
@@ -412,6 +417,7 @@ fn early(
         Trainable::Program(_) if promote.is_none() && kind != EarlyKind::Median && !early.promote => {
             notes.push(STOPS_PROGRAMS.to_owned());
         }
+        Trainable::Program(_) if early.promote => notes.push(PAUSES_PROGRAMS.to_owned()),
         _ => {}
     }
     Ok(Some(early))

@@ -74,7 +74,13 @@ fn a_program_is_stopped_unless_it_says_that_it_can_pause() {
     assert!(stopped.notes.iter().any(|note| note.contains("write `promote: true`")), "{:?}", stopped.notes);
     let paused = program("{type: asha, promote: true}");
     assert!(paused.early_terminate.unwrap().promote);
-    assert_eq!(paused.notes, [""; 0]);
+    for paused in [paused, program("{type: top_k, k: 1}")] {
+        assert!(
+            paused.notes.iter().any(|note| note.contains("`sweep.report` returns True")),
+            "{:?}",
+            paused.notes
+        );
+    }
     assert_eq!(program("{type: median}").notes, [""; 0]);
 }
 
