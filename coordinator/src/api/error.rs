@@ -22,7 +22,7 @@ pub enum ApiError {
     /// The state does not allow it.
     #[error("{0}")]
     Refused(String),
-    /// It was overtaken, or no one knows what became of it: it may be asked for again.
+    /// It was overtaken, or no one knows what became of it: it may be asked for again, from what is true by now.
     #[error("{0}")]
     Aborted(String),
     /// There is no room for it now, on a disk or in memory.
@@ -81,13 +81,12 @@ impl From<ControlError> for ApiError {
             | ControlError::WeightsChosen { .. }
             | ControlError::NobodyLooks { .. }
             | ControlError::NotFromOutside(_)
-            | ControlError::PointIsOther { .. }
             | ControlError::NoPointYet(_) => Self::Refused(message),
             ControlError::PointsMissing { .. }
             | ControlError::TooManyPoints { .. }
             | ControlError::NoSuchResult { .. } => Self::OutOfRange(message),
             ControlError::TooManySpecifications { .. } => Self::Full(message),
-            ControlError::Overtaken => Self::Aborted(message),
+            ControlError::Overtaken | ControlError::PointIsOther { .. } => Self::Aborted(message),
         }
     }
 }

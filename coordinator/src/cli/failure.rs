@@ -79,7 +79,9 @@ impl From<Status> for Failure {
             Code::Unknown | Code::Cancelled => {
                 Self::Unreachable(format!("the connection to the coordinator broke: {message}"))
             }
-            Code::InvalidArgument | Code::FailedPrecondition => Self::Refused(message.to_owned()),
+            Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => {
+                Self::Refused(message.to_owned())
+            }
             _ if message.is_empty() => Self::Operation(status.code().description().to_owned()),
             _ => Self::Operation(message.to_owned()),
         }
@@ -110,6 +112,8 @@ mod tests {
         assert!(matches!(Failure::from(Status::unavailable("x")), Failure::Unreachable(_)));
         assert!(matches!(Failure::from(Status::not_found("x")), Failure::Operation(text) if text == "x"));
         assert!(matches!(Failure::from(Status::invalid_argument("x")), Failure::Refused(_)));
+        assert!(matches!(Failure::from(Status::out_of_range("x")), Failure::Refused(_)));
+        assert!(matches!(Failure::from(Status::aborted("x")), Failure::Operation(_)));
         assert!(matches!(Failure::from(Status::resource_exhausted("x")), Failure::Operation(_)));
         assert!(matches!(Failure::from(Status::internal("")), Failure::Operation(text) if !text.is_empty()));
     }

@@ -1,29 +1,29 @@
 //! `sweep search`: connects a searcher outside, a program of any language, to its sweep by lines of JSON. What it has to know goes to
 //! standard output, the points that it proposes come from standard input.
 
+mod lines;
+
 use std::{
-    io::{BufRead, BufReader, Read, stdin},
+    io::{BufReader, stdin},
     time::Instant,
 };
 
-use proto::{parameters_from_wire, parameters_to_wire, v1};
-use serde::{Deserialize, Serialize};
+use proto::{parameters_from_wire, v1};
+use serde::Serialize;
 use serde_json::{Map, Value};
 use terminal::{output::say, text};
-use terms::{ParameterMap, ParameterValue};
 use tokio::sync::mpsc;
 use tonic::Streaming;
 
+use self::lines::{Line, Numbered};
 use super::{
     client::Target,
     failure::Failure,
     follow::{AWAY_MAX, REOPEN_DELAY, before_reopening, is_final_state},
-    output::{parameter_json, print},
+    output::{count, parameter_json, print},
     tables::sweep_state_name,
 };
 
-/// Longest line of standard input: a point with a hundred long parameters has a tenth of it.
-const LINE_BYTES_MAX: u64 = 1 << 20;
 /// Lines that may wait while the coordinator is away.
 const LINES_WAITING_MAX: usize = 1_000;
 /// Points that are sent together where many wait: a quarter of what a call may have.
@@ -48,6 +48,9 @@ const FORMS: &str = "Lines that are printed, each one JSON object:
       cancelled: nothing is known of the point) or again (that job is tried again: another result follows)
   {\"wanted\":2,\"next_point\":2,\"points_max\":100}
       2 points would be trained at once; printed again whenever that changes
+  {\"error\":\"…\",\"line\":3}
+      the third line that was read was not taken, and why: a point that it had does not count, and another one may
+      be proposed at once
   {\"state\":\"finished\"}
       the last line: the sweep has ended
 
@@ -80,39 +83,32 @@ enum Told {
         next_point: u64,
         points_max: u64,
     },
+    Refused {
+        error: String,
+        line: u64,
+    },
     Ended {
         state: &'static str,
     },
-}
-
-/// A line from the searcher.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Said {
-    #[serde(default)]
-    parameters: Option<Map<String, Value>>,
-    #[serde(default)]
-    end: bool,
-}
-
-/// What was said, read.
-#[derive(Debug, PartialEq)]
-enum Line {
-    Point(ParameterMap),
-    End,
 }
 
 /// `sweep search`.
 pub(super) async fn search(arguments: &SearchArguments, target: &Target) -> Result<(), Failure> {
     let mut news = News::new(target, arguments.sweep, arguments.after);
     let Some(first) = news.next().await? else { return Ok(()) };
-    let (mut next_point, mut state) = (first.next_point, first.state());
-    let mut told = arguments.after;
-    tell(&first, &mut told)?;
+    let mut state = first.state();
+    let mut proposing = Proposing {
+        target,
+        sweep_id: arguments.sweep,
+        next_point: first.next_point,
+        told: arguments.after,
+        refused: 0,
+        has_ended: false,
+    };
+    tell(&first, &mut proposing.told)?;
     let (sender, mut lines) = mpsc::channel(LINES_WAITING_MAX);
     // Not a task: nothing can end its reading, and the process need not wait for it.
-    std::thread::spawn(move || read_lines(&sender));
-    let mut has_ended = false;
+    std::thread::spawn(move || lines::read(BufReader::new(stdin()), &sender));
     loop {
         let read = tokio::select! {
             message = news.next() => {
@@ -120,59 +116,132 @@ pub(super) async fn search(arguments: &SearchArguments, target: &Target) -> Resu
                     return print_lines(&[Told::Ended { state: sweep_state_name(state) }]);
                 };
                 state = message.state();
-                tell(&message, &mut told)?;
+                tell(&message, &mut proposing.told)?;
                 continue;
             }
-            line = lines.recv(), if !has_ended => line,
+            line = lines.recv(), if !proposing.has_ended => line,
         };
-        let Some(line) = read else {
-            say(&format!(
-                "standard input has ended, and sweep {} waits for the points that are left: start its searcher again, or send \
-                 {{\"end\":true}} to end it with those that it has",
-                arguments.sweep
-            ));
-            return Ok(());
-        };
-        let (mut points, mut wrong, mut next) = (Vec::new(), None, Some(line));
-        while let Some(line) = next {
-            match line {
-                Ok(Line::Point(parameters)) => {
-                    points.push(v1::SearchPoint { parameters: parameters_to_wire(parameters) });
-                }
-                Ok(Line::End) => has_ended = true,
-                Err(failure) => wrong = Some(failure),
-            }
-            let takes_more = !has_ended && wrong.is_none() && points.len() < POINTS_TOGETHER_MAX;
-            next = if takes_more { lines.try_recv().ok() } else { None };
-        }
-        if !points.is_empty() || has_ended {
-            let request = v1::ProposePointsRequest {
-                sweep_id: arguments.sweep,
-                first_point: next_point,
-                points,
-                seen: told,
-                is_exhausted: has_ended,
-            };
-            next_point = propose(target, request).await?;
-        }
-        // After the right lines before it.
-        if let Some(failure) = wrong {
-            return Err(failure);
+        match read {
+            Some(line) => proposing.take(line?, &mut lines).await?,
+            None => return proposing.left(),
         }
     }
 }
 
-/// Proposes points until the coordinator has answered: it takes the same ones only once.
-async fn propose(target: &Target, request: v1::ProposePointsRequest) -> Result<u64, Failure> {
-    let began = Instant::now();
-    loop {
-        match target.call(async |client| client.propose_points(request.clone()).await).await {
-            Ok(answer) => return Ok(answer.next_point),
-            Err(failure) if failure.is_passing() && began.elapsed() < AWAY_MAX => {
-                tokio::time::sleep(REOPEN_DELAY).await;
+/// What a searcher has said so far.
+struct Proposing<'a> {
+    target: &'a Target,
+    sweep_id: u64,
+    next_point: u64,
+    /// The number of the last result that the searcher has.
+    told: u64,
+    /// Lines that were not taken.
+    refused: u64,
+    has_ended: bool,
+}
+
+impl Proposing<'_> {
+    /// Takes a line, and those that are there already: points go to the coordinator together.
+    async fn take(
+        &mut self,
+        line: Numbered,
+        lines: &mut mpsc::Receiver<Result<Numbered, Failure>>,
+    ) -> Result<(), Failure> {
+        let (mut points, mut next) = (Vec::new(), Some(line));
+        while let Some(Numbered { number, line }) = next {
+            match line {
+                Line::Point(point) => points.push((number, point)),
+                // After the right lines before them.
+                Line::Wrong(why) => {
+                    self.propose(std::mem::take(&mut points)).await?;
+                    self.refuse(number, why)?;
+                }
+                Line::End => {
+                    self.propose(std::mem::take(&mut points)).await?;
+                    self.end(number).await?;
+                }
             }
-            Err(failure) => return Err(failure),
+            let takes_more = !self.has_ended && points.len() < POINTS_TOGETHER_MAX;
+            next = if takes_more { lines.try_recv().ok().transpose()? } else { None };
         }
+        self.propose(points).await
+    }
+
+    /// Proposes points. Where one of them is refused, none has been taken: the others are proposed alone, and each line that is
+    /// refused gets an answer.
+    async fn propose(&mut self, points: Vec<(u64, v1::SearchPoint)>) -> Result<(), Failure> {
+        if points.is_empty() {
+            return Ok(());
+        }
+        let all = points.iter().map(|(_, point)| point.clone()).collect();
+        match self.send(all, false).await {
+            Err(Failure::Refused(_)) if points.len() > 1 => {}
+            Err(Failure::Refused(why)) => return self.refuse(points[0].0, why),
+            sent => return sent,
+        }
+        for (number, point) in points {
+            match self.send(vec![point], false).await {
+                Err(Failure::Refused(why)) => self.refuse(number, why)?,
+                sent => sent?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the search, which a coordinator refuses where there is no point yet.
+    async fn end(&mut self, number: u64) -> Result<(), Failure> {
+        match self.send(Vec::new(), true).await {
+            Err(Failure::Refused(why)) => self.refuse(number, why),
+            sent => {
+                self.has_ended = true;
+                sent
+            }
+        }
+    }
+
+    /// Sends points until the coordinator has answered: it takes the same ones only once.
+    async fn send(&mut self, points: Vec<v1::SearchPoint>, is_exhausted: bool) -> Result<(), Failure> {
+        let &mut Self { target, sweep_id, next_point: first_point, told: seen, .. } = self;
+        let request = v1::ProposePointsRequest { sweep_id, first_point, points, seen, is_exhausted };
+        let began = Instant::now();
+        loop {
+            match target.call(async |client| client.propose_points(request.clone()).await).await {
+                Ok(answer) => {
+                    self.next_point = answer.next_point;
+                    return Ok(());
+                }
+                Err(failure) if failure.is_passing() && began.elapsed() < AWAY_MAX => {
+                    tokio::time::sleep(REOPEN_DELAY).await;
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+
+    /// Answers a line that was not taken; the searcher may go on.
+    fn refuse(&mut self, line: u64, error: String) -> Result<(), Failure> {
+        self.refused += 1;
+        print_lines(&[Told::Refused { error, line }])
+    }
+
+    /// How the command ends once there are no more lines and the sweep has not ended.
+    fn left(&self) -> Result<(), Failure> {
+        let message = format!(
+            "standard input has ended, and sweep {} waits for the points that are left: start its searcher again, or send \
+             {{\"end\":true}} to end it with those that it has",
+            self.sweep_id
+        );
+        match self.refused {
+            0 => say(&message),
+            refused => {
+                let were = if refused == 1 { "was" } else { "were" };
+                let lines = count(refused, "line");
+                return Err(Failure::operation(format!(
+                    "{lines} {were} refused, as the answers say; {message}"
+                )));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -213,46 +282,6 @@ fn outcome(outcome: v1::SearchOutcome) -> &'static str {
         v1::SearchOutcome::Stopped => "stopped",
         v1::SearchOutcome::Again => "again",
         v1::SearchOutcome::Nothing | v1::SearchOutcome::Unspecified => "nothing",
-    }
-}
-
-/// Reads standard input until its end, a line that is wrong, or no one wants them any more.
-fn read_lines(lines: &mpsc::Sender<Result<Line, Failure>>) {
-    let mut input = BufReader::new(stdin());
-    let mut text = String::new();
-    for number in 1.. {
-        text.clear();
-        let read = input.by_ref().take(LINE_BYTES_MAX).read_line(&mut text);
-        let line = match read {
-            Ok(0) => return,
-            Ok(_) if text.trim().is_empty() => continue,
-            Ok(_) => parsed(&text),
-            Err(error) => Err(error.to_string()),
-        };
-        let line =
-            line.map_err(|error| Failure::operation(format!("line {number} of standard input: {error}")));
-        let is_last = line.is_err();
-        if lines.blocking_send(line).is_err() || is_last {
-            return;
-        }
-    }
-}
-
-fn parsed(text: &str) -> Result<Line, String> {
-    let said: Said = serde_json::from_str(text)
-        .map_err(|error| format!("{error}; write {{\"parameters\":{{…}}}} or {{\"end\":true}}"))?;
-    match (said.parameters, said.end) {
-        (None, true) => Ok(Line::End),
-        (Some(parameters), false) => {
-            let read = |(name, value): (String, Value)| match serde_json::from_value(value) {
-                Ok(value) => Ok((name, value)),
-                Err(_) => Err(format!("`{name}` must be a number, a text, true, false or null")),
-            };
-            let parameters: Vec<(String, ParameterValue)> =
-                parameters.into_iter().map(read).collect::<Result<_, _>>()?;
-            Ok(Line::Point(ParameterMap(parameters)))
-        }
-        _ => Err("write either {\"parameters\":{…}} or {\"end\":true}".to_owned()),
     }
 }
 
@@ -311,34 +340,9 @@ impl<'a> News<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use terms::ParameterValue;
 
-    #[test]
-    fn lines_of_a_searcher_are_points_or_the_end_and_others_are_refused_with_what_to_write() {
-        let point =
-            parsed(r#"{"parameters": {"rate": 0.5, "size": 32, "kind": "a", "flag": true, "none": null}}"#);
-        let expected = vec![
-            ("flag".to_owned(), ParameterValue::Boolean(true)),
-            ("kind".to_owned(), ParameterValue::Text("a".to_owned())),
-            ("none".to_owned(), ParameterValue::Null),
-            ("rate".to_owned(), ParameterValue::Float(0.5)),
-            ("size".to_owned(), ParameterValue::Integer(32)),
-        ];
-        let Ok(Line::Point(ParameterMap(mut found))) = point else { panic!("{point:?}") };
-        found.sort_by(|one, other| one.0.cmp(&other.0));
-        assert_eq!(found, expected);
-        assert_eq!(parsed(r#"{"end": true}"#), Ok(Line::End));
-        for (line, expected) in [
-            (r#"{"rate": 0.5}"#, "unknown field `rate`"),
-            (r#"{"parameters": {"rate": [1]}}"#, "`rate` must be a number, a text, true, false or null"),
-            (r#"{"parameters": {}, "end": true}"#, "write either"),
-            ("{}", "write either"),
-            ("0.5", "write {\"parameters\""),
-        ] {
-            let error = parsed(line).unwrap_err();
-            assert!(error.contains(expected), "{line}: {error}");
-        }
-    }
+    use super::*;
 
     #[test]
     fn a_message_is_written_as_lines_that_a_program_reads() {
@@ -368,6 +372,10 @@ mod tests {
         assert_eq!(
             told(&Told::Wanted { wanted: 1, next_point: 3, points_max: 9 }),
             r#"{"wanted":1,"next_point":3,"points_max":9}"#
+        );
+        assert_eq!(
+            told(&Told::Refused { error: "`rate` is missing".to_owned(), line: 4 }),
+            r#"{"error":"`rate` is missing","line":4}"#
         );
     }
 }

@@ -17,6 +17,8 @@ import subprocess
 import sys
 
 LOW, HIGH = 1e-5, 1e-2
+# Points that are refused one after another: after so many, the searcher and the sweep file do not fit together.
+REFUSED_MAX = 100
 
 
 def propose(best):
@@ -34,9 +36,24 @@ def propose(best):
 
 def main(sweep, command):
     search = subprocess.Popen([*command, "search", sweep], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    best, best_value, proposed = None, -math.inf, 0
+    best, best_value, proposed, refused = None, -math.inf, 0, 0
+
+    def send(line):
+        search.stdin.write(json.dumps(line) + "\n")
+        search.stdin.flush()
+
     for line in search.stdout:
         said = json.loads(line)
+        if "error" in said:
+            # A point that the sweep file excludes, for example: another one takes its place.
+            print(said["error"], file=sys.stderr, flush=True)
+            refused += 1
+            if refused == REFUSED_MAX:
+                search.stdin.close()
+                break
+            send({"parameters": propose(best)})
+        if "result" in said:
+            refused = 0
         if said.get("outcome") == "finished" and said["value"] > best_value:
             best, best_value = said["parameters"], said["value"]
             print(f"job {said['job']}: {best_value:.4f} with {best}", flush=True)
@@ -44,9 +61,8 @@ def main(sweep, command):
             # What was proposed since this was said is not counted in it.
             proposed = max(proposed, said["next_point"] - 1)
             while proposed < said["next_point"] - 1 + said["wanted"]:
-                search.stdin.write(json.dumps({"parameters": propose(best)}) + "\n")
+                send({"parameters": propose(best)})
                 proposed += 1
-            search.stdin.flush()
     return search.wait()
 
 

@@ -18,8 +18,12 @@ const PARAMETERS: &str = "{activation: {values: [relu, sigmoid]}, learning_rate:
                           log_uniform_values}, batch_size: {values: [32, 64]}, epochs: {value: 3}}";
 
 async fn submit(cluster: &Cluster, cap: u32) -> u64 {
+    submit_with(cluster, cap, "").await
+}
+
+async fn submit_with(cluster: &Cluster, cap: u32, more: &str) -> u64 {
     let source = source(PARAMETERS);
-    let text = source.text.replace("method: grid\n", &format!("method: external\nrun_cap: {cap}\n"));
+    let text = source.text.replace("method: grid\n", &format!("method: external\nrun_cap: {cap}\n{more}"));
     let source = Some(v1::SweepSource { text, ..source });
     let request = v1::SubmitRequest { source, request_id: String::new(), extend_sweep_id: 0 };
     cluster.client().await.submit(request).await.unwrap().into_inner().sweep.unwrap().sweep_id
@@ -136,16 +140,29 @@ async fn jobs_wait_for_points_wrong_points_are_named_and_a_searcher_may_end_the_
         format!(r#"{{"parameters": {{"activation": "relu", "learning_rate": {rate}, "batch_size": 32}}}}"#)
             + "\n"
     };
-    let refused = sweep(&cluster, &["search", "1"], &point("0.5"));
-    let error = String::from_utf8(refused.stderr).unwrap();
-    assert_eq!(refused.status.code(), Some(1), "{error}");
-    assert!(
-        error.contains("point 1: `learning_rate` must be a number from 0.00001 to 0.01, but is `0.5`"),
-        "{error}"
-    );
-    let wrong = sweep(&cluster, &["search", "1"], "{\"rate\": 1}\n");
-    assert_eq!(wrong.status.code(), Some(1));
+    // Each wrong line is answered, and those after it are read.
+    let input = point("0.5") + "{\"end\": true}\n{\"rate\": 1}\n" + &point("0.0005") + &point("0.6");
+    let refused = sweep(&cluster, &["search", "1"], &input);
+    let (said, error) =
+        (String::from_utf8(refused.stdout).unwrap(), String::from_utf8(refused.stderr).unwrap());
+    assert_eq!(refused.status.code(), Some(1), "{said}{error}");
+    assert!(error.contains("4 lines were refused, as the answers say; standard input has ended"), "{error}");
+    let answers = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let answers: Vec<(u64, String)> = answers
+        .filter_map(|line| Some((line["line"].as_u64()?, line["error"].as_str()?.to_owned())))
+        .collect();
+    let outside = "`learning_rate` must be a number from 0.00001 to 0.01, but is";
+    for ((line, answer), (expected, part)) in answers.iter().zip([
+        (1, format!("point 1: {outside} `0.5`")),
+        (2, "sweep 1 has no point yet".to_owned()),
+        (3, "unknown field `rate`".to_owned()),
+        (5, format!("point 2: {outside} `0.6`")),
+    ]) {
+        assert!(*line == expected && answer.contains(&part), "{said}");
+    }
+    assert_eq!(answers.len(), 4, "{said}");
     let shown = |job: &str| String::from_utf8(sweep(&cluster, &["show", job], "").stdout).unwrap();
+    assert!(shown("1/1").contains("0.0005"), "{}", shown("1/1"));
     assert!(shown("1/5").contains("not proposed yet"), "{}", shown("1/5"));
 
     let input = point("0.001") + &point("0.002") + "{\"end\": true}\n";
@@ -153,11 +170,11 @@ async fn jobs_wait_for_points_wrong_points_are_named_and_a_searcher_may_end_the_
     let said = String::from_utf8(ended.stdout).unwrap();
     assert!(ended.status.success(), "{said}");
     let lines: Vec<&str> = said.lines().collect();
-    assert!(lines[0].contains("\"wanted\":"), "{said}");
-    assert_eq!(lines.iter().filter(|line| line.contains("\"outcome\":\"finished\"")).count(), 2, "{said}");
+    assert!(lines.iter().any(|line| line.contains("\"wanted\":")), "{said}");
+    assert_eq!(lines.iter().filter(|line| line.contains("\"outcome\":\"finished\"")).count(), 3, "{said}");
     assert_eq!(lines.last(), Some(&"{\"state\":\"finished\"}"), "{said}");
-    assert_eq!(cluster.results(sweep_id).await.len(), 2);
-    let again = sweep(&cluster, &["search", "1", "--after", "1"], "");
+    assert_eq!(cluster.results(sweep_id).await.len(), 3);
+    let again = sweep(&cluster, &["search", "1", "--after", "2"], "");
     let again = String::from_utf8(again.stdout).unwrap();
     assert_eq!(again.lines().next(), lines.iter().rev().nth(1).copied(), "{again}");
 
@@ -167,6 +184,18 @@ async fn jobs_wait_for_points_wrong_points_are_named_and_a_searcher_may_end_the_
     assert!(sweep(&cluster, &["search", "2"], &point("0.003")).status.success());
     assert!(shown("2/1").contains("0.003") && !shown("2/1").contains("not proposed yet"), "{}", shown("2/1"));
     assert!(shown("2/2").contains("not proposed yet"), "{}", shown("2/2"));
+}
+
+#[tokio::test]
+async fn the_examples_searcher_gives_other_points_for_those_that_the_file_excludes() {
+    let cluster = Cluster::start(light(20));
+    let _workers = [cluster.worker("one"), cluster.worker("two")];
+    // Three of four points that it proposes at random.
+    let sweep_id = submit_with(&cluster, 12, "exclude: [{activation: relu}, {batch_size: 32}]\n").await;
+    let mut searcher = searcher(&cluster, sweep_id);
+    assert!(searcher.wait().unwrap().success());
+    let ended = cluster.watch(sweep_id).await.until_end().await;
+    assert_eq!((ended.state(), ended.job_count), (v1::SweepState::Finished, 12));
 }
 
 /// Two kills, each in the middle of the search.
