@@ -13,9 +13,11 @@ mod known;
 mod numbers;
 mod overlay;
 mod overrides;
+mod place;
 mod point;
 mod range;
 mod raw;
+mod reach;
 mod scalars;
 mod suggestion;
 mod together;
@@ -35,7 +37,9 @@ use self::{
     depth::{DEPTH_MAX, too_deep},
     known::{Head, Known},
     overrides::read_overrides,
+    place::{parameter_line, section_line, tab_line},
     raw::{FileSection, RawFile},
+    reach::{Given, check_reach, check_target},
     suggestion::suggestion_for,
     unified::unified,
     write::document,
@@ -76,13 +80,21 @@ pub(super) fn read(source: &SpecificationSource) -> Result<(Specification, Jobs)
     let mut raw = parsed(text, known, draws).map_err(|error| {
         // What is not YAML says nothing about its trainable, so that its keys would be read as those of a model.
         let syntax = serde_yaml::from_str::<IgnoredAny>(text).err();
-        located(file, &syntax.unwrap_or(error))
+        match syntax.as_ref().and_then(|_| tab_line(text)) {
+            Some(line) => SpecificationError::new(&format!(
+                "{file}:{line}: the line begins with a tab, which YAML does not take; indent it with spaces"
+            )),
+            None => located(file, &syntax.unwrap_or(error)),
+        }
     })?;
     lay_over(&mut raw, &source.overrides, known, draws)?;
     if let Some(path) = &source.dataset_path {
         raw.dataset.get_or_insert_default().path = Some(PathBuf::from(path));
     }
-    let built = build(raw, &source.models).map(unified);
+    // The id of a program's files comes in this way, too.
+    let is_of_values = |set: &String| !set.starts_with("execution.");
+    let given = Given { file, text, is_overridden: source.overrides.iter().any(is_of_values) };
+    let built = build(raw, &source.models).map(unified).and_then(|built| check_reach(given, built));
     built.and_then(check_resources).and_then(check_metric).and_then(check_jobs).map_err(|problem| {
         let own = problem.parameter.as_deref();
         let line = own.and_then(|name| parameter_line(text, name));
@@ -155,31 +167,6 @@ fn located(file: &str, error: &serde_yaml::Error) -> SpecificationError {
     SpecificationError::new(&format!("{file}:{line}:{column}: {message}{hint}"))
 }
 
-/// The line, from 1, of a top-level key.
-fn section_line(text: &str, section: &str) -> Option<usize> {
-    text.lines().position(|line| is_key(line, section)).map(|index| index + 1)
-}
-
-/// The line, from 1, of a model's parameter, where it begins one.
-fn parameter_line(text: &str, name: &str) -> Option<usize> {
-    let section = section_line(text, "parameters")?;
-    let is_inside = |line: &str| line.trim().is_empty() || line.starts_with([' ', '#']);
-    let depth = |line: &str| line.len() - line.trim_start().len();
-    let says = |line: &str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
-    let inside = (1..).zip(text.lines()).skip(section).take_while(|(_, line)| is_inside(line));
-    let mut lines = inside.filter(|(_, line)| says(line)).peekable();
-    // Keys of parameters stand deeper.
-    let level = depth(lines.peek()?.1);
-    lines.find(|(_, line)| depth(line) == level && is_key(line.trim_start(), name)).map(|(number, _)| number)
-}
-
-/// Whether a line begins with this key.
-fn is_key(line: &str, key: &str) -> bool {
-    let line = line.strip_prefix(['"', '\'']).unwrap_or(line);
-    let rest = line.strip_prefix(key).map(|rest| rest.strip_prefix(['"', '\'']).unwrap_or(rest));
-    rest.is_some_and(|rest| rest.trim_start().starts_with(':'))
-}
-
 /// Refuses to share GPUs that a job has alone. Not checked for stored sweeps: older versions read and kept it.
 fn check_resources(specification: Specification) -> Result<Specification, Problem> {
     let resources = &specification.resources;
@@ -225,12 +212,11 @@ fn check_jobs(specification: Specification) -> Result<(Specification, Jobs), Pro
             return Err(Problem::of("repeats", message));
         }
         Ok(jobs) => return Ok((specification, jobs)),
-        Err(PointsError::Grid(error)) => return Err(of_grid(error)),
         Err(error) => error,
     };
     let infinite = specification.axes.iter().find(|axis| axis.domain.cells().is_none());
     Err(match error {
-        PointsError::Grid(error) => of_grid(error),
+        PointsError::Grid(error) => of_grid(error, specification.method),
         PointsError::NoEnd => Problem::of(
             "method",
             match infinite {
@@ -279,18 +265,21 @@ fn check_jobs(specification: Specification) -> Result<(Specification, Jobs), Pro
 }
 
 /// What is wrong with the points of a finite space.
-fn of_grid(error: GridError) -> Problem {
+fn of_grid(error: GridError, method: Method) -> Problem {
+    let space = if method == Method::Grid { "grid" } else { "space" };
     let (section, message) = match error {
         GridError::TooManyPoints { points } => (
             "parameters",
             format!(
-                "the grid has {points} points, more than the {POINTS_MAX} that a sweep may have; \
+                "the {space} has {points} points, more than the {POINTS_MAX} that a sweep may have; \
                  list fewer values or split the sweep"
             ),
         ),
         GridError::Empty => (
             "exclude",
-            "every point of the grid is excluded, so there is nothing to train; exclude less or include points".into(),
+            format!(
+                "every point of the {space} is excluded, so there is nothing to train; exclude less or include points"
+            ),
         ),
         GridError::TooMuchExclusion => (
             "exclude",
@@ -322,7 +311,14 @@ pub(super) fn overlaid(
         parsed(&write(specification), known, draws).map_err(|error| located("the specification", &error))?;
     lay_over(&mut raw, overrides, known, draws)?;
     let models = Models::given(specification.trainable.model().cloned().into_iter().collect());
-    build(raw, &models).and_then(check_resources).map_err(|problem| SpecificationError::new(&problem.message))
+    let changed = build(raw, &models).and_then(check_resources);
+    // One that was stored may be any, as older versions took it.
+    let is_target_new = |changed: &Specification| changed.target != specification.target;
+    let check = |changed: Specification| match is_target_new(&changed) {
+        true => check_target(&changed).map(|()| changed),
+        false => Ok(changed),
+    };
+    changed.and_then(check).map_err(|problem| SpecificationError::new(&problem.message))
 }
 
 /// The keys in which two specifications differ, such as `parameters.epochs`.

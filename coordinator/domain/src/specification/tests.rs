@@ -4,6 +4,7 @@ mod comparable;
 mod early;
 mod models;
 mod programs;
+mod reach;
 mod search;
 mod together;
 mod wrong;

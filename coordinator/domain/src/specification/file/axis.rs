@@ -18,7 +18,7 @@ use super::{
     known::Known,
     range::{Scale, Steps, range},
     suggestion::suggestion,
-    value::{CountSeed, ValueSeed, ValuesSeed, without_duplicates},
+    value::{CountSeed, EndSeed, ValueSeed, ValuesSeed, without_duplicates},
     when::WhenSeed,
 };
 use crate::space::{Domain, Name, Requirement};
@@ -307,8 +307,8 @@ impl<'de, 'a> Section<'de> for Fields<'a> {
             }
             "value" => self.listed = Some(vec![map.next_value_seed(ValueSeed(parameter))?]),
             "values" => self.listed = Some(map.next_value_seed(ValuesSeed(parameter))?),
-            "min" => self.min = Some(map.next_value_seed(ValueSeed(parameter))?),
-            "max" => self.max = Some(map.next_value_seed(ValueSeed(parameter))?),
+            "min" => self.min = Some(map.next_value_seed(EndSeed::new(parameter, self.distribution))?),
+            "max" => self.max = Some(map.next_value_seed(EndSeed::new(parameter, self.distribution))?),
             "count" => self.count = map.next_value_seed(CountSeed)?,
             "scale" => self.scale = Some(map.next_value()?),
             "q" => self.step = Some(map.next_value_seed(super::range::StepSeed)?),

@@ -93,9 +93,9 @@ impl Shape {
             Some(D::Constant | D::Categorical | D::CategoricalWProbabilities) => {
                 wrong("is for `value` and `values`; a range has another one")
             }
-            Some(D::LogUniform) => wrong(&exponents("log_uniform_values")),
-            Some(D::QLogUniform) => wrong(&exponents("q_log_uniform_values")),
-            Some(D::InvLogUniform) => wrong(&exponents("inv_log_uniform_values")),
+            Some(refused @ (D::LogUniform | D::QLogUniform | D::InvLogUniform)) => {
+                wrong(&exponents(refused.of_values().unwrap_or("log_uniform_values")))
+            }
             Some(D::Normal | D::QNormal | D::LogNormal | D::QLogNormal) => self.normal(parameter, range),
             Some(D::Beta | D::QBeta) => self.beta(parameter, range),
             None if self.mean.is_some() || self.deviation.is_some() => Err(format!(
@@ -263,7 +263,24 @@ fn uniform(parameter: &ManifestParameter, range: &Range) -> Result<Domain, Strin
             parameter.kind.range()
         ));
     }
-    Ok(if domain.cells() == Some(1) { Domain::Values(vec![domain.first()]) } else { domain })
+    if domain.cells() == Some(1) {
+        let step = step.unwrap_or(ParameterValue::Integer(1));
+        return Err(one_value(name, &step, (min, max), &domain.first()));
+    }
+    Ok(domain)
+}
+
+/// Why a range with steps that are too large is refused: who writes it means several values.
+pub(super) fn one_value(
+    name: &str,
+    step: &ParameterValue,
+    (min, max): (&ParameterValue, &ParameterValue),
+    only: &ParameterValue,
+) -> String {
+    format!(
+        "`{name}` has one value, {only}, as steps of {step} (`q`) are longer than the range from {min} to {max}; write a smaller \
+         `q`, or `value: {only}`"
+    )
 }
 
 fn is_log(name: &str, range: &Range) -> Result<bool, String> {

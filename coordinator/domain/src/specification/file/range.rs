@@ -7,7 +7,7 @@ use serde::{
 };
 use terms::{ParameterValue, manifest::ManifestParameter};
 
-use super::{super::VALUES_MAX, checked::checked};
+use super::{super::VALUES_MAX, checked::checked, drawn::one_value};
 
 /// Decimal digits kept of a value of a range, so that 1e-5 … 1e-2 in four steps gives 0.0001 and not a neighbouring
 /// double.
@@ -87,6 +87,11 @@ pub(super) fn range(
         (Steps::Of(ParameterValue::Integer(step)), Some(whole)) => whole_steps(name, whole, *step)?,
         (Steps::Of(step), _) => float_steps(name, (low, high), as_float(step).unwrap_or(f64::NAN))?,
     };
+    if let (Steps::Of(step), [only]) = (steps, values.as_slice())
+        && low < high
+    {
+        return Err(one_value(name, step, (min, max), only));
+    }
     values.into_iter().map(|value| parameter.check(&value)).collect()
 }
 

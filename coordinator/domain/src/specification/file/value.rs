@@ -11,7 +11,7 @@ use terms::{
     manifest::{ManifestParameter, ParameterKind, written_list},
 };
 
-use super::{super::VALUES_MAX, checked::Checked};
+use super::{super::VALUES_MAX, checked::Checked, distribution::Distribution};
 use crate::space::ValueKey;
 
 /// Reads one value of a parameter, in the parameter's own type.
@@ -89,6 +89,91 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
             numbers.push(number);
         }
         self.checked(&ParameterValue::Text(written_list(&numbers)))
+    }
+}
+
+/// Reads `min` or `max`. A number that the parameter cannot have may be an exponent, as some of W&B's distributions take them.
+pub(super) struct EndSeed<'a> {
+    value: ValueSeed<'a>,
+    hint: Option<String>,
+}
+
+impl<'a> EndSeed<'a> {
+    /// For a parameter with this distribution, as far as it is known before the end is read.
+    pub(super) fn new(parameter: &'a ManifestParameter, distribution: Option<Distribution>) -> Self {
+        let hint = match distribution.map(Distribution::of_values) {
+            None => Some(
+                "; if it is an exponent, as `log_uniform` of W&B takes it, write the value itself, and `distribution: \
+                 log_uniform_values`"
+                    .to_owned(),
+            ),
+            Some(Some(values)) => Some(format!(
+                "; this `distribution` takes exponents, which are not read: write the value itself, and `distribution: {values}`"
+            )),
+            Some(None) => None,
+        };
+        Self { value: ValueSeed(parameter), hint }
+    }
+
+    fn read<E: Error>(self, number: f64, read: Result<ParameterValue, E>) -> Result<ParameterValue, E> {
+        match self.hint.filter(|_| number < 0.0) {
+            Some(hint) => read.map_err(|error| E::custom(format!("{error}{hint}"))),
+            None => read,
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for EndSeed<'_> {
+    type Value = ParameterValue;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<ParameterValue, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for EndSeed<'_> {
+    type Value = ParameterValue;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.value.expecting(f)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<ParameterValue, E> {
+        self.value.visit_unit()
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<ParameterValue, E> {
+        self.value.visit_bool(value)
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<ParameterValue, E> {
+        let read = self.value.visit_i64(value);
+        self.read(value as f64, read)
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<ParameterValue, E> {
+        self.value.visit_u64(value)
+    }
+
+    fn visit_i128<E: Error>(self, value: i128) -> Result<ParameterValue, E> {
+        self.value.visit_i128(value)
+    }
+
+    fn visit_u128<E: Error>(self, value: u128) -> Result<ParameterValue, E> {
+        self.value.visit_u128(value)
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<ParameterValue, E> {
+        let read = self.value.visit_f64(value);
+        self.read(value, read)
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<ParameterValue, E> {
+        self.value.visit_str(value)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<ParameterValue, A::Error> {
+        self.value.visit_seq(list)
     }
 }
 
