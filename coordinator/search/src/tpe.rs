@@ -45,8 +45,8 @@ const BAD_MAX: usize = 10_000;
 /// Most values that these have together in all dimensions: ten thousand jobs of eight parameters, for which a proposal takes up to two
 /// milliseconds. Where there are more, the oldest jobs are left out, whose weights are the smallest.
 const BAD_VALUES_MAX: usize = 8 * BAD_MAX;
-/// About how much memory each value of a job takes: its coordinate, its kernel and its sorted place.
-const VALUE_BYTES: usize = 128;
+/// About how much memory each value of a job takes: its coordinate and, to know the point again, its bits.
+const VALUE_BYTES: usize = 16;
 /// Candidates of one proposal.
 const CANDIDATES: usize = 24;
 /// How often candidates are drawn again because all were taken. They are not scored, so that this takes microseconds.
@@ -64,7 +64,7 @@ pub struct Tpe {
     used: Used,
     /// The coordinates of each row.
     rows: Vec<Vec<f64>>,
-    /// The density of the bad jobs, which are nearly all.
+    good: Density,
     bad: Density,
     scratch: Scratch,
 }
@@ -116,6 +116,7 @@ impl Tpe {
             history: History::new(goal),
             used: Used::new(&space, excluded),
             rows: Vec::new(),
+            good: Density::new(&space),
             bad: Density::new(&space),
             scratch: Scratch::default(),
             space,
@@ -144,9 +145,7 @@ impl Tpe {
     fn row(&mut self, job: u64, point: &[Option<f64>]) -> usize {
         let (row, is_new) = self.history.row(job);
         if is_new {
-            let coordinates = self.space.coordinates(point);
-            self.bad.push(job, &coordinates);
-            self.rows.push(coordinates);
+            self.rows.push(self.space.coordinates(point));
             self.used.take(&self.space, point);
         }
         row
@@ -156,9 +155,17 @@ impl Tpe {
     /// were told at once.
     pub fn prepare(&mut self) {
         if self.history.ended() >= RANDOM_FIRST {
-            let (_, bad) = self.split();
-            self.bad.fit(&bad);
+            self.fit();
         }
+    }
+
+    /// Makes both densities those of the jobs as they are now.
+    fn fit(&mut self) {
+        let (good, bad) = self.split();
+        let observed = |row: usize| (self.history.job(row), self.rows[row].as_slice());
+        self.good.fit(&good, &good, observed);
+        let newest = bad.first().map_or(&[][..], |first| self.history.from(*first));
+        self.bad.fit(&bad, newest, observed);
     }
 
     /// The rows of the good jobs and of the bad ones that count.
@@ -169,7 +176,8 @@ impl Tpe {
 
     /// Roughly the memory that it takes.
     pub fn bytes(&self) -> usize {
-        self.rows.len() * self.space.scales.len() * VALUE_BYTES + self.used.counted_bytes()
+        let values = self.rows.len() * self.space.scales.len() * VALUE_BYTES;
+        values + self.good.bytes() + self.bad.bytes() + self.used.counted_bytes()
     }
 
     /// How many jobs have ended by themselves.
@@ -200,18 +208,14 @@ impl Tpe {
 
     /// The best of the candidates that are free.
     fn propose_by_model(&mut self, random: &mut ChaCha8Rng) -> Option<(Point, Why)> {
-        let (good_rows, bad_rows) = self.split();
-        let mut good = Density::new(&self.space);
-        good_rows.iter().for_each(|row| good.push(self.history.job(*row), &self.rows[*row]));
-        good.fit(&(0..good_rows.len()).collect::<Vec<_>>());
-        let candidates = self.free_candidates(&good, random);
+        self.fit();
+        let candidates = self.free_candidates(random);
         if candidates.is_empty() {
             return None;
         }
-        self.bad.fit(&bad_rows);
         let coordinates: Vec<Vec<f64>> =
             candidates.iter().map(|(_, point)| self.space.coordinates(point)).collect();
-        let good_ln = good.ln(&coordinates, &mut self.scratch);
+        let good_ln = self.good.ln(&coordinates, &mut self.scratch);
         let bad_ln = self.bad.ln(&coordinates, &mut self.scratch);
         let mut best: Option<(f64, Option<usize>, Point)> = None;
         for ((near, point), (good_ln, bad_ln)) in candidates.into_iter().zip(good_ln.into_iter().zip(bad_ln))
@@ -227,15 +231,16 @@ impl Tpe {
             }
         }
         let (score, near, point) = best?;
-        let near = near.map(|row| self.history.job(good_rows[row]));
-        Some((point, Why::Model { good: good_rows.len(), running: self.history.running(), near, score }))
+        let near = near.map(|row| self.good.job(row));
+        let good = good_count(self.history.ended());
+        Some((point, Why::Model { good, running: self.history.running(), near, score }))
     }
 
     /// Candidates from the good density that have no job yet. Those that are taken are left out before they are scored, which is
     /// as good as taking the next best.
-    fn free_candidates(&self, good: &Density, random: &mut ChaCha8Rng) -> Vec<(Option<usize>, Point)> {
+    fn free_candidates(&self, random: &mut ChaCha8Rng) -> Vec<(Option<usize>, Point)> {
         for _ in 0..ROUNDS_MAX {
-            let drawn = (0..CANDIDATES).map(|_| good.draw(&self.space, random));
+            let drawn = (0..CANDIDATES).map(|_| self.good.draw(&self.space, random));
             let free: Vec<_> = drawn.filter(|(_, point)| self.used.is_free(point)).collect();
             if !free.is_empty() {
                 return free;

@@ -3,6 +3,7 @@
 use rand_chacha::ChaCha8Rng;
 
 use super::{
+    density::keep_rows,
     normal::uniform,
     normals::{Counting, Normals},
     space::Scale,
@@ -47,7 +48,7 @@ impl Column {
         }
     }
 
-    /// Adds the next row. Among equal coordinates those with smaller numbers of their jobs come first.
+    /// Adds the next row, which does not count yet. Among equal coordinates those with smaller numbers of their jobs come first.
     pub(super) fn push(&mut self, coordinate: f64, job: u64) {
         match self {
             Self::Normal(normals) => normals.push(coordinate, job),
@@ -55,6 +56,14 @@ impl Column {
                 let choice = if coordinate.is_nan() { choices.count } else { coordinate as u32 };
                 choices.rows.push(choice.min(choices.count));
             }
+        }
+    }
+
+    /// Keeps some rows.
+    pub(super) fn keep(&mut self, keeps: &[bool]) {
+        match self {
+            Self::Normal(normals) => normals.keep(keeps),
+            Self::Choice(choices) => keep_rows(&mut choices.rows, keeps),
         }
     }
 

@@ -3,7 +3,8 @@
 //! these conditions as well, each a product over the dimensions that the point has.
 //!
 //! With ten thousand jobs, nearly all kernels are negligible at a point. The continuous dimensions are computed for all kernels,
-//! in blocks that stay in the processor's first cache for all candidates; the others for what is left then.
+//! in blocks that stay in the processor's first cache for all candidates; the others for what is left then. Only jobs that count
+//! have kernels, and what has not changed since the last proposal is kept.
 
 use rand_chacha::ChaCha8Rng;
 
@@ -20,13 +21,23 @@ use super::{
 const LN_PRECISION: f64 = 23.1;
 /// As many of the latest jobs have full weight.
 const FULL_WEIGHT: usize = 25;
+/// Rows that are kept besides twice as many as count: most that cease to count are dropped together, as that takes time in proportion
+/// to all of them.
+const ROWS_SPARE: usize = 64;
+/// About how much memory each value of a job takes here: its kernel and its sorted place.
+const KERNEL_BYTES: usize = 96;
+/// The row of a job that has none.
+const NO_ROW: u32 = u32::MAX;
 
-/// A mixture of kernels.
+/// A mixture of kernels. Each job that counts, or did not long ago, has a row.
 #[derive(Debug, Clone)]
 pub(super) struct Density {
     columns: Vec<Column>,
     /// The job of each row.
     jobs: Vec<u64>,
+    /// By row, what its job is known by to the caller; and the reverse, [`NO_ROW`] where a job has no row.
+    known_as: Vec<usize>,
+    rows_of: Vec<u32>,
     /// The rows that count, oldest job first. The prior has weight 1.
     rows: Vec<usize>,
     /// By row.
@@ -62,6 +73,8 @@ impl Density {
         Self {
             columns: space.scales.iter().map(Column::new).collect(),
             jobs: Vec::new(),
+            known_as: Vec::new(),
+            rows_of: Vec::new(),
             rows: Vec::new(),
             weights: Vec::new(),
             total: 1.0,
@@ -72,27 +85,75 @@ impl Density {
         }
     }
 
-    /// Adds a job's coordinates as the next row.
-    pub(super) fn push(&mut self, job: u64, coordinates: &[f64]) {
-        self.is_in_order &= self.jobs.last().is_none_or(|last| *last < job);
-        self.jobs.push(job);
+    /// Gives a job the next row.
+    fn push(&mut self, known_as: usize, job: u64, coordinates: &[f64]) {
+        self.number_row(known_as, job);
         self.columns
             .iter_mut()
             .zip(coordinates)
             .for_each(|(column, coordinate)| column.push(*coordinate, job));
     }
 
-    /// The same, where equal observations have another order in each column.
+    /// The same of the next job, where equal observations have another order in each column.
     #[cfg(test)]
     pub(super) fn push_placed(&mut self, places: &[u64], coordinates: &[f64]) {
-        self.jobs.push(self.jobs.len() as u64);
+        self.number_row(self.jobs.len(), self.jobs.len() as u64);
         for ((column, coordinate), place) in self.columns.iter_mut().zip(coordinates).zip(places) {
             column.push(*coordinate, *place);
         }
     }
 
-    /// Makes it the density of some rows, which come in the order of their jobs' numbers.
-    pub(super) fn fit(&mut self, rows: &[usize]) {
+    fn number_row(&mut self, known_as: usize, job: u64) {
+        if known_as >= self.rows_of.len() {
+            self.rows_of.resize(known_as + 1, NO_ROW);
+        }
+        self.rows_of[known_as] = self.jobs.len() as u32;
+        self.known_as.push(known_as);
+        self.jobs.push(job);
+        self.counts.push(false);
+    }
+
+    fn row_of(&self, known_as: usize) -> Option<usize> {
+        self.rows_of.get(known_as).filter(|row| **row != NO_ROW).map(|row| *row as usize)
+    }
+
+    /// Makes it the density of some jobs, which come in the order of their numbers. They are among `window`, whose others may count soon:
+    /// given rows together, all are in the order of their numbers. `observed` has the number and the coordinates of each.
+    pub(super) fn fit<'a>(
+        &mut self,
+        jobs: &[usize],
+        window: &[usize],
+        observed: impl Fn(usize) -> (u64, &'a [f64]),
+    ) {
+        if self.jobs.len() > 2 * window.len() + ROWS_SPARE {
+            self.drop_others(window);
+        }
+        for known_as in window {
+            if self.row_of(*known_as).is_none() {
+                let (job, coordinates) = observed(*known_as);
+                self.push(*known_as, job, coordinates);
+            }
+        }
+        let rows: Vec<usize> = jobs.iter().filter_map(|known_as| self.row_of(*known_as)).collect();
+        self.fit_rows(rows);
+    }
+
+    /// Drops rows that neither count nor are those of a window, but for the latest: it may grow backwards a little.
+    fn drop_others(&mut self, window: &[usize]) {
+        let latest = self.jobs.len() - window.len() - ROWS_SPARE / 2;
+        let mut keeps: Vec<bool> =
+            (0..).zip(&self.counts).map(|(row, counts)| row >= latest || *counts).collect();
+        window.iter().filter_map(|known_as| self.row_of(*known_as)).for_each(|row| keeps[row] = true);
+        self.known_as.iter().for_each(|known_as| self.rows_of[*known_as] = NO_ROW);
+        keep_rows(&mut self.jobs, &keeps);
+        keep_rows(&mut self.known_as, &keeps);
+        keep_rows(&mut self.counts, &keeps);
+        self.columns.iter_mut().for_each(|column| column.keep(&keeps));
+        (0..).zip(&self.known_as).for_each(|(row, known_as)| self.rows_of[*known_as] = row);
+    }
+
+    /// Gives weights to the rows that count, and fits their kernels.
+    fn fit_rows(&mut self, rows: Vec<usize>) {
         let count = self.jobs.len();
         let before = std::mem::replace(&mut self.counts, vec![false; count]);
         self.ln_counts.clear();
@@ -105,16 +166,25 @@ impl Density {
             self.weights[*row] = weight(place, rows.len());
             self.total += self.weights[*row];
         }
-        self.rows.clear();
-        self.rows.extend_from_slice(rows);
         let mut has_any = vec![false; count.div_ceil(BLOCK)];
         rows.iter().for_each(|row| has_any[row / BLOCK] = true);
         self.blocks.clear();
         self.blocks.extend((0..has_any.len()).filter(|block| has_any[*block]).map(|block| block * BLOCK));
-        let was = |row: usize| before.get(row).copied().unwrap_or(false);
-        let changed: Vec<usize> = (0..count).filter(|row| self.counts[*row] != was(*row)).collect();
-        let now = Counting { rows, counts: &self.counts, jobs: &self.jobs, changed: &changed };
+        self.is_in_order = self.jobs.is_sorted();
+        let changed: Vec<usize> = (0..count).filter(|row| self.counts[*row] != before[*row]).collect();
+        let now = Counting { rows: &rows, counts: &self.counts, changed: &changed };
         self.columns.iter_mut().for_each(|column| column.fit(&now));
+        self.rows = rows;
+    }
+
+    /// Roughly the memory that it takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.jobs.len() * self.columns.len() * KERNEL_BYTES
+    }
+
+    /// The job of a row.
+    pub(super) fn job(&self, row: usize) -> u64 {
+        self.jobs[row]
     }
 
     /// The logarithms of the density at the coordinates of some candidates.
@@ -165,6 +235,10 @@ impl Density {
     /// Computes the other dimensions, and sums up.
     fn end(&self, partial: &mut Partial, coordinates: &[f64], masses: &mut Masses) -> f64 {
         let Partial { prior, remaining } = partial;
+        if !self.is_in_order {
+            // Sums depend on the order, and so does which negligible masses are computed.
+            remaining.sort_by_key(|row| self.jobs[row]);
+        }
         // The kernel that is largest so far, or the prior, bounds the sum from below. What the other dimensions add is a
         // probability, whose logarithm is at most 0.
         let mut least = *prior;
@@ -182,10 +256,6 @@ impl Density {
             if column.has_cells() && !coordinates[index].is_nan() {
                 remaining.multiply_by_cell((index, column), coordinates[index], floor, masses);
             }
-        }
-        if !self.is_in_order {
-            // Sums depend on the order.
-            remaining.sort_by_key(|row| self.jobs[row]);
         }
         let sum = remaining.weighted_sum(&self.weights, least) + libm::exp(*prior - least);
         least + libm::log(sum / self.total)
@@ -207,6 +277,12 @@ impl Density {
         let value = |index: usize| space.scales[index].value(self.columns[index].draw(row, random));
         (row, space.point(value))
     }
+}
+
+/// Keeps the entries of some rows.
+pub(super) fn keep_rows<T>(list: &mut Vec<T>, keeps: &[bool]) {
+    let mut keeps = keeps.iter();
+    list.retain(|_| keeps.next().is_none_or(|keep| *keep));
 }
 
 /// The weight of a job among `count`, of which `place` are older: full for the latest, and for those before growing evenly from

@@ -159,6 +159,12 @@ impl History {
         self.states[row].job
     }
 
+    /// The rows of the jobs from that of a row on, in the order of their numbers.
+    pub(super) fn from(&self, row: usize) -> &[usize] {
+        let job = self.states[row].job;
+        &self.by_job[self.by_job.partition_point(|other| self.states[*other].job < job)..]
+    }
+
     /// The rows of the good jobs and of the bad ones, each in the order of the jobs' numbers. Of those that ended the best
     /// `good_count` are good; running ones are bad. Of the bad ones those `bad_max` count whose jobs have the largest numbers.
     pub(super) fn split(&self, good_count: usize, bad_max: usize) -> (Vec<usize>, Vec<usize>) {

@@ -3,11 +3,12 @@
 //! What has not changed since the last proposal is kept: jobs stay sorted by their value, and a kernel's normaliser, two
 //! error functions and a logarithm, is computed again only where its width changes, which a new job does to its neighbours.
 
-use std::{collections::HashMap, f64::consts::FRAC_1_SQRT_2};
+use std::{cmp::Ordering, collections::HashMap, f64::consts::FRAC_1_SQRT_2};
 
 use rand_chacha::ChaCha8Rng;
 
 use super::{
+    density::keep_rows,
     normal::{LN_SQRT_2PI, ln_mass, mass, truncated},
     space::Cells,
 };
@@ -35,8 +36,6 @@ pub(super) struct Counting<'a> {
     pub(super) rows: &'a [usize],
     /// By row, whether it counts.
     pub(super) counts: &'a [bool],
-    /// By row, its job.
-    pub(super) jobs: &'a [u64],
     pub(super) changed: &'a [usize],
 }
 
@@ -48,7 +47,14 @@ struct Placed {
     row: usize,
 }
 
-/// A dimension of numbers. Each list by row has one entry for each job; one without a value here has the prior, as it says
+impl Placed {
+    /// What they are sorted by.
+    fn key(&self) -> (f64, u64) {
+        (self.value, self.job)
+    }
+}
+
+/// A dimension of numbers. Each list by row has one entry for each row; one without a value here has the prior, as it says
 /// nothing about this dimension.
 #[derive(Debug, Clone)]
 pub(super) struct Normals {
@@ -66,14 +72,17 @@ pub(super) struct Normals {
     norms: Vec<f64>,
     /// By row, of a discrete dimension: kernels with the same mean and deviation have the same number.
     alike: Vec<u32>,
-    /// The jobs with a value by the value and then by their number.
+    /// By row, its job.
+    jobs: Vec<u64>,
+    /// By row, whether it has a value.
+    has_value: Vec<bool>,
+    /// The jobs that count and have a value, by the value and then by their number.
     sorted: Vec<Placed>,
     /// The number that kernels with this mean and deviation have in `alike`.
     numbers: HashMap<(u64, u64), u32>,
     /// How many there were when all kernels were computed.
     numbers_fitted: usize,
-    /// How many kernels count, and how narrow one may be.
-    count: usize,
+    /// How narrow a kernel may be.
     narrowest: f64,
 }
 
@@ -90,10 +99,11 @@ impl Normals {
             ln_norms: Vec::new(),
             norms: Vec::new(),
             alike: Vec::new(),
+            jobs: Vec::new(),
+            has_value: Vec::new(),
             sorted: Vec::new(),
             numbers: HashMap::new(),
             numbers_fitted: 0,
-            count: 0,
             narrowest: 0.0,
         };
         let Kernel { mean, deviation, .. } = normals.prior;
@@ -108,7 +118,6 @@ impl Normals {
     }
 
     pub(super) fn push(&mut self, coordinate: f64, job: u64) {
-        let row = self.means.len();
         let Kernel { mean, deviation, ln_norm } = self.prior;
         let has_value = !coordinate.is_nan();
         self.means.push(if has_value { coordinate } else { mean });
@@ -118,61 +127,95 @@ impl Normals {
         self.ln_norms.push(ln_norm);
         self.norms.push(libm::exp(ln_norm));
         self.alike.push(0);
-        if has_value {
-            let at = self.sorted.partition_point(|other| (other.value, other.job) < (coordinate, job));
-            self.sorted.insert(at, Placed { value: coordinate, job, row });
+        self.jobs.push(job);
+        self.has_value.push(has_value);
+    }
+
+    /// Keeps some rows, with those that count.
+    pub(super) fn keep(&mut self, keeps: &[bool]) {
+        for list in
+            [&mut self.means, &mut self.deviations, &mut self.scales, &mut self.ln_norms, &mut self.norms]
+        {
+            keep_rows(list, keeps);
         }
+        keep_rows(&mut self.alike, keeps);
+        keep_rows(&mut self.jobs, keeps);
+        keep_rows(&mut self.has_value, keeps);
+        let kept_before = |kept: &mut usize, keeps: &bool| {
+            let before = *kept;
+            *kept += usize::from(*keeps);
+            Some(before)
+        };
+        let after: Vec<usize> = keeps.iter().scan(0, kept_before).collect();
+        self.sorted.iter_mut().for_each(|placed| placed.row = after[placed.row]);
     }
 
     /// Gives each kernel that counts the larger of the distances to its neighbours as its deviation. Where few rows began or
     /// ceased to count, only theirs and their neighbours' can change.
     pub(super) fn fit(&mut self, now: &Counting<'_>) {
-        let place = |row: usize| {
-            let key = (self.means[row], now.jobs[row]);
-            let at = self.sorted.partition_point(|other| (other.value, other.job) < key);
-            // A row without a value here is not among them.
-            self.sorted.get(at).filter(|placed| placed.row == row).map(|_| at)
-        };
         let few = now.changed.len() <= now.rows.len() / CHANGED_SHARE;
-        let places: Vec<usize> =
-            if few { now.changed.iter().filter_map(|row| place(*row)).collect() } else { Vec::new() };
-        let counted = |at: &usize| now.counts[self.sorted[*at].row];
-        let count = if few {
-            // Those that do not count now did before.
-            let begun = places.iter().filter(|at| counted(at)).count();
-            self.count + begun - (places.len() - begun)
+        if few {
+            now.changed.iter().for_each(|row| self.sort_in(*row, now.counts[*row]));
         } else {
-            (0..self.sorted.len()).filter(counted).count()
-        };
+            self.sort(now.rows);
+        }
         // Each observation has a kernel, and the prior one.
-        let narrowest = (self.high - self.low) / KERNELS_ACROSS_RANGE_MAX.min(2.0 + count as f64);
+        let narrowest = (self.high - self.low) / KERNELS_ACROSS_RANGE_MAX.min(2.0 + self.sorted.len() as f64);
         let is_same =
             narrowest == self.narrowest && self.numbers.len() <= 2 * self.numbers_fitted + NUMBERS_SPARE;
-        (self.count, self.narrowest) = (count, narrowest);
+        self.narrowest = narrowest;
         if few && is_same {
-            for at in places {
-                let before = (0..at).rev().find(|at| now.counts[self.sorted[*at].row]);
-                let after = (at + 1..self.sorted.len()).find(|at| now.counts[self.sorted[*at].row]);
-                let own = Some(at).filter(|at| now.counts[self.sorted[*at].row]);
-                [before, own, after].into_iter().flatten().for_each(|at| self.widen(at, now.counts));
+            for row in now.changed {
+                if self.has_value[*row] {
+                    self.widen_around(*row);
+                }
             }
         } else {
             self.numbers.clear();
-            (0..self.sorted.len()).for_each(|at| {
-                if now.counts[self.sorted[at].row] {
-                    self.widen(at, now.counts);
-                }
-            });
+            (0..self.sorted.len()).for_each(|at| self.widen(at));
             self.numbers_fitted = self.numbers.len();
         }
     }
 
+    /// Where the job of a row is in `sorted`, or would be.
+    fn place(&self, row: usize) -> usize {
+        let key = (self.means[row], self.jobs[row]);
+        self.sorted.partition_point(|other| other.key() < key)
+    }
+
+    /// Sets the deviation of the kernel of a row that has begun or ceased to count, and of its neighbours.
+    fn widen_around(&mut self, row: usize) {
+        let at = self.place(row);
+        (at.saturating_sub(1)..self.sorted.len().min(at + 2)).for_each(|at| self.widen(at));
+    }
+
+    /// A row begins or ceases to count.
+    fn sort_in(&mut self, row: usize, counts: bool) {
+        if !self.has_value[row] {
+            return;
+        }
+        let at = self.place(row);
+        if counts {
+            self.sorted.insert(at, Placed { value: self.means[row], job: self.jobs[row], row });
+        } else if self.sorted.get(at).is_some_and(|placed| placed.row == row) {
+            self.sorted.remove(at);
+        }
+    }
+
+    /// These rows count.
+    fn sort(&mut self, rows: &[usize]) {
+        let placed = |row: &usize| Placed { value: self.means[*row], job: self.jobs[*row], row: *row };
+        let mut sorted: Vec<Placed> = rows.iter().filter(|row| self.has_value[**row]).map(placed).collect();
+        // No value is NaN.
+        sorted.sort_unstable_by(|one, other| one.key().partial_cmp(&other.key()).unwrap_or(Ordering::Equal));
+        self.sorted = sorted;
+    }
+
     /// Sets the deviation of the kernel at a place of `sorted`.
-    fn widen(&mut self, at: usize, counts: &[bool]) {
+    fn widen(&mut self, at: usize) {
         let Placed { value, row, .. } = self.sorted[at];
-        let is_counted = |placed: &&Placed| counts[placed.row];
-        let before = self.sorted[..at].iter().rev().find(is_counted).map(|before| before.value);
-        let after = self.sorted[at + 1..].iter().find(is_counted).map(|after| after.value);
+        let before = at.checked_sub(1).map(|before| self.sorted[before].value);
+        let after = self.sorted.get(at + 1).map(|after| after.value);
         // The ends of the range are neighbours only of a kernel that has no other.
         let distance = match (before, after) {
             (None, None) => (value - self.low).max(self.high - value),
@@ -185,9 +228,11 @@ impl Normals {
             self.deviations[row] = deviation;
             self.scales[row] = FRAC_1_SQRT_2 / deviation;
             self.ln_norms[row] = self.ln_norm(value, deviation);
+            if self.cells.is_some() {
+                self.norms[row] = libm::exp(self.ln_norms[row]);
+            }
         }
         if self.cells.is_some() {
-            self.norms[row] = libm::exp(self.ln_norms[row]);
             // The prior is number 0.
             let next = self.numbers.len() as u32 + 1;
             let key = (value.to_bits(), deviation.to_bits());

@@ -16,22 +16,28 @@ pub(super) struct Remaining {
 /// The probabilities of some cells by `alike`, for all candidates that have a cell; NaN where not computed.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Masses {
-    /// The index of the column and the bits of the coordinate.
-    cells: Vec<(usize, u64)>,
+    /// By column, the bits of each coordinate and its place in `lists`.
+    cells: Vec<Vec<(u64, usize)>>,
     lists: Vec<Vec<f64>>,
+    used: usize,
 }
 
 impl Masses {
     pub(super) fn clear(&mut self) {
-        self.cells.clear();
+        self.cells.iter_mut().for_each(Vec::clear);
+        self.used = 0;
     }
 
-    /// Those of a cell, of which so many differ.
-    fn of(&mut self, cell: (usize, u64), count: usize) -> &mut Vec<f64> {
-        let at = self.cells.iter().position(|known| *known == cell).unwrap_or(self.cells.len());
-        if at == self.cells.len() {
-            self.cells.push(cell);
-            self.lists.resize_with(self.lists.len().max(at + 1), Vec::new);
+    /// Those of a cell of a column, of which so many differ.
+    fn of(&mut self, column: usize, cell: u64, count: usize) -> &mut Vec<f64> {
+        self.cells.resize_with(self.cells.len().max(column + 1), Vec::new);
+        let cells = &mut self.cells[column];
+        let known = cells.iter().find(|(known, _)| *known == cell).map(|(_, at)| *at);
+        let at = known.unwrap_or(self.used);
+        if known.is_none() {
+            cells.push((cell, at));
+            self.used += 1;
+            self.lists.resize_with(self.lists.len().max(self.used), Vec::new);
             self.lists[at].clear();
             self.lists[at].resize(count, f64::NAN);
         }
@@ -60,7 +66,15 @@ impl Remaining {
         self.count = self.rows.len();
     }
 
-    /// The row with the largest logarithm.
+    /// Puts them into the order of some key of their rows.
+    pub(super) fn sort_by_key(&mut self, key: impl Fn(usize) -> u64) {
+        let each = self.rows.iter().copied().zip(self.sums.iter().copied());
+        let mut all: Vec<(u32, f64)> = each.take(self.count).collect();
+        all.sort_by_key(|(row, _)| key(*row as usize));
+        (self.rows, self.sums) = all.into_iter().unzip();
+    }
+
+    /// The row with the largest logarithm, of equal ones the last.
     pub(super) fn largest(&self) -> Option<(usize, f64)> {
         let all = self.rows[..self.count].iter().zip(&self.sums[..self.count]);
         all.max_by(|(_, one), (_, other)| one.total_cmp(other)).map(|(row, sum)| (*row as usize, *sum))
@@ -100,9 +114,9 @@ impl Remaining {
         masses: &mut Masses,
     ) {
         let Column::Normal(normals) = column else { return };
-        let Some(cells) = normals.cells() else { return };
+        let Some(cells) = normals.cells().filter(|_| self.count > 0) else { return };
         let (from, to) = cells.ends(coordinate);
-        let masses = masses.of((index, coordinate.to_bits()), normals.numbers());
+        let masses = masses.of(index, coordinate.to_bits(), normals.numbers());
         // One without a value here has the prior.
         masses[0] = libm::exp(normals.ln_prior(coordinate));
         // As slices of one length, so that it is not compared with each index.
@@ -127,16 +141,6 @@ impl Remaining {
             kept += usize::from(probability > 0.0);
         }
         self.count = kept;
-    }
-
-    /// Puts them into the order of some key of their rows.
-    pub(super) fn sort_by_key(&mut self, key: impl Fn(usize) -> u64) {
-        let each = self.rows.iter().zip(&self.sums).zip(&self.factors).take(self.count);
-        let mut all: Vec<_> = each.map(|((row, sum), factor)| (*row, *sum, *factor)).collect();
-        all.sort_by_key(|(row, ..)| key(*row as usize));
-        for (place, (row, sum, factor)) in all.into_iter().enumerate() {
-            (self.rows[place], self.sums[place], self.factors[place]) = (row, sum, factor);
-        }
     }
 
     /// The sum of all with their weights, divided by the exponential of `reference`. What is left then are the quotients.

@@ -1,7 +1,12 @@
 //! Which points are taken: those that have a job, and those that are excluded. Where the space is small enough to count, what
 //! is left is known exactly.
 
-use std::{collections::HashSet, fmt, sync::Arc};
+use std::{
+    collections::HashSet,
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
 
 use rand_chacha::ChaCha8Rng;
 
@@ -23,9 +28,32 @@ const LOOKED_AT_MAX: u64 = 1 << 15;
 #[derive(Clone)]
 pub(super) struct Used {
     excluded: Option<Excluded>,
-    /// The bits of each point that has a job.
-    points: HashSet<Box<[u64]>>,
+    /// Each point that has a job.
+    points: HashSet<Taken>,
     counted: Option<Counted>,
+}
+
+/// A point that has a job. Its hash is kept, as the set computes those of all points again where it grows: milliseconds for
+/// thousands of points of a hundred parameters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Taken {
+    hash: u64,
+    bits: Box<[u64]>,
+}
+
+impl Taken {
+    fn of(point: &[Option<f64>]) -> Self {
+        let bits = bits(point);
+        let mut hasher = DefaultHasher::new();
+        bits.hash(&mut hasher);
+        Self { hash: hasher.finish(), bits }
+    }
+}
+
+impl Hash for Taken {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
 }
 
 /// A space in which each combination has a bit.
@@ -66,7 +94,7 @@ impl Used {
     }
 
     pub(super) fn take(&mut self, space: &Space, point: &[Option<f64>]) {
-        self.points.insert(bits(point));
+        self.points.insert(Taken::of(point));
         if let Some(counted) = &mut self.counted {
             // A point from elsewhere may lie between those of the space, and then takes none of them.
             let number = space.number(point);
@@ -77,7 +105,8 @@ impl Used {
     }
 
     pub(super) fn is_free(&self, point: &[Option<f64>]) -> bool {
-        !self.points.contains(&bits(point)) && !self.excluded.as_ref().is_some_and(|excluded| excluded(point))
+        !self.points.contains(&Taken::of(point))
+            && !self.excluded.as_ref().is_some_and(|excluded| excluded(point))
     }
 
     /// The memory of the bits of all combinations.

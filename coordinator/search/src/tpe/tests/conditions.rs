@@ -31,10 +31,8 @@ fn the_mixture_is_a_density_of_the_points_with_conditions() {
     let mut density = Density::new(&space);
     let points =
         [[Some(0.0), None, None], [Some(1.0), Some(0.9), Some(2.0)], [Some(1.0), Some(0.1), Some(5.0)]];
-    for (job, point) in (1..).zip(points) {
-        density.push(job, &space.coordinates(&point));
-    }
-    density.fit(&[0, 1, 2]);
+    let coordinates = points.map(|point| space.coordinates(&point));
+    density.fit(&[0, 1, 2], &[0, 1, 2], |job| (job as u64, &coordinates[job]));
     let mut scratch = Scratch::default();
     let mut at = |point: &[f64]| density.ln(&[point.to_vec()], &mut scratch)[0].exp();
     let mut total = at(&[0.0, f64::NAN, f64::NAN]);

@@ -138,35 +138,53 @@ fn every_kind_of_dimension_gets_values_of_its_own() {
     }
 }
 
-#[test]
-fn what_is_kept_between_proposals_changes_none_of_them() {
-    let dimensions = [float(0.0, 1.0), integer(1, 9), choices(3), integer(1, 500)];
+/// Runs jobs whose results come eight jobs later. One of seven fails, and is tried again once it is among the oldest that count or
+/// older. Now and then, the next proposal must be that of a searcher that hears of all this at once.
+fn goes_on_as_a_fresh_one_would(dimensions: &[Dimension], jobs: u64, every: u64) {
     let told = |tpe: &mut Tpe, job: u64, point: &Point| match job % 7 {
         0 => tpe.observe(job, point, Outcome::Diverged),
         1 => tpe.observe(job, point, Outcome::Stopped { step: 3, value: point[0].unwrap() }),
         2 => tpe.forget(job),
         _ => tpe.observe(job, point, Outcome::Finished(valley(point))),
     };
-    let (mut tpe, mut points) = (searcher(&dimensions), Vec::new());
-    for job in 1..=400 {
+    let tries_again = |job: u64, now: u64| job % 7 == 2 && job + 90 <= now;
+    let (mut tpe, mut points) = (searcher(dimensions), Vec::new());
+    for job in 1..=jobs {
         let point = tpe.propose(job).unwrap().point;
         tpe.start(job, &point);
         points.push(point);
-        // Results come eight jobs later.
+        let point = |job: u64| &points[job as usize - 1];
         if let Some(ended) = job.checked_sub(8).filter(|ended| *ended > 0) {
-            told(&mut tpe, ended, &points[ended as usize - 1]);
+            told(&mut tpe, ended, point(ended));
         }
-        if job % 50 == 0 {
-            let mut fresh = searcher(&dimensions);
-            for (other, point) in (1..).zip(&points) {
-                fresh.start(other, point);
-                if other + 8 <= job {
-                    told(&mut fresh, other, point);
+        if let Some(again) = job.checked_sub(90).filter(|again| tries_again(*again, job)) {
+            tpe.start(again, point(again));
+        }
+        if job % every == 0 {
+            let mut fresh = searcher(dimensions);
+            for other in 1..=job {
+                fresh.start(other, point(other));
+                if other + 8 <= job && !tries_again(other, job) {
+                    told(&mut fresh, other, point(other));
                 }
             }
             assert_eq!(fresh.propose(job + 1), tpe.propose(job + 1), "after {job} jobs");
         }
     }
+}
+
+#[test]
+fn what_is_kept_between_proposals_changes_none_of_them() {
+    let dimensions = [float(0.0, 1.0), integer(1, 9), choices(3), integer(1, 500)];
+    goes_on_as_a_fresh_one_would(&dimensions, 400, 50);
+}
+
+#[test]
+fn that_jobs_which_do_not_count_any_more_are_dropped_changes_no_proposal() {
+    // A hundred bad jobs count, so that the first are dropped after some three hundred.
+    let three = [float(0.0, 1.0), integer(1, 9), choices(3)];
+    let dimensions: Vec<Dimension> = three.into_iter().cycle().take(800).collect();
+    goes_on_as_a_fresh_one_would(&dimensions, 360, 30);
 }
 
 #[test]
