@@ -110,9 +110,10 @@ impl Api {
             let last = last.map(|last| (last.state, last.job));
             tries_left -= 1;
             let place = self.answer().await?;
-            let goes_on = all || !jobs.is_empty();
-            let (revived, _only) =
-                if goes_on { self.revived_if_ended(sweep).await? } else { Default::default() };
+            let (revived, _only) = match jobs.is_empty() && !all {
+                true => Default::default(),
+                false => self.revived_if_ended(sweep, !jobs.is_empty()).await?,
+            };
             let command = Retry { sweep, jobs, all, seen, revived };
             match self.leadership.command(issuer.clone(), command).await {
                 Ok(content) => return Ok((Answer { content, _place: place }, last)),
@@ -122,13 +123,16 @@ impl Api {
         }
     }
 
-    /// The searcher of a sweep, where it has ended.
+    /// The searcher of a sweep, where it has ended and goes on. One that was stopped or cancelled may have jobs that never began; one that
+    /// has finished goes on with those that it `has_jobs` to try again, or not at all.
     async fn revived_if_ended(
         &self,
         sweep: SweepId,
+        has_jobs: bool,
     ) -> Result<(Revived, Option<OwnedSemaphorePermit>), ApiError> {
         let Defined { definition, state, .. } = self.leadership.query_engine(Define(sweep)).await?;
-        if state.is_final() { self.revived(&definition).await } else { Ok(Default::default()) }
+        let goes_on = state.is_final() && (has_jobs || state != SweepState::Finished);
+        if goes_on { self.revived(&definition).await } else { Ok(Default::default()) }
     }
 
     /// The jobs of a turn in these states: their numbers and attempts.

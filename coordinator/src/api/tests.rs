@@ -1,5 +1,7 @@
 //! The use cases over a store whose lists take as long as a test says.
 
+mod revivals;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,11 +20,22 @@ use super::weights::DOWNLOADS_MAX;
 use super::*;
 use crate::artifacts::Artifacts;
 
-/// A store that tells the test of each list of jobs by state, and makes it once the test lets it.
+type Gates = mpsc::UnboundedSender<oneshot::Sender<()>>;
+
+/// A store that tells the test of each list of jobs by state, and of each search that is read, and answers once the test lets it.
 #[derive(Debug)]
 struct Gated {
     store: Arc<dyn Store>,
-    lists: mpsc::UnboundedSender<oneshot::Sender<()>>,
+    lists: Gates,
+    searches: Gates,
+}
+
+/// Waits until the test lets it go on. A test that is over lets everything through.
+async fn pass(gates: &Gates) {
+    let (go_on, gate) = oneshot::channel();
+    if gates.send(go_on).is_ok() {
+        let _ = gate.await;
+    }
 }
 
 #[async_trait]
@@ -50,11 +63,7 @@ impl Store for Gated {
         limit: u32,
     ) -> Result<Vec<JobRow>, StoreError> {
         let found = self.store.jobs_in_state(sweep, state, first, limit).await;
-        let (go_on, gate) = oneshot::channel();
-        if self.lists.send(go_on).is_ok() {
-            // A test that is over lets everything through.
-            let _ = gate.await;
-        }
+        pass(&self.lists).await;
         found
     }
     async fn attempts(&self, job: JobKey) -> Result<Vec<AttemptRow>, StoreError> {
@@ -80,6 +89,7 @@ impl Store for Gated {
         self.store.artifacts(sweep, first, last, limit).await
     }
     async fn search(&self, sweep: SweepId) -> Result<StoredSearch, StoreError> {
+        pass(&self.searches).await;
         self.store.search(sweep).await
     }
     async fn has_room(&self) -> bool {
@@ -94,6 +104,7 @@ impl Store for Gated {
 struct Served {
     api: Api,
     lists: mpsc::UnboundedReceiver<oneshot::Sender<()>>,
+    searches: mpsc::UnboundedReceiver<oneshot::Sender<()>>,
     folder: tempfile::TempDir,
 }
 
@@ -103,9 +114,14 @@ fn objective() -> Objective {
 
 /// A sweep of three jobs, of which this is recorded.
 async fn served(records: impl IntoIterator<Item = Record>) -> Served {
-    let (store, folder) = leader::store().await;
     let text =
         "name: x\ndataset: {path: d}\nparameters: {epochs: {value: 10000}, seed: {values: [1, 2, 3]}}\n";
+    served_this(text, records).await
+}
+
+/// A sweep of three jobs by this file.
+async fn served_this(text: &str, records: impl IntoIterator<Item = Record>) -> Served {
+    let (store, folder) = leader::store().await;
     let source = domain::specification::SpecificationSource {
         text: text.to_owned(),
         ..domain::specification::SpecificationSource::default()
@@ -125,10 +141,11 @@ async fn served(records: impl IntoIterator<Item = Record>) -> Served {
     let records: Vec<Record> = [submitted, named].into_iter().chain(records).collect();
     store.commit(&records).await.unwrap();
     let (listed, lists) = mpsc::unbounded_channel();
-    let store: Arc<dyn Store> = Arc::new(Gated { store, lists: listed });
+    let (searched, searches) = mpsc::unbounded_channel();
+    let store: Arc<dyn Store> = Arc::new(Gated { store, lists: listed, searches: searched });
     let leadership = leader::led_by(&leader::driver(&store).await);
     let artifacts = Arc::new(Artifacts::open(folder.path().join("weights").to_str().unwrap()).unwrap());
-    Served { api: Api::new(leadership, store, Some(artifacts), TaskTracker::new()), lists, folder }
+    Served { api: Api::new(leadership, store, Some(artifacts), TaskTracker::new()), lists, searches, folder }
 }
 
 /// An attempt with this number of epochs.
@@ -179,6 +196,13 @@ impl Served {
             let retried = api.retry(Issuer::local(), request).await?;
             Ok(retried.encode(|retried: Retried| retried.jobs))
         })
+    }
+
+    /// Lets the next lists through, so many.
+    async fn let_lists_through(&mut self, count: u32) {
+        for _ in 0..count {
+            self.lists.recv().await.unwrap().send(()).unwrap();
+        }
     }
 
     async fn counts(&self) -> engine::JobCounts {

@@ -10,7 +10,7 @@ use super::{
     stopping::{pauses_without_checkpoint, promotions, specification, sweep, trains, untils},
 };
 use crate::{
-    JobCounts, JobEnd,
+    ControlError, JobCounts, JobEnd,
     command::{EndJob, Extend, Pause, Resume, Retry, Stop},
 };
 
@@ -65,6 +65,8 @@ fn a_sweep_that_is_extended_compares_its_new_jobs_with_the_old_ones() {
     trains(&mut cluster, (2, 2), 9, 0.7, Outcome::Done);
     assert_eq!(cluster.sweep().state, SweepState::Finished);
     assert_eq!(counts(&mut cluster), JobCounts { done: 1, stopped: 2, ..JobCounts::default() });
+    let ends = EndJob { job: key(1, 1).job, how: JobEnd::Cancel };
+    assert_eq!(cluster.refusal(ends), ControlError::JobHasEnded(key(1, 1).job), "with its sweep");
     assert_eq!(extend(&mut cluster, 6), 3);
     let after = JobCounts { done: 1, paused: 2, running: 1, pending: 2, ..JobCounts::default() };
     assert_eq!(counts(&mut cluster), after);

@@ -46,7 +46,11 @@ fn a_sweep_that_has_ended_goes_on_with_a_searcher_that_knows_all_as_if_it_had_no
     let mut cluster = finished(16);
     let without = Extend { revived: Revived::default(), ..extension(&mut cluster, 20, 16) };
     let late = extension(&mut cluster, 20, 15);
-    for command in [without, late] {
+    let mut stored = recorded(&cluster);
+    stored.proposals.pop();
+    let revived = Revived::new(&cluster.definition(), &stored).unwrap();
+    let lacks_a_point = Extend { revived, ..extension(&mut cluster, 20, 16) };
+    for command in [without, late, lacks_a_point] {
         let refused = cluster.refusal(command);
         assert!(matches!(refused, ControlError::Overtaken), "{refused}");
     }
@@ -88,6 +92,20 @@ fn a_retry_in_a_sweep_that_has_ended_needs_a_searcher_that_knows_all() {
     assert_eq!(cluster.sweep().state, SweepState::Finished);
     assert_eq!(recorded(&cluster).proposals.len(), 13);
     assert!(is_verified(&mut cluster));
+}
+
+#[test]
+fn a_retry_of_nothing_needs_no_searcher_and_takes_none() {
+    let mut cluster = finished(13);
+    for (all, stored) in [(false, None), (true, None), (true, Some(recorded(&cluster)))] {
+        let known = stored.map(|stored| Revived::new(&cluster.definition(), &stored).unwrap());
+        let (seen, revived) = (cluster.ends(), known.unwrap_or_default());
+        let retry = Retry { sweep: SweepId(1), jobs: Vec::new(), all, seen, revived };
+        assert_eq!(cluster.order(retry).jobs, 0);
+        assert_eq!(cluster.sweep().state, SweepState::Finished);
+        let run = cluster.engine.sweeps.get(SweepId(1)).unwrap();
+        assert!(run.learning().unwrap().rests(), "a searcher takes megabytes");
+    }
 }
 
 #[test]

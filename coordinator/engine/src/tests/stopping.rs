@@ -10,7 +10,7 @@ use terms::{Again, AttemptKey, EndDetails, JobKey, JobState, Outcome, SweepId, S
 
 use super::cluster::{Cluster, ended, ended_with, key, stored};
 use crate::{
-    AttemptEvent, Effect, JobEnd, ToWorker,
+    AttemptEvent, Effect, JobEnd, Observation, ToWorker,
     command::{Cancel, EndJob, Pause, Resume, Retry},
 };
 
@@ -353,8 +353,26 @@ fn a_sweep_whose_jobs_leave_no_checkpoint_stops_them_at_rungs_and_says_so() {
     assert_eq!((sweep.state, sweep.counts.done, sweep.counts.stopped), (SweepState::Finished, 2, 2));
     let why = "job 1 paused without a checkpoint, so from then on jobs are stopped at rungs where they would have paused";
     assert_eq!(sweep.cannot_pause.as_deref(), Some(why));
-    let missed = |record: &&Record| matches!(record, Record::CheckpointMissed { .. });
-    assert_eq!(cluster.records.iter().filter(missed).count(), 1);
+}
+
+#[test]
+fn only_the_first_job_without_a_checkpoint_is_recorded_and_watchers_hear_of_it() {
+    let mut cluster = Cluster::new();
+    cluster.submit_this(specification(2, "{type: asha, min_iter: 3, eta: 3}"));
+    cluster.connect(1, "a", 2, &[]);
+    let is_change =
+        |effect: &Effect| matches!(effect, Effect::Observed { observation: Observation::SweepChanged, .. });
+    for (job, is_news) in [(2, true), (1, false)] {
+        cluster.take_effects();
+        pauses_without_checkpoint(&mut cluster, (job, 1), 0.5);
+        assert_eq!(cluster.take_effects().iter().any(is_change), is_news, "job {job}");
+    }
+    let missed = |record: &Record| match record {
+        Record::CheckpointMissed { job } => Some(job.job),
+        _ => None,
+    };
+    assert_eq!(cluster.records.iter().filter_map(missed).collect::<Vec<_>>(), [2]);
+    assert!(cluster.sweep().cannot_pause.unwrap().starts_with("job 2 "));
 }
 
 #[test]
@@ -376,6 +394,16 @@ fn what_was_granted_as_far_as_a_rung_pauses_there_although_others_do_not_any_mor
     assert_eq!(untils(&mut cluster), [(key(3, 1), None)]);
 }
 
+/// A job trains its first epoch with this value and pauses, with a checkpoint or without.
+fn pauses_at(cluster: &mut Cluster, session: u64, job: u64, value: f64, without_checkpoint: bool) {
+    cluster.start(session, key(job, 1));
+    let metrics = [(known::VAL_ACCURACY.into(), value)].into_iter().collect();
+    let report = terms::EpochReport { number: 1, seconds: 1.0, metrics };
+    cluster.event(session, key(job, 1), AttemptEvent::Epoch(report));
+    let details = EndDetails { without_checkpoint, ..WITHOUT_CHECKPOINT };
+    cluster.event(session, key(job, 1), ended_with(Outcome::Paused, "", details));
+}
+
 /// Where the best of two jobs goes on that have both paused, at the workers `a` and `b`: `first` with this value, then the other, which
 /// leaves no checkpoint. A job of another sweep takes the slot of the first.
 fn best_of_two(first: u64, value: f64) -> (Vec<(u64, AttemptKey)>, Option<String>) {
@@ -384,12 +412,7 @@ fn best_of_two(first: u64, value: f64) -> (Vec<(u64, AttemptKey)>, Option<String
     assert_eq!(untils(&mut cluster), [(key(1, 1), Some(1)), (key(2, 1), Some(1))]);
     cluster.submit(1, "");
     for (job, value, without_checkpoint) in [(first, value, false), (3 - first, 0.5, true)] {
-        cluster.start(job, key(job, 1));
-        let metrics = [(known::VAL_ACCURACY.into(), value)].into_iter().collect();
-        let report = terms::EpochReport { number: 1, seconds: 1.0, metrics };
-        cluster.event(job, key(job, 1), AttemptEvent::Epoch(report));
-        let details = EndDetails { without_checkpoint, ..WITHOUT_CHECKPOINT };
-        cluster.event(job, key(job, 1), ended_with(Outcome::Paused, "", details));
+        pauses_at(&mut cluster, job, job, value, without_checkpoint);
     }
     (cluster.grants(), cluster.sweep().cannot_pause)
 }
@@ -404,6 +427,20 @@ fn where_the_best_few_go_on_jobs_pause_also_without_checkpoints_and_go_on_anywhe
     let (granted, why) = best_of_two(2, 0.1);
     assert_eq!(granted, [(2, AttemptKey::new(2, 1, 1)), (1, key(1, 2))]);
     assert!(why.unwrap().starts_with("job 1 "));
+}
+
+#[test]
+fn there_jobs_that_pause_after_the_first_without_a_checkpoint_go_on_anywhere_too() {
+    let mut cluster = sweep(3, "{type: top_k, k: 1}");
+    cluster.connect(2, "b", 1, &[]);
+    cluster.submit(1, "");
+    cluster.grants();
+    pauses_at(&mut cluster, 2, 2, 0.5, true);
+    assert_eq!(cluster.grants(), [(2, key(3, 1))]);
+    pauses_at(&mut cluster, 1, 1, 0.9, false);
+    assert_eq!(cluster.grants(), [(1, AttemptKey::new(2, 1, 1))], "the other sweep's");
+    pauses_at(&mut cluster, 2, 3, 0.1, false);
+    assert_eq!(cluster.grants(), [(2, key(1, 2))], "the best had paused at `a`, which is busy by now");
 }
 
 #[test]

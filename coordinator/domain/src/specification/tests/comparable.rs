@@ -33,7 +33,9 @@ fn an_extension_that_makes_jobs_differ_in_it_is_noted_too() {
     let of = |parameters: &str| {
         parse(&format!("metric: {{name: train_loss}}\n{}", with_parameters(parameters))).unwrap()
     };
-    let (plain, smoothed, both) = (of(""), of("  label_smoothing: {value: 0.1}"), of(VARIES));
+    let (plain, smoothed) = (of(""), of("  label_smoothing: {value: 0.1}"));
+    // Its first value is that of `smoothed`, and not that of `plain`.
+    let both = of("  label_smoothing: {values: [0.1, 0.0]}");
     assert!(smoothed.note_on_metric_after(&plain).unwrap().starts_with("`train_loss` ranks the jobs"));
     assert!(smoothed.note_on_metric_after(&both).is_some());
     assert_eq!(both.note_on_metric_after(&plain), None, "its own note says so");

@@ -138,9 +138,9 @@ fn a_parameter_that_never_has_an_effect_is_refused_with_its_line_and_a_line_that
 #[test]
 fn the_line_of_a_parameter_is_that_of_its_own_key() {
     let line = |text: &str| refusal(text).split(':').nth(1).unwrap().trim().to_owned();
-    let nested = "name: x\ndataset: {path: d}\nparameters:\n  # momentum: {value: 1}\n\n  batch_size:\n    values: [1, 2]\n  \
+    let nested = "name: x\ndataset: {path: d}\nparameters:\n\n# rates\n     # momentum: {value: 1}\n\n  batch_size:\n    values: [1, 2]\n  \
                   \"momentum\" :\n    values: [0.9]\nexecution:\n  attempts_max: 3\n";
-    assert_eq!(line(nested), "8");
+    assert_eq!(line(nested), "10");
     let condition = "  optimizer: {value: sgd}\n  momentum:\n    value: 0.5\n    when:\n      warmup_epochs: 7\n  warmup_epochs: {value: 7}";
     assert_eq!(line(&with_parameters(condition)), "9", "not that of a condition");
     assert_eq!(
