@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::{definition::SweepDefinition, record::Record};
+use domain::{definition::SweepDefinition, record::Record, text::significant};
 use terms::{AttemptKey, AttemptState, SweepId, SweepState, WorkerName};
 
 use super::{
@@ -255,6 +255,7 @@ pub(super) fn stop_at_target(run: &mut SweepRun, out: &mut Output) {
     if matches!(run.state(), SweepState::Running | SweepState::Paused)
         && let Some((job, value, _)) = run.reached()
     {
+        let value = significant(value);
         let why = format!("the sweep was stopped, as job {job} reached its target with a value of {value}");
         stop(run, &why, out);
     }

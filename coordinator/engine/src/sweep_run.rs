@@ -22,6 +22,7 @@ use std::{
 use domain::{
     definition::SweepDefinition,
     record::{BestJobs, History},
+    text::told_apart,
 };
 use terms::{
     AttemptKey, DatasetSummary, JobKey, JobState, MetricSchema, MetricUse, ParameterUse, SweepId, SweepState,
@@ -388,6 +389,7 @@ impl SweepRun {
         let is_stopped = matches!(self.state, SweepState::Stopping | SweepState::Stopped);
         let (job, value, target) = self.reached().filter(|_| is_stopped)?;
         let metric = &self.definition.metric.name;
+        let [value, target] = told_apart([value, target]);
         Some(format!("job {job} reached the target of {target} with {metric} = {value}"))
     }
 

@@ -64,7 +64,10 @@ pub(super) fn validate(arguments: &ValidateArguments, format: Format) -> Result<
     };
     let count = jobs.count();
     if format == Format::Table {
-        print(&format!("{} is valid: {}\n\n", specification.name, output::count(count, "job")))?;
+        let epochs = specification.epochs_max();
+        let early = specification.early_terminate.map(|early| early.described(epochs));
+        let early = early.map(|early| format!("early stopping: {early}\n")).unwrap_or_default();
+        print(&format!("{} is valid: {}\n{early}\n", specification.name, output::count(count, "job")))?;
     }
     let header =
         std::iter::once("job").chain(columns.iter().map(|name| &**name)).map(str::to_owned).collect();

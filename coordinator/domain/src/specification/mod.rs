@@ -6,6 +6,7 @@ mod early;
 mod file;
 mod limits;
 mod models;
+mod rungs;
 mod trainable;
 
 use std::{fmt, path::PathBuf, sync::Arc};
@@ -192,7 +193,9 @@ impl Specification {
 
     /// The same, with the jobs that the check built.
     pub fn parse_with_jobs(source: &SpecificationSource) -> Result<(Self, Jobs), SpecificationError> {
-        file::read(source)
+        let (mut specification, jobs) = file::read(source)?;
+        specification.note_on_early_stopping(jobs.count());
+        Ok((specification, jobs))
     }
 
     /// Reads the output of [`Self::to_yaml`]; its model is one of `models`.

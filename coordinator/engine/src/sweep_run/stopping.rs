@@ -4,6 +4,7 @@
 use domain::{
     record::{Record, Rung, StoredRungs},
     specification::{HyperbandRungs, Specification, StoppingRule},
+    text::told_apart,
 };
 use search::stopping::{Brackets, Halving, Ladder, Median, Promotion, Quota, Standing, Verdict};
 use terms::{AttemptKey, EPOCHS_MAX, Goal, JobState, SweepState, WorkerName};
@@ -328,9 +329,19 @@ impl SweepRun {
     pub(crate) fn why_paused(&self, attempt: AttemptKey) -> Option<String> {
         let rule = self.stopping.as_ref()?.halving()?;
         let Standing { epochs, jobs, quota, .. } = rule.standing(attempt.job.job)?;
-        let why = format!(
-            "paused after epoch {epochs}: the best of the jobs there go on ({jobs} so far, of which {quota} may)"
-        );
+        let why = match (rule.waits_for_all(), quota) {
+            (true, 1) => format!(
+                "paused after epoch {epochs} until all jobs have come there; the best of them goes on"
+            ),
+            (true, _) => {
+                format!(
+                    "paused after epoch {epochs} until all jobs have come there; the best {quota} of them go on"
+                )
+            }
+            (false, _) => format!(
+                "paused after epoch {epochs} until it is among the best there; when it paused, {quota} of {jobs} could go on"
+            ),
+        };
         match self.active(attempt).is_some_and(ActiveAttempt::lacks_checkpoint) {
             true => Some(format!("{why}; {LEFT_NO_CHECKPOINT}")),
             false => Some(why),
@@ -339,7 +350,11 @@ impl SweepRun {
 }
 
 fn why_promoted(Standing { epochs, jobs, quota, .. }: Standing) -> String {
-    format!("promoted after epoch {epochs}: it is among the best {quota} of {jobs} jobs there")
+    match (jobs, quota) {
+        (1, _) => format!("promoted after epoch {epochs}: it is the first job there"),
+        (_, 1) => format!("promoted after epoch {epochs}: it is the best of {jobs} jobs there"),
+        _ => format!("promoted after epoch {epochs}: it is among the best {quota} of {jobs} jobs there"),
+    }
 }
 
 fn why_as_last_resort(Promotion { from, .. }: Promotion) -> String {
@@ -348,6 +363,12 @@ fn why_as_last_resort(Promotion { from, .. }: Promotion) -> String {
 
 fn why_stopped(standing: Option<Standing>, epoch: u32, value: Option<f64>) -> String {
     match (standing, value) {
+        (Some(Standing { epochs, quota: 0, .. }), Some(_)) => {
+            format!("stopped after epoch {epochs}: too few jobs have come there for any to go on")
+        }
+        (Some(Standing { epochs, jobs, quota: 1, .. }), Some(_)) => {
+            format!("stopped after epoch {epochs}: it is not the best of {jobs} jobs there")
+        }
         (Some(Standing { epochs, jobs, quota, .. }), Some(_)) => {
             format!("stopped after epoch {epochs}: it is not among the best {quota} of {jobs} jobs there")
         }
@@ -357,9 +378,12 @@ fn why_stopped(standing: Option<Standing>, epoch: u32, value: Option<f64>) -> St
 
 fn why_below_median(epoch: u32, best: Option<f64>, median: Option<f64>) -> String {
     match best.zip(median) {
-        Some((best, median)) => format!(
-            "stopped after epoch {epoch}: its best value {best} is worse than {median}, the median of the jobs that are done"
-        ),
+        Some(compared) => {
+            let [best, median] = told_apart(compared.into());
+            format!(
+                "stopped after epoch {epoch}: its best value {best} is worse than {median}, the median of the jobs that are done"
+            )
+        }
         None => without_value(epoch),
     }
 }

@@ -12,6 +12,7 @@ use super::cluster::{Cluster, ended, ended_with, key, stored};
 use crate::{
     AttemptEvent, Effect, JobEnd, Observation, ToWorker,
     command::{Cancel, EndJob, Pause, Resume, Retry},
+    sweep_run::stopping::Stopping,
 };
 
 /// A sweep of `jobs` jobs of nine epochs.
@@ -98,14 +99,19 @@ fn jobs_pause_at_a_rung_and_the_best_third_goes_on_to_the_next() {
     }
     let (paused, reason) = state(&cluster, 1).unwrap();
     assert_eq!(paused, JobState::Paused);
-    assert!(reason.starts_with("paused after epoch 3"), "{reason}");
+    assert!(
+        reason.starts_with(
+            "paused after epoch 3 until it is among the best there; when it paused, 0 of 1 could go on"
+        ),
+        "{reason}"
+    );
     let rung = Rung { epoch: 3, value: Some(0.7), goes_on: false };
     assert!(cluster.records.contains(&Record::RungReached { job: key(2, 1).job, rung }));
     let promoted = cluster.records.iter().find_map(|record| match record {
         Record::JobPromoted { job, budget, reason } => Some((job.job, *budget, reason.clone())),
         _ => None,
     });
-    let why = "promoted after epoch 3: it is among the best 1 of 3 jobs there".to_owned();
+    let why = "promoted after epoch 3: it is the best of 3 jobs there".to_owned();
     assert_eq!(promoted, Some((2, 9, why)));
     trains(&mut cluster, (2, 2), 9, 0.9, Outcome::Done);
     let sweep = cluster.sweep();
@@ -125,7 +131,7 @@ fn jobs_that_cannot_pause_are_stopped_where_they_are_not_among_the_best() {
         matches!(effect, Effect::Send { message: ToWorker::Revoke { attempts, .. }, .. } if attempts == &[key(2, 1)])
     });
     assert!(revoked, "{:?}", cluster.effects);
-    let why = "stopped after epoch 3: it is not among the best 1 of 2 jobs there".to_owned();
+    let why = "stopped after epoch 3: it is not the best of 2 jobs there".to_owned();
     assert_eq!(state(&cluster, 2), Some((JobState::Stopped, why)));
     cluster.event(1, key(2, 1), ended(Outcome::Revoked, ""));
     trains(&mut cluster, (3, 1), 9, 0.6, Outcome::Done);
@@ -335,7 +341,7 @@ fn a_sweep_whose_jobs_leave_no_checkpoint_stops_them_at_rungs_and_says_so() {
     pauses_without_checkpoint(&mut cluster, (1, 1), 0.5);
     assert!(cluster.records.contains(&Record::CheckpointMissed { job: key(1, 1).job }));
     let (_, reason) = state(&cluster, 1).unwrap();
-    let why = "paused after epoch 3: the best of the jobs there go on (1 so far, of which 1 may); it left no checkpoint, so it \
+    let why = "paused after epoch 3 until it is among the best there; when it paused, 1 of 1 could go on; it left no checkpoint, so it \
                trains again from its first epoch if it goes on";
     assert_eq!(reason, why);
     // The first at a rung goes on, as in sweeps that never pause; nothing pauses any more.
@@ -343,7 +349,7 @@ fn a_sweep_whose_jobs_leave_no_checkpoint_stops_them_at_rungs_and_says_so() {
     trains(&mut cluster, (1, 2), 9, 0.5, Outcome::Done);
     cluster.start(1, key(2, 1));
     (1..=3).for_each(|number| epoch(&mut cluster, (2, 1), number, 0.4));
-    let why = "stopped after epoch 3: it is not among the best 1 of 2 jobs there".to_owned();
+    let why = "stopped after epoch 3: it is not the best of 2 jobs there".to_owned();
     assert_eq!(state(&cluster, 2), Some((JobState::Stopped, why)));
     cluster.event(1, key(2, 1), ended(Outcome::Revoked, ""));
     trains(&mut cluster, (3, 1), 9, 0.6, Outcome::Done);
@@ -478,4 +484,32 @@ fn a_failed_job_that_is_tried_again_after_the_others_were_promoted_is_waited_for
     cluster.event(1, key(1, 2), ended(Outcome::Failed, "crashed"));
     assert_eq!(cluster.grants(), [(1, key(3, 2))]);
     trains(&mut cluster, (3, 2), 1, 0.3, Outcome::Paused);
+}
+
+#[test]
+fn the_rungs_that_people_are_told_are_those_at_which_jobs_pause() {
+    for rule in [
+        "{type: asha}",
+        "{type: asha, min_iter: 2, eta: 4, s: 1}",
+        "{type: hyperband, min_iter: 3, eta: 2}",
+        "{type: hyperband, max_iter: 100, s: 4}",
+        "{type: hyperband, max_iter: 2, s: 1}",
+        "{type: hyperband, min_iter: 1, max_iter: 27}",
+        "{type: top_k, min_iter: 7, k: 1}",
+    ] {
+        let specification = specification(60, rule);
+        let told = specification.early_terminate.unwrap().ladders();
+        let Some(Stopping::Halving(mut halving)) = Stopping::of(&specification) else { panic!("{rule}") };
+        let mut ladders = std::collections::BTreeSet::new();
+        for job in 1..=60 {
+            let mut ladder = Vec::new();
+            while let Some(epochs) = halving.pauses_at(job) {
+                ladder.push(epochs);
+                halving.observe(job, epochs, Some(0.5));
+                halving.promote(job);
+            }
+            ladders.insert(ladder);
+        }
+        assert_eq!(ladders, told.into_iter().collect(), "{rule}");
+    }
 }

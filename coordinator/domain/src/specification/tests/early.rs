@@ -81,7 +81,7 @@ fn a_program_is_stopped_unless_it_says_that_it_can_pause() {
             paused.notes
         );
     }
-    assert_eq!(program("{type: median}").notes, [""; 0]);
+    assert_eq!(program("{type: median, min_jobs: 1}").notes, [""; 0]);
 }
 
 #[test]
@@ -92,4 +92,95 @@ fn the_rule_cannot_change_while_the_sweep_runs() {
     assert!(!is_setting("early_terminate.eta"));
     let overridden = parse_with(REPORT, &["early_terminate.type=asha", "early_terminate.eta=4"]).unwrap();
     assert_eq!(overridden.early_terminate, with("{type: asha, eta: 4}").early_terminate);
+}
+
+/// The notes on a rule in a sweep of SimpleCNN that trains this many jobs for so many epochs.
+fn notes(section: &str, jobs: u32, epochs: u32) -> Vec<String> {
+    let seeds: Vec<String> = (0..jobs).map(|seed| seed.to_string()).collect();
+    let text = format!(
+        "name: a\nmodel: simple_cnn\nmethod: grid\nmetric: {{name: val_accuracy, goal: maximize}}\ndataset: {{path: d}}\n\
+         parameters: {{seed: {{values: [{}]}}, epochs: {{value: {epochs}}}}}\nearly_terminate: {section}\n",
+        seeds.join(", ")
+    );
+    parse(&text).unwrap().notes
+}
+
+#[test]
+fn a_rule_that_never_acts_is_noted_with_what_to_change() {
+    for (section, jobs, epochs, wanted) in [
+        (
+            "{type: asha, min_iter: 9}",
+            9,
+            9,
+            "first compares jobs after epoch 9, and a job ends with epoch 9; write a smaller `early_terminate.min_iter`",
+        ),
+        ("{type: asha, s: 2}", 9, 9, "smaller `early_terminate.s`"),
+        ("{type: hyperband, max_iter: 27, s: 1}", 9, 9, "smaller `early_terminate.max_iter`"),
+        (
+            "{type: hyperband, max_iter: 2, s: 1}",
+            9,
+            9,
+            "2 epochs (`max_iter`) have no rung below; write `max_iter: 9`",
+        ),
+        ("{type: top_k, k: 1}", 9, 1, "a job ends with its only epoch"),
+        ("{type: median, min_iter: 5}", 9, 5, "smaller `early_terminate.min_iter`"),
+        ("{type: top_k, k: 9}", 9, 9, "all 9 jobs are among the best 9; write a smaller `early_terminate.k`"),
+        ("{type: median, min_jobs: 1}", 1, 9, "until 1 jobs are done, and the sweep has 1 job"),
+        ("{type: asha}", 2, 9, "write a smaller `early_terminate.eta`"),
+        ("{type: hyperband, min_iter: 1, max_iter: 27}", 11, 81, "11 jobs among 4 brackets"),
+    ] {
+        let notes = notes(section, jobs, epochs);
+        assert!(notes.len() == 1 && notes[0].contains(wanted), "{section}: {notes:?}");
+    }
+    for (section, jobs, epochs) in [
+        ("{type: asha, min_iter: 8}", 9, 9),
+        ("{type: asha, s: 1}", 9, 9),
+        ("{type: hyperband, max_iter: 27, s: 3}", 9, 9),
+        ("{type: top_k, k: 8}", 9, 9),
+        ("{type: median, min_jobs: 8, min_iter: 8}", 9, 9),
+        ("{type: asha}", 3, 9),
+        ("{type: hyperband, min_iter: 1, max_iter: 27}", 12, 81),
+    ] {
+        assert_eq!(notes(section, jobs, epochs), [""; 0], "{section}");
+    }
+}
+
+#[test]
+fn a_rule_is_described_with_its_rungs() {
+    for (section, epochs, wanted) in [
+        (
+            "{type: asha}",
+            Some(9),
+            "asha, rungs at epochs 1, 3; pauses jobs there, and the best third goes on",
+        ),
+        (
+            "{type: asha, eta: 2, promote: false}",
+            None,
+            "asha, rungs at epochs 1, 2, 4, 8, 16, 32, …; stops jobs there, and only the best half goes on",
+        ),
+        (
+            "{type: hyperband, min_iter: 1, max_iter: 9}",
+            Some(27),
+            "hyperband, brackets with rungs at epochs 1, 3, 9 | 3, 9 | 9; pauses jobs there, and the best third and one more go on",
+        ),
+        (
+            "{type: hyperband, max_iter: 27, s: 2, strict: true}",
+            Some(27),
+            "hyperband, rungs at epochs 3, 9; pauses jobs there, and the best third goes on",
+        ),
+        (
+            "{type: top_k, min_iter: 2, k: 4}",
+            Some(9),
+            "top_k, rung at epoch 2; pauses jobs there, and the best 4 of all go on",
+        ),
+        ("{type: asha, min_iter: 9}", Some(9), "asha, no rung before the last epoch"),
+        (
+            "{type: median}",
+            Some(9),
+            "median, after each epoch from epoch 1 on, once 5 jobs are done; stops jobs whose best value is worse than the median \
+             of those",
+        ),
+    ] {
+        assert_eq!(early(section).unwrap().unwrap().described(epochs), wanted, "{section}");
+    }
 }

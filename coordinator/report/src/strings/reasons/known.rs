@@ -104,6 +104,34 @@ pub(super) const KNOWN: Forms = &[
         "エポック {} の後で一時停止しました。そこまで学習したジョブのうち上位のものを再開します (これまで {} 件、うち {} 件)",
     ),
     (
+        "paused after epoch {} until all jobs have come there; the best of them goes on",
+        "エポック {} の後で一時停止しました。すべてのジョブがそこまで学習した後、最良のものを再開します",
+    ),
+    (
+        "paused after epoch {} until all jobs have come there; the best {} of them go on",
+        "エポック {} の後で一時停止しました。すべてのジョブがそこまで学習した後、上位 {} 件を再開します",
+    ),
+    (
+        "paused after epoch {} until it is among the best there; when it paused, {} of {} could go on",
+        "エポック {} の後で一時停止しました。そこまで学習したジョブの上位に入れば再開します (一時停止の時点では {2} 件中 {1} 件)",
+    ),
+    (
+        "promoted after epoch {}: it is the first job there",
+        "エポック {} の後で再開されました。そこまで学習した最初のジョブです",
+    ),
+    (
+        "promoted after epoch {}: it is the best of {} jobs there",
+        "エポック {} の後で再開されました。そこまで学習した {} ジョブのうち最良のものです",
+    ),
+    (
+        "stopped after epoch {}: too few jobs have come there for any to go on",
+        "エポック {} の後で停止しました。続行できるジョブを選ぶには、そこまで学習したジョブが少なすぎます",
+    ),
+    (
+        "stopped after epoch {}: it is not the best of {} jobs there",
+        "エポック {} の後で停止しました。そこまで学習した {} ジョブのうち最良のものではありません",
+    ),
+    (
         "promoted after epoch {}: it is among the best {} of {} jobs there",
         "エポック {} の後で再開されました。そこまで学習した {2} ジョブの上位 {1} 件以内です",
     ),

@@ -1,0 +1,210 @@
+//! What a rule of early stopping comes to in a sweep: after which epochs it compares jobs, in words, and whether it ever acts.
+
+use terms::{EPOCHS_MAX, ParameterValue};
+
+use super::{EarlyTermination, HyperbandRungs, Specification, StoppingRule};
+use crate::space::Domain;
+
+/// Rungs that a line names; of more it says that there are more.
+const RUNGS_SHOWN_MAX: usize = 6;
+
+/// A sweep, as far as its rule of early stopping is concerned.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Extent {
+    /// How many jobs it has, or may come to have.
+    pub(super) jobs: u64,
+    /// How many epochs the longest of them trains, where that is known before.
+    pub(super) epochs: Option<u32>,
+}
+
+impl Specification {
+    /// How many epochs the longest job trains; none where that is not known before.
+    pub fn epochs_max(&self) -> Option<u32> {
+        let manifest = self.manifest();
+        let budget = manifest.budget.as_deref()?;
+        let axis = self.axes.iter().find(|axis| *axis.name == *budget)?;
+        let included = self.include.iter().flatten().filter(|(name, _)| *name == axis.name);
+        let listed = axis.values().iter().chain(included.map(|(_, value)| value));
+        let highest = match &axis.domain {
+            Domain::Integer { high, .. } => Some(*high),
+            _ => None,
+        };
+        let longest = listed.filter_map(ParameterValue::whole).chain(highest).max()?;
+        u32::try_from(longest).ok()
+    }
+
+    /// Notes what a rule of early stopping does not do in a sweep of that many jobs.
+    pub(super) fn note_on_early_stopping(&mut self, jobs: u64) {
+        let epochs = self.epochs_max();
+        self.notes.extend(self.early_terminate.iter().flat_map(|early| early.notes(Extent { jobs, epochs })));
+    }
+}
+
+impl EarlyTermination {
+    /// After how many epochs jobs are compared, the lowest first, for each bracket; nothing where a rule has no rungs.
+    pub fn ladders(&self) -> Vec<Vec<u32>> {
+        match self.rule {
+            StoppingRule::Asha { min_iter, eta, s } => {
+                vec![upwards(min_iter, eta).skip(s as usize).collect()]
+            }
+            StoppingRule::TopK { min_iter, .. } => vec![vec![min_iter]],
+            StoppingRule::Median { .. } => Vec::new(),
+            StoppingRule::Hyperband { rungs, eta, .. } => match rungs {
+                HyperbandRungs::From { min_iter } => vec![upwards(min_iter, eta).collect()],
+                HyperbandRungs::Below { max_iter, s } => {
+                    let below = std::iter::successors(Some(max_iter / eta), |epochs| Some(epochs / eta));
+                    let mut rungs: Vec<u32> =
+                        below.take(s as usize).take_while(|epochs| *epochs > 0).collect();
+                    rungs.reverse();
+                    vec![rungs]
+                }
+                HyperbandRungs::Brackets { min_iter, max_iter } => {
+                    let begins = upwards(min_iter, eta).take_while(|epochs| *epochs <= max_iter);
+                    begins.map(|first| upwards(first, eta).collect()).collect()
+                }
+            },
+        }
+    }
+
+    /// The rule in a line, for jobs that train that many epochs, where that is known.
+    pub fn described(&self, epochs: Option<u32>) -> String {
+        let StoppingRule::Median { min_iter, interval, min_jobs } = self.rule else {
+            let acts = |rung: &u32| epochs.is_none_or(|epochs| *rung < epochs);
+            let mut ladders = self.ladders();
+            ladders.iter_mut().for_each(|rungs| rungs.retain(acts));
+            ladders.retain(|rungs| !rungs.is_empty());
+            let (name, best) = (self.name(), self.best());
+            let among = match ladders.as_slice() {
+                [] => return format!("{name}, no rung before the last epoch"),
+                [one] if one.len() == 1 => "rung at epoch ",
+                [_] => "rungs at epochs ",
+                _ => "brackets with rungs at epochs ",
+            };
+            let ladders: Vec<String> = ladders.iter().map(|rungs| shown(rungs)).collect();
+            let does = match self.promote {
+                true => format!("pauses jobs there, and {best} on"),
+                false => format!("stops jobs there, and only {best} on"),
+            };
+            return format!("{name}, {among}{}; {does}", ladders.join(" | "));
+        };
+        let often = match interval {
+            1 => "each epoch".to_owned(),
+            _ => format!("each {interval} epochs"),
+        };
+        format!(
+            "median, after {often} from epoch {min_iter} on, once {min_jobs} {} done; stops jobs whose best value is worse than the \
+             median of those",
+            if min_jobs == 1 { "job is" } else { "jobs are" }
+        )
+    }
+
+    fn name(&self) -> &'static str {
+        match self.rule {
+            StoppingRule::Asha { .. } => "asha",
+            StoppingRule::Hyperband { .. } => "hyperband",
+            StoppingRule::Median { .. } => "median",
+            StoppingRule::TopK { .. } => "top_k",
+        }
+    }
+
+    /// Which jobs go on from a rung.
+    fn best(&self) -> String {
+        let share = |eta: u32| match eta {
+            2 => "half".to_owned(),
+            3 => "third".to_owned(),
+            4 => "quarter".to_owned(),
+            eta => format!("1 of {eta}"),
+        };
+        match self.rule {
+            StoppingRule::TopK { k: 1, .. } => "the best one of all goes".to_owned(),
+            StoppingRule::TopK { k, .. } => format!("the best {k} of all go"),
+            StoppingRule::Hyperband { eta, strict: false, .. } => {
+                format!("the best {} and one more go", share(eta))
+            }
+            StoppingRule::Asha { eta, .. } | StoppingRule::Hyperband { eta, .. } => {
+                format!("the best {} goes", share(eta))
+            }
+            StoppingRule::Median { .. } => String::new(),
+        }
+    }
+
+    /// What is to be said of a rule that changes nothing in such a sweep, or not what it is there for.
+    pub(super) fn notes(&self, extent: Extent) -> Vec<String> {
+        self.is_too_late(extent).or_else(|| self.has_too_few(extent.jobs)).into_iter().collect()
+    }
+
+    /// All jobs have trained to their end before the rule compares any.
+    fn is_too_late(&self, Extent { epochs, .. }: Extent) -> Option<String> {
+        let epochs = epochs?;
+        let (first, key) = match self.rule {
+            StoppingRule::Median { min_iter, .. } => (min_iter, "min_iter"),
+            StoppingRule::Asha { s: 1.., .. } => (self.first_rung()?, "s"),
+            StoppingRule::Hyperband { rungs: HyperbandRungs::Below { max_iter, s }, .. } => {
+                let Some(first) = self.first_rung() else {
+                    return Some(format!(
+                        "`early_terminate` never acts, as {max_iter} epochs (`max_iter`) have no rung below; write `max_iter: {epochs}`, how far \
+                         the jobs train, and `s: {s}`"
+                    ));
+                };
+                (first, "max_iter")
+            }
+            _ => (self.first_rung()?, "min_iter"),
+        };
+        let when = if epochs == 1 { "its only epoch".to_owned() } else { format!("epoch {epochs}") };
+        (first >= epochs).then(|| {
+            format!(
+                "`early_terminate` never acts: it first compares jobs after epoch {first}, and a job ends with {when}; write a \
+                 smaller `early_terminate.{key}`, or let jobs train longer"
+            )
+        })
+    }
+
+    fn first_rung(&self) -> Option<u32> {
+        self.ladders().iter().filter_map(|rungs| rungs.first().copied()).min()
+    }
+
+    fn has_too_few(&self, jobs: u64) -> Option<String> {
+        let counted = if jobs == 1 { "1 job".to_owned() } else { format!("{jobs} jobs") };
+        match self.rule {
+            StoppingRule::TopK { k, .. } if k >= jobs => Some(format!(
+                "`early_terminate` stops no job: all {counted} are among the best {k}; write a smaller `early_terminate.k`"
+            )),
+            StoppingRule::Median { min_jobs, .. } if min_jobs >= jobs => Some(format!(
+                "`early_terminate` never acts: it waits until {min_jobs} jobs are done, and the sweep has {counted}; write a smaller \
+                 `early_terminate.min_jobs`"
+            )),
+            StoppingRule::Asha { eta, .. } | StoppingRule::Hyperband { eta, .. } => {
+                let brackets = self.ladders().len().max(1) as u64;
+                if jobs >= u64::from(eta).saturating_mul(brackets) {
+                    return None;
+                }
+                Some(match brackets {
+                    1 => format!(
+                        "`early_terminate` compares too few jobs to tell the best of {eta} from the others: the sweep has {counted}; write a \
+                         smaller `early_terminate.eta`, or let it have more jobs"
+                    ),
+                    _ => format!(
+                        "`early_terminate` has brackets that are too small to tell the best of {eta} from the others: {counted} among {brackets} \
+                         brackets; write a larger `early_terminate.min_iter`, or remove `max_iter`, which makes the brackets"
+                    ),
+                })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// `first` · `eta`^k epochs.
+fn upwards(first: u32, eta: u32) -> impl Iterator<Item = u32> {
+    let next = move |epochs: &u32| epochs.checked_mul(eta.max(2));
+    std::iter::successors(Some(first), next).take_while(|epochs| *epochs <= EPOCHS_MAX)
+}
+
+/// `1, 3, 9`.
+fn shown(rungs: &[u32]) -> String {
+    let mut shown: Vec<String> = rungs.iter().take(RUNGS_SHOWN_MAX).map(u32::to_string).collect();
+    if rungs.len() > RUNGS_SHOWN_MAX {
+        shown.push("…".to_owned());
+    }
+    shown.join(", ")
+}
