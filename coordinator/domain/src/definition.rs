@@ -89,6 +89,20 @@ pub enum DefinitionError {
         "`{0}` cannot be set: existing jobs keep their parameters; add others with `sweep submit --extend`"
     )]
     Jobs(String),
+    /// Early stopping would go by another rule.
+    #[error("{}", refused_rule(.0))]
+    Rule(String),
+    /// There would be fewer jobs than there are.
+    #[error(
+        "the sweep may have {own} jobs and this file's `run_cap` is {other}; jobs are never taken away, so raise `run_cap` above \
+         {own}"
+    )]
+    Cap {
+        /// How many jobs the sweep may have, or has where it is a grid.
+        own: u64,
+        /// What the extension says.
+        other: u64,
+    },
     /// A search would draw other points.
     #[error(
         "`{0}` cannot change, as a search computes its points from their numbers: an extension raises `run_cap` and leaves \
@@ -116,9 +130,25 @@ fn refused_change(Change { key, before, after }: &Change) -> String {
     if key == "execution.snapshot" {
         return FILES_CHANGED.to_owned();
     }
+    if is_of_rule(key) {
+        return refused_rule(key);
+    }
     format!(
         "`{key}` cannot change, as existing results would not be comparable: the sweep has {before}, this has {after}; submit \
          it as a sweep of its own"
+    )
+}
+
+/// Whether a key is of `early_terminate`.
+fn is_of_rule(key: &str) -> bool {
+    key.split('.').next() == Some("early_terminate")
+}
+
+/// Why early stopping keeps its rule, and what to do.
+fn refused_rule(key: &str) -> String {
+    format!(
+        "`{key}` cannot change, as jobs were paused and stopped by the rule that the sweep began with; submit it as a sweep of its \
+         own, or end single jobs with `sweep stop SWEEP/JOB`"
     )
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::{definition::SweepDefinition, record::Record, text::significant};
+use domain::{definition::SweepDefinition, record::Record};
 use terms::{AttemptKey, AttemptState, SweepId, SweepState, WorkerName};
 
 use super::{
@@ -77,9 +77,12 @@ impl Engine {
         let Some(run) = self.sweeps.get_mut(sweep) else {
             return Err(ControlError::NoSuchSweep(sweep));
         };
-        match run.state() {
-            SweepState::Running | SweepState::Paused | SweepState::Finished => {}
-            state => return Err(ControlError::AlreadyFinal { sweep, state }),
+        // Its target may have ended it, and is a setting.
+        let may_be_set =
+            matches!(run.state(), SweepState::Running | SweepState::Paused | SweepState::Finished)
+                || (run.state().is_final() && run.reached().is_some());
+        if !may_be_set {
+            return Err(ControlError::AlreadyFinal { sweep, state: run.state() });
         }
         has_room?;
         if !Arc::ptr_eq(run.definition(), base) {
@@ -96,6 +99,14 @@ impl Engine {
         let is_set = !definition.specification.has_settings_of(&base.specification);
         if added == 0 && !is_set {
             return Ok(Extended { sweep: run.view(), added_jobs: 0 });
+        }
+        if added > 0
+            && let Some(why) = run.why_reached(definition.specification.target)
+        {
+            return Err(ControlError::TargetReached { sweep, why });
+        }
+        if added > 0 && matches!(run.state(), SweepState::Stopped | SweepState::Cancelled) {
+            return Err(ControlError::AlreadyFinal { sweep, state: run.state() });
         }
         let has_moved = definition.specification.dataset_path() != base.specification.dataset_path();
         let counts = run.counts();
@@ -250,14 +261,17 @@ fn stop(run: &mut SweepRun, reason: &str, out: &mut Output) {
     out.records.append(&mut run.cancel_waiting(reason));
 }
 
+/// The reason of jobs that are not needed any more.
+pub(super) fn stopped_as(why: &str) -> String {
+    format!("the sweep was stopped, as {why}")
+}
+
 /// Stops a sweep that has found what its file looks for.
 pub(super) fn stop_at_target(run: &mut SweepRun, out: &mut Output) {
     if matches!(run.state(), SweepState::Running | SweepState::Paused)
-        && let Some((job, value, _)) = run.reached()
+        && let Some(why) = run.why_reached(run.definition().specification.target)
     {
-        let value = significant(value);
-        let why = format!("the sweep was stopped, as job {job} reached its target with a value of {value}");
-        stop(run, &why, out);
+        stop(run, &stopped_as(&why), out);
     }
 }
 

@@ -71,6 +71,11 @@ impl Engine {
         let Some(run) = self.sweeps.get_mut(sweep) else {
             return Err(ControlError::NoSuchSweep(sweep));
         };
+        if run.state().is_final()
+            && let Some(why) = run.why_reached(run.definition().specification.target)
+        {
+            return Err(ControlError::TargetReached { sweep, why });
+        }
         let mut retried = match run.state() {
             SweepState::Running | SweepState::Paused | SweepState::Finished => 0,
             SweepState::Stopped | SweepState::Cancelled if all => run.never_started() + run.paused_jobs(),

@@ -10,7 +10,7 @@ use terms::{
 
 use super::{
     ControlError, EndsSeen, Engine, Now, Snapshot, SweepView, WeightsAnswer, WeightsNames, WorkerView,
-    learning::Learning, sweep_run::SweepRun, workers::WorkerState,
+    control::stopped_as, learning::Learning, sweep_run::SweepRun, workers::WorkerState,
 };
 
 /// A query. [`Engine::ask`] answers it.
@@ -172,6 +172,8 @@ pub struct Defined {
     /// What the jobs are.
     pub definition: Arc<SweepDefinition>,
     pub state: SweepState,
+    /// Why its jobs that never began have no results, where one of the others is the reason.
+    pub not_needed: Option<String>,
     /// How many points a searcher that learns has proposed: those of later places are not durable yet.
     pub proposed: u64,
 }
@@ -186,7 +188,8 @@ impl Query for Define {
     fn answer(&self, engine: &Engine, _: Now) -> Result<Defined, ControlError> {
         let run = engine.sweep(self.0)?;
         let proposed = run.learning().map_or(0, Learning::proposed_points);
-        Ok(Defined { definition: Arc::clone(run.definition()), state: run.state(), proposed })
+        let not_needed = run.stopped().as_deref().map(stopped_as);
+        Ok(Defined { definition: Arc::clone(run.definition()), state: run.state(), not_needed, proposed })
     }
 }
 

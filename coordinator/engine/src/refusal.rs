@@ -91,6 +91,16 @@ pub enum ControlError {
     /// There is no such worker.
     #[error("no worker {0} is connected; `sweep workers` lists the workers")]
     NoSuchWorker(WorkerName),
+    /// A job has what the sweep looks for.
+    #[error(
+        "{why}, so sweep {sweep} trains no more; give it another target first, `sweep set {sweep} metric.target=VALUE`, or none, \
+         `metric.target=none`"
+    )]
+    TargetReached {
+        sweep: SweepId,
+        /// Which job, and by which value.
+        why: String,
+    },
     /// The sweep has ended.
     #[error("sweep {sweep} is {state} already", state = .state.as_str())]
     AlreadyFinal { sweep: SweepId, state: SweepState },

@@ -379,7 +379,10 @@ impl SweepRun {
 
     /// The best job, its value and the target of the sweep file, where the job reaches it: the sweep has found enough.
     pub(super) fn reached(&self) -> Option<(u64, f64, f64)> {
-        let target = self.definition.specification.target?;
+        self.reaches(self.definition.specification.target?)
+    }
+
+    fn reaches(&self, target: f64) -> Option<(u64, f64, f64)> {
         let (job, value) = self.best()?;
         (!self.definition.metric.beats(target, value)).then_some((job, value, target))
     }
@@ -387,7 +390,12 @@ impl SweepRun {
     /// Why it is stopped, where its target is the reason.
     pub(super) fn stopped(&self) -> Option<String> {
         let is_stopped = matches!(self.state, SweepState::Stopping | SweepState::Stopped);
-        let (job, value, target) = self.reached().filter(|_| is_stopped)?;
+        self.why_reached(self.definition.specification.target).filter(|_| is_stopped)
+    }
+
+    /// Which job has a value that reaches a target, for people.
+    pub(super) fn why_reached(&self, target: Option<f64>) -> Option<String> {
+        let (job, value, target) = self.reaches(target?)?;
         let metric = &self.definition.metric.name;
         let [value, target] = told_apart([value, target]);
         Some(format!("job {job} reached the target of {target} with {metric} = {value}"))

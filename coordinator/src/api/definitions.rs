@@ -257,6 +257,7 @@ impl Api {
         refuse_unsent(&extension.0)?;
         let mut notes = extension.0.notes.clone();
         notes.extend(extension.0.note_on_metric_after(&base.specification));
+        notes.extend(base.note_on_cap(&extension.0));
         let files = (base.specification.snapshot(), extension.0.snapshot());
         // Looking for what is new takes a second for a million points.
         let extended = self

@@ -81,6 +81,7 @@ impl From<ControlError> for ApiError {
             | ControlError::WeightsChosen { .. }
             | ControlError::NobodyLooks { .. }
             | ControlError::NotFromOutside(_)
+            | ControlError::TargetReached { .. }
             | ControlError::NoPointYet(_) => Self::Refused(message),
             ControlError::PointsMissing { .. }
             | ControlError::TooManyPoints { .. }

@@ -30,24 +30,31 @@ pub struct JobView {
     pub row: Option<JobRow>,
     /// What became of its weights, where there is something to say.
     pub weights: Option<WeightsState>,
-    /// Its searcher learns, and has not chosen its point yet.
-    pub is_not_proposed: bool,
+    /// What there is to say of one without a row; empty for nothing.
+    pub reason: String,
 }
+
+/// The reason of a job whose parameters are not chosen yet.
+const NOT_PROPOSED: &str = "not proposed yet";
 
 impl JobView {
     /// A job of the sweep: its row, or what its absence means.
     fn new(defined: &Defined, job: u64, row: Option<JobRow>) -> Self {
-        let Defined { definition, state: sweep, .. } = defined;
+        let Defined { definition, state: sweep, not_needed, .. } = defined;
         let is_known = row.is_some() || is_proposed(defined, job);
         let without_row = if sweep.is_final() { JobState::Cancelled } else { JobState::Pending };
-        let is_not_proposed = !is_known && !sweep.is_final();
+        let reason = match (&row, sweep.is_final()) {
+            (None, true) => not_needed.clone().unwrap_or_default(),
+            (None, false) if !is_known => NOT_PROPOSED.to_owned(),
+            _ => String::new(),
+        };
         Self {
             job,
             parameters: if is_known { definition.parameters(job) } else { ParameterMap::default() },
             state: row.as_ref().map_or(without_row, |row| shown(row.state, *sweep)),
             row,
             weights: None,
-            is_not_proposed,
+            reason,
         }
     }
 }

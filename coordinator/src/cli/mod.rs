@@ -13,6 +13,7 @@ mod identity;
 mod ids;
 mod inspect;
 mod output;
+mod preview;
 mod progress;
 mod report;
 mod run;

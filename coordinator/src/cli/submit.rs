@@ -6,7 +6,6 @@ use domain::{
     definition::first_document,
     help,
     points::Jobs,
-    space::Name,
     specification::{Models, Specification},
 };
 use proto::v1;
@@ -16,7 +15,8 @@ use super::{
     client::Target,
     failure::Failure,
     files,
-    output::{self, Cell, Format, Printer, print},
+    output::{self, Format, print},
+    preview::print_preview,
     set::changes,
     sweep_file::SweepFile,
     views::print_sweep,
@@ -56,39 +56,16 @@ pub(super) fn validate(arguments: &ValidateArguments, format: Format) -> Result<
     let (specification, jobs) = check(arguments.file.source()?)?;
     files::check(&specification, arguments.file.folder())?;
     specification.notes.iter().for_each(|note| say(&format!("note: {note}")));
-    let varying = specification.varying();
-    let columns = if varying.is_empty() {
-        specification.axes.iter().map(|axis| axis.name.clone()).collect()
-    } else {
-        varying
-    };
-    let count = jobs.count();
     if format == Format::Table {
         let epochs = specification.epochs_max();
         let early = specification.early_terminate.map(|early| early.described(epochs));
         let early = early.map(|early| format!("early stopping: {early}\n")).unwrap_or_default();
-        print(&format!("{} is valid: {}\n{early}\n", specification.name, output::count(count, "job")))?;
+        // Fewer where its searcher has no other point.
+        let up_to = if jobs.learned().is_some() { "up to " } else { "" };
+        let count = output::count(jobs.count(), "job");
+        print(&format!("{} is valid: {up_to}{count}\n{early}\n", specification.name))?;
     }
-    let header =
-        std::iter::once("job").chain(columns.iter().map(|name| &**name)).map(str::to_owned).collect();
-    let mut printer = Printer::new(format, header);
-    let shown = count.min(arguments.preview);
-    let mut rows = Vec::new();
-    for job in 1..=shown {
-        let Some(point) = jobs.parameters(job) else { break };
-        let value = |name: &Name| point.get(name).map_or(Cell::Empty, |value| Cell::Parameter(value.clone()));
-        rows.push(std::iter::once(Cell::Integer(job)).chain(columns.iter().map(value)).collect());
-    }
-    printer.page(&rows)?;
-    printer.finish()?;
-    if count > shown {
-        let more = format!("… and {} more", count - shown);
-        match format {
-            Format::Table => print(&format!("{more}\n"))?,
-            _ => say(&format!("{more}: --preview N shows N jobs")),
-        }
-    }
-    Ok(())
+    print_preview(&specification, &jobs, arguments.preview, format)
 }
 
 /// The path of the data set, if it is relative.

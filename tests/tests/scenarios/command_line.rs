@@ -372,8 +372,55 @@ fn validation_tells_how_many_jobs_there_are_and_the_first() {
     let file =
         write(folder.path(), "sweep.yaml", &tests::source("{seed: {min: 0, max: 99, count: 100}}").text);
     let output = Command::new(program("sweep")).args(["validate", &file, "--preview", "2"]).output().unwrap();
-    let expected = "scenario is valid: 100 jobs\n\nJOB  SEED\n  1  0\n  2  1\n… and 98 more\n";
+    let expected =
+        "scenario is valid: 100 jobs\n\nJOB  SEED\n  1  0\n  2  1\n… and 98 more: --preview N shows N jobs\n";
     assert_eq!(text(&output.stdout), expected);
+}
+
+/// What `sweep validate` prints of a sweep of a program.
+fn validated(sweep: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "train.py", "");
+    let head = "program: train.py\nmetric: {name: loss, goal: minimize}\n";
+    let file = write(folder.path(), "sweep.yaml", &format!("{head}{sweep}"));
+    let output = Command::new(program("sweep")).args(["validate", &file]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    text(&output.stdout)
+}
+
+#[test]
+fn validation_of_a_search_that_learns_shows_its_space_and_the_points_that_are_known() {
+    let space = "run_cap: 20\nrepeats: 2\nparameters:\n  rate: {min: 0.0, max: 0.5}\n  kind: {values: [a, b]}\n  \
+                 depth: {min: 1, max: 4, when: {kind: b}}\n  fixed: {value: 1}\n";
+    let shown = "PARAMETER  VALUES\nrate       a number from 0 to 0.5\nkind       one of `a`, `b`\ndepth      a whole number from 1 \
+                 to 4, where `kind` is `b`\n";
+    let chosen = "are chosen from results as their turns come.\n";
+    let expected = format!("train is valid: up to 20 jobs\n\n{shown}\nUp to 10 points {chosen}");
+    assert_eq!(validated(&format!("method: tpe\n{space}")), expected);
+    let include = "include: [{rate: 0.1, kind: a}, {rate: 0.25, kind: b, depth: 2}]\n";
+    let jobs =
+        "The points of `include` come first:\n\nJOB  RATE  KIND  DEPTH\n  1  0.1   a\n  3  0.25  b     2\n";
+    let expected = format!("train is valid: up to 20 jobs\n\n{shown}\n{jobs}\nUp to 8 points {chosen}");
+    assert_eq!(validated(&format!("method: tpe\n{space}{include}")), expected);
+    let outside = "come from a searcher outside, which `sweep search` connects.\n";
+    let expected = format!("train is valid: up to 20 jobs\n\n{shown}\nUp to 10 points {outside}");
+    assert_eq!(validated(&format!("method: external\n{space}")), expected);
+}
+
+#[test]
+fn validation_of_one_job_shows_what_the_file_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), "sweep.yaml", &tests::source("{learning_rate: {value: 0.5}}").text);
+    let output = Command::new(program("sweep")).args(["validate", &file]).output().unwrap();
+    let said = text(&output.stdout);
+    let expected = "scenario is valid: 1 job\n\nJOB  LEARNING_RATE\n  1  0.5\n";
+    assert!(
+        said.starts_with(expected)
+            && said.ends_with(" other parameters have their defaults; -o json shows all\n"),
+        "{said}"
+    );
+    let output = Command::new(program("sweep")).args(["validate", &file, "-o", "csv"]).output().unwrap();
+    assert!(text(&output.stdout).contains("optimizer"), "{output:?}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Searches: their points survive the coordinator, their caps can be raised, and their targets end them.
 
-use std::process::Command;
+use std::process::{Command, Output};
 
 use domain::{
     definition::SweepDefinition,
@@ -36,16 +36,24 @@ async fn points(cluster: &Cluster, sweep: u64) -> Vec<v1::JobPoint> {
     cluster.results(sweep).await.into_iter().map(|(job, _)| job.point.unwrap()).collect()
 }
 
+fn sweep(cluster: &Cluster, arguments: &[&str]) -> Output {
+    let mut sweep = Command::new(program("sweep"));
+    sweep.args(arguments).env("SWEEP_COORDINATOR", format!("http://{}", cluster.coordinator.address));
+    sweep.env("SWEEP_CONFIG", "/dev/null").output().unwrap()
+}
+
 /// What `sweep` prints with these arguments.
 fn printed(cluster: &Cluster, arguments: &[&str]) -> String {
-    let ended = Command::new(program("sweep"))
-        .args(arguments)
-        .env("SWEEP_COORDINATOR", format!("http://{}", cluster.coordinator.address))
-        .env("SWEEP_CONFIG", "/dev/null")
-        .output()
-        .unwrap();
+    let ended = sweep(cluster, arguments);
     assert!(ended.status.success(), "{ended:?}");
     String::from_utf8(ended.stdout).unwrap()
+}
+
+/// Why it refuses them.
+fn refused(cluster: &Cluster, arguments: &[&str]) -> String {
+    let ended = sweep(cluster, arguments);
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    String::from_utf8(ended.stderr).unwrap()
 }
 
 #[tokio::test]
@@ -91,6 +99,18 @@ async fn a_target_that_is_reached_ends_the_sweep_for_good_and_show_says_why() {
         shown.contains("stopped") && shown.contains("reached the target of 0 with val_accuracy = "),
         "{shown}"
     );
+    // Each job that was not needed says so, and none is tried again before the target changes.
+    let jobs = printed(&cluster, &["jobs", "1", "--state", "cancelled", "-o", "csv"]);
+    let why = "the sweep was stopped, as job ";
+    assert_eq!(jobs.matches(why).count() as u64, counts.cancelled, "{jobs}");
+    let told = refused(&cluster, &["retry", "1"]);
+    assert!(told.contains("`sweep set 1 metric.target=VALUE`"), "{told}");
+    let set = printed(&cluster, &["set", "1", "metric.target=none"]);
+    assert!(set.contains("metric.target: 0 -> none"), "{set}");
+    let again = printed(&cluster, &["retry", "1"]);
+    assert!(again.contains("of sweep 1 are tried again"), "{again}");
+    let ended = cluster.watch(sweep).await.until_end().await;
+    assert_eq!((ended.state(), ended.counts.unwrap().done), (v1::SweepState::Finished, 50));
 }
 
 #[tokio::test]

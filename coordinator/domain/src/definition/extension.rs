@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use terms::{ParameterValue, manifest::Described};
 
-use super::{DefinitionError, SweepDefinition, TEXT_BYTES_MAX};
+use super::{DefinitionError, SweepDefinition, TEXT_BYTES_MAX, is_of_rule};
 use crate::{
     known_points::KnownPoints,
     points::{Jobs, Method},
@@ -30,6 +30,7 @@ impl SweepDefinition {
         if self.specification.method != Method::Grid {
             return self.raised(&extension, is_reordered);
         }
+        check_cap(Some(self.job_count()), extension.run_cap)?;
         if self.write_zeros_alike(&mut extension) || is_reordered {
             jobs = extension.jobs().map_err(DefinitionError::Points)?;
         }
@@ -62,7 +63,19 @@ impl SweepDefinition {
         Ok(jobs.without(known, points_max.map(|max| max.saturating_sub(before))))
     }
 
-    /// This search with the `run_cap` of an extension, if that is larger, and its settings. All else is the same in both.
+    /// What to say of an extension whose `run_cap` leaves room for no other job: it may still be meant for its settings.
+    pub fn note_on_cap(&self, extension: &Specification) -> Option<String> {
+        let own = match self.specification.method {
+            Method::Grid => Some(self.job_count()),
+            _ => self.specification.run_cap,
+        };
+        let cap = extension.run_cap.filter(|cap| own == Some(*cap))?;
+        Some(format!(
+            "`run_cap: {cap}` is what the sweep has already, so that no jobs are added; raise it for more"
+        ))
+    }
+
+    /// This search with the `run_cap` of an extension, and its settings. All else is the same in both.
     fn raised(&self, extension: &Specification, is_reordered: bool) -> Result<Self, DefinitionError> {
         let own = &self.specification;
         let same = Specification { run_cap: own.run_cap, ..extension.clone() };
@@ -73,6 +86,7 @@ impl SweepDefinition {
         if let Some(change) = changes.into_iter().find(|change| !is_setting(&change.key)) {
             return Err(DefinitionError::Search(change.key));
         }
+        check_cap(own.run_cap, extension.run_cap)?;
         let mut specification = own.clone();
         specification.take_settings(extension);
         // No cap is the largest.
@@ -82,6 +96,11 @@ impl SweepDefinition {
 
     /// This sweep with some of its settings changed, each as `KEY=VALUE`.
     pub fn set(&self, overrides: &[String]) -> Result<Self, DefinitionError> {
+        // Before it is read: where the sweep has no such rule, a part of one would be called incomplete.
+        let keys = overrides.iter().filter_map(|set| Some(set.split_once('=')?.0.trim()));
+        if let Some(key) = keys.into_iter().find(|key| is_of_rule(key)) {
+            return Err(DefinitionError::Rule(key.to_owned()));
+        }
         let changed = self.specification.with_overrides(overrides)?;
         for change in changed.changes_from(&self.specification) {
             if !is_setting(&change.key) {
@@ -169,5 +188,13 @@ impl SweepDefinition {
         let points = extension.exclude.iter_mut().chain(&mut extension.include).flatten();
         points.for_each(|(name, value)| write(name, value));
         is_changed
+    }
+}
+
+/// Refuses an extension that may have fewer jobs than the sweep.
+fn check_cap(own: Option<u64>, other: Option<u64>) -> Result<(), DefinitionError> {
+    match own.zip(other) {
+        Some((own, other)) if other < own => Err(DefinitionError::Cap { own, other }),
+        _ => Ok(()),
     }
 }

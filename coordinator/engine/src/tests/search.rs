@@ -9,7 +9,11 @@ use domain::{
 use terms::{AttemptKey, JobState, ParameterValue, SweepId, SweepState};
 
 use super::cluster::{Cluster, key};
-use crate::{Effect, ToWorker, command::Extend};
+use crate::{
+    ControlError, Effect, ToWorker,
+    command::{Extend, Retry},
+    query::Define,
+};
 
 /// A search of `cap` jobs of two epochs with three batch sizes.
 fn search(cap: u64, more: &str) -> Specification {
@@ -81,6 +85,65 @@ fn a_job_that_reaches_the_target_ends_the_sweep_and_the_others_go_on_to_their_en
     assert_eq!(sweep.state, SweepState::Stopped);
     let why = sweep.stopped.unwrap();
     assert!(why.contains("job 1 reached the target of 0.5 with val_accuracy = 0.5"), "{why}");
+}
+
+/// All jobs that ended without a result, tried again.
+fn retry(cluster: &Cluster) -> Retry {
+    let run = cluster.engine.sweep(SweepId(1)).unwrap();
+    Retry {
+        sweep: SweepId(1),
+        jobs: Vec::new(),
+        all: true,
+        seen: run.ends().clone(),
+        revived: Default::default(),
+    }
+}
+
+#[test]
+fn a_sweep_that_has_reached_its_target_goes_on_only_with_another_one() {
+    let mut cluster = with_target("0.5");
+    cluster.train(1, key(1, 1));
+    cluster.train(1, key(2, 1));
+    assert_eq!(cluster.sweep().state, SweepState::Stopped);
+    let defined = cluster.ask(&Define(SweepId(1)));
+    let expected = "the sweep was stopped, as job 1 reached the target of 0.5 with val_accuracy = 0.5";
+    assert_eq!(defined.not_needed.as_deref(), Some(expected));
+    let reached = |error: ControlError| {
+        let told = error.to_string();
+        let says = told.starts_with("job 1 reached the target of 0.5")
+            && told.contains("sweep set 1 metric.target=VALUE");
+        assert!(matches!(error, ControlError::TargetReached { .. }) && says, "{told}");
+    };
+    let again = retry(&cluster);
+    reached(cluster.refusal(again));
+    let more = |cluster: &mut Cluster, target: &str| {
+        let base = cluster.definition();
+        let metric = format!("metric: {{name: val_accuracy, target: {target}}}\n");
+        let definition = Arc::new(base.extended(search(20, &metric)).unwrap());
+        Extend { sweep: SweepId(1), base, definition, revived: Default::default() }
+    };
+    let extension = more(&mut cluster, "0.5");
+    reached(cluster.refusal(extension));
+    // Another target starts nothing by itself.
+    let change = cluster.change("metric.target=0.4");
+    cluster.order(change);
+    let again = retry(&cluster);
+    let told = cluster.refusal(again).to_string();
+    assert!(told.starts_with("job 1 reached the target of 0.4"), "{told}");
+    let change = cluster.change("metric.target=none");
+    cluster.order(change);
+    assert_eq!(cluster.sweep().state, SweepState::Stopped);
+    let again = retry(&cluster);
+    assert_eq!(cluster.order(again).jobs, 7);
+    (3..=9).for_each(|job| cluster.train(1, key(job, 1)));
+    assert_eq!(cluster.sweep().state, SweepState::Finished);
+    // One that ended by itself has its target, too.
+    let change = cluster.change("metric.target=0.5");
+    cluster.order(change);
+    let extension = more(&mut cluster, "0.5");
+    reached(cluster.refusal(extension));
+    let higher = more(&mut cluster, "0.6");
+    assert_eq!(cluster.order(higher).added_jobs, 11);
 }
 
 #[test]

@@ -112,10 +112,10 @@ pub(super) async fn run(arguments: &RunArguments) -> Result<(), Failure> {
         dataset.path = PathBuf::from(path);
     }
     let folder = arguments.output.clone().unwrap_or_else(|| report::default_folder(&specification.name));
-    let folder = std::path::absolute(&folder).context("cannot find the output folder")?;
     std::fs::create_dir_all(&folder).with_context(|| {
         format!("cannot make the folder {}; choose another with --output", folder.display())
     })?;
+    let folder = whole(&folder).context("cannot find the output folder")?;
     let mut stop = StopRequests::new()?;
     let token = uuid::Uuid::new_v4().simple().to_string();
     let config = ServerConfig {
@@ -231,6 +231,12 @@ struct Wanted {
     source: v1::SweepSource,
 }
 
+/// The path of a folder from the root. Only where it goes back up is it resolved: what people are told is as they wrote it.
+fn whole(folder: &Path) -> std::io::Result<PathBuf> {
+    let goes_up = folder.components().any(|part| part == std::path::Component::ParentDir);
+    if goes_up { folder.canonicalize() } else { std::path::absolute(folder) }
+}
+
 /// The sweep of this output directory: a new one, or the one that it holds, extended as needed.
 async fn submit_here(wanted: &Wanted, folder: &Path, target: &Target) -> Result<v1::Sweep, Failure> {
     let request = v1::SubmitRequest {
@@ -314,7 +320,14 @@ async fn go_on(
     }
     if counts.failed > 0 && (before.state() == v1::SweepState::Finished || !answer.changed.is_empty()) {
         let request = v1::RetrySweepRequest { sweep_id: sweep.sweep_id, ..Default::default() };
-        let answer = target.call(async |client| client.retry_sweep(request).await).await?;
+        let answer = match target.call(async |client| client.retry_sweep(request).await).await {
+            // They are not needed, as another job has reached the target.
+            Err(Failure::Refused(why)) => {
+                say(&format!("failed jobs are not tried again: {why}"));
+                return Ok(sweep);
+            }
+            answer => answer?,
+        };
         say(&format!("trying {} in {place} again", count(answer.jobs, "failed job")));
         return Ok(answer.sweep.unwrap_or(sweep));
     }

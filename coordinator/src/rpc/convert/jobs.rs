@@ -8,17 +8,14 @@ use terms::{AttemptState, metrics::known};
 use super::sweep;
 use crate::api::{EpochSeen, JobSeen, JobView, Report, Submitted, Validated};
 
-/// The reason of a job whose parameters are not chosen yet.
-const NOT_PROPOSED: &str = "not proposed yet";
-
 /// A job.
 pub(in crate::rpc) fn job(view: JobView) -> v1::Job {
-    let JobView { job, parameters, state, row, weights, is_not_proposed } = view;
+    let JobView { job, parameters, state, row, weights, reason } = view;
     let shown = v1::Job {
         point: Some(proto::job_point(job, parameters)),
         state: v1::JobState::from(state).into(),
         weights: weights.map(|state| state.as_str().to_owned()).unwrap_or_default(),
-        reason: if is_not_proposed { NOT_PROPOSED.to_owned() } else { String::new() },
+        reason,
         ..v1::Job::default()
     };
     match row {

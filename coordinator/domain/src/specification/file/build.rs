@@ -89,7 +89,7 @@ pub(super) fn build(mut raw: RawFile, models: &Models) -> Result<Specification, 
     }
     let repeats = raw.repeats.unwrap_or(1);
     check_repeats(&trainable, &axes, repeats)?;
-    let target = raw.metric.as_ref().and_then(|metric| metric.target);
+    let target = raw.metric.as_ref().and_then(|metric| metric.target).flatten();
     let metric = metric(&trainable, raw.metric.unwrap_or_default(), &mut notes)?;
     let mut execution = Execution::default();
     raw.execution.unwrap_or_default().numbers.apply(limits::EXECUTION, &mut execution);

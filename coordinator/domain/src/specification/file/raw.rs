@@ -12,7 +12,7 @@ use super::{
         limits,
     },
     axis::{ParametersSeed, RawParameters},
-    checked::text,
+    checked::{Limit, text},
     command::{Command, Files, Pattern, ProgramPath, RelativePath, Variables},
     keys::{Read, Section, known_key},
     known::Known,
@@ -150,7 +150,7 @@ pub(super) struct RawMetric {
     pub(super) name: Option<Arc<str>>,
     pub(super) goal: Option<Goal>,
     pub(super) used: Option<MetricUse>,
-    pub(super) target: Option<f64>,
+    pub(super) target: Limit<f64>,
 }
 
 struct MetricSection {

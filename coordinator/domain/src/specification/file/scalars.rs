@@ -10,7 +10,7 @@ use terms::ParameterValue;
 
 use super::{
     super::{ArgumentStyle, Goal, KEEP_MAX, Keep, MetricUse, REPEATS_MAX, RUN_CAP_MAX, early::EarlyKind},
-    checked::{checked, integer, text},
+    checked::{Checked, CheckedLimit, Limit, checked, integer, text},
 };
 
 /// Longest sweep name, in characters: it becomes a folder's name and a heading.
@@ -41,7 +41,6 @@ words!(
     SearchSeed: u64 = "split_seed",
     RunCap: u64 = "run_cap",
     Repeats: u32 = "repeats",
-    Target: f64 = "target",
 );
 
 /// How a file says that points are chosen.
@@ -170,12 +169,19 @@ fn repeats<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D:
     })
 }
 
-fn target<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
-    checked(deserializer, "a value of the metric, as 0.99 is", |value| match value {
+/// Where the search has found enough, which an override may also lift.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub(super) struct Target(#[serde(deserialize_with = "target")] pub(super) Limit<f64>);
+
+fn target<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Limit<f64>, D::Error> {
+    let check = |value| match value {
         ParameterValue::Float(number) if number.is_finite() => Some(number),
         ParameterValue::Integer(number) => Some(number as f64),
         _ => None,
-    })
+    };
+    deserializer
+        .deserialize_any(CheckedLimit(Checked { expected: "a value of the metric, as 0.99 is", check }))
 }
 
 pub(super) fn keep<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Keep>, D::Error> {

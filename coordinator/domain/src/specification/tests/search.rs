@@ -201,8 +201,14 @@ fn an_extension_raises_the_cap_and_leaves_the_points_as_they_are() {
         assert_eq!(points(&first), points(&second)[..5]);
         let stored = SweepDefinition::from_stored(SweepId(1), &second.text(), None).unwrap();
         assert_eq!(points(&stored), points(&second));
-        // A lower one takes no points away.
-        assert_eq!(points(&second.extended(parse(&text(3, "")).unwrap()).unwrap()), points(&second));
+        // The same one is for settings, also where an answer was lost; a lower one takes no points away.
+        let same = parse(&text(9, "execution: {max_parallel: 3}\n")).unwrap();
+        let note = second.note_on_cap(&same).unwrap();
+        assert!(note.starts_with("`run_cap: 9` is what the sweep has already"), "{note}");
+        assert_eq!(points(&second.extended(same).unwrap()), points(&second));
+        let told = second.extended(parse(&text(3, "")).unwrap()).unwrap_err().to_string();
+        assert!(told.contains("may have 9 jobs and this file's `run_cap` is 3"), "{told}");
+        assert_eq!(second.note_on_cap(&parse(&text(10, "")).unwrap()), None);
         for other in [
             text(9, "search_seed: 1\n"),
             text(9, "exclude: [{y: 1}]\n"),
@@ -230,6 +236,8 @@ fn a_grid_that_was_cut_short_goes_on_where_it_ended() {
     assert_eq!(first.job_count(), 4);
     let second = first.extended(parse(&text(6)).unwrap()).unwrap();
     let third = second.extended(parse(&text(100)).unwrap()).unwrap();
+    let told = second.extended(parse(&text(5)).unwrap()).unwrap_err().to_string();
+    assert!(told.contains("may have 6 jobs and this file's `run_cap` is 5"), "{told}");
     assert_eq!((second.job_count(), third.job_count()), (6, 8));
     let all = sweep(&text(100));
     assert_eq!(points(&third), points(&all));
@@ -258,6 +266,31 @@ fn a_target_is_a_setting() {
     let stored = SweepDefinition::from_stored(SweepId(1), &set.text(), None).unwrap();
     assert_eq!(stored.specification.target, Some(0.1));
     assert_eq!(set.changes_from(&first)[0].to_string(), "metric.target: none -> 0.1");
+    let lifted = set.set(&["metric.target=none".to_owned()]).unwrap();
+    assert_eq!(lifted.specification.target, None);
+    let told = set.set(&["metric.target=high".to_owned()]).unwrap_err().to_string();
+    assert!(told.contains("expected a value of the metric, as 0.99 is, but found `high`"), "{told}");
+}
+
+#[test]
+fn the_rule_of_early_stopping_is_no_setting() {
+    let with = |rule: &str| {
+        sweep(&program(&format!("{rule}parameters: {{epochs: {{value: 9}}, x: {{values: [1, 2]}}}}\n")))
+    };
+    let rule = with("early_terminate: {type: asha, min_iter: 1, eta: 3}\n");
+    for definition in [&rule, &with("")] {
+        for set in ["early_terminate.eta=4", "early_terminate={type: median}", "early_terminate=none"] {
+            let told = definition.set(&[set.to_owned()]).unwrap_err().to_string();
+            let key = set.split('=').next().unwrap();
+            let expected = format!(
+                "`{key}` cannot change, as jobs were paused and stopped by the rule that the sweep began with"
+            );
+            assert!(told.starts_with(&expected) && told.contains("a sweep of its own"), "{told}");
+        }
+    }
+    let other = with("early_terminate: {type: asha, min_iter: 1, eta: 4}\n").specification;
+    let told = rule.extended(other).unwrap_err().to_string();
+    assert!(told.starts_with("`early_terminate.eta` cannot change, as jobs were paused"), "{told}");
 }
 
 #[test]

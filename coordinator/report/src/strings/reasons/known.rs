@@ -179,6 +179,10 @@ pub(super) const KNOWN: Forms = &[
     ),
     ("job {} reached the target of {} with {} = {}", "ジョブ {} が目標値 {} に達しました ({} = {})"),
     (
+        "the sweep was stopped, as job {} reached the target of {} with {} = {}",
+        "ジョブ {} が目標値 {} に達したため ({} = {})、スイープが停止されました",
+    ),
+    (
         "the sweep was stopped, as job {} reached its target with a value of {}",
         "ジョブ {} が目標値に達したため (値 {})、スイープが停止されました",
     ),
