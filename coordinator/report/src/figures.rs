@@ -19,7 +19,7 @@ use terms::ParameterValue;
 
 pub use self::numbers::measured;
 pub(super) use self::{
-    numbers::{readable, short, short_text},
+    numbers::{short, short_text},
     svg::dark_style,
 };
 use super::{

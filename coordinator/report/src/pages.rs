@@ -138,7 +138,7 @@ impl Content<'_> {
     }
 
     fn parameter<'a>(&'a self, name: &'a str) -> Column<'a> {
-        column(self.headings.parameter(name), move |row| row.readable_parameter(name))
+        column(self.headings.parameter(name), move |row| row.parameter(name))
     }
 
     fn metric<'a>(&'a self, metric: &'a Metric) -> Column<'a> {
@@ -182,7 +182,7 @@ impl Content<'_> {
             let first = (point.number - 1) * u64::from(repeats) + 1;
             let last = first + u64::from(repeats) - 1;
             let mut cells = vec![point.number.to_string(), format!("{first}–{last}")];
-            cells.extend(parameters.iter().map(|name| point.row.readable_parameter(name)));
+            cells.extend(parameters.iter().map(|name| point.row.parameter(name)));
             cells.push(point.done.to_string());
             let of_values = [Some(point.mean), point.deviation(), Some(point.smallest), Some(point.largest)];
             cells.extend(of_values.map(|value| decimals(value, 4)));

@@ -3,7 +3,7 @@
 use terms::{MetricRow, ParameterMap, ParameterValue};
 
 use super::{
-    figures::{readable, short, short_text},
+    figures::{short, short_text},
     headings::Headings,
     model::{Epoch, Job},
     ranking::Ranking,
@@ -54,22 +54,14 @@ impl JobRow {
         }
     }
 
-    /// A parameter as text; empty where the job does not have it.
+    /// A parameter as text, in full, so that people can type it into a sweep file; empty where the job does not have it.
     pub(super) fn parameter(&self, name: &str) -> String {
         self.parameters.get(name).map_or_else(String::new, ToString::to_string)
     }
 
-    /// As [`Self::parameter`], with long numbers rounded: for people.
-    pub(super) fn readable_parameter(&self, name: &str) -> String {
-        match self.parameters.get(name) {
-            Some(ParameterValue::Float(value)) => readable(*value),
-            _ => self.parameter(name),
-        }
-    }
-
     /// `lr=0.0001, bs=32, relu`: the parameters that vary, as the original report labels them.
     pub(super) fn label(&self, varying: &[String], headings: &Headings) -> String {
-        let value = |name: &str| self.parameters.get(name).map(|_| self.readable_parameter(name));
+        let value = |name: &str| self.parameters.get(name).map(ToString::to_string);
         headings.label(varying, value)
     }
 

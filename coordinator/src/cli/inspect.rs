@@ -44,6 +44,7 @@ pub(super) struct TargetArgument {
 
 /// Arguments of `sweep jobs`.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = COLUMNS)]
 pub(super) struct JobsArguments {
     /// Sweep's number
     #[arg(value_parser = sweep_id)]
@@ -52,6 +53,17 @@ pub(super) struct JobsArguments {
     #[arg(long, value_name = "STATE", value_parser = job_state)]
     state: Vec<v1::JobState>,
 }
+
+const COLUMNS: &str = "Columns of results:
+  best_epoch, best_…  the epoch in which the sweep's metric was best, and its value there
+  weights, files      what the job left at the coordinator (`sweep artifact get`), in a table and
+                      in brackets as -o csv and -o json have it:
+                        kept (kept)
+                        on their way (awaited)
+                        not kept (dropped): `artifacts.keep` keeps those of fewer, better jobs
+                        missing (absent): the worker has none
+                      A job that was never among the best has nothing there.
+  reason              why the job failed, was cancelled, stopped or paused";
 
 /// Arguments of `sweep logs`.
 #[derive(Debug, clap::Args)]

@@ -106,6 +106,13 @@ fn sweep_of(results: impl Read) -> Option<Identity> {
 /// Longest name of a folder, in bytes: file systems take 255, some that encrypt 143, and a suffix may follow.
 const FOLDER_BYTES_MAX: usize = 120;
 
+/// The path from the root of a folder that is there. Only one that goes back up is resolved: what people are told is as they wrote
+/// it.
+pub(super) fn whole_path(folder: &Path) -> std::io::Result<PathBuf> {
+    let goes_up = folder.components().any(|part| part == std::path::Component::ParentDir);
+    if goes_up { folder.canonicalize() } else { std::path::absolute(folder) }
+}
+
 /// Where results go if no folder is given.
 pub(super) fn default_folder(name: &str) -> PathBuf {
     // A sweep's name may contain anything; a folder's name must not lead elsewhere.
@@ -177,6 +184,18 @@ pub(super) async fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_that_goes_back_up_is_named_by_where_it_leads_and_others_as_they_are_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let real = folder.path().canonicalize().unwrap();
+        std::fs::create_dir_all(real.join("a/b")).unwrap();
+        std::os::unix::fs::symlink(real.join("a/b"), real.join("link")).unwrap();
+        assert_eq!(whole_path(&real.join("a/b/../../a")).unwrap(), real.join("a"));
+        assert_eq!(whole_path(&real.join("link")).unwrap(), real.join("link"));
+        // Where a link leads away, `..` is not the folder that it stands in.
+        assert_eq!(whole_path(&real.join("link/..")).unwrap(), real.join("a"));
+    }
 
     /// Of which nothing may be read.
     struct Rest;

@@ -13,14 +13,14 @@ use super::{
 #[derive(Debug, clap::Args)]
 #[command(
     after_long_help = "What decides the numbers of jobs cannot be set: a sweep gets other jobs with `sweep submit \
---extend`. A limit counts for jobs that start from then on; jobs that have failed are tried again by `sweep retry`."
+--extend`, and keeps its rule of early stopping. A limit counts for jobs that start from then on; jobs that have failed are tried again by `sweep retry`."
 )]
 pub(super) struct SetArguments {
     /// Sweep's number
     #[arg(value_parser = super::ids::sweep_id)]
     sweep: u64,
-    /// name, dataset.path, metric.use, artifacts.keep or a key of `execution` with its new value, such as
-    /// execution.max_parallel=8; none lifts a limit
+    /// name, dataset.path, metric.use, metric.target, artifacts.keep or a key of `execution` with its new value, such as
+    /// execution.max_parallel=8; none lifts a limit or a target
     #[arg(required = true, value_name = "KEY=VALUE")]
     settings: Vec<String>,
 }

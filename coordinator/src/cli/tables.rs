@@ -27,6 +27,16 @@ pub(super) fn left_by_jobs(sweep: &v1::Sweep) -> &'static str {
     if is_of_program(sweep) { "files" } else { WEIGHTS }
 }
 
+/// What became of what a job left, for people. `artifacts.keep` says how many of the best jobs keep it.
+fn left_for_people(state: &str) -> &str {
+    match state {
+        "awaited" => "on their way",
+        "dropped" => "not kept",
+        "absent" => "missing",
+        other => other,
+    }
+}
+
 /// The state's name for people.
 pub(super) fn job_state_name(state: v1::JobState) -> &'static str {
     JobState::try_from(state).ok().map_or("unknown", JobState::as_str)
@@ -134,6 +144,7 @@ pub(super) struct JobTable {
     columns: Columns,
     /// What the column of what jobs leave is called, where there is one.
     left: Option<&'static str>,
+    is_for_people: bool,
 }
 
 impl JobTable {
@@ -147,7 +158,7 @@ impl JobTable {
         let has_any = sweep.best_weights.is_some() || sweep.weights_awaited > 0;
         // Programs rarely leave anything.
         let left = (!is_of_program(sweep) || has_any).then_some(WEIGHTS);
-        Self { parameters: parameters.to_vec(), metrics, columns, left }
+        Self { parameters: parameters.to_vec(), metrics, columns, left, is_for_people: false }
     }
 
     /// As [`Self::new`], with as many columns as people can read; also how many were left out.
@@ -159,6 +170,7 @@ impl JobTable {
         table.columns.parameters.truncate(PARAMETERS_SHOWN_MAX);
         table.metrics.truncate(METRICS_SHOWN_MAX);
         table.left = table.left.map(|_| left_by_jobs(sweep));
+        table.is_for_people = true;
         table.columns.metrics.truncate(METRICS_SHOWN_MAX);
         (table, left_out)
     }
@@ -196,7 +208,8 @@ impl JobTable {
             job.best_epoch.map_or(Cell::Empty, |epoch| Cell::Integer(epoch.into())),
             Cell::number(rows::best_objective_of(job, &self.metrics[0]), 4),
         ]);
-        row.extend(self.left.map(|_| Cell::Text(job.weights.clone())));
+        let left = if self.is_for_people { left_for_people(&job.weights) } else { &job.weights };
+        row.extend(self.left.map(|_| Cell::Text(left.to_owned())));
         row.push(Cell::Reason(job.reason.clone()));
         row
     }
@@ -242,5 +255,31 @@ pub(super) fn cannot_pause(why: &str) -> String {
 pub(super) fn say_cannot_pause(why: &str) {
     if !why.is_empty() {
         output::say(&cannot_pause(why));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_read_what_became_of_weights_and_programs_the_word_for_it() {
+        let sweep = v1::Sweep { manifest: "{}".to_owned(), ..v1::Sweep::default() };
+        let (programs, (people, _)) = (JobTable::new(&[], &sweep), JobTable::for_people(&[], &sweep));
+        for (word, shown) in [
+            ("kept", "kept"),
+            ("awaited", "on their way"),
+            ("dropped", "not kept"),
+            ("absent", "missing"),
+            ("", ""),
+        ] {
+            let job = v1::Job { weights: word.to_owned(), ..v1::Job::default() };
+            let left = |table: &JobTable| {
+                let place = table.columns().iter().position(|column| column == WEIGHTS).unwrap();
+                table.row(&job).swap_remove(place)
+            };
+            assert_eq!(left(&programs), Cell::Text(word.to_owned()));
+            assert_eq!(left(&people), Cell::Text(shown.to_owned()));
+        }
     }
 }

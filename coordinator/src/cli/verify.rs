@@ -18,7 +18,7 @@ pub(super) struct VerifyArguments {
     #[arg(value_parser = super::ids::sweep_id)]
     sweep: u64,
     /// Make each point of a search that learns again from the results that it had seen, and compare
-    #[arg(long, required = true)]
+    #[arg(long)]
     search: bool,
 }
 
@@ -29,6 +29,12 @@ pub(super) async fn verify(
     format: Format,
 ) -> Result<(), Failure> {
     let sweep = arguments.sweep;
+    if !arguments.search {
+        return Err(Failure::usage(format!(
+            "say what to verify: `sweep verify {sweep} --search` makes each point of a search that learns (`method: tpe`) again and \
+             compares"
+        )));
+    }
     let request = v1::VerifySearchRequest { sweep_id: sweep };
     let answer = target.call(async |client| client.verify_search(request).await).await?;
     match format {

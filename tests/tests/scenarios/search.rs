@@ -106,7 +106,7 @@ async fn a_target_that_is_reached_ends_the_sweep_for_good_and_show_says_why() {
     let told = refused(&cluster, &["retry", "1"]);
     assert!(told.contains("`sweep set 1 metric.target=VALUE`"), "{told}");
     let set = printed(&cluster, &["set", "1", "metric.target=none"]);
-    assert!(set.contains("metric.target: 0 -> none"), "{set}");
+    assert!(set.contains("metric.target: 0.0 -> none"), "{set}");
     let again = printed(&cluster, &["retry", "1"]);
     assert!(again.contains("of sweep 1 are tried again"), "{again}");
     let ended = cluster.watch(sweep).await.until_end().await;

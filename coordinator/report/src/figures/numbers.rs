@@ -19,15 +19,6 @@ pub fn measured(value: f64, decimals: usize) -> String {
     }
 }
 
-/// Longest number that a page shows in full.
-const FULL_CHARACTERS_MAX: usize = 10;
-
-/// A number as pages show it: in full, or with six significant digits where that would be long.
-pub(crate) fn readable(value: f64) -> String {
-    let full = value.to_string();
-    if full.len() <= FULL_CHARACTERS_MAX { full } else { rounded(value, 6) }
-}
-
 /// This many significant digits.
 pub(super) fn rounded(value: f64, digits: usize) -> String {
     if value == 0.0 || !value.is_finite() {
@@ -151,15 +142,6 @@ mod tests {
             (f64::NAN, 4, "NaN"),
         ] {
             assert_eq!(measured(value, decimals), text);
-        }
-    }
-
-    #[test]
-    fn pages_show_numbers_in_full_where_they_are_not_long() {
-        for (value, text) in
-            [(0.00005, "0.00005"), (0.1 + 0.2, "0.3"), (2.154_434_69e-5, "2.15443e-5"), (1e15, "1e15")]
-        {
-            assert_eq!(readable(value), text);
         }
     }
 

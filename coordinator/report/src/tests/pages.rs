@@ -214,3 +214,14 @@ fn a_target_that_was_reached_is_named() {
         assert!(page.contains(told), "{page}");
     }
 }
+
+#[test]
+fn the_parameters_of_a_job_are_written_so_that_they_can_be_typed_again() {
+    let rate = 0.000_340_123_456_789_012_3;
+    let jobs = [job(point(1, "relu", rate, 32), 0.9, 1.0), job(point(2, "relu", 0.01, 32), 0.8, 1.0)];
+    let folder = write(&header(2, JobCounts { done: 2, ..JobCounts::default() }), &jobs, Language::English);
+    // In the line of the best job, and in its row; a page has rows for screens and for paper.
+    for (page, times) in [("report.md", 2), ("report.html", 3)] {
+        assert_eq!(read(&folder, page).matches(&rate.to_string()).count(), times, "{page}");
+    }
+}

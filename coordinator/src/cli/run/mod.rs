@@ -115,7 +115,7 @@ pub(super) async fn run(arguments: &RunArguments) -> Result<(), Failure> {
     std::fs::create_dir_all(&folder).with_context(|| {
         format!("cannot make the folder {}; choose another with --output", folder.display())
     })?;
-    let folder = whole(&folder).context("cannot find the output folder")?;
+    let folder = report::whole_path(&folder).context("cannot find the output folder")?;
     let mut stop = StopRequests::new()?;
     let token = uuid::Uuid::new_v4().simple().to_string();
     let config = ServerConfig {
@@ -229,12 +229,6 @@ struct Wanted {
     /// How many jobs it has.
     jobs: u64,
     source: v1::SweepSource,
-}
-
-/// The path of a folder from the root. Only where it goes back up is it resolved: what people are told is as they wrote it.
-fn whole(folder: &Path) -> std::io::Result<PathBuf> {
-    let goes_up = folder.components().any(|part| part == std::path::Component::ParentDir);
-    if goes_up { folder.canonicalize() } else { std::path::absolute(folder) }
 }
 
 /// The sweep of this output directory: a new one, or the one that it holds, extended as needed.
