@@ -21,6 +21,7 @@ mod refusals;
 mod resources;
 mod retries;
 mod room;
+mod rungs;
 mod search;
 mod searchers;
 mod stopping;

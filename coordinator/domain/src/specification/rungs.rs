@@ -98,6 +98,27 @@ impl EarlyTermination {
         )
     }
 
+    /// How many epochs a job of so many trains on average, where each could train that many; nothing where it cannot be known before.
+    /// Jobs are taken to be divided evenly among brackets.
+    pub fn expected_epochs(&self, jobs: u64, epochs: u32) -> Option<f64> {
+        let goes_on = match self.rule {
+            StoppingRule::Median { .. } => return None,
+            StoppingRule::TopK { k, .. } => (k as f64 / jobs.max(1) as f64).min(1.0),
+            StoppingRule::Asha { eta, .. } | StoppingRule::Hyperband { eta, .. } => 1.0 / f64::from(eta),
+        };
+        let of = |rungs: &Vec<u32>| {
+            let ends = rungs.iter().copied().filter(|rung| *rung < epochs).chain([epochs]);
+            let (mut expected, mut before, mut share) = (0.0, 0, 1.0);
+            for end in ends {
+                expected += share * f64::from(end - before);
+                (before, share) = (end, share * goes_on);
+            }
+            expected
+        };
+        let ladders = self.ladders();
+        Some(ladders.iter().map(of).sum::<f64>() / ladders.len().max(1) as f64)
+    }
+
     fn name(&self) -> &'static str {
         match self.rule {
             StoppingRule::Asha { .. } => "asha",

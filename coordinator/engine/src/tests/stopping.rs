@@ -12,7 +12,6 @@ use super::cluster::{Cluster, ended, ended_with, key, stored};
 use crate::{
     AttemptEvent, Effect, JobEnd, Observation, ToWorker,
     command::{Cancel, EndJob, Pause, Resume, Retry},
-    sweep_run::stopping::Stopping,
 };
 
 /// A sweep of `jobs` jobs of nine epochs.
@@ -484,32 +483,4 @@ fn a_failed_job_that_is_tried_again_after_the_others_were_promoted_is_waited_for
     cluster.event(1, key(1, 2), ended(Outcome::Failed, "crashed"));
     assert_eq!(cluster.grants(), [(1, key(3, 2))]);
     trains(&mut cluster, (3, 2), 1, 0.3, Outcome::Paused);
-}
-
-#[test]
-fn the_rungs_that_people_are_told_are_those_at_which_jobs_pause() {
-    for rule in [
-        "{type: asha}",
-        "{type: asha, min_iter: 2, eta: 4, s: 1}",
-        "{type: hyperband, min_iter: 3, eta: 2}",
-        "{type: hyperband, max_iter: 100, s: 4}",
-        "{type: hyperband, max_iter: 2, s: 1}",
-        "{type: hyperband, min_iter: 1, max_iter: 27}",
-        "{type: top_k, min_iter: 7, k: 1}",
-    ] {
-        let specification = specification(60, rule);
-        let told = specification.early_terminate.unwrap().ladders();
-        let Some(Stopping::Halving(mut halving)) = Stopping::of(&specification) else { panic!("{rule}") };
-        let mut ladders = std::collections::BTreeSet::new();
-        for job in 1..=60 {
-            let mut ladder = Vec::new();
-            while let Some(epochs) = halving.pauses_at(job) {
-                ladder.push(epochs);
-                halving.observe(job, epochs, Some(0.5));
-                halving.promote(job);
-            }
-            ladders.insert(ladder);
-        }
-        assert_eq!(ladders, told.into_iter().collect(), "{rule}");
-    }
 }

@@ -11,8 +11,7 @@ use terminal::text;
 
 use super::{
     super::{output::count, tables::short_point},
-    METRICS_SHOWN_MAX, Notices, TimeLeft, best, epoch_of, finished, share_done, share_of_job, shown_metrics,
-    spoken,
+    METRICS_SHOWN_MAX, Notices, TimeLeft, best, epoch_of, finished, share_of_job, shown_metrics,
 };
 
 /// Most jobs shown at a time: as many as leave room on a small terminal.
@@ -110,7 +109,7 @@ impl Bars {
         for running in shown {
             self.job(number(running), running);
         }
-        let share = share_done(snapshot);
+        let share = self.time_left.share(snapshot);
         self.overall.set_position((share * STEPS as f64) as u64);
         let counts = sweep.counts.unwrap_or_default();
         let finished = finished(&counts);
@@ -127,8 +126,8 @@ impl Bars {
         if counts.failed > 0 {
             message.push_str(&format!(", {} failed", counts.failed));
         }
-        if let Some(left) = self.time_left.estimate(share, Instant::now()) {
-            message.push_str(&format!(", {} left", spoken(left)));
+        if let Some(left) = self.time_left.told(share, Instant::now()) {
+            message.push_str(&format!(", {left}"));
         }
         let mut messages = vec![message.clone()];
         if let Some(best) = best(sweep) {

@@ -2,10 +2,7 @@
 
 use proto::v1::{self, watch_sweep_response::Event};
 
-use super::{
-    super::tables::short_point, Notices, TimeLeft, best, epoch_of, finished, share_done, shown_metrics,
-    spoken,
-};
+use super::{super::tables::short_point, Notices, TimeLeft, best, epoch_of, finished, shown_metrics};
 use crate::cli::{
     failure::Failure,
     output::{count, first_line, print},
@@ -102,7 +99,8 @@ impl Lines {
 
     /// A snapshot is printed when another job has ended, and for each tenth of the preparation.
     fn advance(&mut self, snapshot: &v1::WatchSnapshot, now: std::time::Instant) -> Option<String> {
-        let left = self.time_left.estimate(share_done(snapshot), now);
+        let share = self.time_left.share(snapshot);
+        let left = self.time_left.told(share, now);
         let preparing = snapshot.running.iter().filter(|job| job.preparing);
         let tenths = preparing.map(|job| (job.fraction * 10.0) as u32).max().unwrap_or(0);
         let counts = self.sweep.counts.unwrap_or_default();
@@ -125,7 +123,7 @@ impl Lines {
             line.push_str(&format!(", {} failed", counts.failed));
         }
         if let Some(left) = left.filter(|_| finished < self.sweep.job_count) {
-            line.push_str(&format!(", {} left", spoken(left)));
+            line.push_str(&format!(", {left}"));
         }
         if let Some(best) = best(&self.sweep) {
             line.push_str(&format!(", {}{}", best.value, best.parameters));

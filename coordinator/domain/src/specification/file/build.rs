@@ -386,12 +386,14 @@ fn metric(trainable: &Trainable, raw: RawMetric, notes: &mut Vec<String>) -> Res
 
 /// What a program does at a rung is not known before it runs.
 const STOPS_PROGRAMS: &str = "`early_terminate` stops jobs of a program where it would pause jobs of a model; write `promote: true` \
-                              there if the program saves checkpoints to SWEEP_CHECKPOINT_DIR and continues from them";
+                              there if the program saves checkpoints to SWEEP_CHECKPOINT_DIR and continues from them. A job may be stopped at \
+                              its last epoch if that is a rung";
 
 /// What a program needs where its jobs pause.
 const PAUSES_PROGRAMS: &str = "`early_terminate` pauses jobs: at a rung, `sweep.report` returns True, the program gets SIGTERM, and a job that goes on is \
                                started again; have the program save checkpoints to SWEEP_CHECKPOINT_DIR and continue from them, \
-                               or such a job trains again from its first epoch";
+                               or such a job trains again from its first epoch. How many epochs it has is not known \
+                               before: a job whose last epoch is a rung is not done there";
 
 fn early(
     trainable: &Trainable,
