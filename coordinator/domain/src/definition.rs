@@ -231,6 +231,19 @@ impl SweepDefinition {
         self.parts.iter().map(|part| part.text.len() + SEPARATOR.len()).sum()
     }
 
+    /// What counts against the memory for all sweeps, where so many points of a search that learns have parameters: the text, and those.
+    pub fn kept_bytes(&self, points: u64) -> usize {
+        let of_points = self.learned().map_or(0, |learned| {
+            usize::try_from(points).unwrap_or(usize::MAX).saturating_mul(learned.bytes_of_point())
+        });
+        self.text_bytes().saturating_add(of_points)
+    }
+
+    /// The same once all points that there may be are proposed.
+    pub fn kept_bytes_max(&self) -> usize {
+        self.kept_bytes(self.learned().map_or(0, LearnedPoints::count))
+    }
+
     /// [`Self::text`] for people: of a sweep that was extended by very many values, only the first and the last
     /// specifications.
     pub fn shown_text(&self) -> String {
@@ -357,6 +370,21 @@ impl SweepDefinition {
         let computed = jobs.differing_only_in(number, own, GRID_LOOKED_AT_MAX);
         let computed = computed.into_iter().flatten().map(move |candidate| before + candidate);
         Box::new(computed.filter(move |candidate| waits(*candidate)))
+    }
+
+    /// Says of jobs that wait whether [`Self::pack_candidates`] would find them for `job`, where it is asked of few.
+    pub fn is_pack_candidate(&self, job: u64) -> Box<dyn Fn(u64) -> bool + '_> {
+        let own =
+            |name: &str| self.manifest.parameter(name).is_some_and(|known| known.in_pack == InPack::Own);
+        let Some((before, jobs, number)) = self.locate(job) else { return Box::new(|_| false) };
+        if let Some(is_listed) = jobs.is_listed(number, own) {
+            return Box::new(move |other| other.checked_sub(before).is_some_and(&is_listed));
+        }
+        match jobs.is_alike(number, own) {
+            // A search has one specification.
+            Some(is_alike) => Box::new(move |other| other != job && is_alike(other)),
+            None => Box::new(|_| false),
+        }
     }
 
     /// What decides how large a pack pays with such a job, as text: model, image size and the parameters that shape it.

@@ -195,6 +195,23 @@ impl Grid {
             .filter_map(|raw| self.job_at(raw))
     }
 
+    /// Says of other jobs whether they are among those that differ from `job` only in parameters that `may_differ` accepts.
+    pub fn is_alike(&self, job: u64, may_differ: impl Fn(&str) -> bool) -> impl Fn(u64) -> bool + '_ {
+        let raw = |job: u64| {
+            let index = job.checked_sub(1).filter(|index| *index < self.kept)?;
+            Some(self.excluded.as_ref().map_or(index, |bits| bits.select_clear(index)))
+        };
+        let own = raw(job);
+        let shared = self.strides(|name| !may_differ(name));
+        move |other: u64| {
+            let Some((own, raw)) = own.zip(raw(other).filter(|_| other <= self.jobs_max)) else {
+                return false;
+            };
+            other != job
+                && shared.iter().all(|(length, stride)| own / stride % length == raw / stride % length)
+        }
+    }
+
     /// Length and stride of each axis that `wanted` accepts, in order.
     fn strides(&self, wanted: impl Fn(&str) -> bool) -> Vec<(u64, u64)> {
         let mut stride = 1;

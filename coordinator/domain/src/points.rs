@@ -193,6 +193,19 @@ impl Jobs {
         })
     }
 
+    /// The same where [`Self::differing_only_in`] lists them: some, to be asked one by one, may be fewer than those.
+    pub fn is_listed(
+        &self,
+        job: u64,
+        may_differ: impl Fn(&str) -> bool,
+    ) -> Option<impl Fn(u64) -> bool + '_> {
+        let (point, repeat) = self.point(job)?;
+        let is_alike = self.grid()?.is_alike(point, may_differ);
+        Some(move |other: u64| {
+            self.point(other).is_some_and(|(point, number)| number == repeat && is_alike(point))
+        })
+    }
+
     /// Whether some of so many jobs are probably alike; looking at them is no use otherwise.
     pub fn has_alike(&self, may_differ: impl Fn(&str) -> bool, among: u64) -> bool {
         match &self.points {

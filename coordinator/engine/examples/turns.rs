@@ -1,19 +1,22 @@
-//! How long the engine's turns are with a thousand workers and ten thousand jobs that early stopping has paused:
-//! `cargo run --release -p engine --example turns`. Times are milliseconds.
+//! How long the engine's turns are with a thousand workers and ten thousand jobs that early stopping has paused, and with searchers that
+//! know ten thousand results: `cargo run --release -p engine --example turns`. Times are milliseconds.
 
 use std::{error::Error, time::Instant};
 
 use domain::{
-    record::{Rung, StoredJob, StoredRungs, StoredStage, StoredSweep},
+    definition::SweepDefinition,
+    proposals::{Learned, LearnedResult, Proposed, Why},
+    record::{Rung, StoredJob, StoredRungs, StoredSearch, StoredStage, StoredSweep},
     specification::{Specification, SpecificationSource},
 };
 use engine::{
     AttemptEvent, Effect, Engine, EngineConfig, Event, Hello, Issued, Issuer, JobAssignment, Now, Output,
-    SessionId, SlotDescription, ToWorker, command::Resume,
+    SessionId, SlotDescription, ToWorker,
+    command::{Resume, Submit},
 };
 use terms::{
-    DatasetSummary, EndDetails, EpochReport, JobState, Outcome, SweepId, SweepState, WorkerName,
-    manifest::builtins_described,
+    DatasetSummary, EndDetails, EpochReport, JobState, Outcome, ParameterMap, ParameterValue, SweepId,
+    SweepState, WorkerName, manifest::builtins_described,
 };
 
 const WORKERS: u64 = 1_000;
@@ -52,12 +55,102 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         }
     }
+    searchers()
+}
+
+/// Turns in which searchers propose, and those around the lives of searchers.
+fn searchers() -> Result<(), Box<dyn Error>> {
+    println!("\n{:<58}{:>9}{:>9}{:>9}{:>9}", "after 10,000 results", "proposal", "p99", "longest", "the end");
+    for parameters in [8, 20, 50, 100] {
+        let mut world = World::of(searched(parameters)?, Checkpoints::Shared, 1, 1)?;
+        let mut ends = Vec::new();
+        while let Some((session, assignment)) = world.running.pop_front() {
+            ends.extend(world.train(session, &assignment));
+        }
+        // The last one ends the sweep, and proposes nothing.
+        let end = ends.pop().unwrap_or_default();
+        ends.sort_by(f64::total_cmp);
+        let [p50, p99, longest] = [50, 99, 100].map(|share| at(&ends, share));
+        println!("{:<58}{p50:>9.3}{p99:>9.3}{longest:>9.3}{end:>9.3}", format!("{parameters} parameters"));
+    }
+    let definition = SweepDefinition::parse(&excluding())?;
+    let start = Instant::now();
+    let command = Submit::new(Box::new(definition), String::new())?;
+    let beside = start.elapsed().as_secs_f64() * 1e3;
+    let mut engine = Engine::new(EngineConfig::with_lease_ms(1_000_000));
+    let start = Instant::now();
+    let (answer, output) = engine.execute(NOW, Issued { command, issuer: Issuer::local() });
+    let turn = start.elapsed().as_secs_f64() * 1e3;
+    (answer?, drop(output));
+    println!("\n32,768 points without 1,000: {beside:.3} beside the engine, {turn:.3} in its turn");
     Ok(())
+}
+
+/// A value of sorted ones.
+fn at(sorted: &[f64], share: usize) -> f64 {
+    sorted.get((sorted.len() * share / 100).min(sorted.len().saturating_sub(1))).copied().unwrap_or(0.0)
+}
+
+/// A sweep with so many parameters that learns, the last jobs of which have not begun.
+fn searched(parameters: u64) -> Result<StoredSweep, Box<dyn Error>> {
+    let axes: String = (0..parameters).map(|axis| format!("  p{axis}: {{min: 0.0, max: 1.0}}\n")).collect();
+    let text = format!(
+        "name: searched\nmethod: tpe\nrun_cap: {JOBS}\nprogram: train.py\nmetric: {{name: val_accuracy, goal: maximize}}\n\
+         parameters:\n{axes}"
+    );
+    let source = SpecificationSource { text, ..SpecificationSource::default() };
+    let known = JOBS - ENDS as u64;
+    let number = |job: u64, axis: u64| {
+        (((job * 100 + axis).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 11) as f64) / (1_u64 << 53) as f64
+    };
+    let proposed = |job: u64| {
+        let values =
+            (0..parameters).map(|axis| (format!("p{axis}"), ParameterValue::Float(number(job, axis))));
+        (
+            job,
+            Proposed {
+                parameters: ParameterMap(values.collect()),
+                place: job,
+                seen: job - 1,
+                why: Why::Random,
+            },
+        )
+    };
+    let learned = |job: u64| Learned { job, result: LearnedResult::Finished(value(job)) };
+    Ok(StoredSweep {
+        specification: Specification::parse(&source)?.to_yaml(),
+        state: SweepState::Running,
+        dataset: None,
+        next_unstarted: known + 1,
+        finals: vec![(JobState::Done, known)],
+        search: StoredSearch {
+            proposals: (1..=known).map(proposed).collect(),
+            learned: (1..=known).map(learned).collect(),
+        },
+        ..nothing()
+    })
+}
+
+/// A space of choices of which many are excluded, one by one.
+fn excluding() -> SpecificationSource {
+    let axes: String = (0..15).map(|axis| format!("  c{axis}: {{values: [0, 1]}}\n")).collect();
+    let entry = |number: u64| {
+        let values: Vec<String> =
+            (0..15).map(|axis| format!("c{axis}: {}", number * 31 >> axis & 1)).collect();
+        format!("{{{}}}", values.join(", "))
+    };
+    let entries: Vec<String> = (0..1_000).map(entry).collect();
+    let text = format!(
+        "name: excluding\nmethod: tpe\nrun_cap: 1000\nprogram: train.py\nmetric: {{name: loss, goal: minimize}}\nparameters:\n{axes}\
+         exclude: [{}]\n",
+        entries.join(", ")
+    );
+    SpecificationSource { text, ..SpecificationSource::default() }
 }
 
 /// The turn that fills all slots, those in which one attempt pauses and its slot is filled, and one in which nothing happens.
 fn measure(early: &str, checkpoints: Checkpoints, pack: u32) -> Result<String, Box<dyn Error>> {
-    let mut world = World::new(early, checkpoints, pack)?;
+    let mut world = World::of(stored(early, checkpoints)?, checkpoints, pack, WORKERS)?;
     let start = Instant::now();
     let (answer, output) =
         world.engine.execute(NOW, Issued { command: Resume(SweepId(1)), issuer: Issuer::local() });
@@ -71,7 +164,7 @@ fn measure(early: &str, checkpoints: Checkpoints, pack: u32) -> Result<String, B
         ends.extend(world.train(session, &assignment));
     }
     ends.sort_by(f64::total_cmp);
-    let at = |share: usize| ends.get((ends.len() * share / 100).min(ends.len() - 1)).copied().unwrap_or(0.0);
+    let at = |share: usize| at(&ends, share);
     let start = Instant::now();
     let output = world.engine.hear(NOW, Event::Heartbeat { session: SessionId(1), running: Vec::new() });
     let idle = start.elapsed().as_secs_f64() * 1e3;
@@ -86,11 +179,16 @@ struct World {
 }
 
 impl World {
-    fn new(early: &str, checkpoints: Checkpoints, pack: u32) -> Result<Self, Box<dyn Error>> {
+    fn of(
+        stored: StoredSweep,
+        checkpoints: Checkpoints,
+        pack: u32,
+        workers: u64,
+    ) -> Result<Self, Box<dyn Error>> {
         let config = EngineConfig::with_lease_ms(1_000_000);
-        let engine = Engine::restore(config, NOW, vec![stored(early, checkpoints)?])?;
+        let engine = Engine::restore(config, NOW, vec![stored])?;
         let mut world = Self { engine, running: std::collections::VecDeque::new() };
-        for worker in 1..=WORKERS {
+        for worker in 1..=workers {
             let session = SessionId(worker);
             let output = world
                 .engine
@@ -180,10 +278,15 @@ fn stored(early: &str, checkpoints: Checkpoints) -> Result<StoredSweep, Box<dyn 
         let rung = Rung { epoch: 1, value: Some(value(job)), goes_on: false };
         rungs.push(StoredRungs { job, state: JobState::Paused, rungs: vec![rung] });
     }
-    Ok(StoredSweep {
+    Ok(StoredSweep { specification, open_jobs, rungs, ..nothing() })
+}
+
+/// A paused sweep of which nothing is stored.
+fn nothing() -> StoredSweep {
+    StoredSweep {
         sweep: SweepId(1),
         request_id: String::new(),
-        specification,
+        specification: String::new(),
         manifest: None,
         metrics: Default::default(),
         parameters: Default::default(),
@@ -196,12 +299,12 @@ fn stored(early: &str, checkpoints: Checkpoints) -> Result<StoredSweep, Box<dyn 
         out_of_order: Default::default(),
         finals: Vec::new(),
         best: Default::default(),
-        open_jobs,
+        open_jobs: Vec::new(),
         weights: Vec::new(),
         search: Default::default(),
-        rungs,
+        rungs: Vec::new(),
         without_checkpoint: None,
-    })
+    }
 }
 
 /// What ranks a job, in no order.
@@ -237,7 +340,7 @@ fn hello(name: &WorkerName, checkpoints: Checkpoints, pack_size_max: u32) -> Hel
         slots: vec![slot],
         held: Vec::new(),
         draining: false,
-        runs_programs: false,
+        runs_programs: true,
         spans_slots: true,
         pauses: true,
         checkpoints: place.to_owned(),

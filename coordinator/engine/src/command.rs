@@ -10,7 +10,7 @@ use domain::{
 use terms::{AttemptKey, JobKey, ParameterValue, SweepId, WorkerName};
 
 use super::{
-    ControlError, Engine, NotSearchable, Now, Output, Revived, SweepView, WeightsAnswer, WorkerView,
+    ControlError, Effect, Engine, NotSearchable, Now, Output, Revived, SweepView, WeightsAnswer, WorkerView,
     learning::Searcher,
 };
 
@@ -132,7 +132,9 @@ impl Command for Extend {
     }
 
     fn apply(self, engine: &mut Engine, now: Now, out: &mut Output) -> Result<Extended, ControlError> {
-        engine.extend(now, &self, out)
+        let answer = engine.extend(now, &self, out);
+        out.effects.extend(self.revived.discard().map(Effect::Discard));
+        answer
     }
 }
 
@@ -226,7 +228,9 @@ impl Command for Retry {
     }
 
     fn apply(self, engine: &mut Engine, now: Now, out: &mut Output) -> Result<Retried, ControlError> {
-        engine.retry(now, &self, out)
+        let answer = engine.retry(now, &self, out);
+        out.effects.extend(self.revived.discard().map(Effect::Discard));
+        answer
     }
 }
 

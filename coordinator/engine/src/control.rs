@@ -16,17 +16,18 @@ use super::{
     workers::WorkerState,
 };
 
-/// Specifications of all sweeps, in bytes of text. Sweeps stay indefinitely, and their parsed form takes six times the
-/// memory. Sweep files have some hundred bytes, those with long lists some hundred thousand.
+/// Specifications of all sweeps, in bytes of text, and the points of searches that learn, as so much text as takes their memory. Sweeps
+/// stay indefinitely, and their parsed form takes six times the memory. Sweep files have some hundred bytes, those with long lists some
+/// hundred thousand; a thousand points of ten parameters count as nearly two hundred thousand.
 pub(super) const SPECIFICATIONS_BYTES_MAX: usize = 256 << 20;
 
 impl Engine {
-    /// Whether there is room for `bytes` more bytes of specifications.
+    /// Whether there is room for `bytes` more bytes of specifications and points.
     pub(super) fn has_room_for(&self, bytes: usize) -> Result<(), ControlError> {
         if bytes == 0 {
             return Ok(());
         }
-        let kept: usize = self.sweeps.all().map(|run| run.definition().text_bytes()).sum();
+        let kept: usize = self.sweeps.all().map(SweepRun::kept_bytes).sum();
         let fits = kept.saturating_add(bytes) <= SPECIFICATIONS_BYTES_MAX;
         if fits { Ok(()) } else { Err(ControlError::TooManySpecifications { kept, bytes }) }
     }
@@ -41,7 +42,7 @@ impl Engine {
         if let Some(known) = self.requests.get(&request_id).and_then(|sweep| self.sweeps.get(*sweep)) {
             return Ok(Submitted { sweep: known.view(), created: false });
         }
-        self.has_room_for(definition.text_bytes())?;
+        self.has_room_for(definition.kept_bytes_max())?;
         let id = self.sweeps.next_id();
         definition.id = id;
         let run = SweepRun::new(&definition, searcher, now.unix_ms);
@@ -73,7 +74,11 @@ impl Engine {
     ) -> Result<Extended, ControlError> {
         let Extend { sweep, base, definition, revived } = command;
         let sweep = *sweep;
-        let has_room = self.has_room_for(definition.text_bytes().saturating_sub(base.text_bytes()));
+        let (kept, needed) = match definition.job_count() > base.job_count() {
+            true => (self.sweeps.get(sweep).map_or(0, SweepRun::kept_bytes), definition.kept_bytes_max()),
+            false => (base.text_bytes(), definition.text_bytes()),
+        };
+        let has_room = self.has_room_for(needed.saturating_sub(kept));
         let Some(run) = self.sweeps.get_mut(sweep) else {
             return Err(ControlError::NoSuchSweep(sweep));
         };
@@ -227,7 +232,7 @@ impl Engine {
             SweepState::Running | SweepState::Paused | SweepState::Stopping => {}
         }
         // First, so that the ends of its attempts start and end nothing else.
-        let ended = run.finish(SweepState::Cancelled, now.unix_ms);
+        let ended = run.finish(SweepState::Cancelled, now.unix_ms, out);
         out.records.append(&mut run.cancel_waiting("the sweep was cancelled"));
         let running: Vec<AttemptKey> = run.attempts().map(|(attempt, _)| attempt).collect();
         for attempt in running {

@@ -18,7 +18,7 @@ use domain::{
 use terms::{Goal, JobKey, JobState, ParameterMap, SweepId};
 
 use self::searcher::ToldAgain;
-pub use self::searcher::{NotSearchable, Revived};
+pub use self::searcher::{Discarded, NotSearchable, Revived};
 pub(crate) use self::{
     outside::{IsOther, Outside},
     searcher::Searcher,
@@ -99,10 +99,13 @@ impl Learning {
         Self { sweep, chooser, proposed: 0, told: 0, records: Vec::new() }
     }
 
-    /// The sweep has ended: a searcher of its own is dropped.
-    pub(crate) fn rest(&mut self) {
-        if let Chooser::Own(searcher) = &self.chooser {
-            self.chooser = Chooser::Resting(searcher.points().clone());
+    /// The sweep has ended: a searcher of its own is given up.
+    pub(crate) fn rest(&mut self) -> Option<Discarded> {
+        let Chooser::Own(searcher) = &self.chooser else { return None };
+        let resting = Chooser::Resting(searcher.points().clone());
+        match std::mem::replace(&mut self.chooser, resting) {
+            Chooser::Own(searcher) => Some(Discarded::from(searcher)),
+            Chooser::Resting(_) | Chooser::Outside(_) => None,
         }
     }
 
@@ -117,7 +120,7 @@ impl Learning {
         let Chooser::Resting(points) = &self.chooser else { return true };
         let known = (self.proposed, self.told);
         let knows_all = |told: &ToldAgain| told.known == known || mutants::is_on(Mutant::StaleSearchersWake);
-        let Some(ToldAgain { mut searcher, .. }) = revived.take().filter(knows_all) else { return false };
+        let Some(ToldAgain { mut searcher, .. }) = revived.take_if(knows_all) else { return false };
         searcher.go_on_with(points);
         self.chooser = Chooser::Own(searcher);
         true

@@ -44,7 +44,7 @@ use self::{
 pub use self::{
     command::{Command, EndsSeen, Issued, Issuer, JobEnd},
     event::{AttemptEvent, Event, Heartbeat, HeldAttempt, Hello, INPUT_BYTES, SessionId, SlotDescription},
-    learning::{Difference, NotSearchable, Revived, recomputed},
+    learning::{Difference, Discarded, NotSearchable, Revived, recomputed},
     orders::{DatasetPlan, Grant, JobAssignment, ToWorker, Welcome},
     output::{CloseReason, Effect, Observation, Output},
     query::Query,
@@ -218,7 +218,8 @@ impl Engine {
 /// Ends a sweep that has nothing left to do.
 fn settle(run: &mut SweepRun, now: Now, out: &mut Output) {
     if let Some(state) = run.settled_state() {
-        out.records.push(run.finish(state, now.unix_ms));
+        let ended = run.finish(state, now.unix_ms, out);
+        out.records.push(ended);
         observe_change(run, out);
     }
 }

@@ -3,7 +3,7 @@
 use domain::record::Record;
 use terms::{AttemptKey, Epoch, JobState, MetricSchema, SweepId, WorkerName};
 
-use super::{SessionId, orders::ToWorker};
+use super::{SessionId, learning::Discarded, orders::ToWorker};
 
 /// The results of a command or an event.
 #[derive(Debug, Default)]
@@ -43,6 +43,8 @@ pub enum Effect {
         /// Its name, below the folder of all weights.
         name: String,
     },
+    /// Free what is of no use any more, beside the engine: that takes milliseconds.
+    Discard(Discarded),
     /// Tell the watchers of a sweep.
     Observed {
         sweep: SweepId,

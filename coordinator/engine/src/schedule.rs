@@ -22,8 +22,6 @@ use super::{
 /// Points that searchers propose in one turn. One takes up to two milliseconds, and nothing else is done meanwhile. The delivery of
 /// what was granted brings the next turn.
 const PROPOSALS_A_TURN_MAX: u32 = 2;
-/// A point of more parameters is the only one of its turn: it may take as long as two.
-const PARAMETERS_OF_TWO_MAX: usize = 50;
 
 /// The next job of a sweep, if it has a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,9 +121,7 @@ impl Engine {
         let Some(job) = self.next_job(now, sweep, name) else { return Chosen::Later };
         let Some(run) = self.sweeps.get_mut(sweep) else { return Chosen::Later };
         if run.proposes(job) {
-            let takes_as_two = run.definition().specification.axes.len() > PARAMETERS_OF_TWO_MAX;
-            let share = if takes_as_two { PROPOSALS_A_TURN_MAX } else { 1 };
-            let Some(left) = self.proposals_left.checked_sub(share) else { return Chosen::Later };
+            let Some(left) = self.proposals_left.checked_sub(1) else { return Chosen::Later };
             self.proposals_left = left;
         }
         let is_chosen = run.choose_point(job);

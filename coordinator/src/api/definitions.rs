@@ -296,7 +296,7 @@ impl Api {
     }
 
     /// Gives a sweep another definition, made of its own; once more where someone else was faster.
-    async fn redefine(
+    pub(super) async fn redefine(
         &self,
         issuer: Issuer,
         sweep: SweepId,

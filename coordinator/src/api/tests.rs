@@ -5,11 +5,12 @@ mod revivals;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use domain::definition::SweepDefinition;
 use domain::record::{BestEpoch, History, Record, StoredSearch, StoredSweep, WeightsFile, WeightsState};
 use engine::{
     Issuer,
-    command::{Retried, Retry},
-    query::SeeEnds,
+    command::{Extend, Retried, Retry},
+    query::{Define, SeeEnds},
     weights_name,
 };
 use store::{ArtifactRow, AttemptRow, EpochPlace, EpochRow, JobRow, LeaderTold, StoreError};
@@ -247,6 +248,36 @@ async fn a_list_that_was_overtaken_is_read_again() {
     }
     assert_eq!(retry.await.unwrap().unwrap(), 1, "the one that has failed still");
     assert_eq!(served.counts().await.pending, 3);
+}
+
+#[tokio::test]
+async fn a_change_of_a_sweep_that_was_overtaken_is_made_of_what_the_sweep_is_by_then() {
+    let served = served([]).await;
+    let (begins, mut begun) = mpsc::unbounded_channel();
+    let change = move |before: &SweepDefinition| {
+        let (go_on, gate) = std::sync::mpsc::channel::<()>();
+        if begins.send(go_on).is_ok() {
+            // Until the test drops the other end.
+            let _ = gate.recv();
+        }
+        before.set(&["execution.max_parallel=3".to_owned()])
+    };
+    let api = served.api.clone();
+    let changing = tokio::spawn(async move {
+        let changed = api.redefine(Issuer::local(), SweepId(1), change).await?;
+        Ok::<usize, ApiError>(changed.encode(|changed| changed.changes.len()))
+    });
+    let first = begun.recv().await.unwrap();
+    let leadership = &served.api.leadership;
+    let base = leadership.query(Define(SweepId(1))).await.unwrap().definition;
+    let definition = base.set(&["execution.attempts_max=7".to_owned()]).unwrap().into();
+    let other = Extend { sweep: SweepId(1), base, definition, revived: Default::default() };
+    leadership.command(Issuer::local(), other).await.unwrap();
+    drop(first);
+    drop(begun.recv().await.unwrap());
+    assert_eq!(changing.await.unwrap().unwrap(), 1, "what the other has changed is no change of its own");
+    let definition = leadership.query(Define(SweepId(1))).await.unwrap().definition;
+    assert_eq!((definition.execution.max_parallel, definition.execution.attempts_max), (Some(3), 7));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::record::Record;
-use engine::{CloseReason, Effect, Event, Observation, Output, SessionId, ToWorker};
+use engine::{CloseReason, Discarded, Effect, Event, Observation, Output, SessionId, ToWorker};
 use terms::SweepId;
 
 #[cfg(feature = "mutants")]
@@ -43,6 +43,8 @@ pub enum Delivery {
     Close(SessionId, CloseReason),
     /// A file of weights is no longer kept.
     RemoveWeights(String),
+    /// Something is of no use any more, and takes long to be freed.
+    Discard(Discarded),
 }
 
 impl<W> Default for Batch<W> {
@@ -163,6 +165,7 @@ fn released<W>(effects: Vec<Effect>, answered: Vec<W>) -> Released<W> {
                 released.deliveries.extend(messages.remove(&session).map(|said| together(session, said)));
                 released.deliveries.push(Delivery::Close(session, reason));
             }
+            Effect::Discard(discarded) => released.deliveries.push(Delivery::Discard(discarded)),
             Effect::RemoveWeights { name } => released.deliveries.push(Delivery::RemoveWeights(name)),
             Effect::Observed { sweep, observation } => released.observed.push((sweep, observation)),
         }

@@ -261,6 +261,7 @@ impl Driver {
                         tracing::debug!("weights that are no longer kept stay until the next start");
                     }
                 }
+                Delivery::Discard(discarded) => drop(tokio::task::spawn_blocking(move || drop(discarded))),
                 Delivery::Close(session, reason) => self.close(session, Some(Outbound::Close(reason))),
             }
         }

@@ -50,7 +50,13 @@ fn jobs_of_one_shape_and_order_are_mates_within_their_specification() {
     let source = SpecificationSource { text: text.into(), ..SpecificationSource::default() };
     let first = SweepDefinition::new(SweepId(1), Specification::parse(&source).unwrap()).unwrap();
     let candidates = |definition: &SweepDefinition, job| {
-        definition.pack_candidates(job, |_| true, std::iter::empty()).collect::<Vec<_>>()
+        let found = definition.pack_candidates(job, |_| true, std::iter::empty()).collect::<Vec<_>>();
+        let is_candidate = definition.is_pack_candidate(job);
+        let asked: Vec<u64> = (0..=definition.job_count() + 1).filter(|other| is_candidate(*other)).collect();
+        let mut listed = found.clone();
+        listed.sort_unstable();
+        assert_eq!(asked, listed, "candidates of job {job}");
+        found
     };
     assert_eq!(candidates(&first, 2), [6, 10, 14]);
     assert_eq!(candidates(&first, 6), [10, 14, 2]);

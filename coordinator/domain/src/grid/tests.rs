@@ -180,7 +180,10 @@ proptest! {
             let expected: Vec<u64> = numbered.iter().filter(alike).map(|(job, _)| *job).collect();
             let mut found: Vec<_> = grid.differing_only_in(index as u64 + 1, may_differ, u64::MAX).collect();
             found.sort_unstable();
-            prop_assert_eq!(found, expected);
+            prop_assert_eq!(&found, &expected);
+            let numbers = 0..=jobs.len() as u64 + 1;
+            let asked: Vec<u64> = numbers.filter(|other| grid.is_alike(index as u64 + 1, may_differ)(*other)).collect();
+            prop_assert_eq!(asked, expected);
         }
     }
 

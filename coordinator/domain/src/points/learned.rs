@@ -15,6 +15,11 @@ use crate::{
 /// the engine may be held up by. Their points are kept in memory.
 pub const LEARNED_JOBS_MAX: u64 = 10_000;
 
+/// How many times the memory of its text a specification takes.
+const PARSED_TIMES: usize = 6;
+/// The text whose parsed form takes as much memory as a parameter of a point, texts aside: some hundred bytes.
+const VALUE_TEXT_BYTES: usize = 16;
+
 /// Points that are proposed one after the other. Copies share what was proposed.
 #[derive(Debug, Clone)]
 pub struct LearnedPoints {
@@ -26,6 +31,7 @@ pub struct LearnedPoints {
     /// How often each is trained.
     repeats: u32,
     points_max: u64,
+    bytes_of_point: usize,
     proposals: Proposals,
     /// How many there are, once no other is left.
     exhausted: Option<u64>,
@@ -65,6 +71,7 @@ impl LearnedPoints {
         }
         Ok(Self {
             axes: axes.into(),
+            bytes_of_point: axes.iter().map(value_bytes).sum(),
             exclude: exclude.into(),
             included: included.into(),
             method,
@@ -90,6 +97,11 @@ impl LearnedPoints {
     /// Whether a searcher outside of the coordinator proposes them.
     pub fn are_from_outside(&self) -> bool {
         self.method == Method::External
+    }
+
+    /// The memory of each point that is proposed, as that of so much of a specification's text.
+    pub(crate) fn bytes_of_point(&self) -> usize {
+        self.bytes_of_point
     }
 
     /// What was proposed so far.
@@ -169,4 +181,14 @@ impl LearnedPoints {
             None => constant(),
         }
     }
+}
+
+/// The memory of a parameter of a point, its name and value, as that of so much of a specification's text.
+fn value_bytes(axis: &Axis) -> usize {
+    let text = |value: &ParameterValue| match value {
+        ParameterValue::Text(text) => text.len(),
+        _ => 0,
+    };
+    let longest = axis.values().iter().map(text).max().unwrap_or(0);
+    VALUE_TEXT_BYTES + (axis.name.len() + longest) / PARSED_TIMES
 }

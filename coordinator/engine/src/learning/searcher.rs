@@ -118,6 +118,22 @@ pub(super) struct ToldAgain {
     pub(super) known: (u64, u64),
 }
 
+/// A searcher that no sweep needs any more. To free it takes milliseconds, so that it leaves the engine, whoever drops it last.
+#[derive(Clone)]
+pub struct Discarded(Arc<Searcher>);
+
+impl From<Box<Searcher>> for Discarded {
+    fn from(searcher: Box<Searcher>) -> Self {
+        Self(Arc::from(searcher))
+    }
+}
+
+impl fmt::Debug for Discarded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Discarded").field("bytes", &self.0.bytes()).finish_non_exhaustive()
+    }
+}
+
 /// A searcher for a sweep that has ended and is to go on, which a command brings. The first engine that needs it takes it: it is not
 /// copied, as that takes milliseconds where there are many results. A command that is carried out again is refused anyway, and read
 /// again.
@@ -154,8 +170,15 @@ impl Revived {
         Ok(Self(Arc::new(Mutex::new(Some(ToldAgain { searcher: Box::new(searcher), known })))))
     }
 
-    pub(super) fn take(&self) -> Option<ToldAgain> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// The searcher, where it is wanted. Another one stays, to be discarded.
+    pub(super) fn take_if(&self, is_wanted: impl Fn(&ToldAgain) -> bool) -> Option<ToldAgain> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take_if(|told| is_wanted(told))
+    }
+
+    /// What is left of it once its command was carried out or refused.
+    pub(crate) fn discard(&self) -> Option<Discarded> {
+        let left = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        left.map(|told| Discarded::from(told.searcher))
     }
 
     /// Roughly the memory that it takes.

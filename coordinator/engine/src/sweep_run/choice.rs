@@ -7,6 +7,10 @@ use super::{SweepRun, WaitingJob};
 /// Most jobs to be tried again that are looked at each time a slot is free: a thousand slots may do so in one turn.
 const LOOKED_AT_MAX: usize = 100;
 
+/// Most jobs to be tried again or promoted that are looked at as pack candidates each time a slot is free: each takes some hundred
+/// nanoseconds.
+const CANDIDATES_LOOKED_AT_MAX: usize = 1_024;
+
 impl SweepRun {
     /// The next job to start on a worker that finds these checkpoints: jobs to be tried again first, then by number; none that cannot
     /// go on where `finds` says whose checkpoints are found. Jobs that failed last at the worker `avoided` come after all others.
@@ -68,6 +72,10 @@ impl SweepRun {
         finds: impl Fn(&WorkerName) -> bool,
         pack_size: u32,
     ) -> Vec<u64> {
+        let others = (pack_size as usize).saturating_sub(1);
+        if !self.unstarted_may_go_as_far(budget) {
+            return self.waiting_pack_candidates((job, budget), finds, pack_size).take(others).collect();
+        }
         let is_as_far =
             |candidate: u64, own: Option<u32>| own.or_else(|| self.budget_of(candidate)) == budget;
         let fits = |candidate: u64, waiting: &WaitingJob| {
@@ -81,8 +89,33 @@ impl SweepRun {
         let unstarted = (self.next_unstarted..=self.definition.job_count())
             .filter(|job| !self.has_begun(*job) && is_as_far(*job, None));
         let queue = again.chain(unstarted);
-        let others = (pack_size as usize).saturating_sub(1);
         self.definition.pack_candidates(job, waits, queue).take(others).collect()
+    }
+
+    /// Whether a job that never had an attempt may be granted as far as this.
+    fn unstarted_may_go_as_far(&self, budget: Option<u32>) -> bool {
+        let goes_as_far = || self.begins_differ() || self.budget_of(self.next_unstarted) == budget;
+        self.never_started() > 0 && goes_as_far()
+    }
+
+    /// The candidates that have had an attempt, larger numbers first: those are looked at one by one, which are few where the jobs of the
+    /// whole space are many.
+    fn waiting_pack_candidates(
+        &self,
+        (job, budget): (u64, Option<u32>),
+        finds: impl Fn(&WorkerName) -> bool,
+        pack_size: u32,
+    ) -> impl Iterator<Item = u64> {
+        let is_alike = self.definition.is_pack_candidate(job);
+        let last = self.last_with_point();
+        let fits = |(candidate, waiting): &(u64, &WaitingJob)| {
+            let own = waiting.budget().or_else(|| self.budget_of(*candidate));
+            *candidate <= last && own == budget && waiting.fits(pack_size) && is_alike(*candidate)
+        };
+        let found = self.waiting.found(finds).take(CANDIDATES_LOOKED_AT_MAX).filter(fits);
+        let mut candidates: Vec<u64> = found.map(|(candidate, _)| candidate).collect();
+        candidates.sort_unstable_by_key(|candidate| (*candidate < job, *candidate));
+        candidates.into_iter()
     }
 
     /// Takes jobs that [`pack_candidates`](Self::pack_candidates) has named, to be trained as far as this budget.

@@ -6,7 +6,7 @@ use domain::{points::CheckedPoint, record::Record};
 use terms::JobState;
 
 use super::SweepRun;
-use crate::learning::{Learning, Outside, Revived};
+use crate::learning::{Discarded, Learning, Outside, Revived};
 
 impl SweepRun {
     /// The last job that may start as far as points are concerned: of those after it, a searcher outside has not proposed them.
@@ -81,6 +81,14 @@ impl SweepRun {
         jobs.into_iter().filter_map(cancel).collect()
     }
 
+    /// What it counts against the memory for all sweeps: its points are kept once they are proposed, also after its end.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        match &self.learning {
+            Some(learning) if self.state.is_final() => self.definition.kept_bytes(learning.proposed_points()),
+            _ => self.definition.kept_bytes_max(),
+        }
+    }
+
     /// The searcher, if it learns.
     pub(crate) fn learning(&self) -> Option<&Learning> {
         self.learning.as_ref()
@@ -113,9 +121,9 @@ impl SweepRun {
         without_point.filter_map(cancel).collect()
     }
 
-    /// Drops a searcher of its own, as nothing is proposed any more.
-    pub(crate) fn rest(&mut self) {
-        self.learning.iter_mut().for_each(Learning::rest);
+    /// Gives up a searcher of its own, as nothing is proposed any more.
+    pub(super) fn rest(&mut self) -> Option<Discarded> {
+        self.learning.as_mut().and_then(Learning::rest)
     }
 
     /// Goes on with a searcher that was made beside the engine, where it needs one; false where that one does not know all.

@@ -80,6 +80,16 @@ impl Queue {
         })
     }
 
+    /// The jobs of all workers whose checkpoints are found; in no order.
+    pub(crate) fn found(
+        &self,
+        finds: impl Fn(&WorkerName) -> bool,
+    ) -> impl Iterator<Item = (u64, &WaitingJob)> {
+        let found = self.by_keeper.iter().filter(move |(keeper, _)| keeper.as_ref().is_none_or(&finds));
+        let jobs = found.flat_map(|(_, jobs)| jobs);
+        jobs.filter_map(|job| Some((*job, self.jobs.get(job)?)))
+    }
+
     /// Checks that the numbers are those of the jobs; says which is not.
     pub(crate) fn check_invariants(&self) -> Result<(), String> {
         let kept = self.by_keeper.values().map(BTreeSet::len).sum::<usize>();

@@ -146,6 +146,11 @@ impl SweepRun {
         self.stopping.as_ref()?.halving()?.pauses_at(job)
     }
 
+    /// Whether jobs may differ in how far they are granted first.
+    pub(crate) fn begins_differ(&self) -> bool {
+        self.stopping.as_ref().and_then(Stopping::halving).is_some_and(Halving::has_brackets)
+    }
+
     /// Whether jobs of the sweep pause.
     pub(crate) fn pauses(&self) -> bool {
         self.definition.specification.early_terminate.is_some_and(|early| early.promote)

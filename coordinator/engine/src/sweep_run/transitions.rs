@@ -10,7 +10,7 @@ use terms::{AttemptKey, DatasetSummary, Epoch, JobKey, JobState, ParameterUse, S
 
 use super::{ActiveAttempt, Lease, Placement, SweepRun, WaitingJob};
 use crate::{
-    EndsSeen, Observation,
+    Effect, EndsSeen, Observation, Output,
     job_control::STOPPED,
     mutants::{self, Mutant},
     packs::PackKey,
@@ -23,12 +23,12 @@ impl SweepRun {
         self.become_state(state, None)
     }
 
-    /// Enters a final state.
-    pub(crate) fn finish(&mut self, state: SweepState, unix_ms: u64) -> Record {
+    /// Enters a final state. A searcher of its own is discarded.
+    pub(crate) fn finish(&mut self, state: SweepState, unix_ms: u64, out: &mut Output) -> Record {
         debug_assert!(state.is_final(), "a sweep ends in a final state");
         // A list that was read as complete may lack jobs that are cancelled now.
         self.ends = EndsSeen::default();
-        self.rest();
+        out.effects.extend(self.rest().map(Effect::Discard));
         self.become_state(state, Some(unix_ms))
     }
 

@@ -1,11 +1,19 @@
 //! What is kept in memory of what others send is bounded, however much they send.
 
 use domain::definition::SweepDefinition;
+use terms::SweepId;
 
-use super::cluster::{Cluster, specification};
+use super::{
+    cluster::{Cluster, key, specification},
+    learning::{RATES, search},
+};
 use crate::{
     CloseReason, ControlError, Effect, Engine, EngineConfig, Event, Hello, Now, SessionId, SlotDescription,
-    WaitReason, command::Submit, control::SPECIFICATIONS_BYTES_MAX, query::DescribeSweep, waiting::LOOKED_AT,
+    WaitReason,
+    command::{Cancel, Submit},
+    control::SPECIFICATIONS_BYTES_MAX,
+    query::DescribeSweep,
+    waiting::LOOKED_AT,
 };
 
 fn hello(name: &str, slots: u32, description: &str) -> Hello {
@@ -80,6 +88,27 @@ fn so_are_the_specifications_of_all_sweeps() {
     let refused = ControlError::TooManySpecifications { kept, bytes: room + 1 };
     assert_eq!(cluster.engine.has_room_for(room + 1), Err(refused));
     assert_eq!(cluster.engine.has_room_for(0), Ok(()), "what makes nothing longer is not refused");
+}
+
+#[test]
+fn so_are_the_points_of_searches_also_once_they_have_ended() {
+    let mut cluster = Cluster::new();
+    cluster.submit_this(search(2_000, RATES));
+    let text = cluster.definition().text_bytes();
+    let kept = |cluster: &Cluster| match cluster.engine.has_room_for(SPECIFICATIONS_BYTES_MAX) {
+        Err(ControlError::TooManySpecifications { kept, .. }) => kept - text,
+        other => panic!("{other:?}"),
+    };
+    let all = kept(&cluster);
+    // A parameter of a point takes some hundred bytes, of which a sixth counts.
+    let parameters = cluster.definition().specification.axes.len();
+    assert!((2_000 * parameters * 16..2_000 * parameters * 24).contains(&all), "{all}");
+    cluster.connect(1, "a", 1, &[]);
+    (1..=10).for_each(|job| cluster.train(1, key(job, 1)));
+    assert_eq!(kept(&cluster), all, "it may propose them all");
+    cluster.order(Cancel(SweepId(1)));
+    // The eleventh had begun.
+    assert_eq!(kept(&cluster), all / 2_000 * 11, "those that it has proposed are kept");
 }
 
 #[test]

@@ -1,9 +1,6 @@
 //! Searchers are made beside the engine, rest while their sweep has ended, and count what runs.
 
-use domain::{
-    record::EndedJob,
-    specification::{Specification, SpecificationSource},
-};
+use domain::record::EndedJob;
 use terms::{JobState, ParameterMap, SweepId, SweepState};
 
 use super::{
@@ -11,8 +8,8 @@ use super::{
     learning::{RATES, cancelled, is_verified, recorded, search},
 };
 use crate::{
-    ControlError, Revived,
-    command::{Extend, Retry},
+    ControlError, Effect, Revived,
+    command::{Cancel, Extend, Retry},
     learning::Searcher,
 };
 
@@ -150,20 +147,27 @@ fn jobs_for_which_no_point_is_left_end_in_one_step() {
     assert_eq!(cluster.counts(), [0, 0, 3, 0, 0, 37]);
 }
 
+/// How many searchers are to be freed since this was last asked.
+fn discarded(cluster: &mut Cluster) -> usize {
+    cluster.take_effects().iter().filter(|effect| matches!(effect, Effect::Discard(_))).count()
+}
+
 #[test]
-fn a_point_of_very_many_parameters_is_the_only_one_of_its_turn() {
-    for (parameters, proposed) in [(50, 2), (51, 1)] {
-        let mut cluster = Cluster::new();
-        cluster.runs_programs = true;
-        let names: String =
-            (0..parameters).map(|name| format!("  p{name}: {{min: 0.0, max: 1.0}}\n")).collect();
-        let text = format!(
-            "name: x\nmethod: tpe\nrun_cap: 20\nprogram: train.py\nmetric: {{name: loss, goal: minimize}}\nparameters:\n{names}"
-        );
-        let source = SpecificationSource { text, ..SpecificationSource::default() };
-        cluster.submit_this(Specification::parse(&source).unwrap());
-        cluster.disk_stands_still = true;
-        cluster.connect(1, "a", 5, &[]);
-        assert_eq!(recorded(&cluster).proposals.len(), proposed, "{parameters}");
-    }
+fn searchers_that_no_sweep_needs_leave_the_engine_to_be_freed_elsewhere() {
+    let mut cluster = finished(12);
+    assert_eq!(discarded(&mut cluster), 1, "the sweep's own");
+    let late = extension(&mut cluster, 14, 11);
+    let refused = cluster.refusal(late.clone());
+    assert!(matches!(refused, ControlError::Overtaken), "{refused}");
+    assert_eq!((discarded(&mut cluster), late.revived.bytes()), (1, 0), "one that does not know all");
+    let known = extension(&mut cluster, 14, 12);
+    let other = Extend { base: cluster.definition().after(None).into(), ..known.clone() };
+    let refused = cluster.refusal(other);
+    assert!(matches!(refused, ControlError::Overtaken), "{refused}");
+    assert_eq!((discarded(&mut cluster), known.revived.bytes()), (1, 0), "one whose command was refused");
+    let known = extension(&mut cluster, 14, 12);
+    assert_eq!(cluster.order(known).added_jobs, 2);
+    assert_eq!(discarded(&mut cluster), 0, "one that is used");
+    cluster.order(Cancel(SweepId(1)));
+    assert_eq!(discarded(&mut cluster), 1);
 }

@@ -222,6 +222,11 @@ impl Halving {
         self.ladders.iter().flat_map(|bracket| &bracket.rungs).any(Rung::waits_for_all)
     }
 
+    /// Whether jobs may have different rungs.
+    pub fn has_brackets(&self) -> bool {
+        self.brackets.is_some()
+    }
+
     fn bracket_of(&self, job: u64) -> usize {
         self.brackets.as_ref().map_or(0, |brackets| brackets.of(job))
     }

@@ -15,7 +15,7 @@ impl World {
                         self.send_down(link, Some(message));
                     }
                 }
-                Delivery::RemoveWeights(_) => {}
+                Delivery::RemoveWeights(_) | Delivery::Discard(_) => {}
                 Delivery::Close(session, _) => {
                     let hub = self.coordinators[index].hub(self.now);
                     if let Some(link) = hub.and_then(|hub| hub.links.remove(&session)) {

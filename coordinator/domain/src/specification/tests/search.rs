@@ -311,6 +311,7 @@ fn pack_candidates_of_a_search_are_those_of_its_queue_that_may_differ() {
     let expected: Vec<u64> = (1..=400).filter(|job| *job != 3 && batch(*job) == batch(3)).collect();
     assert_eq!(found, expected);
     assert!(found.len() > 100);
+    assert_eq!((1..=401).filter(|job| definition.is_pack_candidate(3)(*job)).collect::<Vec<_>>(), expected);
     // Where hardly any two are alike, none is looked at.
     let axes = format!("{axes}\n  seed: {{min: 0, max: 1000000}}");
     let definition = sweep(&format!("method: random\nrun_cap: 400\n{}", with_parameters(&axes)));
