@@ -76,8 +76,9 @@ fn density(space: &Space, observed: &[Point], places: &[Vec<u64>]) -> Density {
         density.push_placed(&own, &space.coordinates(point));
         density.push_placed(&vec![2 * index as u64 + 1; places.len()], &others);
     }
-    density
-        .fit(&(0..observed.len()).map(|row| 2 * row).collect::<Vec<_>>(), &[], |_| panic!("each has a row"));
+    let counting: Vec<usize> = (0..observed.len()).map(|row| 2 * row).collect();
+    let all: Vec<usize> = (0..2 * observed.len()).collect();
+    density.fit(&counting, &all, |_| panic!("each has a row"));
     density
 }
 
