@@ -3,6 +3,7 @@
 use domain::proposals::{Learned, LearnedResult, Proposed, Why};
 use engine::query::Define;
 use terms::{ParameterMap, ParameterValue, SweepState};
+use tokio::task::JoinHandle;
 
 use super::*;
 
@@ -25,6 +26,16 @@ async fn learned(records: impl IntoIterator<Item = Record>) -> Served {
     served_this(text, before.into_iter().chain((1..=3).map(told)).chain([finished])).await
 }
 
+impl Served {
+    /// The search that is read next, before the retry ends.
+    async fn next_search(&mut self, retry: &mut JoinHandle<Result<u64, ApiError>>) -> oneshot::Sender<()> {
+        tokio::select! {
+            reads = self.searches.recv() => reads.unwrap(),
+            ended = retry => panic!("no searcher is made: {ended:?}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_retry_makes_a_searcher_where_an_ended_sweep_goes_on_and_none_where_there_is_nothing_to_try_again()
 {
@@ -38,15 +49,17 @@ async fn a_retry_makes_a_searcher_where_an_ended_sweep_goes_on_and_none_where_th
         let api = nothing.api.clone();
         let retry = tokio::spawn(async move { api.retry(Issuer::local(), request).await });
         nothing.let_lists_through(lists).await;
-        let retried =
-            retry.await.unwrap().unwrap().encode(|retried: Retried| (retried.jobs, retried.sweep.state));
+        let ended = tokio::select! {
+            ended = retry => ended.unwrap().unwrap(),
+            _ = nothing.searches.recv() => panic!("a searcher is made"),
+        };
+        let retried = ended.encode(|retried: Retried| (retried.jobs, retried.sweep.state));
         assert_eq!(retried, (0, SweepState::Finished));
-        assert!(nothing.searches.try_recv().is_err(), "nothing was read of the search");
     }
     let mut some = learned((1..=3).flat_map(failed)).await;
-    let retry = some.retry(None);
+    let mut retry = some.retry(None);
     some.let_lists_through(2).await;
-    some.searches.recv().await.unwrap().send(()).unwrap();
+    some.next_search(&mut retry).await.send(()).unwrap();
     assert_eq!(retry.await.unwrap().unwrap(), 3);
 }
 
@@ -70,11 +83,11 @@ async fn searchers_of_ended_sweeps_are_made_one_at_a_time_and_the_next_waits_for
     tokio::task::yield_now().await;
     assert!(served.searches.try_recv().is_err(), "the engine may not have the first one yet");
     // A retry waits as well, and after those before it.
-    let retry = served.retry(None);
+    let mut retry = served.retry(None);
     served.let_lists_through(2).await;
     drop(place);
-    served.searches.recv().await.unwrap().send(()).unwrap();
+    served.next_search(&mut retry).await.send(()).unwrap();
     drop(second.await.unwrap().unwrap());
-    served.searches.recv().await.unwrap().send(()).unwrap();
+    served.next_search(&mut retry).await.send(()).unwrap();
     assert_eq!(retry.await.unwrap().unwrap(), 3);
 }
