@@ -5,21 +5,13 @@ use std::{
     fs,
     io::{Read, Write},
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Command, Stdio},
 };
 
 use rustix::process::Signal;
 use tests::{Cluster, ClusterOptions, chaos, program};
 
-fn sweep(cluster: &Cluster, arguments: &[&str]) -> Output {
-    Command::new(program("sweep"))
-        .arg("--coordinator")
-        .arg(format!("http://{}", cluster.coordinator.address))
-        .args(arguments)
-        .env("SWEEP_CONFIG", "/dev/null")
-        .output()
-        .unwrap()
-}
+use crate::commands::sweep;
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
@@ -157,8 +149,8 @@ async fn a_person_is_asked_before_a_sweep_is_ended_and_reads_how_to_resume_it() 
     for _ in 0..4 {
         cluster.submit("{seed: {values: [1, 2]}}").await;
     }
-    let state = |sweep: &str| {
-        let shown = crate::command_line::sweep(&cluster, &["show", sweep, "-o", "json"]).stdout;
+    let state = |number: &str| {
+        let shown = sweep(&cluster, &["show", number, "-o", "json"]).stdout;
         serde_json::from_slice::<serde_json::Value>(&shown).unwrap()["state"].as_str().unwrap().to_owned()
     };
     let asked = on_a_terminal(&cluster, "cancel 1", "no\n");

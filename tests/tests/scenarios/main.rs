@@ -9,6 +9,7 @@ mod chaos;
 mod checkpoints;
 mod clock;
 mod command_line;
+mod commands;
 mod completion;
 mod disk;
 mod faults;

@@ -4,10 +4,12 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Command,
 };
 
 use tests::{Cluster, ClusterOptions, program, wide_metrics};
+
+use crate::commands::{printed, refused};
 
 /// Four jobs over two of the twelve parameters.
 const GRID: &str = "\
@@ -34,27 +36,6 @@ fn written(folder: &Path, name: &str, text: &str) -> String {
     let path = folder.join(name);
     fs::write(&path, text).unwrap();
     path.to_str().unwrap().to_owned()
-}
-
-fn command(cluster: &Cluster, arguments: &[&str]) -> Output {
-    Command::new(program("sweep"))
-        .args(arguments)
-        .env("SWEEP_COORDINATOR", format!("http://{}", cluster.coordinator.address))
-        .env("SWEEP_CONFIG", "/dev/null")
-        .output()
-        .unwrap()
-}
-
-fn printed(cluster: &Cluster, arguments: &[&str]) -> String {
-    let output = command(cluster, arguments);
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn refused(cluster: &Cluster, arguments: &[&str]) -> String {
-    let output = command(cluster, arguments);
-    assert!(!output.status.success(), "{output:?}");
-    String::from_utf8(output.stderr).unwrap()
 }
 
 /// What the trainer's worker would say of it.

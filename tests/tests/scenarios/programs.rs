@@ -12,12 +12,14 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Command,
     time::{Duration, Instant},
 };
 
 use proto::v1;
 use tests::{Cluster, ClusterOptions, program};
+
+use crate::commands::{printed, sweep as command};
 
 /// How often to look for a file.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
@@ -72,23 +74,6 @@ fn rows(file: &Path) -> Vec<BTreeMap<String, String>> {
 fn number(row: &BTreeMap<String, String>, column: &str) -> f64 {
     let cell = row.get(column).unwrap_or_else(|| panic!("{column} is a column of {row:?}"));
     cell.parse().unwrap_or_else(|_| panic!("{column} is a number in {row:?}"))
-}
-
-fn command(cluster: &Cluster, arguments: &[&str]) -> Output {
-    Command::new(program("sweep"))
-        .arg("--coordinator")
-        .arg(format!("http://{}", cluster.coordinator.address))
-        .args(arguments)
-        .env("SWEEP_CONFIG", "/dev/null")
-        .output()
-        .unwrap()
-}
-
-/// The output of a command that must succeed.
-fn printed(cluster: &Cluster, arguments: &[&str]) -> String {
-    let output = command(cluster, arguments);
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap()
 }
 
 /// A cluster whose workers may run programs.

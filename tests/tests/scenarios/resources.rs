@@ -4,13 +4,15 @@
 use std::{
     fs,
     path::Path,
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use proto::v1::{self, watch_sweep_response::Event};
 use rustix::fs::{CWD, FileType, Mode};
 use tests::{Cluster, ClusterOptions, program};
+
+use crate::commands::sweep;
 
 /// How often to look for a file.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
@@ -64,15 +66,6 @@ fn submit(cluster: &Cluster, script: &str, jobs: usize, resources: &str, places:
     assert!(output.status.success(), "{output:?}");
     let submitted: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     submitted["id"].as_u64().unwrap_or_else(|| panic!("no number in {submitted}"))
-}
-
-fn sweep(cluster: &Cluster, arguments: &[&str]) -> Output {
-    Command::new(program("sweep"))
-        .args(arguments)
-        .env("SWEEP_COORDINATOR", format!("http://{}", cluster.coordinator.address))
-        .env("SWEEP_CONFIG", "/dev/null")
-        .output()
-        .unwrap()
 }
 
 /// A worker that leaves when this is dropped.

@@ -1,7 +1,7 @@
 //! `sweep run`: one command from the sweep file to the report.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::{BufRead, BufReader},
     path::Path,
@@ -109,6 +109,38 @@ fn one_command_makes_the_report() {
     }
     let more = results(folder.path());
     assert_eq!((more.len(), &more[..2]), (3, &rows[..]));
+}
+
+/// Two optimisers of which one has a momentum, which says nothing of where it applies.
+const OPTIMISERS: &str = "{optimizer: {values: [adam, sgd]}, momentum: {values: [0.0, 0.9]}, learning_rate: {values: [0.001, \
+                          0.0001]}, epochs: {value: 2}}";
+
+#[test]
+fn a_run_of_two_optimisers_trains_each_point_once_and_gives_momentum_only_to_the_one_that_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = command(folder.path(), OPTIMISERS).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("`momentum` has a value only where `optimizer` is `sgd`"), "{said}");
+    let rows = results(folder.path());
+    assert!(rows.iter().all(|row| row["state"] == "done" && row["epochs_done"] == "2"), "{rows:?}");
+    let point = |row: &BTreeMap<String, String>| {
+        ["optimizer", "momentum", "learning_rate"].map(|name| row[name].clone())
+    };
+    let mut points: Vec<_> = rows.iter().map(point).collect();
+    points.sort();
+    let expected = [
+        ["adam", "", "0.0001"],
+        ["adam", "", "0.001"],
+        ["sgd", "0", "0.0001"],
+        ["sgd", "0", "0.001"],
+        ["sgd", "0.9", "0.0001"],
+        ["sgd", "0.9", "0.001"],
+    ];
+    assert_eq!(points, expected);
+    // Each of them trains in another way.
+    let losses: BTreeSet<&str> = rows.iter().map(|row| row["train_loss"].as_str()).collect();
+    assert_eq!(losses.len(), expected.len(), "{rows:?}");
 }
 
 #[test]
