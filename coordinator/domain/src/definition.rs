@@ -231,7 +231,7 @@ impl SweepDefinition {
         self.parts.iter().map(|part| part.text.len() + SEPARATOR.len()).sum()
     }
 
-    /// What counts against the memory for all sweeps, where so many points of a search that learns have parameters: the text, and those.
+    /// What counts against the memory for all sweeps: the text, and the parameters of the first `points` points of a search that learns.
     pub fn kept_bytes(&self, points: u64) -> usize {
         let of_points = self.learned().map_or(0, |learned| {
             usize::try_from(points).unwrap_or(usize::MAX).saturating_mul(learned.bytes_of_point())
@@ -304,7 +304,7 @@ impl SweepDefinition {
         definition
     }
 
-    /// This definition with so many jobs, where a searcher that learns has no points for more. Those who have this one keep
+    /// This definition with `jobs` jobs, where a searcher that learns has no points for more. Those who have this one keep
     /// it as it is: what they hear of it was so at one time.
     pub fn ending_after(&self, jobs: u64) -> Self {
         let mut definition = self.clone();

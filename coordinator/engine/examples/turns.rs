@@ -76,13 +76,13 @@ fn searchers() -> Result<(), Box<dyn Error>> {
     let definition = SweepDefinition::parse(&excluding())?;
     let start = Instant::now();
     let command = Submit::new(Box::new(definition), String::new())?;
-    let beside = start.elapsed().as_secs_f64() * 1e3;
+    let outside = start.elapsed().as_secs_f64() * 1e3;
     let mut engine = Engine::new(EngineConfig::with_lease_ms(1_000_000));
     let start = Instant::now();
     let (answer, output) = engine.execute(NOW, Issued { command, issuer: Issuer::local() });
     let turn = start.elapsed().as_secs_f64() * 1e3;
     (answer?, drop(output));
-    println!("\n32,768 points without 1,000: {beside:.3} beside the engine, {turn:.3} in its turn");
+    println!("\n32,768 points without 1,000: {outside:.3} outside of the engine, {turn:.3} in its turn");
     Ok(())
 }
 
@@ -91,7 +91,7 @@ fn at(sorted: &[f64], share: usize) -> f64 {
     sorted.get((sorted.len() * share / 100).min(sorted.len().saturating_sub(1))).copied().unwrap_or(0.0)
 }
 
-/// A sweep with so many parameters that learns, the last jobs of which have not begun.
+/// A sweep with `parameters` parameters that learns, the last jobs of which have not begun.
 fn searched(parameters: u64) -> Result<StoredSweep, Box<dyn Error>> {
     let axes: String = (0..parameters).map(|axis| format!("  p{axis}: {{min: 0.0, max: 1.0}}\n")).collect();
     let text = format!(

@@ -43,7 +43,7 @@ pub enum Effect {
         /// Its name, below the folder of all weights.
         name: String,
     },
-    /// Free what is of no use any more, beside the engine: that takes milliseconds.
+    /// Free what is of no use any more, outside of the engine's turn: that takes milliseconds.
     Discard(Discarded),
     /// Tell the watchers of a sweep.
     Observed {

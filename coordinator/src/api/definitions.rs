@@ -78,7 +78,7 @@ impl Source {
         if !snapshot.is_empty() {
             overrides.push(format!("execution.snapshot={snapshot}"));
         }
-        Ok(SpecificationSource { text, file_name, overrides, dataset_path, models })
+        Ok(SpecificationSource { text, file_name, overrides, dataset_path, models, is_extension: false })
     }
 }
 
@@ -250,6 +250,7 @@ impl Api {
         mut source: SpecificationSource,
     ) -> Result<Answer<Submitted>, ApiError> {
         let base = self.leadership.query(Define(sweep)).await?.definition;
+        source.is_extension = true;
         if let Some(model) = base.specification.trainable.model() {
             source.models = source.models.of_sweep(model);
         }
@@ -325,8 +326,8 @@ impl Api {
         }
     }
 
-    /// The searcher of a sweep that has ended, where it has one of its own, to go on with: told again what it was told before, beside
-    /// the engine, which takes it if that is still all. Together with the place of the only one, as each takes megabytes: to be kept
+    /// The searcher of a sweep that has ended, where it has one of its own, to go on with: it gets again all results that it had, outside
+    /// of the engine's turn; the engine takes it if that is still all. Together with the place of the only one, as each takes megabytes: to be kept
     /// until the engine has answered.
     pub(super) async fn revived(
         &self,

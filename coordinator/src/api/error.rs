@@ -22,7 +22,7 @@ pub enum ApiError {
     /// The state does not allow it.
     #[error("{0}")]
     Refused(String),
-    /// It was overtaken, or no one knows what became of it: it may be asked for again, from what is true by now.
+    /// Another change was faster, or no one knows what became of it: whoever asked must look at what is true by now before asking again.
     #[error("{0}")]
     Aborted(String),
     /// There is no room for it now, on a disk or in memory.

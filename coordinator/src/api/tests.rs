@@ -199,7 +199,7 @@ impl Served {
         })
     }
 
-    /// Lets the next lists through, so many.
+    /// Lets the next `count` lists through.
     async fn let_lists_through(&mut self, count: u32) {
         for _ in 0..count {
             self.lists.recv().await.unwrap().send(()).unwrap();
@@ -454,4 +454,20 @@ async fn only_a_bounded_number_of_files_is_sent_at_a_time() {
     assert!(get().await.is_err(), "it is not given back yet");
     drop(download);
     assert!(get().await.is_ok());
+}
+
+#[tokio::test]
+async fn an_extension_gets_no_note_that_its_own_jobs_alone_are_too_few() {
+    let text = |seeds: &str| {
+        format!(
+            "name: x\ndataset: {{path: d}}\nparameters: {{epochs: {{value: 9}}, seed: {{values: [{seeds}]}}}}\n\
+             early_terminate: {{type: top_k, k: 2}}\n"
+        )
+    };
+    let served = served_this(&text("1, 2, 3"), []).await;
+    let source = definitions::Source { text: text("4, 5"), ..Default::default() };
+    let submission = definitions::Submission { source, request_id: String::new(), extend: Some(SweepId(1)) };
+    let extended = served.api.submit(Issuer::local(), submission).await.unwrap();
+    let (added, notes) = extended.encode(|submitted| (submitted.added_jobs, submitted.notes));
+    assert_eq!((added, notes), (2, Vec::<String>::new()));
 }

@@ -48,9 +48,11 @@ const FORMS: &str = "Lines that are printed, each one JSON object:
       cancelled: nothing is known of the point) or again (that job is tried again: another result follows)
   {\"wanted\":2,\"next_point\":2,\"points_max\":100}
       2 points would be trained at once; printed again whenever that changes
+  {\"accepted\":3,\"point\":2}
+      the third line that was read is point 2 of the sweep; lines are answered in their order
   {\"error\":\"…\",\"line\":3}
-      the third line that was read was not taken, and why: a point that it had does not count, and another one may
-      be proposed at once
+      the third line that was read was not taken, and why: a point that it had does not count, so that the next one
+      that is accepted gets its number, and another one may be proposed at once
   {\"state\":\"finished\"}
       the last line: the sweep has ended
 
@@ -83,6 +85,10 @@ enum Told {
         next_point: u64,
         points_max: u64,
     },
+    Accepted {
+        accepted: u64,
+        point: u64,
+    },
     Refused {
         error: String,
         line: u64,
@@ -103,7 +109,7 @@ pub(super) async fn search(arguments: &SearchArguments, target: &Target) -> Resu
         next_point: first.next_point,
         told: arguments.after,
         refused: 0,
-        has_ended: false,
+        is_over: false,
     };
     tell(&first, &mut proposing.told)?;
     let (sender, mut lines) = mpsc::channel(LINES_WAITING_MAX);
@@ -119,7 +125,7 @@ pub(super) async fn search(arguments: &SearchArguments, target: &Target) -> Resu
                 tell(&message, &mut proposing.told)?;
                 continue;
             }
-            line = lines.recv(), if !proposing.has_ended => line,
+            line = lines.recv(), if !proposing.is_over => line,
         };
         match read {
             Some(line) => proposing.take(line?, &mut lines).await?,
@@ -137,7 +143,8 @@ struct Proposing<'a> {
     told: u64,
     /// Lines that were not taken.
     refused: u64,
-    has_ended: bool,
+    /// Whether no more lines are read: the searcher or the sweep has ended.
+    is_over: bool,
 }
 
 impl Proposing<'_> {
@@ -161,7 +168,7 @@ impl Proposing<'_> {
                     self.end(number).await?;
                 }
             }
-            let takes_more = !self.has_ended && points.len() < POINTS_TOGETHER_MAX;
+            let takes_more = !self.is_over && points.len() < POINTS_TOGETHER_MAX;
             next = if takes_more { lines.try_recv().ok().transpose()? } else { None };
         }
         self.propose(points).await
@@ -173,19 +180,30 @@ impl Proposing<'_> {
         if points.is_empty() {
             return Ok(());
         }
-        let all = points.iter().map(|(_, point)| point.clone()).collect();
-        match self.send(all, false).await {
+        match self.propose_together(&points).await {
             Err(Failure::Refused(_)) if points.len() > 1 => {}
-            Err(Failure::Refused(why)) => return self.refuse(points[0].0, why),
-            sent => return sent,
+            Err(Failure::Refused(why)) => return self.refuse_unless_over(points[0].0, why).await,
+            proposed => return proposed,
         }
-        for (number, point) in points {
-            match self.send(vec![point], false).await {
-                Err(Failure::Refused(why)) => self.refuse(number, why)?,
-                sent => sent?,
+        for point in points {
+            match self.propose_together(std::slice::from_ref(&point)).await {
+                Err(Failure::Refused(why)) => self.refuse_unless_over(point.0, why).await?,
+                proposed => proposed?,
+            }
+            if self.is_over {
+                break;
             }
         }
         Ok(())
+    }
+
+    /// Proposes points, all of them or none, and says which numbers they have.
+    async fn propose_together(&mut self, points: &[(u64, v1::SearchPoint)]) -> Result<(), Failure> {
+        let first = self.next_point;
+        self.send(points.iter().map(|(_, point)| point.clone()).collect(), false).await?;
+        let numbered = points.iter().zip(first..);
+        let accepted = numbered.map(|(&(accepted, _), point)| Told::Accepted { accepted, point });
+        print_lines(&accepted.collect::<Vec<_>>())
     }
 
     /// Ends the search, which a coordinator refuses where there is no point yet.
@@ -193,7 +211,7 @@ impl Proposing<'_> {
         match self.send(Vec::new(), true).await {
             Err(Failure::Refused(why)) => self.refuse(number, why),
             sent => {
-                self.has_ended = true;
+                self.is_over = true;
                 sent
             }
         }
@@ -216,6 +234,17 @@ impl Proposing<'_> {
                 Err(failure) => return Err(failure),
             }
         }
+    }
+
+    /// Answers a line that the coordinator refused, unless that is because the sweep has ended: the last line says so, once for all
+    /// lines that still wait.
+    async fn refuse_unless_over(&mut self, line: u64, why: String) -> Result<(), Failure> {
+        let sweep_id = self.sweep_id;
+        let sweep =
+            self.target.call(async |client| client.get_sweep(v1::GetSweepRequest { sweep_id }).await).await;
+        // Where it cannot be asked, the refusal is what is known.
+        self.is_over = sweep.is_ok_and(|sweep| is_final_state(sweep.state()));
+        if self.is_over { Ok(()) } else { self.refuse(line, why) }
     }
 
     /// Answers a line that was not taken; the searcher may go on.
@@ -373,6 +402,7 @@ mod tests {
             told(&Told::Wanted { wanted: 1, next_point: 3, points_max: 9 }),
             r#"{"wanted":1,"next_point":3,"points_max":9}"#
         );
+        assert_eq!(told(&Told::Accepted { accepted: 4, point: 3 }), r#"{"accepted":4,"point":3}"#);
         assert_eq!(
             told(&Told::Refused { error: "`rate` is missing".to_owned(), line: 4 }),
             r#"{"error":"`rate` is missing","line":4}"#

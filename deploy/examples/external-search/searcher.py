@@ -3,13 +3,17 @@
 
     python3 searcher.py SWEEP [COMMAND...]     COMMAND is `sweep` unless given
 
-It may be killed and started again at any time: `sweep search` tells all results again.
+It may be killed and started again at any time: `sweep search` prints all results again.
 
-With Optuna, `trial = study.ask(distributions)` makes the point that is wanted, `trial.params`; keep the trial by the number of its
-point, and `study.tell(trial, value)` when a result has that number. `distributions` are those of the sweep file. Results of points
-from before a restart are added: `study.add_trial(optuna.trial.create_trial(params=..., distributions=..., value=...))`.
+With Optuna, `trial = study.ask(distributions)` makes the point that is wanted, `trial.params`. Keep the trial by the number of the line
+that proposes it (the first line that is sent is 1). `{"accepted": line, "point": number}` says which point it became: keep it by that
+number from then on, and `study.tell(trial, value)` when a result has it. `{"error": ..., "line": line}` says that it became none:
+`study.tell(trial, state=optuna.trial.TrialState.FAIL)`. Do not count points yourself: after a refused line, the next point has the
+number that the refused one would have had. `distributions` are those of the sweep file. Results of points from before a restart are
+added: `study.add_trial(optuna.trial.create_trial(params=..., distributions=..., value=...))`.
 """
 
+import contextlib
 import json
 import math
 import random
@@ -17,7 +21,7 @@ import subprocess
 import sys
 
 LOW, HIGH = 1e-5, 1e-2
-# Points that are refused one after another: after so many, the searcher and the sweep file do not fit together.
+# Most points that are refused without a result in between: beyond, the searcher and the sweep file do not fit together.
 REFUSED_MAX = 100
 
 
@@ -39,8 +43,10 @@ def main(sweep, command):
     best, best_value, proposed, refused = None, -math.inf, 0, 0
 
     def send(line):
-        search.stdin.write(json.dumps(line) + "\n")
-        search.stdin.flush()
+        # The command ends with the sweep, also while a point is on its way: what it printed last is still read.
+        with contextlib.suppress(BrokenPipeError):
+            search.stdin.write(json.dumps(line) + "\n")
+            search.stdin.flush()
 
     for line in search.stdout:
         said = json.loads(line)
@@ -49,7 +55,6 @@ def main(sweep, command):
             print(said["error"], file=sys.stderr, flush=True)
             refused += 1
             if refused == REFUSED_MAX:
-                search.stdin.close()
                 break
             send({"parameters": propose(best)})
         if "result" in said:
@@ -63,6 +68,8 @@ def main(sweep, command):
             while proposed < said["next_point"] - 1 + said["wanted"]:
                 send({"parameters": propose(best)})
                 proposed += 1
+    with contextlib.suppress(BrokenPipeError):
+        search.stdin.close()
     return search.wait()
 
 

@@ -161,6 +161,8 @@ async fn jobs_wait_for_points_wrong_points_are_named_and_a_searcher_may_end_the_
         assert!(*line == expected && answer.contains(&part), "{said}");
     }
     assert_eq!(answers.len(), 4, "{said}");
+    // The point after a refused one has the number that it would have had.
+    assert!(said.contains("{\"accepted\":4,\"point\":1}"), "{said}");
     let shown = |job: &str| String::from_utf8(sweep(&cluster, &["show", job], "").stdout).unwrap();
     assert!(shown("1/1").contains("0.0005"), "{}", shown("1/1"));
     assert!(shown("1/5").contains("not proposed yet"), "{}", shown("1/5"));
@@ -171,12 +173,17 @@ async fn jobs_wait_for_points_wrong_points_are_named_and_a_searcher_may_end_the_
     assert!(ended.status.success(), "{said}");
     let lines: Vec<&str> = said.lines().collect();
     assert!(lines.iter().any(|line| line.contains("\"wanted\":")), "{said}");
+    for accepted in ["{\"accepted\":1,\"point\":2}", "{\"accepted\":2,\"point\":3}"] {
+        assert!(lines.contains(&accepted), "{said}");
+    }
     assert_eq!(lines.iter().filter(|line| line.contains("\"outcome\":\"finished\"")).count(), 3, "{said}");
     assert_eq!(lines.last(), Some(&"{\"state\":\"finished\"}"), "{said}");
     assert_eq!(cluster.results(sweep_id).await.len(), 3);
-    let again = sweep(&cluster, &["search", "1", "--after", "2"], "");
+    // Points that come after the end get no answers: the last line is one for all.
+    let again = sweep(&cluster, &["search", "1", "--after", "2"], &point("0.004").repeat(20));
     let again = String::from_utf8(again.stdout).unwrap();
     assert_eq!(again.lines().next(), lines.iter().rev().nth(1).copied(), "{again}");
+    assert!(!again.contains("error") && again.ends_with("{\"state\":\"finished\"}\n"), "{again}");
 
     // A point that waits for a slot is known as soon as it was acknowledged.
     submit(&cluster, 3).await;

@@ -176,6 +176,7 @@ mod tests {
             overrides: Vec::new(),
             dataset_path: None,
             models: Models::default(),
+            ..SpecificationSource::default()
         };
         let (_, jobs) = Specification::parse_with_jobs(&source).unwrap();
         jobs.learned().unwrap().clone()

@@ -80,7 +80,7 @@ pub(super) fn read(source: &SpecificationSource) -> Result<(Specification, Jobs)
     let mut raw = parsed(text, known, draws).map_err(|error| {
         // What is not YAML says nothing about its trainable, so that its keys would be read as those of a model.
         let syntax = serde_yaml::from_str::<IgnoredAny>(text).err();
-        match syntax.as_ref().and_then(|_| tab_line(text)) {
+        match syntax.as_ref().and_then(|error| tab_line(text, error.location()?.line())) {
             Some(line) => SpecificationError::new(&format!(
                 "{file}:{line}: the line begins with a tab, which YAML does not take; indent it with spaces"
             )),
@@ -91,9 +91,7 @@ pub(super) fn read(source: &SpecificationSource) -> Result<(Specification, Jobs)
     if let Some(path) = &source.dataset_path {
         raw.dataset.get_or_insert_default().path = Some(PathBuf::from(path));
     }
-    // The id of a program's files comes in this way, too.
-    let is_of_values = |set: &String| !set.starts_with("execution.");
-    let given = Given { file, text, is_overridden: source.overrides.iter().any(is_of_values) };
+    let given = Given { file, text, is_extension: source.is_extension };
     let built = build(raw, &source.models).map(unified).and_then(|built| check_reach(given, built));
     built.and_then(check_resources).and_then(check_metric).and_then(check_jobs).map_err(|problem| {
         let own = problem.parameter.as_deref();

@@ -52,6 +52,8 @@ pub struct SpecificationSource {
     pub dataset_path: Option<String>,
     /// The models that it may name.
     pub models: Models,
+    /// Whether it adds to a sweep: its own jobs are then not all, and what only they lack is not worth a note.
+    pub is_extension: bool,
 }
 
 impl SpecificationSource {
@@ -194,7 +196,9 @@ impl Specification {
     /// The same, with the jobs that the check built.
     pub fn parse_with_jobs(source: &SpecificationSource) -> Result<(Self, Jobs), SpecificationError> {
         let (mut specification, jobs) = file::read(source)?;
-        specification.note_on_early_stopping(jobs.count());
+        if !source.is_extension {
+            specification.note_on_early_stopping(jobs.count());
+        }
         Ok((specification, jobs))
     }
 

@@ -98,8 +98,8 @@ impl EarlyTermination {
         )
     }
 
-    /// How many epochs a job of so many trains on average, where each could train that many; nothing where it cannot be known before.
-    /// Jobs are taken to be divided evenly among brackets.
+    /// About how many of `epochs` one of `jobs` jobs trains on average; nothing where it cannot be known before. Jobs are taken to be
+    /// divided evenly among brackets, and no job to go on too early or beyond its share.
     pub fn expected_epochs(&self, jobs: u64, epochs: u32) -> Option<f64> {
         let goes_on = match self.rule {
             StoppingRule::Median { .. } => return None,
@@ -156,20 +156,12 @@ impl EarlyTermination {
 
     /// All jobs have trained to their end before the rule compares any.
     fn is_too_late(&self, Extent { epochs, .. }: Extent) -> Option<String> {
+        let Some(first) = self.first_compared() else { return Some(self.has_no_rung(epochs)) };
         let epochs = epochs?;
-        let (first, key) = match self.rule {
-            StoppingRule::Median { min_iter, .. } => (min_iter, "min_iter"),
-            StoppingRule::Asha { s: 1.., .. } => (self.first_rung()?, "s"),
-            StoppingRule::Hyperband { rungs: HyperbandRungs::Below { max_iter, s }, .. } => {
-                let Some(first) = self.first_rung() else {
-                    return Some(format!(
-                        "`early_terminate` never acts, as {max_iter} epochs (`max_iter`) have no rung below; write `max_iter: {epochs}`, how far \
-                         the jobs train, and `s: {s}`"
-                    ));
-                };
-                (first, "max_iter")
-            }
-            _ => (self.first_rung()?, "min_iter"),
+        let key = match self.rule {
+            StoppingRule::Asha { s: 1.., .. } => "s",
+            StoppingRule::Hyperband { rungs: HyperbandRungs::Below { .. }, .. } => "max_iter",
+            _ => "min_iter",
         };
         let when = if epochs == 1 { "its only epoch".to_owned() } else { format!("epoch {epochs}") };
         (first >= epochs).then(|| {
@@ -180,8 +172,29 @@ impl EarlyTermination {
         })
     }
 
-    fn first_rung(&self) -> Option<u32> {
-        self.ladders().iter().filter_map(|rungs| rungs.first().copied()).min()
+    /// After which epoch jobs are first compared; none where there is no rung.
+    fn first_compared(&self) -> Option<u32> {
+        match self.rule {
+            StoppingRule::Median { min_iter, .. } => Some(min_iter),
+            _ => self.ladders().into_iter().flatten().min(),
+        }
+    }
+
+    fn has_no_rung(&self, epochs: Option<u32>) -> String {
+        match self.rule {
+            StoppingRule::Hyperband { rungs: HyperbandRungs::Below { max_iter, s }, .. } => {
+                let far =
+                    epochs.map_or_else(|| "`max_iter`".to_owned(), |epochs| format!("`max_iter: {epochs}`"));
+                format!(
+                    "`early_terminate` never acts, as {max_iter} epochs (`max_iter`) have no rung below; write {far}, how far the jobs \
+                     train, and `s: {s}`"
+                )
+            }
+            _ => format!(
+                "`early_terminate` never acts, as it has no rung within {EPOCHS_MAX} epochs, the most that a job trains; write a smaller \
+                 `early_terminate.s`"
+            ),
+        }
     }
 
     fn has_too_few(&self, jobs: u64) -> Option<String> {
@@ -191,8 +204,9 @@ impl EarlyTermination {
                 "`early_terminate` stops no job: all {counted} are among the best {k}; write a smaller `early_terminate.k`"
             )),
             StoppingRule::Median { min_jobs, .. } if min_jobs >= jobs => Some(format!(
-                "`early_terminate` never acts: it waits until {min_jobs} jobs are done, and the sweep has {counted}; write a smaller \
-                 `early_terminate.min_jobs`"
+                "`early_terminate` never acts: it waits until {min_jobs} {} done, and the sweep has {counted}; write a smaller \
+                 `early_terminate.min_jobs`",
+                if min_jobs == 1 { "job is" } else { "jobs are" }
             )),
             StoppingRule::Asha { eta, .. } | StoppingRule::Hyperband { eta, .. } => {
                 let brackets = self.ladders().len().max(1) as u64;

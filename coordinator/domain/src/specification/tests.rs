@@ -30,15 +30,17 @@ include: [{activation: relu, learning_rate: 0.001, batch_size: 32}]
 execution: {max_parallel: 8, attempts_max: 3, job_timeout: 2h, checkpoint_every_epochs: 2, pack_size_max: 4}
 ";
 
-fn parse_with(text: &str, overrides: &[&str]) -> Result<Specification, SpecificationError> {
-    let overrides = overrides.iter().map(ToString::to_string).collect();
-    let source = SpecificationSource {
+fn source(text: &str) -> SpecificationSource {
+    SpecificationSource {
         text: text.to_owned(),
         file_name: "grid.yaml".into(),
-        overrides,
         ..SpecificationSource::default()
-    };
-    Specification::parse(&source)
+    }
+}
+
+fn parse_with(text: &str, overrides: &[&str]) -> Result<Specification, SpecificationError> {
+    let overrides = overrides.iter().map(ToString::to_string).collect();
+    Specification::parse(&SpecificationSource { overrides, ..source(text) })
 }
 
 fn parse(text: &str) -> Result<Specification, SpecificationError> {

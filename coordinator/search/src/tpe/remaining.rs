@@ -28,7 +28,7 @@ impl Masses {
         self.used = 0;
     }
 
-    /// Those of a cell of a column, of which so many differ.
+    /// Those of a cell of a column; where it has none yet, a list of `count` unknown ones.
     fn of(&mut self, column: usize, cell: u64, count: usize) -> &mut Vec<f64> {
         self.cells.resize_with(self.cells.len().max(column + 1), Vec::new);
         let cells = &mut self.cells[column];

@@ -29,6 +29,8 @@ struct Rule {
 impl TimeLeft {
     /// Smallest share that must be done before an estimate means something.
     const SHARE_MIN: f64 = 0.005;
+    /// Most that is done of a sweep under a rule that still trains: the rule may train more than was expected of it.
+    const EXPECTED_MAX: f64 = 0.99;
 
     /// Share of a sweep that is done, in [0, 1].
     pub(super) fn share(&mut self, snapshot: &v1::WatchSnapshot) -> f64 {
@@ -37,12 +39,13 @@ impl TimeLeft {
         rule.and_then(|rule| rule.share(snapshot, sweep)).unwrap_or_else(|| share_done(snapshot))
     }
 
-    /// `3 min 20 s left`, once that is known; `at most` where it depends on which jobs turn out to be the best.
+    /// `3 min 20 s left`, once that is known; `about` where it depends on which jobs turn out to be the best. Nothing once all is
+    /// trained that was expected.
     pub(super) fn told(&mut self, share: f64, now: Instant) -> Option<String> {
         let left = spoken(self.estimate(share, now)?);
         match self.rule.flatten() {
             None => Some(format!("{left} left")),
-            Some(rule) if rule.is_known() => Some(format!("at most {left} left")),
+            Some(rule) if rule.is_known() && share < Self::EXPECTED_MAX => Some(format!("about {left} left")),
             Some(_) => None,
         }
     }
@@ -83,7 +86,7 @@ impl Rule {
         let trained =
             counts.done as f64 * f64::from(epochs) + not_done as f64 * f64::from(first) + of_running;
         let is_over = finished(&counts) >= sweep.job_count;
-        Some(if is_over { 1.0 } else { (trained / expected.max(1.0)).clamp(0.0, 1.0) })
+        Some(if is_over { 1.0 } else { (trained / expected.max(1.0)).clamp(0.0, TimeLeft::EXPECTED_MAX) })
     }
 }
 
@@ -100,7 +103,7 @@ mod tests {
         assert_eq!(spoken(estimate), "1 min 0 s");
     }
 
-    /// Nine jobs of nine epochs, of which so many are paused and the others have not started.
+    /// Nine jobs of nine epochs, of which `paused` are paused and the others have not started.
     fn snapshot(early: &str, epochs: &str, paused: u64) -> v1::WatchSnapshot {
         let specification = format!(
             "name: a\ndataset: {{path: d}}\nmetric: {{name: val_accuracy, goal: maximize}}\nparameters: {{epochs: {epochs}}}\n{early}"
@@ -122,10 +125,20 @@ mod tests {
         };
         // Nine epochs of 9 + 3 * 2 + 6.
         let asha = told("early_terminate: {type: asha}", 9);
-        assert_eq!(asha.as_deref(), Some("at most 1 min 20 s left"));
+        assert_eq!(asha.as_deref(), Some("about 1 min 20 s left"));
         // Nine epochs of 9 + 2 * 8.
         let best = told("early_terminate: {type: top_k, k: 2}", 9);
-        assert_eq!(best.as_deref(), Some("at most 1 min 47 s left"));
+        assert_eq!(best.as_deref(), Some("about 1 min 47 s left"));
+        // More jobs trained to their end than were expected to, and the others still train.
+        let mut beyond = snapshot("early_terminate: {type: asha}", "{value: 9}", 0);
+        let counts = v1::JobCounts { done: 6, running: 3, ..v1::JobCounts::default() };
+        beyond.sweep.as_mut().unwrap().counts = Some(counts);
+        let mut left = TimeLeft::default();
+        let before = left.share(&snapshot("early_terminate: {type: asha}", "{value: 9}", 0));
+        assert_eq!(left.told(before, start), None);
+        let share = left.share(&beyond);
+        assert!(share < 1.0, "{share}");
+        assert_eq!(left.told(share, start + Duration::from_secs(60)), None);
         assert_eq!(told("", 9), None, "a job that is paused counts for nothing where none should be");
     }
 }

@@ -37,11 +37,11 @@ pub(super) fn entry_line(text: &str, section: &str, entry: usize) -> Option<usiz
     entries.filter(|(_, line)| depth(line) == level).nth(entry.checked_sub(1)?).map(|(number, _)| number)
 }
 
-/// The line, from 1, of the first tab before what a line says. YAML takes no tabs there.
-pub(super) fn tab_line(text: &str) -> Option<usize> {
-    let is_indented_by_tab = |line: &str| {
-        let said = line.trim_start();
-        !said.is_empty() && !said.starts_with('#') && line[..line.len() - said.len()].contains('\t')
-    };
-    text.lines().position(is_indented_by_tab).map(|index| index + 1)
+/// The line of a syntax error, from 1, where a tab stands before what it says. YAML takes no tabs there, but within texts of several
+/// lines, so that tabs elsewhere may be right.
+pub(super) fn tab_line(text: &str, of_error: usize) -> Option<usize> {
+    let line = text.lines().nth(of_error.checked_sub(1)?)?;
+    let said = line.trim_start();
+    let is_tab = !said.is_empty() && !said.starts_with('#') && line[..line.len() - said.len()].contains('\t');
+    is_tab.then_some(of_error)
 }

@@ -1,6 +1,6 @@
-//! What a file refers to and its space does not have: conditions that never hold, exclusions that match nothing, a target that no job
-//! can have. A misspelt value of a condition is refused; all else may be meant, as where `--set` or an extension lists fewer values,
-//! and gets a note. Not applied to stored sweeps.
+//! What a file refers to and its jobs do not have: conditions that never hold, exclusions that match nothing, a target that no job
+//! can have. Only the target is refused. The others may be meant, as in a file whose values were narrowed, and get a note; values
+//! that a manifest does not allow were refused while they were read. Not applied to stored sweeps.
 
 use terms::ParameterValue;
 
@@ -10,7 +10,10 @@ use super::{
     place::{entry_line, parameter_line, section_line},
     suggestion::suggestion,
 };
-use crate::space::{Axis, PartialPoint, Requirement, written_condition};
+use crate::{
+    space::{Axis, PartialPoint, Requirement, written_condition},
+    text::significant,
+};
 
 /// Most notes about entries of `exclude`; a file may have a thousand.
 const ENTRIES_NOTED_MAX: usize = 5;
@@ -22,8 +25,8 @@ const SHARE: &str = "share";
 pub(super) struct Given<'a> {
     pub(super) file: &'a str,
     pub(super) text: &'a str,
-    /// Whether overrides may have taken values away.
-    pub(super) is_overridden: bool,
+    /// Whether it adds to a sweep, whose other jobs may have what this file does not list.
+    pub(super) is_extension: bool,
 }
 
 impl Given<'_> {
@@ -34,29 +37,48 @@ impl Given<'_> {
     }
 }
 
-/// Refuses what can only be a mistake, and notes what may be one.
+/// Refuses a target that cannot be, and notes what else may be a mistake.
 pub(super) fn check_reach(
     given: Given<'_>,
     mut specification: Specification,
 ) -> Result<Specification, Problem> {
     check_target(&specification)?;
-    let axes = &specification.axes;
+    if !given.is_extension {
+        let mut notes = unmet(given, &specification);
+        notes.extend(unmatched(given, &specification.axes, &specification.exclude));
+        specification.notes.extend(notes);
+    }
+    Ok(specification)
+}
+
+/// Notes about parameters whose condition holds in no job.
+fn unmet(given: Given<'_>, specification: &Specification) -> Vec<String> {
+    let Specification { axes, include, .. } = specification;
     let mut notes = Vec::new();
     for own in axes {
         for requirement in &own.when {
             let Some(other) = axes.iter().find(|axis| axis.name == requirement.name) else { continue };
-            let Some(unmet) = Unmet::of(requirement, other) else { continue };
-            if !given.is_overridden && !unmet.hint.is_empty() {
-                return Err(Problem::of_parameter(&own.name, format!("`when`: {}", unmet.words())));
+            if can_hold(requirement, other, include) {
+                continue;
             }
-            let message = format!("has a value in no job: its `when` never holds, as {}", unmet.words());
+            let values: Vec<String> = requirement.values.iter().map(ParameterValue::written).collect();
+            let mut hints = requirement.values.iter().map(|value| near(value, other));
+            let hint = hints.find(|hint| !hint.is_empty()).unwrap_or_default();
+            let why = lacks(other, &values.join(" or "), &hint);
+            let message = format!("has a value in no job: its `when` never holds, as {why}");
             let line = parameter_line(given.text, &own.name);
             notes.push(given.note(line, &format!("parameters.{}", own.name), &message));
         }
     }
-    notes.extend(unmatched(given, axes, &specification.exclude));
-    specification.notes.extend(notes);
-    Ok(specification)
+    notes
+}
+
+/// Whether the other parameter has one of the values, in the space or in a point beyond it.
+fn can_hold(requirement: &Requirement, other: &Axis, include: &[PartialPoint]) -> bool {
+    let included = include.iter().flatten().filter(|(name, _)| *name == other.name);
+    let mut included = included.map(|(_, value)| value);
+    requirement.values.iter().any(|value| other.domain.own(value).is_some())
+        || included.any(|value| requirement.values.contains(value))
 }
 
 /// Refuses a target that no job can have, or every job has.
@@ -66,9 +88,9 @@ pub(super) fn check_target(specification: &Specification) -> Result<(), Problem>
     let outside = specification.target.filter(|target| !(0.0..=1.0).contains(target));
     match (metric.filter(|metric| metric.unit == SHARE), outside) {
         (Some(_), Some(target)) => {
-            let percent = target / 100.0;
-            let hint = if (0.0..=1.0).contains(&percent) {
-                format!("; write {percent} for {target} %")
+            let share = target / 100.0;
+            let hint = if (0.0..=1.0).contains(&share) {
+                format!("; write {} for {target} %", significant(share))
             } else {
                 String::new()
             };
@@ -77,30 +99,6 @@ pub(super) fn check_target(specification: &Specification) -> Result<(), Problem>
             Err(Problem::of("metric", message))
         }
         _ => Ok(()),
-    }
-}
-
-/// A condition whose values the other parameter does not have.
-struct Unmet<'a> {
-    requirement: &'a Requirement,
-    other: &'a Axis,
-    /// The value that was meant, if one is near.
-    hint: String,
-}
-
-impl<'a> Unmet<'a> {
-    /// None where the condition can hold.
-    fn of(requirement: &'a Requirement, other: &'a Axis) -> Option<Self> {
-        if requirement.values.iter().any(|value| other.domain.own(value).is_some()) {
-            return None;
-        }
-        let hint = requirement.values.iter().map(|value| near(value, other)).find(|hint| !hint.is_empty());
-        Some(Self { requirement, other, hint: hint.unwrap_or_default() })
-    }
-
-    fn words(&self) -> String {
-        let values: Vec<String> = self.requirement.values.iter().map(ParameterValue::written).collect();
-        lacks(self.other, &values.join(" or "), &self.hint)
     }
 }
 

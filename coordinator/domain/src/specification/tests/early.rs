@@ -125,7 +125,13 @@ fn a_rule_that_never_acts_is_noted_with_what_to_change() {
         ("{type: top_k, k: 1}", 9, 1, "a job ends with its only epoch"),
         ("{type: median, min_iter: 5}", 9, 5, "smaller `early_terminate.min_iter`"),
         ("{type: top_k, k: 9}", 9, 9, "all 9 jobs are among the best 9; write a smaller `early_terminate.k`"),
-        ("{type: median, min_jobs: 1}", 1, 9, "until 1 jobs are done, and the sweep has 1 job"),
+        ("{type: median, min_jobs: 1}", 1, 9, "until 1 job is done, and the sweep has 1 job"),
+        (
+            "{type: asha, eta: 100, s: 3}",
+            100,
+            9,
+            "has no rung within 100000 epochs, the most that a job trains",
+        ),
         ("{type: asha}", 2, 9, "write a smaller `early_terminate.eta`"),
         ("{type: hyperband, min_iter: 1, max_iter: 27}", 11, 81, "11 jobs among 4 brackets"),
     ] {
@@ -143,6 +149,20 @@ fn a_rule_that_never_acts_is_noted_with_what_to_change() {
     ] {
         assert_eq!(notes(section, jobs, epochs), [""; 0], "{section}");
     }
+}
+
+#[test]
+fn a_rule_without_rungs_is_noted_where_the_epochs_of_jobs_are_not_known() {
+    let values: Vec<String> = (1..=9).map(|value| value.to_string()).collect();
+    let text = format!(
+        "program: train.py\nmetric: {{name: loss, goal: minimize}}\nparameters: {{x: {{values: [{}]}}}}\n\
+         early_terminate: {{type: hyperband, max_iter: 2, s: 1, promote: true}}\n",
+        values.join(", ")
+    );
+    let notes = parse(&text).unwrap().notes;
+    let wanted =
+        "2 epochs (`max_iter`) have no rung below; write `max_iter`, how far the jobs train, and `s: 1`";
+    assert!(notes.iter().any(|note| note.contains(wanted)), "{notes:?}");
 }
 
 #[test]

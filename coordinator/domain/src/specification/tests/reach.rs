@@ -18,27 +18,62 @@ const CONDITION: &str =
     "parameters:\n  opt: {values: [adam, sgd]}\n  momentum:\n    values: [0.1, 0.9]\n    when: {opt: NEED}\n";
 
 #[test]
-fn a_misspelt_condition_is_refused_with_the_value_that_was_meant_and_another_one_is_noted() {
+fn a_condition_that_never_holds_is_noted_with_the_value_that_may_be_meant() {
     let with = |need: &str| program(&CONDITION.replace("NEED", need));
-    assert_eq!(
-        refused(&with("sdg")),
-        "grid.yaml:5: parameters.momentum: `when`: `opt` is never `sdg`, but one of `adam`, `sgd`; did you mean `sgd`?"
-    );
-    assert!(refused(&with("[rmsprop, asgd]")).contains("never `rmsprop` or `asgd`"));
-    // A file that was narrowed.
-    let note = "grid.yaml:5: parameters.momentum: has a value in no job: its `when` never holds, as `opt` is never `rmsprop`, but one \
-                of `adam`, `sgd`";
-    assert_eq!(notes(&with("rmsprop"), &[]), [note]);
+    let never =
+        "grid.yaml:5: parameters.momentum: has a value in no job: its `when` never holds, as `opt` is never ";
+    for (need, why) in [
+        ("sdg", "`sdg`, but one of `adam`, `sgd`; did you mean `sgd`?"),
+        ("[rmsprop, asgd]", "`rmsprop` or `asgd`, but one of `adam`, `sgd`; did you mean `sgd`?"),
+        ("rmsprop", "`rmsprop`, but one of `adam`, `sgd`"),
+    ] {
+        assert_eq!(notes(&with(need), &[]), [format!("{never}{why}")], "{need}");
+    }
     let narrowed = notes(&with("sgd"), &["opt=adam"]);
     assert!(narrowed.len() == 1 && narrowed[0].contains("`opt` is never `sgd`, but `adam`"), "{narrowed:?}");
-    let narrowed = notes(&with("sgd"), &["parameters.opt.values=[sgdm, adam]"]);
-    assert!(narrowed.len() == 1 && narrowed[0].contains("did you mean `sgdm`?"), "{narrowed:?}");
-    // The program's files are no change of its values.
-    let snapshot = format!("execution.snapshot={}", "0".repeat(64));
-    assert!(parse_with(&with("sdg"), &[&snapshot]).is_err());
     for need in ["sgd", "[sgd, rmsprop]"] {
         assert_eq!(notes(&with(need), &[]), Vec::<String>::new(), "{need}");
     }
+}
+
+#[test]
+fn a_condition_may_hold_in_points_beyond_the_grid_and_a_narrowed_file_is_taken() {
+    let with = |values: &str, include: &str| {
+        let decay = "decay: {value: 0.01, when: {opt: adam}}";
+        program(&format!("parameters: {{opt: {{values: [{values}]}}, {decay}}}\n{include}"))
+    };
+    let include = "include: [{opt: adam, decay: 0.1}]\n";
+    assert_eq!(notes(&with("adamw, sgd", include), &[]), Vec::<String>::new());
+    for values in ["adamw, sgd", "adamw"] {
+        let narrowed = notes(&with(values, ""), &[]);
+        assert!(narrowed.len() == 1 && narrowed[0].contains("has a value in no job"), "{narrowed:?}");
+    }
+    // A manifest says what can only be a mistake.
+    let of_model = |need: &str| {
+        let momentum = format!("momentum: {{value: 0.9, when: {{optimizer: {need}}}}}");
+        parse(&with_parameters(&format!("  optimizer: {{values: [sgd, adam]}}\n  {momentum}")))
+    };
+    assert!(of_model("sgd").is_ok(), "{:?}", of_model("sgd"));
+    let told = of_model("sdg").unwrap_err().to_string();
+    assert!(told.starts_with("grid.yaml:5:") && told.contains("`sdg`"), "{told}");
+}
+
+#[test]
+fn what_only_the_jobs_of_an_extension_lack_is_not_noted() {
+    let conditions = CONDITION.replace("[adam, sgd]", "[adamw]").replace("NEED", "adam");
+    let exclude = "exclude: [{opt: sgd, momentum: 0.1}]\n";
+    let text = program(&format!("{conditions}{exclude}early_terminate: {{type: top_k, k: 10}}\n"));
+    let read = |is_extension| {
+        let source = SpecificationSource { is_extension, ..source(&text) };
+        Specification::parse(&source).unwrap_or_else(|error| panic!("{error}")).notes
+    };
+    let of_space = |notes: &[String]| {
+        let is = |note: &&String| {
+            ["no job", "no point", "among the best 10"].iter().any(|part| note.contains(part))
+        };
+        notes.iter().filter(is).count()
+    };
+    assert_eq!((of_space(&read(false)), of_space(&read(true))), (3, 0), "{:?}", read(false));
 }
 
 #[test]
@@ -76,6 +111,7 @@ fn a_target_that_a_share_cannot_have_is_refused_in_a_file_and_when_it_is_set() {
     let expected =
         "metric: `target` must be from 0 to 1, as val_accuracy is a share, but is 99; write 0.99 for 99 %";
     assert_eq!(refused(&with("{target: 99}")), format!("grid.yaml:5: {expected}"));
+    assert!(refused(&with("{target: 99.9}")).ends_with("write 0.999 for 99.9 %"));
     assert!(refused(&with("{target: -1}")).contains("as val_accuracy is a share, but is -1"));
     for target in ["{target: 0}", "{target: 1}", "{name: val_loss, target: 99}"] {
         assert!(parse(&with(target)).is_ok(), "{target}");
@@ -101,4 +137,6 @@ fn a_tab_is_named_with_its_line() {
     // Within a text, a tab is one of its characters.
     let text = program("description: |\n  a\n  \tb\nparameters: {x: {value: 1}}\n");
     assert!(parse(&text).is_ok(), "{:?}", parse(&text));
+    let told = refused(&text.replace("{x: {value: 1}}", "{x: {value: 1}"));
+    assert!(!told.contains("tab"), "{told}");
 }
