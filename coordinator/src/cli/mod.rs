@@ -6,6 +6,7 @@ mod client;
 mod completions;
 mod confirm;
 mod control;
+mod early;
 mod failure;
 mod files;
 mod follow;

@@ -13,6 +13,7 @@ use terminal::output::say;
 
 use super::{
     client::Target,
+    early::described,
     failure::Failure,
     files,
     output::{self, Format, print},
@@ -58,7 +59,7 @@ pub(super) fn validate(arguments: &ValidateArguments, format: Format) -> Result<
     specification.notes.iter().for_each(|note| say(&format!("note: {note}")));
     if format == Format::Table {
         let epochs = specification.epochs_max();
-        let early = specification.early_terminate.map(|early| early.described(epochs));
+        let early = specification.early_terminate.map(|early| described(early, epochs));
         let early = early.map(|early| format!("early stopping: {early}\n")).unwrap_or_default();
         // Fewer where its searcher has no other point.
         let up_to = if jobs.learned().is_some() { "up to " } else { "" };

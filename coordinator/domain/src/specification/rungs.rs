@@ -1,12 +1,9 @@
-//! What a rule of early stopping comes to in a sweep: after which epochs it compares jobs, in words, and whether it ever acts.
+//! What a rule of early stopping comes to in a sweep: after which epochs it compares jobs, and whether it ever acts.
 
 use terms::{EPOCHS_MAX, ParameterValue};
 
 use super::{EarlyTermination, HyperbandRungs, Specification, StoppingRule};
 use crate::space::Domain;
-
-/// Rungs that a line names; of more it says that there are more.
-const RUNGS_SHOWN_MAX: usize = 6;
 
 /// A sweep, as far as its rule of early stopping is concerned.
 #[derive(Debug, Clone, Copy)]
@@ -63,89 +60,6 @@ impl EarlyTermination {
                     begins.map(|first| upwards(first, eta).collect()).collect()
                 }
             },
-        }
-    }
-
-    /// The rule in a line, for jobs that train that many epochs, where that is known.
-    pub fn described(&self, epochs: Option<u32>) -> String {
-        let StoppingRule::Median { min_iter, interval, min_jobs } = self.rule else {
-            let acts = |rung: &u32| epochs.is_none_or(|epochs| *rung < epochs);
-            let mut ladders = self.ladders();
-            ladders.iter_mut().for_each(|rungs| rungs.retain(acts));
-            ladders.retain(|rungs| !rungs.is_empty());
-            let (name, best) = (self.name(), self.best());
-            let among = match ladders.as_slice() {
-                [] => return format!("{name}, no rung before the last epoch"),
-                [one] if one.len() == 1 => "rung at epoch ",
-                [_] => "rungs at epochs ",
-                _ => "brackets with rungs at epochs ",
-            };
-            let ladders: Vec<String> = ladders.iter().map(|rungs| shown(rungs)).collect();
-            let does = match self.promote {
-                true => format!("pauses jobs there, and {best} on"),
-                false => format!("stops jobs there, and only {best} on"),
-            };
-            return format!("{name}, {among}{}; {does}", ladders.join(" | "));
-        };
-        let often = match interval {
-            1 => "each epoch".to_owned(),
-            _ => format!("each {interval} epochs"),
-        };
-        format!(
-            "median, after {often} from epoch {min_iter} on, once {min_jobs} {} done; stops jobs whose best value is worse than the \
-             median of those",
-            if min_jobs == 1 { "job is" } else { "jobs are" }
-        )
-    }
-
-    /// About how many of `epochs` one of `jobs` jobs trains on average; nothing where it cannot be known before. Jobs are taken to be
-    /// divided evenly among brackets, and no job to go on too early or beyond its share.
-    pub fn expected_epochs(&self, jobs: u64, epochs: u32) -> Option<f64> {
-        let goes_on = match self.rule {
-            StoppingRule::Median { .. } => return None,
-            StoppingRule::TopK { k, .. } => (k as f64 / jobs.max(1) as f64).min(1.0),
-            StoppingRule::Asha { eta, .. } | StoppingRule::Hyperband { eta, .. } => 1.0 / f64::from(eta),
-        };
-        let of = |rungs: &Vec<u32>| {
-            let ends = rungs.iter().copied().filter(|rung| *rung < epochs).chain([epochs]);
-            let (mut expected, mut before, mut share) = (0.0, 0, 1.0);
-            for end in ends {
-                expected += share * f64::from(end - before);
-                (before, share) = (end, share * goes_on);
-            }
-            expected
-        };
-        let ladders = self.ladders();
-        Some(ladders.iter().map(of).sum::<f64>() / ladders.len().max(1) as f64)
-    }
-
-    fn name(&self) -> &'static str {
-        match self.rule {
-            StoppingRule::Asha { .. } => "asha",
-            StoppingRule::Hyperband { .. } => "hyperband",
-            StoppingRule::Median { .. } => "median",
-            StoppingRule::TopK { .. } => "top_k",
-        }
-    }
-
-    /// Which jobs go on from a rung.
-    fn best(&self) -> String {
-        let share = |eta: u32| match eta {
-            2 => "half".to_owned(),
-            3 => "third".to_owned(),
-            4 => "quarter".to_owned(),
-            eta => format!("1 of {eta}"),
-        };
-        match self.rule {
-            StoppingRule::TopK { k: 1, .. } => "the best one of all goes".to_owned(),
-            StoppingRule::TopK { k, .. } => format!("the best {k} of all go"),
-            StoppingRule::Hyperband { eta, strict: false, .. } => {
-                format!("the best {} and one more go", share(eta))
-            }
-            StoppingRule::Asha { eta, .. } | StoppingRule::Hyperband { eta, .. } => {
-                format!("the best {} goes", share(eta))
-            }
-            StoppingRule::Median { .. } => String::new(),
         }
     }
 
@@ -233,13 +147,4 @@ impl EarlyTermination {
 fn upwards(first: u32, eta: u32) -> impl Iterator<Item = u32> {
     let next = move |epochs: &u32| epochs.checked_mul(eta.max(2));
     std::iter::successors(Some(first), next).take_while(|epochs| *epochs <= EPOCHS_MAX)
-}
-
-/// `1, 3, 9`.
-fn shown(rungs: &[u32]) -> String {
-    let mut shown: Vec<String> = rungs.iter().take(RUNGS_SHOWN_MAX).map(u32::to_string).collect();
-    if rungs.len() > RUNGS_SHOWN_MAX {
-        shown.push("…".to_owned());
-    }
-    shown.join(", ")
 }

@@ -10,6 +10,7 @@ use domain::{
 use proto::v1;
 
 use super::{finished, share_done, share_of_job, spoken};
+use crate::cli::early::expected_epochs;
 
 /// Estimates the remaining time.
 #[derive(Debug, Default)]
@@ -77,7 +78,7 @@ impl Rule {
     /// has at least those of the first rung.
     fn share(self, snapshot: &v1::WatchSnapshot, sweep: &v1::Sweep) -> Option<f64> {
         let epochs = self.epochs?;
-        let expected = self.early.expected_epochs(sweep.job_count, epochs)? * sweep.job_count as f64;
+        let expected = expected_epochs(self.early, sweep.job_count, epochs)? * sweep.job_count as f64;
         let counts = sweep.counts.unwrap_or_default();
         let first = self.early.ladders().into_iter().flatten().min().unwrap_or(epochs).min(epochs);
         let not_done = finished(&counts) - counts.done + counts.paused;
