@@ -1,5 +1,6 @@
 //! The coordinator and all user commands. `driver` owns the engine and commits its decisions to the store; `artifacts`
-//! keeps files of weights; `api` has the use cases, and `rpc` serves them as gRPC; `cli` has the commands. Deciding, storing
+//! keeps files of weights; `api` has the use cases, and `rpc` serves them as gRPC; `cli` has the commands; `shapes` makes
+//! JSON of messages. Deciding, storing
 //! and reporting are separate crates: `engine`, `store`, `report`, with `domain` below them.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
@@ -11,3 +12,4 @@ pub mod driver;
 mod logged;
 pub mod rpc;
 pub mod server;
+mod shapes;

@@ -393,7 +393,7 @@ const METRIC_TABLES: &[&str] = &[
 ];
 /// Where those names are used besides: fields of the wire format and columns of the stores of older versions.
 const METRIC_USES: &[&str] = &[
-    "coordinator/src/cli/report/rows.rs",
+    "coordinator/src/shapes/rows.rs",
     "coordinator/src/rpc/convert/jobs.rs",
     "coordinator/store/src/migrate.rs",
     "proto/src/metrics.rs",

@@ -13,9 +13,9 @@ use super::{
     ids::TargetId,
     output::{Format, count, print, print_json},
     progress::{Notices, Progress},
-    tables::{is_of_program, sweep_state_name},
-    views::{print_sweep, whole},
+    tables::{is_of_program, print_sweep, sweep_state_name},
 };
+use crate::shapes::whole;
 
 /// A sweep on the command line.
 #[derive(Debug, clap::Args)]

@@ -11,13 +11,12 @@ use super::{
     failure::Failure,
     ids::{TargetId, job_id, sweep_id},
     output::{Cell, Format, Printer, count, first_line, print, print_json, print_one},
-    report::rows,
     tables::{
         ATTEMPT_COLUMNS, JobTable, attempt_row, epoch_table, left_by_jobs, names, say_cannot_pause,
         say_left_out, say_unread, shown_parameters, sweep_row,
     },
-    views,
 };
+use crate::shapes::{self, rows};
 
 /// Sweeps that `ls` shows to people.
 const SWEEPS_SHOWN: u64 = 100;
@@ -92,7 +91,7 @@ pub(super) async fn ls(arguments: &LsArguments, target: &Target, format: Format)
         let page_size = u32::try_from(left).unwrap_or(PAGE_ROWS).min(PAGE_ROWS);
         let request = v1::ListSweepsRequest { page_size, page_token };
         let page = target.call(async |client| client.list_sweeps(request.clone()).await).await?;
-        printer.page_of(&page.sweeps, |sweep| sweep_row(sweep).1, views::listed)?;
+        printer.page_of(&page.sweeps, |sweep| sweep_row(sweep).1, shapes::listed)?;
         left = left.saturating_sub(page.sweeps.len() as u64);
         page_token = page.next_page_token;
         if page_token.is_empty() {
@@ -119,7 +118,7 @@ pub(super) async fn show(arguments: &TargetArgument, target: &Target, format: Fo
     }
     let sweep = target.call(async |client| client.get_sweep(v1::GetSweepRequest { sweep_id }).await).await?;
     if format == Format::Json {
-        return print_json(&views::whole(&sweep));
+        return print_json(&shapes::whole(&sweep));
     }
     let (mut columns, mut row) = sweep_row(&sweep);
     let (left, failed) = (left_by_jobs(&sweep), sweep.counts.unwrap_or_default().failed);
@@ -145,7 +144,7 @@ pub(super) async fn show(arguments: &TargetArgument, target: &Target, format: Fo
     let best = sweep.best.clone().and_then(|best| best.point);
     row.push(best.as_ref().map_or(Cell::Empty, |point| Cell::Integer(point.job)));
     row.push(best.map_or(Cell::Empty, |point| Cell::Point(shown_parameters(&point, &sweep.varying))));
-    row.push(views::listed(&sweep).weights.map_or(Cell::Empty, Cell::Text));
+    row.push(shapes::listed(&sweep).weights.map_or(Cell::Empty, Cell::Text));
     let dataset = sweep.dataset.unwrap_or_default();
     let hash = dataset.content_hash.clone();
     row.push(if hash.is_empty() { Cell::Empty } else { Cell::Text(hash) });
@@ -216,7 +215,7 @@ async fn show_job(sweep_id: u64, job: u64, target: &Target, format: Format) -> R
         return Err(Failure::operation("the coordinator's answer holds no job"));
     };
     if format == Format::Json {
-        return print_json(&views::Jobs::new(&sweep).detail(detail));
+        return print_json(&shapes::Jobs::new(&sweep).detail(detail));
     }
     let parameters = proto::parameters_from_wire(job.point.clone().unwrap_or_default().parameters);
     let own: Vec<String> = parameters.0.iter().map(|(name, _)| name.clone()).collect();
@@ -286,9 +285,9 @@ pub(super) async fn jobs(arguments: &JobsArguments, target: &Target, format: For
         _ => (JobTable::new(&sweep.varying, &sweep), 0),
     };
     let mut printer = Printer::new(format, table.columns());
-    let mut views = views::Jobs::new(&sweep);
+    let mut shapes = shapes::Jobs::new(&sweep);
     each_job_page(target, sweep_id, &arguments.state, |jobs| {
-        printer.page_of(jobs, |job| table.row(job), |job| views.job(job.clone()))
+        printer.page_of(jobs, |job| table.row(job), |job| shapes.job(job.clone()))
     })
     .await?;
     printer.finish()?;
@@ -322,7 +321,7 @@ pub(super) async fn logs(arguments: &LogsArguments, target: &Target) -> Result<(
 /// `sweep workers`.
 pub(super) async fn workers(target: &Target, format: Format) -> Result<(), Failure> {
     let row = |worker: &v1::Worker| {
-        let worker = views::worker(worker);
+        let worker = shapes::worker(worker);
         vec![
             Cell::Text(worker.name),
             Cell::Text(worker.state),
@@ -356,7 +355,7 @@ pub(super) async fn workers(target: &Target, format: Format) -> Result<(), Failu
     loop {
         let request = v1::ListWorkersRequest { page_size: PAGE_ROWS, page_token };
         let page = target.call(async |client| client.list_workers(request.clone()).await).await?;
-        printer.page_of(&page.workers, row, views::worker)?;
+        printer.page_of(&page.workers, row, shapes::worker)?;
         page_token = page.next_page_token;
         if page_token.is_empty() {
             return printer.finish();

@@ -27,7 +27,6 @@ mod submit;
 mod sweep_file;
 mod tables;
 mod verify;
-mod views;
 
 use std::{process::ExitCode, time::Duration};
 

@@ -1,7 +1,5 @@
 //! `sweep report`: the rows of a sweep, streamed into a report directory.
 
-pub(super) mod rows;
-
 use std::{
     fmt::Formatter,
     fs::File,
@@ -16,7 +14,6 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 
 use terminal::output::say;
 
-use self::rows::Rows;
 use super::{
     client::Target,
     failure::Failure,
@@ -24,6 +21,7 @@ use super::{
     output::{count, print},
     signals::StopRequests,
 };
+use crate::shapes::rows::Rows;
 
 /// Arguments of `sweep report`.
 #[derive(Debug, clap::Args)]

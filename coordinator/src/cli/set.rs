@@ -6,7 +6,7 @@ use super::{
     client::Target,
     failure::Failure,
     output::{Format, print},
-    views::print_sweep,
+    tables::print_sweep,
 };
 
 /// Arguments of `sweep set`.

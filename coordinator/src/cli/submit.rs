@@ -20,7 +20,7 @@ use super::{
     preview::print_preview,
     set::changes,
     sweep_file::SweepFile,
-    views::print_sweep,
+    tables::print_sweep,
 };
 use crate::api::Source;
 

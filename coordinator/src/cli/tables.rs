@@ -6,9 +6,10 @@ use terminal::output;
 use terms::{JobState, MetricSchema, ParameterValue, SweepState};
 
 use super::{
-    output::{Cell, count},
-    report::rows,
+    failure::Failure,
+    output::{Cell, Format, count, print_json, print_one},
 };
+use crate::shapes::{self, rows};
 
 /// Most parameters and metrics in a table for people: a terminal is no wider.
 const PARAMETERS_SHOWN_MAX: usize = 12;
@@ -40,6 +41,15 @@ fn left_for_people(state: &str) -> &str {
 /// The state's name for people.
 pub(super) fn job_state_name(state: v1::JobState) -> &'static str {
     JobState::try_from(state).ok().map_or("unknown", JobState::as_str)
+}
+
+/// Prints a sweep as it is after a command, for programs.
+pub(super) fn print_sweep(sweep: &v1::Sweep, format: Format) -> Result<(), Failure> {
+    if format == Format::Json {
+        return print_json(&shapes::whole(sweep));
+    }
+    let (columns, row) = sweep_row(sweep);
+    print_one(format, columns, row)
 }
 
 /// The state's name for people.

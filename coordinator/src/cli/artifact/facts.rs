@@ -10,9 +10,10 @@ use serde_json::{Map, Value, json};
 use terms::outputs::OutputIndex;
 
 use super::{
-    super::{client::Target, failure::Failure, report::rows},
+    super::{client::Target, failure::Failure},
     MODEL_FILE,
 };
+use crate::shapes::rows;
 
 /// What one needs to use the weights, and where they come from.
 pub(super) async fn facts(

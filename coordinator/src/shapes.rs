@@ -1,4 +1,7 @@
-//! Things as JSON. They come as messages and are made into the report's types, whose views are the one shape that each thing has.
+//! Things as JSON, for the command line and for the page. They come as messages and are made into the report's types, whose views are the
+//! one shape that each thing has.
+
+pub(crate) mod rows;
 
 use domain::{
     definition::first_document,
@@ -10,34 +13,20 @@ use report::{
     view::{self, Attempts},
 };
 
-use super::{
-    failure::Failure,
-    output::{Format, print_json, print_one},
-    report::rows::{self, Rows},
-    tables::sweep_row,
-};
-
-/// Prints a sweep as it is after a command, for programs.
-pub(super) fn print_sweep(sweep: &v1::Sweep, format: Format) -> Result<(), Failure> {
-    if format == Format::Json {
-        return print_json(&whole(sweep));
-    }
-    let (columns, row) = sweep_row(sweep);
-    print_one(format, columns, row)
-}
+use self::rows::Rows;
 
 /// A sweep as lists show it.
-pub(super) fn listed(sweep: &v1::Sweep) -> view::Sweep {
+pub(crate) fn listed(sweep: &v1::Sweep) -> view::Sweep {
     view::Sweep::listed(&rows::sweep(sweep.clone(), Vec::new(), &[]))
 }
 
 /// A sweep with all that is known of it.
-pub(super) fn whole(sweep: &v1::Sweep) -> view::Sweep {
+pub(crate) fn whole(sweep: &v1::Sweep) -> view::Sweep {
     view::Sweep::whole(&rows::sweep(sweep.clone(), Vec::new(), &[]))
 }
 
 /// The jobs of one sweep.
-pub(super) struct Jobs {
+pub(crate) struct Jobs {
     rows: Rows,
     parameters: Vec<String>,
     columns: Columns,
@@ -45,7 +34,7 @@ pub(super) struct Jobs {
 
 impl Jobs {
     /// The jobs of this sweep.
-    pub(super) fn new(sweep: &v1::Sweep) -> Self {
+    pub(crate) fn new(sweep: &v1::Sweep) -> Self {
         let parameters = parameters(sweep);
         let metrics = sweep.metric_names.clone();
         let header = v1::ReportHeader { sweep: Some(sweep.clone()), parameters: parameters.clone(), metrics };
@@ -55,14 +44,14 @@ impl Jobs {
     }
 
     /// A job without its epochs.
-    pub(super) fn job(&mut self, job: v1::Job) -> view::Job {
+    pub(crate) fn job(&mut self, job: v1::Job) -> view::Job {
         let best = self.best(&job);
         let job = self.rows.job(job);
         view::Job::new(&self.parameters, &self.columns, &job, best, None)
     }
 
     /// A job with its attempts and epochs.
-    pub(super) fn detail(&mut self, detail: v1::JobDetail) -> view::Job {
+    pub(crate) fn detail(&mut self, detail: v1::JobDetail) -> view::Job {
         let job = detail.job.unwrap_or_default();
         let best = self.best(&job);
         let job = self.rows.job(job);
@@ -104,7 +93,7 @@ fn attempt(attempt: v1::Attempt) -> view::Attempt {
 }
 
 /// A worker.
-pub(super) fn worker(worker: &v1::Worker) -> view::Worker {
+pub(crate) fn worker(worker: &v1::Worker) -> view::Worker {
     let mut devices: Vec<&str> = worker.slots.iter().map(|slot| slot.device.as_str()).collect();
     devices.dedup();
     view::Worker {

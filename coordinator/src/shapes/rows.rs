@@ -1,4 +1,4 @@
-//! Converts the rows of a report from the wire into the report's own types. Only this file knows both.
+//! Converts messages into the report's own types. Only this file knows both.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use terms::{
 
 /// Reads the rows of one sweep.
 #[derive(Debug)]
-pub(in crate::cli) struct Rows {
+pub(crate) struct Rows {
     metrics: MetricSchema,
     objective: Objective,
     /// Values of metrics that the header does not name: they arrived while the rows were sent.
@@ -21,7 +21,7 @@ pub(in crate::cli) struct Rows {
 }
 
 /// What ranks the jobs of a sweep.
-pub(in crate::cli) fn objective(sweep: &v1::Sweep) -> Objective {
+pub(crate) fn objective(sweep: &v1::Sweep) -> Objective {
     let Some(metric) = &sweep.metric else {
         return Objective { name: known::VAL_ACCURACY.into(), goal: Goal::Maximize, used: MetricUse::Last };
     };
@@ -48,7 +48,7 @@ fn repeats(specification: &str) -> u32 {
 }
 
 /// The metrics of a sweep: those of its model in the model's order, then the others that arrived.
-pub(in crate::cli) fn metrics(sweep: &v1::Sweep, names: &[String]) -> MetricSchema {
+pub(crate) fn metrics(sweep: &v1::Sweep, names: &[String]) -> MetricSchema {
     let manifest = manifest(sweep);
     let of_model = manifest.as_ref().map_or(&[] as &[_], |manifest| &manifest.metrics);
     let mut schema = MetricSchema::default();
@@ -62,7 +62,7 @@ pub(in crate::cli) fn metrics(sweep: &v1::Sweep, names: &[String]) -> MetricSche
 }
 
 /// A metric of the last epoch of a job. A coordinator that only knows four metrics has fields for them.
-pub(in crate::cli) fn metric_of(job: &v1::Job, name: &str) -> Option<f64> {
+pub(crate) fn metric_of(job: &v1::Job, name: &str) -> Option<f64> {
     if !job.metrics.is_empty() {
         return job.metrics.iter().find(|metric| metric.name == name).map(|metric| metric.value);
     }
@@ -76,7 +76,7 @@ pub(in crate::cli) fn metric_of(job: &v1::Job, name: &str) -> Option<f64> {
 }
 
 /// The objective, which has this name, at the best epoch of a job.
-pub(in crate::cli) fn best_objective_of(job: &v1::Job, name: &str) -> Option<f64> {
+pub(crate) fn best_objective_of(job: &v1::Job, name: &str) -> Option<f64> {
     if !job.best_metrics.is_empty() {
         return job.best_metrics.iter().find(|metric| metric.name == name).map(|metric| metric.value);
     }
@@ -84,7 +84,7 @@ pub(in crate::cli) fn best_objective_of(job: &v1::Job, name: &str) -> Option<f64
 }
 
 /// A sweep with these parameters, of which metrics of these names arrived.
-pub(in crate::cli) fn sweep(sweep: v1::Sweep, parameters: Vec<String>, names: &[String]) -> Sweep {
+pub(crate) fn sweep(sweep: v1::Sweep, parameters: Vec<String>, names: &[String]) -> Sweep {
     let counts = sweep.counts.unwrap_or_default();
     Sweep {
         state: SweepState::try_from(sweep.state()).ok(),
@@ -134,18 +134,18 @@ pub(in crate::cli) fn sweep(sweep: v1::Sweep, parameters: Vec<String>, names: &[
 
 impl Rows {
     /// Begins with the header; also returns what it says about the sweep.
-    pub(in crate::cli) fn new(header: v1::ReportHeader) -> (Self, Sweep) {
+    pub(crate) fn new(header: v1::ReportHeader) -> (Self, Sweep) {
         let sweep = sweep(header.sweep.unwrap_or_default(), header.parameters, &header.metrics);
         let rows = Self { metrics: sweep.metrics.clone(), objective: sweep.objective.clone(), later: 0 };
         (rows, sweep)
     }
 
     /// The name of the metric that ranks jobs.
-    pub(in crate::cli) fn objective(&self) -> &str {
+    pub(crate) fn objective(&self) -> &str {
         &self.objective.name
     }
 
-    pub(in crate::cli) fn job(&mut self, job: v1::Job) -> Job {
+    pub(crate) fn job(&mut self, job: v1::Job) -> Job {
         let state = JobState::try_from(job.state()).ok();
         let names: Vec<String> = self.metrics.names().iter().map(ToString::to_string).collect();
         let known = |of: fn(&v1::Job, &str) -> Option<f64>| -> MetricRow {
@@ -174,14 +174,14 @@ impl Rows {
         }
     }
 
-    pub(in crate::cli) fn epoch(&mut self, epoch: v1::EpochRow) -> Epoch {
+    pub(crate) fn epoch(&mut self, epoch: v1::EpochRow) -> Epoch {
         let EpochReport { number, seconds, metrics } = epoch.record.unwrap_or_default().into();
         let metrics = self.row(metrics.iter().map(|(name, value)| (&**name, *value)));
         Epoch { attempt: epoch.attempt, number, seconds, metrics }
     }
 
     /// Values of metrics that are in no table, as they arrived too late.
-    pub(in crate::cli) fn later(&self) -> u64 {
+    pub(crate) fn later(&self) -> u64 {
         self.later
     }
 
