@@ -1,5 +1,5 @@
 //! The coordinator and all user commands. `driver` owns the engine and commits its decisions to the store; `artifacts`
-//! keeps files of weights; `api` has the use cases, and `rpc` serves them as gRPC; `cli` has the commands; `shapes` makes
+//! keeps files of weights; `api` has the use cases, and `rpc` serves them as gRPC; `web` as HTTP with a page; `cli` has the commands; `shapes` makes
 //! JSON of messages. Deciding, storing
 //! and reporting are separate crates: `engine`, `store`, `report`, with `domain` below them.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
@@ -13,3 +13,4 @@ mod logged;
 pub mod rpc;
 pub mod server;
 mod shapes;
+pub mod web;

@@ -11,6 +11,7 @@ use engine::EngineConfig;
 use proto::v1::{sweep_service_server::SweepServiceServer, worker_service_server::WorkerServiceServer};
 use store::{self, Store, StoreError};
 use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::{
     sync::CancellationToken,
     task::{AbortOnDropHandle, TaskTracker},
@@ -35,6 +36,7 @@ use crate::{
         self, BearerToken, Bounded, Bounds, ErrorsLayer, FIRST_WORDS_WITHIN, MESSAGE_BYTES_MAX, SweepServer,
         WorkerServer, accept, bounded_errors,
     },
+    web::{self, Bound, Listening, Tokens, acceptor},
 };
 
 /// How long a coordinator that lost leadership waits before it tries to lead again.
@@ -72,6 +74,17 @@ pub struct ServerConfig {
     pub advertise: Option<String>,
     /// Where trained weights are kept, a folder or a URL; by default next to the file of an SQLite store.
     pub artifacts: Option<String>,
+    /// Where browsers are answered, if anywhere.
+    pub http: Option<HttpConfig>,
+}
+
+/// The HTTP interface, with the page. It has the coordinator's token and certificate.
+#[derive(Debug, Clone)]
+pub struct HttpConfig {
+    /// Where to accept connections; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// The token of those who only look.
+    pub viewer_token: Option<String>,
 }
 
 /// PEM files of a TLS server.
@@ -87,6 +100,7 @@ pub struct TlsFiles {
 pub struct Server {
     /// The address it listens on, with the port that was chosen.
     pub address: SocketAddr,
+    http: Option<Listening>,
     stop: CancellationToken,
     streams: TaskTracker,
     coordination: JoinHandle<anyhow::Result<()>>,
@@ -106,6 +120,7 @@ impl Server {
         })?;
         let address = listener.local_addr()?;
         let identity = config.tls.as_ref().map(identity).transpose()?;
+        let http = Http::bind(&config).await?;
         let store = store::open(&config.store_url).await?;
         let connections = accept(listener)?;
         // Last, so that a failed start creates no folder.
@@ -125,6 +140,7 @@ impl Server {
             health: reporter,
         };
         let api = Api::new(leadership.clone(), Arc::clone(&store), artifacts, streams.clone());
+        let http = http.map(|http| http.serve(&config, api.clone(), stop.clone()));
         let sweeps = SweepServer::new(api.clone(), streams.clone());
         let workers = WorkerServer::new(api, leadership.clone(), streams.clone(), stop.clone());
         let transport = transport(&config, identity, health, sweeps, workers)?;
@@ -142,7 +158,15 @@ impl Server {
         });
         let shown = store::without_secrets(&config.store_url);
         tracing::info!(%address, store = shown, tls = config.tls.is_some(), "the coordinator is ready");
-        Ok(Self { address, stop, streams, coordination, coordination_stop, transport, store })
+        if let Some(http) = &http {
+            tracing::info!(address = %http.address, "the page is served");
+        }
+        Ok(Self { address, http, stop, streams, coordination, coordination_stop, transport, store })
+    }
+
+    /// Where browsers are answered, with the port that was chosen.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http.as_ref().map(|http| http.address)
     }
 
     /// Resolves when the server has stopped by itself, with the reason (a store that failed, say).
@@ -163,6 +187,9 @@ impl Server {
         let ended = if self.coordination.is_finished() { Ok(Ok(())) } else { (&mut self.coordination).await };
         let drained = async {
             self.streams.wait().await;
+            if let Some(http) = self.http.take() {
+                http.ended().await;
+            }
             if self.transport.is_finished() { Ok(()) } else { (&mut self.transport).await.map(drop) }
         };
         if tokio::time::timeout(DRAIN_DEADLINE, drained).await.is_err() {
@@ -172,6 +199,31 @@ impl Server {
         tracing::info!("the last answers have left");
         self.store.close().await;
         ended.context("the driver panicked")?
+    }
+}
+
+/// The port of the HTTP interface, held before the store is opened.
+struct Http {
+    bound: Bound,
+    tls: Option<TlsAcceptor>,
+}
+
+impl Http {
+    async fn bind(config: &ServerConfig) -> anyhow::Result<Option<Self>> {
+        let Some(http) = &config.http else { return Ok(None) };
+        let bound = Bound::to(http.listen).await?;
+        Ok(Some(Self { bound, tls: config.tls.as_ref().map(acceptor).transpose()? }))
+    }
+
+    fn serve(self, config: &ServerConfig, api: Api, stop: CancellationToken) -> Listening {
+        let address = self.bound.address;
+        let tokens = Tokens {
+            all: config.token.clone(),
+            viewer: config.http.as_ref().and_then(|http| http.viewer_token.clone()),
+            is_local: address.ip().is_loopback(),
+        };
+        let routes = web::routes(api, &tokens, address.port(), self.tls.is_some(), stop.clone());
+        self.bound.serve(routes, self.tls, stop)
     }
 }
 

@@ -73,7 +73,7 @@ pub struct JobSeen {
 }
 
 /// Snapshots that the watchers of a sweep share, as one interface sends them: each is made and encoded once for all.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Snapshots<T> {
     encode: fn(Snapshot) -> T,
     sweeps: Arc<Mutex<HashMap<SweepId, Weak<Shared<T>>>>>,
@@ -90,6 +90,12 @@ struct Taken<T> {
     /// Whether the sweep had ended.
     is_last: bool,
     snapshot: Arc<T>,
+}
+
+impl<T> Clone for Snapshots<T> {
+    fn clone(&self) -> Self {
+        Self { encode: self.encode, sweeps: Arc::clone(&self.sweeps) }
+    }
 }
 
 impl<T> Snapshots<T> {

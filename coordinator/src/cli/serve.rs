@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use proto::client::read_token;
 
 use super::{client::ConnectionOptions, failure::Failure, signals::StopRequests};
-use crate::server::{Server, ServerConfig, TlsFiles};
+use crate::server::{HttpConfig, Server, ServerConfig, TlsFiles};
 
 /// Arguments of `sweep serve`. The token of `--token-file` guards every call.
 #[derive(Debug, clap::Args)]
@@ -29,6 +29,13 @@ pub(super) struct ServeArguments {
     /// Private key (PEM) of the server
     #[arg(long, env = "SWEEP_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    /// Serve the page and the JSON API for browsers on this address too, with the same token and certificate; port 0 lets
+    /// the system choose
+    #[arg(long, env = "SWEEP_HTTP", value_name = "ADDR")]
+    http: Option<SocketAddr>,
+    /// A file with a token for those who may only look at the page
+    #[arg(long, env = "SWEEP_VIEWER_TOKEN_FILE", value_name = "FILE", requires = "http")]
+    viewer_token_file: Option<PathBuf>,
     /// How long a worker may be silent before its jobs are given to others
     #[arg(long, env = "SWEEP_LEASE", value_name = "TIME", default_value = "20s", value_parser = lease)]
     lease: Duration,
@@ -58,25 +65,59 @@ fn lease(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Refuses to serve other machines without a token, unless that is wanted.
+fn refuse_open(address: SocketAddr, has_token: bool, insecure: bool) -> Result<(), Failure> {
+    if address.ip().is_loopback() || has_token {
+        return Ok(());
+    }
+    if !insecure {
+        return Err(Failure::usage(format!(
+            "{address} can be reached from other machines: give a token with --token-file, or --insecure to serve everyone"
+        )));
+    }
+    tracing::warn!(%address, "served without a token: anyone who reaches this port may do everything");
+    Ok(())
+}
+
+/// What browsers are answered with.
+fn http(arguments: &ServeArguments, token: Option<&str>) -> Result<Option<HttpConfig>, Failure> {
+    let Some(listen) = arguments.http else { return Ok(None) };
+    let viewer_token = arguments.viewer_token_file.as_deref().map(read_token).transpose()?;
+    if viewer_token.is_some() && token.is_none() {
+        return Err(Failure::usage(
+            "--viewer-token-file is for a coordinator with a token: without --token-file everyone may do everything",
+        ));
+    }
+    if viewer_token.is_some() && viewer_token.as_deref() == token {
+        return Err(Failure::usage(
+            "--viewer-token-file holds the same token as --token-file; make another for viewers",
+        ));
+    }
+    Ok(Some(HttpConfig { listen, viewer_token }))
+}
+
 /// `sweep serve`.
 pub(super) async fn serve(arguments: ServeArguments, connection: &ConnectionOptions) -> Result<(), Failure> {
     let token = connection.token_file.as_deref().map(read_token).transpose()?;
-    if !arguments.listen.ip().is_loopback() && token.is_none() {
-        if !arguments.insecure {
-            return Err(Failure::usage(format!(
-                "{} can be reached from other machines: give a token with --token-file, or --insecure to serve everyone",
-                arguments.listen
-            )));
-        }
-        tracing::warn!(address = %arguments.listen, "served without a token: anyone who reaches this port may do everything");
+    let http = http(&arguments, token.as_deref())?;
+    for address in [Some(arguments.listen), arguments.http].into_iter().flatten() {
+        refuse_open(address, token.is_some(), arguments.insecure)?;
     }
     let mut stop = StopRequests::new()?;
     let tls =
         arguments.tls_cert.zip(arguments.tls_key).map(|(certificate, key)| TlsFiles { certificate, key });
     let ServeArguments { listen, store, lease, advertise, artifacts, .. } = arguments;
-    let mut server =
-        Server::start(ServerConfig { listen, store_url: store, token, tls, lease, advertise, artifacts })
-            .await?;
+    let mut server = Server::start(ServerConfig {
+        listen,
+        store_url: store,
+        token,
+        tls,
+        lease,
+        advertise,
+        artifacts,
+        http,
+    })
+    .await?;
     tokio::select! {
         error = server.stopped() => {
             if let Err(error) = server.shut_down().await {

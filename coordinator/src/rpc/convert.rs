@@ -25,10 +25,12 @@ pub(super) use self::{
         WeightsSaid, artifact, content_piece, content_state, manifest, pieces, snapshot_id, weights_reply,
         weights_said,
     },
-    jobs::{attempt, change, epoch_row, epoch_seen, job, job_seen, report_header, submitted, validated},
     requests::{job_or_all, page, source, worker_name},
     search::{proposal, search_news, verified},
-    shown::{listed, snapshot, sweep, worker},
+};
+pub(crate) use self::{
+    jobs::{change, detail, epoch_row, epoch_seen, job, job_seen, report_header, submitted, validated},
+    shown::{listed, snapshot, sweep, watch_snapshot, worker},
 };
 use crate::{
     api::{for_people, manifests, plain},

@@ -14,6 +14,7 @@ mod sweeps;
 mod watch;
 mod workers;
 
+pub(crate) use self::pages::cut_page;
 pub use self::{
     auth::BearerToken,
     bodies::{Bounded, Bounds},

@@ -9,7 +9,7 @@ const PAGE_BYTES_MAX: usize = 1 << 20;
 const LOGS_BYTES_MAX: usize = 4 << 20;
 
 /// Cuts a page of jobs, after which `next` comes, to its size; what comes next then.
-pub(super) fn cut_page(mut jobs: Vec<v1::Job>, next: Option<u64>) -> (Vec<v1::Job>, Option<u64>) {
+pub(crate) fn cut_page(mut jobs: Vec<v1::Job>, next: Option<u64>) -> (Vec<v1::Job>, Option<u64>) {
     let mut bytes = 0;
     let fit = jobs.iter().take_while(|job| {
         let fits = bytes < PAGE_BYTES_MAX;

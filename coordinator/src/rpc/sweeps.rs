@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 use super::{
     auth::issuer,
     convert::{self, job_or_all, page},
-    pages::{bound_logs, cut_page},
+    pages::cut_page,
     readers::{Messages, Reader},
     watch,
 };
@@ -136,14 +136,8 @@ impl SweepService for SweepServer {
 
     async fn get_job(&self, request: Request<v1::GetJobRequest>) -> Result<Response<v1::JobDetail>, Status> {
         let v1::GetJobRequest { sweep_id, job } = request.into_inner();
-        let mut detail = self.api.job(JobKey { sweep: SweepId(sweep_id), job }).await?;
-        bound_logs(&mut detail.attempts);
-        Ok(Response::new(v1::JobDetail {
-            job: Some(convert::job(detail.job)),
-            attempts: detail.attempts.into_iter().map(convert::attempt).collect(),
-            epochs: detail.epochs.iter().map(convert::epoch_row).collect(),
-            proposal: detail.proposal.unwrap_or_default(),
-        }))
+        let detail = self.api.job(JobKey { sweep: SweepId(sweep_id), job }).await?;
+        Ok(Response::new(convert::detail(detail)))
     }
 
     async fn pause_sweep(

@@ -126,6 +126,7 @@ pub(super) async fn run(arguments: &RunArguments) -> Result<(), Failure> {
         lease: LEASE,
         advertise: None,
         artifacts: None,
+        http: None,
     };
     let mut server = until_stopped(&mut stop, async { Ok(Server::start(config).await?) }).await?;
     let mut wanted = Wanted { specification, jobs: jobs.count(), source };

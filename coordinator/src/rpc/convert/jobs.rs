@@ -6,10 +6,13 @@ use store::{AttemptRow, EpochRow, JobRow};
 use terms::{AttemptState, metrics::known};
 
 use super::sweep;
-use crate::api::{EpochSeen, JobSeen, JobView, Report, Submitted, Validated};
+use crate::{
+    api::{EpochSeen, JobDetail, JobSeen, JobView, Report, Submitted, Validated},
+    rpc::pages::bound_logs,
+};
 
 /// A job.
-pub(in crate::rpc) fn job(view: JobView) -> v1::Job {
+pub(crate) fn job(view: JobView) -> v1::Job {
     let JobView { job, parameters, state, row, weights, reason } = view;
     let shown = v1::Job {
         point: Some(proto::job_point(job, parameters)),
@@ -48,8 +51,19 @@ fn with_row(job: v1::Job, row: JobRow) -> v1::Job {
     }
 }
 
+/// A job with its attempts and epochs, and as much of their logs as is sent of a job.
+pub(crate) fn detail(mut detail: JobDetail) -> v1::JobDetail {
+    bound_logs(&mut detail.attempts);
+    v1::JobDetail {
+        job: Some(job(detail.job)),
+        attempts: detail.attempts.into_iter().map(attempt).collect(),
+        epochs: detail.epochs.iter().map(epoch_row).collect(),
+        proposal: detail.proposal.unwrap_or_default(),
+    }
+}
+
 /// An attempt.
-pub(in crate::rpc) fn attempt(row: AttemptRow) -> v1::Attempt {
+fn attempt(row: AttemptRow) -> v1::Attempt {
     v1::Attempt {
         attempt: row.attempt,
         worker: row.worker,
@@ -67,7 +81,7 @@ pub(in crate::rpc) fn attempt(row: AttemptRow) -> v1::Attempt {
 }
 
 /// An epoch.
-pub(in crate::rpc) fn epoch_row(row: &EpochRow) -> v1::EpochRow {
+pub(crate) fn epoch_row(row: &EpochRow) -> v1::EpochRow {
     v1::EpochRow {
         job: row.job,
         attempt: row.attempt,
@@ -76,7 +90,7 @@ pub(in crate::rpc) fn epoch_row(row: &EpochRow) -> v1::EpochRow {
 }
 
 /// An epoch that became durable.
-pub(in crate::rpc) fn epoch_seen(seen: EpochSeen) -> v1::WatchSweepResponse {
+pub(crate) fn epoch_seen(seen: EpochSeen) -> v1::WatchSweepResponse {
     let EpochSeen { attempt, parameters, epochs_total, epoch, metrics, resumed_epochs } = seen;
     let event = v1::watch_sweep_response::Event::Epoch(v1::EpochObserved {
         point: Some(proto::job_point(attempt.job.job, parameters)),
@@ -89,7 +103,7 @@ pub(in crate::rpc) fn epoch_seen(seen: EpochSeen) -> v1::WatchSweepResponse {
 }
 
 /// A job that changed its state.
-pub(in crate::rpc) fn job_seen(seen: JobSeen) -> v1::WatchSweepResponse {
+pub(crate) fn job_seen(seen: JobSeen) -> v1::WatchSweepResponse {
     let JobSeen { attempt, parameters, state, worker, reason } = seen;
     let event = v1::watch_sweep_response::Event::Job(v1::JobChanged {
         point: Some(proto::job_point(attempt.job.job, parameters)),
@@ -102,7 +116,7 @@ pub(in crate::rpc) fn job_seen(seen: JobSeen) -> v1::WatchSweepResponse {
 }
 
 /// What a sweep file would make.
-pub(in crate::rpc) fn validated(validated: Validated) -> v1::ValidateResponse {
+pub(crate) fn validated(validated: Validated) -> v1::ValidateResponse {
     let Validated { name, job_count, varying, first_jobs, notes } = validated;
     let point = |(job, parameters)| proto::job_point(job, parameters);
     v1::ValidateResponse {
@@ -115,20 +129,20 @@ pub(in crate::rpc) fn validated(validated: Validated) -> v1::ValidateResponse {
 }
 
 /// What came of a submission.
-pub(in crate::rpc) fn submitted(submitted: Submitted) -> v1::SubmitResponse {
+pub(crate) fn submitted(submitted: Submitted) -> v1::SubmitResponse {
     let Submitted { sweep: view, created, added_jobs, changes, notes } = submitted;
     let changed = changes.into_iter().map(change).collect();
     v1::SubmitResponse { sweep: Some(sweep(&view)), created, added_jobs, changed, notes }
 }
 
 /// A setting that changed.
-pub(in crate::rpc) fn change(change: Change) -> v1::SettingChange {
+pub(crate) fn change(change: Change) -> v1::SettingChange {
     let Change { key, before, after } = change;
     v1::SettingChange { key, before, after }
 }
 
 /// What a report begins with.
-pub(in crate::rpc) fn report_header(report: &Report) -> v1::ReportHeader {
+pub(crate) fn report_header(report: &Report) -> v1::ReportHeader {
     let header = sweep(&report.sweep);
     let metrics = header.metric_names.clone();
     v1::ReportHeader { sweep: Some(header), parameters: report.parameters.clone(), metrics }

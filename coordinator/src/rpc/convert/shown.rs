@@ -11,7 +11,7 @@ use engine::{
 use proto::v1;
 
 /// A sweep with its specification.
-pub(in crate::rpc) fn sweep(view: &SweepView) -> v1::Sweep {
+pub(crate) fn sweep(view: &SweepView) -> v1::Sweep {
     let model = view.definition.specification.trainable.model();
     v1::Sweep {
         specification: view.definition.shown_text(),
@@ -21,16 +21,21 @@ pub(in crate::rpc) fn sweep(view: &SweepView) -> v1::Sweep {
 }
 
 /// A sweep in a list: without what may be long, so that a page of a thousand has some megabytes at most.
-pub(in crate::rpc) fn listed(view: &SweepView) -> v1::Sweep {
+pub(crate) fn listed(view: &SweepView) -> v1::Sweep {
     v1::Sweep { dataset: None, metric_names: Vec::new(), ..summary(view) }
 }
 
 /// A sweep and what runs, without its specification, which does not change with what the jobs do.
-pub(in crate::rpc) fn snapshot(view: Snapshot) -> v1::WatchSweepResponse {
+pub(crate) fn watch_snapshot(view: Snapshot) -> v1::WatchSnapshot {
     let Snapshot { sweep, running } = view;
     let running = running.into_iter().map(|job| running_job(&sweep, job)).collect();
-    let snapshot = v1::WatchSnapshot { sweep: Some(summary(&sweep)), running };
-    v1::WatchSweepResponse { event: Some(v1::watch_sweep_response::Event::Snapshot(snapshot)) }
+    v1::WatchSnapshot { sweep: Some(summary(&sweep)), running }
+}
+
+/// The same as an event of a watch.
+pub(crate) fn snapshot(view: Snapshot) -> v1::WatchSweepResponse {
+    let event = v1::watch_sweep_response::Event::Snapshot(watch_snapshot(view));
+    v1::WatchSweepResponse { event: Some(event) }
 }
 
 fn summary(view: &SweepView) -> v1::Sweep {
@@ -120,7 +125,7 @@ fn running_job(view: &SweepView, job: RunningJob) -> v1::RunningJob {
 }
 
 /// A worker.
-pub(in crate::rpc) fn worker(view: WorkerView) -> v1::Worker {
+pub(crate) fn worker(view: WorkerView) -> v1::Worker {
     let (status, name) = match view.status {
         WorkerStatus::Connected => (v1::WorkerStatus::Connected, "connected"),
         WorkerStatus::Draining => (v1::WorkerStatus::Draining, "draining"),

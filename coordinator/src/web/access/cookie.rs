@@ -1,0 +1,126 @@
+//! The cookie of a browser that has shown a token: `ROLE.UNTIL.MAC`, where UNTIL is in seconds since 1970 and MAC is BLAKE3, keyed with what is
+//! derived from the token.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::http::{HeaderMap, header};
+
+use super::Role;
+
+/// How long a browser stays logged in.
+const SESSION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// What the key of a MAC is derived for, so that no other use of the token has the same.
+const PURPOSE: &str = "sweep 2026-11 cookie of a browser";
+
+/// What a server's cookies are called: with TLS a name that browsers take from this server alone, and only with `Secure`. Cookies are for all
+/// ports of a machine, on each of which there may be another coordinator, so the name has the port.
+#[derive(Debug, Clone)]
+pub(super) struct CookieName {
+    name: String,
+    is_secure: bool,
+}
+
+/// What a browser keeps.
+#[derive(Debug)]
+pub(crate) struct Session {
+    cookie: String,
+}
+
+impl Session {
+    /// A session of this role from now on.
+    pub(super) fn new(role: Role, token: &str, name: &CookieName) -> Self {
+        let until = now().saturating_add(SESSION.as_secs());
+        let said = format!("{}.{until}", word(role));
+        let mac = mac(token, &said).to_hex();
+        Self { cookie: name.cookie(&format!("{said}.{mac}"), SESSION) }
+    }
+
+    /// The header that hands it to a browser.
+    pub(crate) fn cookie(&self) -> &str {
+        &self.cookie
+    }
+
+    /// Whether a browser that sends these headers has a session of this role.
+    pub(super) fn holds(headers: &HeaderMap, role: Role, token: &str, name: &CookieName) -> bool {
+        let all = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+        let mut pairs =
+            all.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        pairs.any(|(sent, value)| sent == name.name && is_valid(value, role, token))
+    }
+}
+
+impl CookieName {
+    /// Of a server with this port.
+    pub(super) fn new(port: u16, is_secure: bool) -> Self {
+        let prefix = if is_secure { "__Host-" } else { "" };
+        Self { name: format!("{prefix}sweep-session-{port}"), is_secure }
+    }
+
+    /// The header that takes the cookie back.
+    pub(super) fn ended(&self) -> String {
+        self.cookie("", Duration::ZERO)
+    }
+
+    /// No script may read it, and no form on a page of another server sends it.
+    fn cookie(&self, value: &str, lasts: Duration) -> String {
+        let secure = if self.is_secure { "; Secure" } else { "" };
+        let seconds = lasts.as_secs();
+        format!("{}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}", self.name)
+    }
+}
+
+fn is_valid(value: &str, role: Role, token: &str) -> bool {
+    let Some((said, given)) = value.rsplit_once('.') else { return false };
+    let Some((of, until)) = said.split_once('.') else { return false };
+    let Ok(given) = blake3::Hash::from_hex(given) else { return false };
+    // The comparison of hashes takes the same time for all.
+    of == word(role) && mac(token, said) == given && until.parse::<u64>().is_ok_and(|until| now() < until)
+}
+
+fn mac(token: &str, said: &str) -> blake3::Hash {
+    blake3::keyed_hash(&blake3::derive_key(PURPOSE, token.as_bytes()), said.as_bytes())
+}
+
+fn word(role: Role) -> &'static str {
+    match role {
+        Role::Viewer => "viewer",
+        Role::Admin => "admin",
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_that_has_run_out_or_was_changed_does_not_hold() {
+        let signed = |said: &str| format!("{said}.{}", mac("secret", said).to_hex());
+        let later = now() + 60;
+        let valid = signed(&format!("admin.{later}"));
+        assert!(is_valid(&valid, Role::Admin, "secret"));
+        for wrong in [
+            signed(&format!("viewer.{later}")),
+            signed(&format!("admin.{}", now().saturating_sub(1))),
+            signed("admin."),
+            signed("admin"),
+            valid.replace("admin", "Admin"),
+            format!("admin.{}.{}", later + 1, mac("secret", &format!("admin.{later}")).to_hex()),
+            format!("{valid}0"),
+            String::new(),
+        ] {
+            assert!(!is_valid(&wrong, Role::Admin, "secret"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_cookie_is_for_this_server_and_for_no_script() {
+        let cookie = |is_secure| CookieName::new(8080, is_secure).cookie("x", Duration::from_secs(60));
+        let plain = cookie(false);
+        assert_eq!(plain, "sweep-session-8080=x; Path=/; Max-Age=60; HttpOnly; SameSite=Lax");
+        assert_eq!(cookie(true), plain.replace("sweep-", "__Host-sweep-") + "; Secure");
+    }
+}

@@ -1,0 +1,165 @@
+//! Connections of browsers: a bounded number at a time, in plain text or by TLS, each with a deadline for what it has to say.
+
+use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::{GracefulShutdown, Watcher},
+    service::TowerToHyperService,
+};
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use crate::server::TlsFiles;
+
+/// Connections at a time: a hundred open pages, each with its events and what it asks besides, and as many again that do not close.
+const CONNECTIONS_MAX: usize = 512;
+/// How long a connection may take for the handshake of TLS, and for the head of a request, the first and each other.
+const FIRST_WORDS_WITHIN: Duration = Duration::from_secs(10);
+/// Largest head of a request, in bytes: an address, a cookie and what browsers say of themselves.
+const HEAD_BYTES_MAX: usize = 32 << 10;
+/// How long what is being answered may take once the coordinator stops.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
+/// How long nothing is accepted when the system has no descriptors left.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// An HTTP server that accepts connections until it is stopped.
+#[derive(Debug)]
+pub struct Listening {
+    /// Where it listens, with the port that was chosen.
+    pub address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+/// A port that is held, on which nothing is answered yet.
+#[derive(Debug)]
+pub struct Bound {
+    listener: TcpListener,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+impl Bound {
+    /// Takes the address; port 0 lets the system choose.
+    ///
+    /// # Errors
+    /// It is taken, or not one of this machine.
+    pub async fn to(address: SocketAddr) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("cannot listen on {address}; choose another address with --http"))?;
+        let address = listener.local_addr()?;
+        Ok(Self { listener, address })
+    }
+
+    /// Answers with `routes` until `stop` is cancelled.
+    pub fn serve(self, routes: Router, tls: Option<TlsAcceptor>, stop: CancellationToken) -> Listening {
+        let Self { listener, address } = self;
+        Listening { address, task: tokio::spawn(accept(listener, routes, tls, stop)) }
+    }
+}
+
+impl Listening {
+    /// Waits until what is being answered has left, once it was stopped.
+    pub async fn ended(self) {
+        if self.task.await.is_err() {
+            tracing::error!("the HTTP server panicked");
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, routes: Router, tls: Option<TlsAcceptor>, stop: CancellationToken) {
+    let (graceful, free) = (GracefulShutdown::new(), Arc::new(Semaphore::new(CONNECTIONS_MAX)));
+    loop {
+        let accepted = tokio::select! {
+            accepted = next(&listener, &free) => accepted,
+            () = stop.cancelled() => break,
+        };
+        let (stream, place) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "a connection of a browser cannot be accepted");
+                sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let (routes, tls, watcher) = (routes.clone(), tls.clone(), graceful.watcher());
+        tokio::spawn(async move {
+            let _place = place;
+            connection(stream, routes, tls, watcher).await;
+        });
+    }
+    if timeout(DRAIN_DEADLINE, graceful.shutdown()).await.is_err() {
+        tracing::debug!("some browsers did not take their answers in time");
+    }
+}
+
+/// The next connection, once there is a place for it.
+async fn next(
+    listener: &TcpListener,
+    free: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    let place = Arc::clone(free).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    stream.set_nodelay(true)?;
+    Ok((stream, place))
+}
+
+async fn connection(stream: TcpStream, routes: Router, tls: Option<TlsAcceptor>, watcher: Watcher) {
+    let Some(tls) = tls else { return answer(stream, routes, watcher).await };
+    match timeout(FIRST_WORDS_WITHIN, tls.accept(stream)).await {
+        Ok(Ok(stream)) => answer(stream, routes, watcher).await,
+        Ok(Err(error)) => tracing::debug!(%error, "a browser's TLS handshake failed"),
+        Err(_) => tracing::debug!("a browser's TLS handshake took too long"),
+    }
+}
+
+/// Answers the requests of a connection, one after the other.
+async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    routes: Router,
+    watcher: Watcher,
+) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(FIRST_WORDS_WITHIN)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(%error, "a connection of a browser ended");
+    }
+}
+
+/// What speaks TLS with browsers, with the certificate of these PEM files.
+///
+/// # Errors
+/// They cannot be read, or are no certificate and its key.
+pub fn acceptor(files: &TlsFiles) -> anyhow::Result<TlsAcceptor> {
+    let TlsFiles { certificate, key } = files;
+    let named = |path: &Path| format!("cannot read {}; check --tls-cert and --tls-key", path.display());
+    let chain: Vec<_> = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect)
+        .with_context(|| named(certificate))?;
+    let key = PrivateKeyDer::from_pem_file(key).with_context(|| named(key))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .context("the certificate and its key do not go together")?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}

@@ -1,0 +1,52 @@
+//! The HTTP interface: a JSON API under `/api/v1`, events of a sweep as they happen, and the page that uses both. An adapter of `api`, as
+//! `rpc` is: a request is decoded, one use case is called, and its answer goes out in the one JSON shape that each thing has (`shapes`).
+//!
+//! Who may do what is decided in one place (`access`), before any route. Bounds on connections and their patience are in `listen`.
+
+mod access;
+mod actions;
+mod answers;
+mod events;
+mod headers;
+mod listen;
+mod pages;
+mod reading;
+
+use axum::{Router, middleware};
+use tokio_util::sync::CancellationToken;
+
+use self::access::Access;
+pub use self::{
+    access::Tokens,
+    listen::{Bound, Listening, acceptor},
+};
+use crate::api::{Api, Snapshots};
+
+/// Largest body of a request: the form of a login, or the choice of a retry.
+const BODY_BYTES_MAX: usize = 16 << 10;
+
+/// What every route has.
+#[derive(Debug, Clone)]
+struct Web {
+    api: Api,
+    snapshots: Snapshots<events::Encoded>,
+    access: Access,
+    /// Ends what would go on for as long as a browser listens.
+    stop: CancellationToken,
+}
+
+/// All routes of the HTTP interface of these use cases, served on this port, by TLS or without.
+pub fn routes(api: Api, tokens: &Tokens, port: u16, is_secure: bool, stop: CancellationToken) -> Router {
+    let access = Access::new(tokens, port, is_secure);
+    let web = Web { api, snapshots: Snapshots::new(events::encode), access: access.clone(), stop };
+    Router::new()
+        .merge(reading::routes())
+        .merge(actions::routes())
+        .merge(events::routes())
+        .merge(pages::routes())
+        .fallback(answers::no_such_place)
+        .layer(middleware::from_fn_with_state(access, access::check))
+        .layer(middleware::from_fn(headers::add))
+        .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(web)
+}

@@ -1,0 +1,176 @@
+//! The page: a frame for each address, and the files that fill it from the JSON API. The files are part of the program; their addresses hold a
+//! hash of all of them, so that a browser keeps them and never mixes two versions.
+
+use std::sync::LazyLock;
+
+use askama::Template;
+use axum::{
+    Extension, Form, Router,
+    extract::{Path, Query, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::{Html, IntoResponse, Redirect, Response},
+    routing::{get, post},
+};
+use rust_embed::RustEmbed;
+use serde::Deserialize;
+
+use super::{
+    Web,
+    access::{LOGIN, Role},
+    answers::{self, Refusal},
+};
+
+/// How long a browser may keep a file: its address changes with it.
+const KEEP: &str = "public, max-age=31536000, immutable";
+/// Characters of the hash in addresses.
+const VERSION_CHARACTERS: usize = 16;
+/// The cookie with the language that a reader has chosen.
+const LANGUAGE_COOKIE: &str = "sweep-language";
+
+/// Files of the page.
+#[derive(RustEmbed)]
+#[folder = "src/web/assets"]
+struct Files;
+
+/// The hash of all files, which is part of their addresses.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let mut hasher = blake3::Hasher::new();
+    for name in Files::iter() {
+        hasher.update(name.as_bytes());
+        hasher.update(&Files::get(&name).map(|file| file.metadata.sha256_hash()).unwrap_or_default());
+    }
+    hasher.finalize().to_hex()[..VERSION_CHARACTERS].to_owned()
+});
+
+/// What a page is about; its script fills it.
+#[derive(Template)]
+#[template(path = "frame.html")]
+struct Frame<'a> {
+    language: &'a str,
+    version: &'a str,
+    role: &'a str,
+    /// Whether there is a session to end.
+    has_session: bool,
+}
+
+/// The page that asks for a token.
+#[derive(Template)]
+#[template(path = "login.html")]
+struct Login<'a> {
+    language: &'a str,
+    version: &'a str,
+    is_japanese: bool,
+    was_wrong: bool,
+}
+
+/// A token that was typed in, or that stands in the address which `sweep run` prints.
+#[derive(Deserialize)]
+struct Shown {
+    token: Option<String>,
+}
+
+/// The routes.
+pub(super) fn routes() -> Router<Web> {
+    Router::new()
+        .route("/", get(frame))
+        .route("/sweeps/{sweep}", get(frame))
+        .route("/sweeps/{sweep}/jobs/{job}", get(frame))
+        .route("/workers", get(frame))
+        .route("/compare", get(frame))
+        .route(LOGIN, get(ask).post(log_in))
+        .route("/logout", post(log_out))
+        .route("/assets/{version}/{*name}", get(file))
+}
+
+async fn frame(State(web): State<Web>, Extension(role): Extension<Role>, headers: HeaderMap) -> Response {
+    let role = match role {
+        Role::Admin => "admin",
+        Role::Viewer => "viewer",
+    };
+    let has_session = web.access.wants_token();
+    page(&Frame { language: language(&headers), version: &VERSION, role, has_session })
+}
+
+async fn ask(State(web): State<Web>, Query(shown): Query<Shown>, headers: HeaderMap) -> Response {
+    match shown.token {
+        Some(token) => enter(&web, &token, &headers),
+        None => login(&headers, false),
+    }
+}
+
+async fn log_in(State(web): State<Web>, headers: HeaderMap, Form(shown): Form<Shown>) -> Response {
+    enter(&web, shown.token.unwrap_or_default().trim(), &headers)
+}
+
+fn enter(web: &Web, token: &str, headers: &HeaderMap) -> Response {
+    if !web.access.wants_token() {
+        return Redirect::to("/").into_response();
+    }
+    match web.access.log_in(token).map(|session| HeaderValue::from_str(session.cookie())) {
+        Some(Ok(cookie)) => ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response(),
+        Some(Err(_)) => answers::no_page(),
+        None => {
+            tracing::warn!("a browser showed a wrong token");
+            login(headers, true)
+        }
+    }
+}
+
+async fn log_out(State(web): State<Web>) -> Response {
+    let Ok(cookie) = HeaderValue::from_str(&web.access.log_out()) else { return answers::no_page() };
+    ([(header::SET_COOKIE, cookie)], Redirect::to(LOGIN)).into_response()
+}
+
+fn login(headers: &HeaderMap, was_wrong: bool) -> Response {
+    let language = language(headers);
+    let mut page = page(&Login { language, version: &VERSION, is_japanese: language == "ja", was_wrong });
+    if was_wrong {
+        *page.status_mut() = StatusCode::UNAUTHORIZED;
+    }
+    page
+}
+
+fn page(template: &impl Template) -> Response {
+    match template.render() {
+        Ok(html) => Html(html).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "a page cannot be made");
+            answers::no_page()
+        }
+    }
+}
+
+/// The language of a page: what its reader has chosen on it, else what the browser asks for first of the two.
+fn language(headers: &HeaderMap) -> &'static str {
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let chosen = text(header::COOKIE).split(';').filter_map(|pair| pair.trim().split_once('='));
+    let chosen = chosen.filter(|(name, _)| *name == LANGUAGE_COOKIE).map(|(_, language)| language);
+    let wanted = text(header::ACCEPT_LANGUAGE).split(',').map(|language| language.trim());
+    for language in chosen.chain(wanted) {
+        match language.get(..2).map(str::to_ascii_lowercase).as_deref() {
+            Some("ja") => return "ja",
+            Some("en") => return "en",
+            _ => {}
+        }
+    }
+    "en"
+}
+
+async fn file(Path((version, name)): Path<(String, String)>) -> Response {
+    let found = Files::get(&name).filter(|_| version == *VERSION);
+    let Some(found) = found else {
+        return Refusal::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "there is no such file in this version; load the page again",
+        )
+        .into_response();
+    };
+    let kind = match name.rsplit_once('.').map(|(_, extension)| extension) {
+        Some("js") => "text/javascript; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("svg") => "image/svg+xml",
+        _ => "text/plain; charset=utf-8",
+    };
+    ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, KEEP)], found.data.into_owned()).into_response()
+}

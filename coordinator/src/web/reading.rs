@@ -1,0 +1,176 @@
+//! What can be read as JSON: sweeps, jobs, workers.
+
+use std::collections::BTreeSet;
+
+use axum::{
+    Json, Router,
+    extract::{Path, Query, State, rejection::QueryRejection},
+    routing::get,
+};
+use report::view;
+use serde::{Deserialize, Serialize};
+use terms::{JobKey, JobState, SweepId};
+
+use super::{
+    Web,
+    answers::{Answered, Refusal},
+};
+use crate::{
+    api::{Page, token},
+    rpc::{convert, cut_page},
+    shapes,
+};
+
+/// Longest text of a query's value, in bytes: a list of all states.
+const VALUE_BYTES_MAX: usize = 1_000;
+
+/// The routes.
+pub(super) fn routes() -> Router<Web> {
+    Router::new()
+        .route("/api/v1/sweeps", get(sweeps))
+        .route("/api/v1/sweeps/{sweep}", get(sweep))
+        .route("/api/v1/sweeps/{sweep}/jobs", get(jobs))
+        .route("/api/v1/sweeps/{sweep}/jobs/{job}", get(job))
+        .route("/api/v1/sweeps/{sweep}/jobs/{job}/logs", get(logs))
+        .route("/api/v1/workers", get(workers))
+}
+
+/// Which page of a list is asked for.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct PageQuery {
+    /// Rows, at most 1,000.
+    rows: u32,
+    /// `next` of the page before.
+    after: String,
+    /// States of jobs, with commas between them; all where there is none.
+    state: String,
+}
+
+/// A page of a list.
+#[derive(Debug, Serialize)]
+struct Listed<T> {
+    items: Vec<T>,
+    /// What the next page is asked for with (`after`); null on the last.
+    next: Option<String>,
+}
+
+/// Log lines of an attempt.
+#[derive(Debug, Serialize)]
+struct AttemptLog {
+    attempt: u32,
+    lines: Vec<String>,
+}
+
+/// What a query says, or what is wrong with it.
+pub(super) fn query<T>(query: Result<Query<T>, QueryRejection>) -> Answered<T> {
+    match query {
+        Ok(Query(query)) => Ok(query),
+        Err(error) => Err(Refusal::invalid(error.body_text())),
+    }
+}
+
+/// A number in a path.
+pub(super) fn number(what: &str, text: &str) -> Answered<u64> {
+    let number = text.parse().ok().filter(|number| (1..=i64::MAX as u64).contains(number));
+    number.ok_or_else(|| Refusal::invalid(format!("a {what} is a number from 1, not {text:?}")))
+}
+
+/// The number of a sweep in a path.
+pub(super) fn sweep_id(text: &str) -> Answered<SweepId> {
+    number("sweep", text).map(SweepId)
+}
+
+impl PageQuery {
+    fn page(&self) -> Answered<Page> {
+        if self.after.len() > VALUE_BYTES_MAX {
+            return Err(Refusal::invalid("`after` is not what came as `next` with a page"));
+        }
+        Ok(Page { rows: self.rows, token: self.after.clone() })
+    }
+
+    /// The states that are wanted.
+    fn states(&self) -> Answered<BTreeSet<JobState>> {
+        if self.state.len() > VALUE_BYTES_MAX {
+            return Err(Refusal::invalid("`state` names more states than there are"));
+        }
+        let named = self.state.split(',').filter(|name| !name.is_empty());
+        named
+            .map(|name| {
+                JobState::from_name(name)
+                    .ok_or_else(|| Refusal::invalid(format!("`state`: no job is {name:?}")))
+            })
+            .collect()
+    }
+
+    /// Refuses what only lists of jobs understand.
+    fn without_states(self) -> Answered<Self> {
+        if self.state.is_empty() { Ok(self) } else { Err(Refusal::invalid("`state` is for lists of jobs")) }
+    }
+}
+
+fn some(next: String) -> Option<String> {
+    Some(next).filter(|next| !next.is_empty())
+}
+
+async fn sweeps(
+    State(web): State<Web>,
+    asked: Result<Query<PageQuery>, QueryRejection>,
+) -> Answered<Json<Listed<view::Sweep>>> {
+    let listed = web.api.sweeps(&query(asked)?.without_states()?.page()?).await?;
+    Ok(Json(listed.encode(|listed| Listed {
+        items: listed.sweeps.iter().map(|sweep| shapes::listed(&convert::listed(sweep))).collect(),
+        next: some(listed.next),
+    })))
+}
+
+async fn sweep(State(web): State<Web>, Path(id): Path<String>) -> Answered<Json<view::Sweep>> {
+    let sweep = web.api.sweep(sweep_id(&id)?).await?;
+    Ok(Json(sweep.encode(|sweep| shapes::whole(&convert::sweep(&sweep)))))
+}
+
+async fn jobs(
+    State(web): State<Web>,
+    Path(id): Path<String>,
+    asked: Result<Query<PageQuery>, QueryRejection>,
+) -> Answered<Json<Listed<view::Job>>> {
+    let (id, asked) = (sweep_id(&id)?, query(asked)?);
+    let found = web.api.jobs(id, &asked.states()?, &asked.page()?).await?;
+    let mut shapes = shapes_of(&web, id).await?;
+    let (jobs, next) = cut_page(found.jobs.into_iter().map(convert::job).collect(), found.next);
+    Ok(Json(Listed { items: jobs.into_iter().map(|job| shapes.job(job)).collect(), next: some(token(next)) }))
+}
+
+async fn job(State(web): State<Web>, Path((id, job)): Path<(String, String)>) -> Answered<Json<view::Job>> {
+    let key = JobKey { sweep: sweep_id(&id)?, job: number("job", &job)? };
+    let detail = web.api.job(key).await?;
+    let mut shapes = shapes_of(&web, key.sweep).await?;
+    Ok(Json(shapes.detail(convert::detail(detail))))
+}
+
+async fn logs(
+    State(web): State<Web>,
+    Path((id, job)): Path<(String, String)>,
+) -> Answered<Json<Listed<AttemptLog>>> {
+    let key = JobKey { sweep: sweep_id(&id)?, job: number("job", &job)? };
+    let detail = convert::detail(web.api.job(key).await?);
+    let log = |attempt: proto::v1::Attempt| AttemptLog { attempt: attempt.attempt, lines: attempt.log_tail };
+    Ok(Json(Listed { items: detail.attempts.into_iter().map(log).collect(), next: None }))
+}
+
+async fn workers(
+    State(web): State<Web>,
+    asked: Result<Query<PageQuery>, QueryRejection>,
+) -> Answered<Json<Listed<view::Worker>>> {
+    let listed = web.api.workers(&query(asked)?.without_states()?.page()?).await?;
+    Ok(Json(listed.encode(|listed| Listed {
+        items: listed.workers.into_iter().map(|worker| shapes::worker(&convert::worker(worker))).collect(),
+        next: some(listed.next),
+    })))
+}
+
+/// What makes shapes of a sweep's jobs.
+async fn shapes_of(web: &Web, id: SweepId) -> Answered<shapes::Jobs> {
+    let sweep = web.api.sweep(id).await?;
+    Ok(sweep.encode(|sweep| shapes::Jobs::new(&convert::sweep(&sweep))))
+}
