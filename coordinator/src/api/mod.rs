@@ -7,6 +7,7 @@
 //!
 //! Nothing here knows a wire format; `tests/tests/walls.rs` reads these files.
 
+mod columns;
 mod definitions;
 mod error;
 mod jobs;
@@ -37,6 +38,7 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use self::definitions::manifests;
 pub use self::{
+    columns::{Curve, JobColumns, ParameterColumn},
     definitions::{Changed, Source, Submission, Submitted, Validated},
     error::ApiError,
     jobs::{JobDetail, JobView, JobsPage},

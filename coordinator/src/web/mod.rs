@@ -6,6 +6,7 @@
 mod access;
 mod actions;
 mod answers;
+mod columns;
 mod events;
 mod headers;
 mod listen;
@@ -31,6 +32,7 @@ struct Web {
     api: Api,
     snapshots: Snapshots<events::Encoded>,
     access: Access,
+    columns: columns::Made,
     /// Ends what would go on for as long as a browser listens.
     stop: CancellationToken,
 }
@@ -38,11 +40,18 @@ struct Web {
 /// All routes of the HTTP interface of these use cases, served on this port, by TLS or without.
 pub fn routes(api: Api, tokens: &Tokens, port: u16, is_secure: bool, stop: CancellationToken) -> Router {
     let access = Access::new(tokens, port, is_secure);
-    let web = Web { api, snapshots: Snapshots::new(events::encode), access: access.clone(), stop };
+    let web = Web {
+        api,
+        snapshots: Snapshots::new(events::encode),
+        access: access.clone(),
+        columns: columns::Made::default(),
+        stop,
+    };
     Router::new()
         .merge(reading::routes())
         .merge(actions::routes())
         .merge(events::routes())
+        .merge(columns::routes())
         .merge(pages::routes())
         .fallback(answers::no_such_place)
         .layer(middleware::from_fn_with_state(access, access::check))

@@ -24,6 +24,9 @@ use crate::{
 /// Longest text of a query's value, in bytes: a list of all states.
 const VALUE_BYTES_MAX: usize = 1_000;
 
+/// Longest list of numbers, in bytes: 200 of the longest.
+const NUMBERS_BYTES_MAX: usize = 4_000;
+
 /// The routes.
 pub(super) fn routes() -> Router<Web> {
     Router::new()
@@ -45,6 +48,8 @@ struct PageQuery {
     after: String,
     /// States of jobs, with commas between them; all where there is none.
     state: String,
+    /// Numbers of jobs, with commas between them, in place of a page.
+    jobs: String,
 }
 
 /// A page of a list.
@@ -76,6 +81,14 @@ pub(super) fn number(what: &str, text: &str) -> Answered<u64> {
     number.ok_or_else(|| Refusal::invalid(format!("a {what} is a number from 1, not {text:?}")))
 }
 
+/// Numbers of jobs with commas between them.
+pub(super) fn numbers(text: &str) -> Answered<Vec<u64>> {
+    if text.len() > NUMBERS_BYTES_MAX {
+        return Err(Refusal::invalid("`jobs` names more jobs than are sent at once"));
+    }
+    text.split(',').map(|one| number("job", one)).collect()
+}
+
 /// The number of a sweep in a path.
 pub(super) fn sweep_id(text: &str) -> Answered<SweepId> {
     number("sweep", text).map(SweepId)
@@ -105,7 +118,10 @@ impl PageQuery {
 
     /// Refuses what only lists of jobs understand.
     fn without_states(self) -> Answered<Self> {
-        if self.state.is_empty() { Ok(self) } else { Err(Refusal::invalid("`state` is for lists of jobs")) }
+        if self.state.is_empty() && self.jobs.is_empty() {
+            return Ok(self);
+        }
+        Err(Refusal::invalid("`state` and `jobs` are for lists of jobs"))
     }
 }
 
@@ -135,6 +151,12 @@ async fn jobs(
     asked: Result<Query<PageQuery>, QueryRejection>,
 ) -> Answered<Json<Listed<view::Job>>> {
     let (id, asked) = (sweep_id(&id)?, query(asked)?);
+    if !asked.jobs.is_empty() {
+        let found = web.api.jobs_numbered(id, &numbers(&asked.jobs)?).await?;
+        let mut shapes = shapes_of(&web, id).await?;
+        let items = found.into_iter().map(|job| shapes.job(convert::job(job))).collect();
+        return Ok(Json(Listed { items, next: None }));
+    }
     let found = web.api.jobs(id, &asked.states()?, &asked.page()?).await?;
     let mut shapes = shapes_of(&web, id).await?;
     let (jobs, next) = cut_page(found.jobs.into_iter().map(convert::job).collect(), found.next);
