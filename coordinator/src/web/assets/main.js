@@ -1,0 +1,34 @@
+// Which page an address is, and its start.
+
+import { head, problem } from './parts.js';
+import { t } from './strings.js';
+
+const PAGES = [
+  [/^\/$/, () => import('./pages/sweeps.js')],
+  [/^\/sweeps\/(\d+)$/, () => import('./pages/sweep.js')],
+  [/^\/sweeps\/(\d+)\/jobs\/(\d+)$/, () => import('./pages/job.js')],
+  [/^\/workers$/, () => import('./pages/workers.js')],
+  [/^\/compare$/, () => import('./pages/compare.js')],
+];
+
+async function start() {
+  head();
+  const main = document.getElementById('main');
+  main.replaceChildren();
+  try {
+    for (const [pattern, load] of PAGES) {
+      const found = pattern.exec(location.pathname);
+      if (!found) continue;
+      const { show } = await load();
+      await show(main, ...found.slice(1).map(Number));
+      return;
+    }
+    throw new Error(t('no_such_page'));
+  } catch (error) {
+    main.append(problem(error));
+  } finally {
+    main.dataset.ready = 'true';
+  }
+}
+
+start();

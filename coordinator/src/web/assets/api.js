@@ -1,0 +1,164 @@
+// The JSON API: requests, errors, and the columns of a sweep's jobs.
+
+import { t } from './strings.js';
+
+const ROOT = '/api/v1';
+const PATIENCE_MS = 20_000;
+
+/** An answer that is an error; `code` is the server's word for its kind, or `offline` where nothing answered. */
+export class Refused extends Error {
+  constructor(code, message, status) {
+    super(message);
+    this.code = code;
+    this.status = status;
+  }
+}
+
+async function ask(path, options) {
+  let response;
+  try {
+    response = await fetch(ROOT + path, { signal: AbortSignal.timeout(PATIENCE_MS), ...options });
+  } catch (error) {
+    throw new Refused('offline', error.name === 'TimeoutError' ? t('error_slow') : t('error_offline'), 0);
+  }
+  if (response.ok) return response;
+  // The session has ended: the server sends a page that asks for the token.
+  if (response.status === 401) location.assign('/login');
+  let error = {};
+  try {
+    ({ error = {} } = await response.json());
+  } catch {
+    // A proxy may answer with a page of its own.
+  }
+  throw new Refused(error.code ?? 'unknown', error.message ?? `HTTP ${response.status}`, response.status);
+}
+
+/** Reads JSON. */
+export async function get(path) {
+  return (await ask(path)).json();
+}
+
+/** Changes something, and gives the thing afterwards. */
+export async function post(path, body) {
+  const options = { method: 'POST' };
+  if (body) {
+    options.body = JSON.stringify(body);
+    options.headers = { 'content-type': 'application/json' };
+  }
+  return (await ask(path, options)).json();
+}
+
+/** All things of a list that comes in pages, up to a bound. */
+export async function all(path, bound = 5_000) {
+  const items = [];
+  let after = '';
+  do {
+    const page = await get(`${path}?rows=1000${after && `&after=${encodeURIComponent(after)}`}`);
+    items.push(...page.items);
+    after = page.next;
+  } while (after && items.length < bound);
+  return { items, isWhole: !after };
+}
+
+/** The columns of a sweep's jobs; null where they are those of the version that is known. */
+export async function columns(sweep, known) {
+  const response = await ask(`/sweeps/${sweep}/columns`, { cache: 'no-cache' });
+  const version = response.headers.get('etag');
+  if (version && version === known) {
+    await response.body?.cancel();
+    return null;
+  }
+  return new Columns(await response.arrayBuffer(), version);
+}
+
+const KINDS = { u8: Uint8Array, u16: Uint16Array, u32: Uint32Array, f32: Float32Array };
+const PARAMETER = 'parameter:';
+
+/** Jobs, column by column, as views of the bytes that came. */
+export class Columns {
+  constructor(bytes, version) {
+    const length = new DataView(bytes).getUint32(0, true);
+    const head = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes, 4, length)));
+    this.version = version;
+    this.rows = head.rows;
+    this.leftOut = head.left_out;
+    this.byName = new Map();
+    let at = 4 + length;
+    for (const { name, kind, bytes: size, values } of head.columns) {
+      const Kind = KINDS[kind];
+      const data = new Kind(bytes, at, size / Kind.BYTES_PER_ELEMENT);
+      this.byName.set(name, new Column(name, data, values));
+      at += Math.ceil(size / 4) * 4;
+    }
+    this.job = this.byName.get('job').data;
+    this.state = this.byName.get('state');
+    this.objective = this.byName.get('objective').data;
+    this.seconds = this.byName.get('train_seconds').data;
+    this.parameters = [...this.byName.values()].filter((column) => column.isParameter);
+  }
+
+  /** A column by its name; of a parameter, `parameter:NAME`. */
+  get(name) {
+    return this.byName.get(name);
+  }
+
+  /** The row of a job, or -1: jobs are in order. */
+  rowOf(job) {
+    let low = 0;
+    let high = this.rows - 1;
+    while (low <= high) {
+      const middle = (low + high) >> 1;
+      const found = this.job[middle];
+      if (found === job) return middle;
+      if (found < job) low = middle + 1;
+      else high = middle - 1;
+    }
+    return -1;
+  }
+
+  /** The state of the job in a row. */
+  stateOf(row) {
+    return this.state.valueOf(row) ?? 'unknown';
+  }
+}
+
+/** One column. */
+export class Column {
+  constructor(name, data, values) {
+    this.name = name;
+    this.data = data;
+    this.values = values;
+    this.isParameter = name.startsWith(PARAMETER);
+    this.label = this.isParameter ? name.slice(PARAMETER.length) : name;
+    /** Whether its values are names, and not numbers on a scale. */
+    this.isCategorical = values !== undefined && !values.every((value) => typeof value === 'number');
+  }
+
+  /** The value in a row as it was; undefined where there is none. */
+  valueOf(row) {
+    const number = this.data[row];
+    if (this.values) return this.values[number];
+    return Number.isNaN(number) ? undefined : number;
+  }
+
+  /** All values as numbers: of names their places, of none NaN. Made once. */
+  get numbers() {
+    if (this.made) return this.made;
+    if (!this.values) return (this.made = this.data);
+    const places = this.isCategorical ? this.places() : this.values;
+    const made = new Float64Array(this.data.length);
+    for (let row = 0; row < made.length; row += 1) made[row] = places[this.data[row]] ?? NaN;
+    return (this.made = made);
+  }
+
+  /** The names in the order in which axes show them. */
+  get names() {
+    return (this.sorted ??= [...this.values].sort((a, b) =>
+      typeof a === 'number' && typeof b === 'number' ? a - b : String(a).localeCompare(String(b)),
+    ));
+  }
+
+  places() {
+    return this.values.map((value) => this.names.indexOf(value));
+  }
+}

@@ -1,0 +1,119 @@
+// The learning curves of a sweep's best jobs, or of the best that brushes leave.
+
+import { get } from './api.js';
+import { Lines } from './charts/curves.js';
+import { open } from './charts/surface.js';
+import { el, fill } from './dom.js';
+import { clipped, parameter } from './format.js';
+import { atMost } from './live.js';
+import { best } from './order.js';
+import { choice, problem } from './parts.js';
+import { t } from './strings.js';
+
+const HOW_MANY = [5, 10, 20];
+const AGAIN_MS = 3_000;
+
+/** The chart. */
+export class Curves {
+  constructor(sweep, selection) {
+    Object.assign(this, { sweep, selection });
+    this.most = 10;
+    this.lines = new Lines({
+      label: t('curves'),
+      onHover: (job) => selection.hover(job, this),
+      onOpen: (job, event) => open(sweep, job, event),
+    });
+    this.controls = el('div', { class: 'controls' });
+    this.wrong = el('div');
+    this.element = el('figure', {}, el('figcaption', {}, el('h2', { text: t('curves') }), this.controls), this.wrong, this.lines.element);
+    selection.on('hover', (job) => this.lines.point(job));
+    selection.on('mask', () => this.columns && this.again());
+    this.again = atMost(() => this.read(), () => 300);
+    this.later = atMost(() => this.read(), () => AGAIN_MS);
+  }
+
+  /** Shows the best of these columns. */
+  show(columns, { metric, best_job: job }) {
+    const isFirst = !this.columns;
+    Object.assign(this, { columns, metric });
+    this.order = best(columns.objective, metric.maximize);
+    if (isFirst) {
+      this.chosen = metric.name;
+      this.showControls([metric.name]);
+      this.again();
+      this.findMetrics(job);
+    } else this.later();
+  }
+
+  /** An epoch of a job ended: its curve is longer. */
+  touched(job) {
+    if (this.shown?.includes(job)) this.later();
+  }
+
+  /** The metrics are what epochs have. */
+  async findMetrics(job) {
+    const row = this.columns.get('epochs_done').data.findIndex((done) => done > 0);
+    const from = job ?? (row < 0 ? null : this.columns.job[row]);
+    if (from === null) return;
+    try {
+      const { epochs = [] } = await get(`/sweeps/${this.sweep}/jobs/${from}`);
+      const names = Object.keys(epochs[0] ?? {}).filter((name) => !['epoch', 'attempt', 'epoch_seconds'].includes(name));
+      if (names.length) this.showControls(names.includes(this.metric.name) ? names : [this.metric.name, ...names]);
+    } catch {
+      // The objective's curves are there without the others.
+    }
+  }
+
+  showControls(metrics) {
+    fill(
+      this.controls,
+      choice(t('metric'), metrics.map((name) => [name, name]), this.chosen, (name) => {
+        this.chosen = name;
+        this.again();
+      }),
+      choice(t('jobs'), HOW_MANY.map((most) => [String(most), t('best_k', { most })]), String(this.most), (most) => {
+        this.most = Number(most);
+        this.again();
+      }),
+    );
+  }
+
+  /** The best jobs: those that are done, and where they are too few, others with a value. */
+  wanted() {
+    const { columns, order, selection, most } = this;
+    const rows = [];
+    for (const isDone of [true, false]) {
+      for (const row of order) {
+        if (rows.length >= most) break;
+        if (selection.has(row) && (columns.stateOf(row) === 'done') === isDone) rows.push(row);
+      }
+    }
+    return rows;
+  }
+
+  async read() {
+    const rows = this.wanted();
+    const turn = (this.turn = {});
+    const jobs = rows.map((row) => this.columns.job[row]);
+    try {
+      const { items } = jobs.length ? await get(`/sweeps/${this.sweep}/curves?jobs=${jobs.join()}&metric=${encodeURIComponent(this.chosen)}`) : { items: [] };
+      if (turn !== this.turn) return;
+      fill(this.wrong);
+      const byJob = new Map(items.map((curve) => [curve.job, curve]));
+      const varying = this.columns.parameters.filter((column) => new Set(rows.map((row) => column.valueOf(row))).size > 1);
+      const line = (row, place) => {
+        const curve = byJob.get(jobs[place]);
+        const note = varying.slice(0, 6).map((column) => `${clipped(column.label, 24)} ${clipped(short(column.valueOf(row)), 24)}`).join(' · ');
+        return curve && { key: jobs[place], title: `${t('job')} ${jobs[place]}`, note, href: `/sweeps/${this.sweep}/jobs/${jobs[place]}`, x: curve.epochs, y: curve.values };
+      };
+      this.shown = jobs;
+      await this.lines.show(rows.map(line).filter(Boolean), { y: clipped(this.chosen, 60) });
+    } catch (error) {
+      if (turn === this.turn) fill(this.wrong, problem(error));
+    }
+  }
+}
+
+function short(value) {
+  return typeof value === 'number' ? String(Number(value.toPrecision(3))) : parameter(value) || t('none');
+}

@@ -1,0 +1,181 @@
+// Learning curves by uPlot: a line a job (or a metric), with a legend of our own, as its lines are jobs that other charts point at, too.
+
+import { colour, el, fill, foreign, onTheme, say } from '../dom.js';
+import { number } from '../format.js';
+import { t } from '../strings.js';
+
+// Okabe and Ito's colours, which readers of all colour visions can tell apart; after them the same with dashes.
+const COLOURS = 7;
+const DASHES = [[], [7, 3], [2, 3]];
+
+/** Lines over a common axis. `onHover(key)` hears of which line is pointed at, `onOpen(key, event)` of a click. */
+export class Lines {
+  constructor({ onHover, onOpen, label, height = 300, x = t('epoch') }) {
+    Object.assign(this, { onHover, onOpen, height, x });
+    this.series = [];
+    this.plot = null;
+    this.focused = null;
+    this.host = el('div', {
+      class: 'lines',
+      tabIndex: 0,
+      role: 'application',
+      'aria-roledescription': t('chart'),
+      'aria-label': label,
+      onkeydown: (event) => this.key(event),
+      onclick: (event) => this.focused !== null && this.onOpen?.(this.focused, event),
+    });
+    this.value = el('p', { class: 'note value' });
+    this.legend = el('ul', { class: 'legend lines-legend' });
+    this.element = el('div', { class: 'lines-box' }, this.host, this.value, this.legend);
+    new ResizeObserver(() => this.plot?.setSize({ width: this.host.clientWidth, height })).observe(this.host);
+    onTheme(() => this.draw());
+  }
+
+  /** Shows lines: {key, title, note, x: [...], y: [...]}, all in order of x. */
+  async show(series, { y, x, isLog = false }) {
+    this.uPlot ??= (await import('../uplot.js')).default;
+    this.series = series;
+    this.y = y;
+    this.x = x ?? this.x;
+    this.isLog = isLog;
+    this.isWaiting = false;
+    this.data = joined(series);
+    // While only values are added, what is drawn stays where it is.
+    const shape = JSON.stringify([series.map((line) => [line.key, line.title]), y, isLog]);
+    if (this.plot && shape === this.shape) this.plot.setData(this.data);
+    else this.draw();
+    this.shape = shape;
+    this.showLegend();
+  }
+
+  draw() {
+    if (!this.uPlot) return;
+    this.plot?.destroy();
+    this.plot = null;
+    if (!this.series.length) return;
+    const axis = { stroke: colour('muted'), grid: { stroke: colour('grid'), width: 1 }, ticks: { show: false }, font: `11px ${colour('font')}`, labelFont: `11px ${colour('font')}` };
+    const texts = (_, values) => values.map((value) => (value === null ? '' : number(value, 3)));
+    const options = {
+      width: this.host.clientWidth,
+      height: this.height,
+      legend: { show: false },
+      padding: [10, 12, 0, 0],
+      cursor: { focus: { prox: 24 }, drag: { x: true, y: false }, points: { size: 6 } },
+      focus: { alpha: 0.25 },
+      scales: { x: { time: false }, y: { distr: this.isLog ? 3 : 1 } },
+      axes: [
+        { ...axis, values: texts, label: this.x, labelSize: 18, size: 32, stroke: colour('muted') },
+        { ...axis, values: texts, size: 58, label: this.y, labelSize: 18 },
+      ],
+      series: [{}, ...this.series.map((_, place) => this.line(place))],
+      hooks: { setSeries: [(plot, place) => this.pointed(place)], setCursor: [(plot) => this.tell(plot)] },
+    };
+    this.plot = new this.uPlot(options, this.data, this.host);
+  }
+
+  line(place) {
+    const few = this.series[place].x.length < 25;
+    return { stroke: lineColour(place), width: 1.75, dash: lineDash(place), spanGaps: false, points: { show: few, size: 4, fill: lineColour(place) } };
+  }
+
+  pointed(place) {
+    const key = place ? (this.series[place - 1]?.key ?? null) : null;
+    if (key === this.focused || this.isTold) return;
+    this.focused = key;
+    this.mark();
+    this.onHover?.(key);
+  }
+
+  tell(plot) {
+    const at = plot.cursor.idx;
+    const place = this.series.findIndex((line) => line.key === this.focused);
+    const value = at === null || at === undefined || place < 0 ? undefined : this.data[place + 1][at];
+    this.value.textContent = value === undefined || value === null ? '' : `${this.series[place].title}, ${this.x} ${number(this.data[0][at])}: ${number(value)}`;
+  }
+
+  /** Points at a line from outside, or at none. */
+  point(key) {
+    const place = this.series.findIndex((line) => line.key === key);
+    if (!this.plot || key === this.focused) return;
+    this.focused = place < 0 ? null : key;
+    this.isTold = true;
+    this.plot.setSeries(place < 0 ? null : place + 1, { focus: place >= 0 });
+    this.isTold = false;
+    this.mark();
+  }
+
+  mark() {
+    for (const item of this.legend.children) item.classList.toggle('is-hovered', item.dataset.key === String(this.focused));
+  }
+
+  showLegend() {
+    const items = this.series.map((line, place) => {
+      const shown = [key(place), el('b', {}, foreign(line.title)), line.note && foreign(line.note, { class: 'foreign note' })];
+      const content = line.href ? el('a', { href: line.href }, shown) : shown;
+      const hover = (to) => () => {
+        this.point(to);
+        this.onHover?.(to);
+      };
+      return el('li', { 'data-key': line.key, onpointerenter: hover(line.key), onpointerleave: hover(null) }, content);
+    });
+    fill(this.legend, items);
+    this.mark();
+  }
+
+  key(event) {
+    const step = { ArrowUp: -1, ArrowDown: 1 }[event.key];
+    const along = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (event.key === 'Enter' && this.focused !== null) this.onOpen?.(this.focused, event);
+    if ((!step && !along) || !this.series.length) return;
+    event.preventDefault();
+    const place = this.series.findIndex((line) => line.key === this.focused);
+    const count = this.series.length;
+    const line = this.series[step ? (place < 0 ? (step > 0 ? 0 : count - 1) : (place + step + count) % count) : Math.max(0, place)];
+    this.at = Math.max(0, Math.min(line.x.length - 1, along ? (this.at ?? -1) + along : (this.at ?? line.x.length - 1)));
+    this.point(line.key);
+    this.onHover?.(line.key);
+    const text = `${line.title}, ${this.x} ${line.x[this.at]}: ${number(line.y[this.at]) || t('none')}`;
+    this.value.textContent = text;
+    say(`${text}. ${line.note ?? ''}`);
+  }
+}
+
+/** The colour of a line. */
+function lineColour(place) {
+  return colour(`line-${place % COLOURS}`);
+}
+
+function lineDash(place) {
+  return DASHES[Math.floor(place / COLOURS) % DASHES.length];
+}
+
+/** A line's colour and dashes, for the legend. */
+function key(place) {
+  const canvas = el('canvas', { class: 'key', width: 44, height: 16, 'aria-hidden': 'true' });
+  const layer = canvas.getContext('2d');
+  layer.strokeStyle = lineColour(place);
+  layer.lineWidth = 4;
+  layer.setLineDash(lineDash(place).map((length) => length * 2));
+  layer.beginPath();
+  layer.moveTo(0, 8);
+  layer.lineTo(44, 8);
+  layer.stroke();
+  return canvas;
+}
+
+/** Lines with a common x, as uPlot wants them. */
+function joined(series) {
+  const xs = [...new Set(series.flatMap((line) => [...line.x]))].sort((a, b) => a - b);
+  const place = new Map(xs.map((x, at) => [x, at]));
+  const columns = series.map((line) => {
+    const column = new Array(xs.length).fill(undefined);
+    line.x.forEach((x, at) => (column[place.get(x)] = finite(line.y[at])));
+    return column;
+  });
+  return [xs, ...columns];
+}
+
+/** JSON has texts for what is no number. */
+function finite(value) {
+  return typeof value === 'number' && Number.isFinite(value) ? value : null;
+}

@@ -1,0 +1,128 @@
+// Scales of axes: even, logarithmic, or one place for each name; and the colours of ranks.
+
+import { number } from '../format.js';
+
+/** From this many times the smallest value, an axis is logarithmic. */
+const LOG_FROM = 100;
+
+/** A scale from values to places between 0 and 1. */
+export class Scale {
+  /** Of numbers, or of a column whose values are names. */
+  constructor(numbers, names) {
+    this.names = names;
+    let min = Infinity;
+    let max = -Infinity;
+    this.lacks = false;
+    for (const value of numbers) {
+      if (!Number.isFinite(value)) this.lacks = true;
+      else {
+        if (value < min) min = value;
+        if (value > max) max = value;
+      }
+    }
+    if (min > max) [min, max] = [0, 1];
+    this.isLog = !names && min > 0 && max / min > LOG_FROM;
+    if (names) [min, max] = [-0.5, names.length - 0.5];
+    else if (min === max) [min, max] = this.isLog ? [min / 2, max * 2] : [min - (Math.abs(min) || 1) / 2, max + (Math.abs(max) || 1) / 2];
+    [this.min, this.max] = [min, max];
+    this.from = this.isLog ? Math.log(min) : min;
+    this.span = (this.isLog ? Math.log(max) : max) - this.from;
+  }
+
+  /** Makes room on both sides, as a part of the whole. */
+  padded(part) {
+    if (this.names) return this;
+    this.from -= this.span * part;
+    this.span *= 1 + 2 * part;
+    [this.min, this.max] = [this.value(0), this.value(1)];
+    return this;
+  }
+
+  /** The place of a value, NaN where it has none. */
+  at(value) {
+    return ((this.isLog ? Math.log(value) : value) - this.from) / this.span;
+  }
+
+  /** The value at a place. */
+  value(place) {
+    const value = this.from + place * this.span;
+    return this.isLog ? Math.exp(value) : value;
+  }
+
+  /** A value as text. */
+  text(value) {
+    return this.names ? String(this.names[Math.round(value)] ?? '') : number(value, 3);
+  }
+
+  /** Round values on the axis, about `wanted` of them: {at, text}. */
+  ticks(wanted) {
+    const values = this.names ? this.nameTicks(wanted) : this.isLog ? this.logTicks(wanted) : this.evenTicks(wanted);
+    return values.map((value) => ({ at: this.at(value), text: this.text(value) }));
+  }
+
+  nameTicks(wanted) {
+    const step = Math.ceil(this.names.length / Math.max(wanted, 12));
+    return this.names.map((_, place) => place).filter((place) => place % step === 0);
+  }
+
+  logTicks(wanted) {
+    const first = Math.ceil(Math.log10(this.min) - 1e-9);
+    const last = Math.floor(Math.log10(this.max) + 1e-9);
+    if (last - first < 1) return this.evenTicks(wanted);
+    const step = Math.ceil((last - first + 1) / wanted);
+    const ticks = [];
+    for (let power = first; power <= last; power += step) ticks.push(Number(`1e${power}`));
+    return ticks;
+  }
+
+  evenTicks(wanted) {
+    const rough = (this.max - this.min) / Math.max(1, wanted);
+    const size = 10 ** Math.floor(Math.log10(rough));
+    const step = size * ([1, 2, 5, 10].find((times) => times * size >= rough) ?? 10);
+    const ticks = [];
+    for (let place = Math.ceil(this.min / step - 1e-9); place * step <= this.max * (1 + 1e-12) + step * 1e-9; place += 1) {
+      ticks.push(Number((place * step).toPrecision(12)));
+      if (ticks.length > 50) break;
+    }
+    return ticks;
+  }
+}
+
+// Cividis, made for readers of all colour visions; its pale end is on the side of the theme's background.
+const RAMP = [
+  [0, 34, 78],
+  [50, 63, 108],
+  [98, 102, 112],
+  [146, 141, 119],
+  [200, 184, 102],
+  [253, 231, 55],
+];
+
+/** How many colours ranks have. */
+export const RANK_COLOURS = 24;
+
+/** Colours from the best rank to the worst; the best stands out most. */
+export function rankColours(isDark) {
+  return Array.from({ length: RANK_COLOURS }, (_, place) => {
+    const part = place / (RANK_COLOURS - 1);
+    // The last bit of either end would vanish in the background.
+    return ramp(isDark ? 1 - part * 0.82 : part * 0.86);
+  });
+}
+
+function ramp(part) {
+  const at = part * (RAMP.length - 1);
+  const low = Math.min(RAMP.length - 2, Math.floor(at));
+  const mixed = RAMP[low].map((from, place) => Math.round(from + (RAMP[low + 1][place] - from) * (at - low)));
+  return `rgb(${mixed.join(' ')})`;
+}
+
+/** The place of a rank from 0 to 1 among the colours. */
+export function rankColour(rank) {
+  return Math.min(RANK_COLOURS - 1, Math.floor(rank * RANK_COLOURS));
+}
+
+/** Where a job stands within the room of a name, from -1 to 1, always the same. */
+export function jitter(job) {
+  return (Math.imul(job, 2654435761) >>> 0) / 2147483648 - 1;
+}

@@ -1,0 +1,268 @@
+// Any column against the objective, one point a job; with the training time, the jobs than which none is both quicker and better.
+
+import { colour, el, fill, say } from '../dom.js';
+import { count } from '../format.js';
+import { pareto, rising } from '../order.js';
+import { choice } from '../parts.js';
+import { t } from '../strings.js';
+import { Scale, jitter } from './scale.js';
+import { Surface, note, open, spoken } from './surface.js';
+
+const MARGIN = { left: 62, right: 14, top: 12, bottom: 42 };
+/** Pixels of a cell in which the nearest point is looked for, and how far it may be. */
+const CELL = 12;
+const REACH = 12;
+/** From how many points they are small squares, and from how many still smaller ones. */
+const MANY = 3_000;
+const VERY_MANY = 20_000;
+
+/** The chart. */
+export class Scatter {
+  constructor(sweep, selection) {
+    this.sweep = sweep;
+    this.selection = selection;
+    this.x = 'train_seconds';
+    this.surface = new Surface(2, () => this.draw(), {
+      class: 'surface scatter',
+      tabIndex: 0,
+      role: 'application',
+      'aria-roledescription': t('chart'),
+      onpointermove: (event) => this.point(event),
+      onpointerleave: () => this.selection.hover(null, this),
+      onclick: (event) => this.selection.hovered !== null && open(this.sweep, this.selection.hovered, event),
+      onkeydown: (event) => this.key(event),
+    });
+    this.controls = el('div', { class: 'controls' });
+    this.front = el('span', { class: 'note' });
+    this.element = el('figure', {}, el('figcaption', {}, el('h2', { text: t('scatter') }), this.controls), this.surface.element, this.front);
+    selection.on('hover', () => this.drawHover());
+    selection.on('mask', () => this.surface.redraw());
+  }
+
+  /** Shows these columns. */
+  show(columns, metric) {
+    this.columns = columns;
+    this.metric = metric;
+    this.orders = {};
+    const options = [
+      ['train_seconds', t('train_time')],
+      ['job', t('job_number')],
+      ['epochs_done', t('epochs')],
+      ...columns.parameters.map((column) => [column.name, column.label]),
+    ];
+    const names = options.map(([name]) => name).join();
+    if (names !== this.names) {
+      this.names = names;
+      fill(this.controls, choice(t('horizontal'), options, this.x, (x) => this.against(x)));
+    }
+    this.against(this.x);
+  }
+
+  against(x) {
+    this.x = this.columns.get(x) ? x : 'train_seconds';
+    const { columns } = this;
+    const column = columns.get(this.x);
+    this.across = column.numbers;
+    this.orders = {};
+    this.horizontal = new Scale(this.across, column.isCategorical ? column.names : undefined).padded(0.02);
+    this.vertical = new Scale(columns.objective).padded(0.04);
+    const isDone = (row) => columns.stateOf(row) === 'done';
+    this.pareto = this.x === 'train_seconds' ? pareto(columns.seconds, columns.objective, this.metric.maximize, isDone) : [];
+    this.title = this.x === 'train_seconds' ? t('train_time_axis') : this.x === 'job' ? t('job_number') : this.x === 'epochs_done' ? t('epochs') : column.label;
+    const shown = columns.objective.reduce((sum, value) => sum + (Number.isNaN(value) ? 0 : 1), 0);
+    this.front.textContent = this.pareto.length ? t('front', { jobs: count(this.pareto.length) }) : t('points', { jobs: count(shown) });
+    this.surface.element.setAttribute('aria-label', t('scatter_label', { jobs: count(shown), x: this.title, y: this.metric.name }));
+    this.surface.redraw();
+  }
+
+  place() {
+    const { width, height } = this.surface;
+    const { columns, across, horizontal, vertical } = this;
+    const inner = { width: width - MARGIN.left - MARGIN.right, height: height - MARGIN.top - MARGIN.bottom };
+    const room = horizontal.names ? (0.32 * inner.width) / horizontal.names.length : 0;
+    this.xs = new Float32Array(columns.rows);
+    this.ys = new Float32Array(columns.rows);
+    for (let row = 0; row < columns.rows; row += 1) {
+      this.xs[row] = MARGIN.left + horizontal.at(across[row]) * inner.width + (room && jitter(columns.job[row]) * room);
+      this.ys[row] = MARGIN.top + (1 - vertical.at(columns.objective[row])) * inner.height;
+    }
+    this.inner = inner;
+    this.cells = null;
+  }
+
+  draw() {
+    if (!this.columns) return;
+    this.place();
+    const layer = this.surface.clear(0);
+    this.drawAxes(layer);
+    const { selection, columns } = this;
+    const size = columns.rows > VERY_MANY ? 2 : columns.rows > MANY ? 3 : 7;
+    if (selection.mask) this.drawPoints(layer, size, colour('dim'), 1, (row) => !selection.has(row));
+    columns.state.values.forEach((state, place) => {
+      const isIn = (row) => columns.state.data[row] === place && selection.has(row);
+      this.drawPoints(layer, size, colour(`state-${state}`), columns.rows > VERY_MANY ? 0.6 : 0.85, isIn);
+    });
+    this.drawFront(layer);
+    this.drawHover();
+  }
+
+  drawPoints(layer, size, fillStyle, alpha, isIn) {
+    const { xs, ys } = this;
+    layer.fillStyle = fillStyle;
+    layer.globalAlpha = alpha;
+    const half = size / 2;
+    layer.beginPath();
+    for (let row = 0; row < xs.length; row += 1) {
+      // NaN is no place.
+      if (!(xs[row] + ys[row] > 0) || !isIn(row)) continue;
+      if (size < 5) layer.fillRect(xs[row] - half, ys[row] - half, size, size);
+      else {
+        layer.moveTo(xs[row] + half, ys[row]);
+        layer.arc(xs[row], ys[row], half, 0, 2 * Math.PI);
+      }
+    }
+    layer.fill();
+    layer.globalAlpha = 1;
+  }
+
+  drawAxes(layer) {
+    const { inner, horizontal, vertical } = this;
+    const bottom = MARGIN.top + inner.height;
+    layer.font = `11px ${colour('font')}`;
+    layer.fillStyle = colour('muted');
+    layer.strokeStyle = colour('grid');
+    layer.lineWidth = 1;
+    layer.textAlign = 'right';
+    layer.textBaseline = 'middle';
+    layer.beginPath();
+    for (const { at, text } of vertical.ticks(6)) {
+      const y = Math.round(MARGIN.top + (1 - at) * inner.height) + 0.5;
+      layer.moveTo(MARGIN.left, y);
+      layer.lineTo(MARGIN.left + inner.width, y);
+      layer.fillText(text, MARGIN.left - 6, y, MARGIN.left - 18);
+    }
+    layer.textAlign = 'center';
+    layer.textBaseline = 'top';
+    const ticks = horizontal.ticks(Math.max(2, Math.floor(inner.width / 80)));
+    for (const { at, text } of ticks) {
+      const x = Math.round(MARGIN.left + at * inner.width) + 0.5;
+      layer.moveTo(x, MARGIN.top);
+      layer.lineTo(x, bottom);
+      layer.fillText(text.slice(0, 40), x, bottom + 6, inner.width / ticks.length - 6);
+    }
+    layer.stroke();
+    layer.fillStyle = colour('text');
+    layer.fillText(this.title.slice(0, 80), MARGIN.left + inner.width / 2, bottom + 24, inner.width);
+    layer.save();
+    layer.translate(10, MARGIN.top + inner.height / 2);
+    layer.rotate(-Math.PI / 2);
+    layer.textBaseline = 'middle';
+    layer.fillText(this.metric.name.slice(0, 80), 0, 0, inner.height);
+    layer.restore();
+  }
+
+  drawFront(layer) {
+    const { xs, ys } = this;
+    if (!this.pareto.length) return;
+    layer.strokeStyle = colour('text');
+    layer.lineWidth = 1.25;
+    layer.beginPath();
+    this.pareto.forEach((row, place) => {
+      if (place) {
+        layer.lineTo(xs[row], ys[this.pareto[place - 1]]);
+        layer.lineTo(xs[row], ys[row]);
+      } else layer.moveTo(xs[row], ys[row]);
+    });
+    layer.stroke();
+    for (const row of this.pareto) {
+      layer.beginPath();
+      layer.arc(xs[row], ys[row], 4.5, 0, 2 * Math.PI);
+      layer.stroke();
+    }
+  }
+
+  drawHover() {
+    if (!this.columns || !this.xs) return;
+    const layer = this.surface.clear(1);
+    const row = this.selection.hovered === null ? -1 : this.columns.rowOf(this.selection.hovered);
+    const [x, y] = [this.xs[row], this.ys[row]];
+    const isSeen = row >= 0 && x + y > 0;
+    if (isSeen) {
+      layer.strokeStyle = colour('text');
+      layer.lineWidth = 2;
+      layer.beginPath();
+      layer.arc(x, y, 7, 0, 2 * Math.PI);
+      layer.stroke();
+    }
+    this.surface.tell(isSeen && this.selection.by === this ? note(this.columns, row, this.metric) : null, x, y);
+    this.surface.element.style.cursor = isSeen ? 'pointer' : '';
+  }
+
+  /** The row of the point nearest to a place, or -1. Points are sorted into cells when first asked. */
+  nearest(x, y) {
+    this.cells ??= new Cells(this.xs, this.ys, this.surface.width);
+    let found = -1;
+    let least = REACH * REACH;
+    this.cells.near(x, y, (row) => {
+      const distance = (this.xs[row] - x) ** 2 + (this.ys[row] - y) ** 2;
+      if (distance < least && this.selection.has(row)) [found, least] = [row, distance];
+    });
+    return found;
+  }
+
+  point(event) {
+    if (!this.xs) return;
+    const row = this.nearest(...this.surface.point(event));
+    this.selection.hover(row < 0 ? null : this.columns.job[row], this);
+  }
+
+  key(event) {
+    const steps = { ArrowLeft: ['x', -1], ArrowRight: ['x', 1], ArrowDown: ['y', -1], ArrowUp: ['y', 1] };
+    const hovered = this.selection.hovered;
+    if (event.key === 'Enter' && hovered !== null) open(this.sweep, hovered, event);
+    if (event.key === 'Escape') this.selection.hover(null, this);
+    if (!steps[event.key] || !this.columns?.rows) return;
+    event.preventDefault();
+    const [axis, step] = steps[event.key];
+    const row = this.next(axis, step, hovered === null ? -1 : this.columns.rowOf(hovered));
+    if (row < 0) return;
+    this.selection.hover(this.columns.job[row], this);
+    say(spoken(this.columns, row, this.metric));
+  }
+
+  /** The next row by one of the axes that is drawn. */
+  next(axis, step, row) {
+    const order = (this.orders[axis] ??= rising(axis === 'x' ? this.across : this.columns.objective));
+    let place = row < 0 ? (step > 0 ? -1 : order.length) : order.indexOf(row);
+    do place += step;
+    while (place >= 0 && place < order.length && !(this.xs[order[place]] + this.ys[order[place]] > 0 && this.selection.has(order[place])));
+    return place >= 0 && place < order.length ? order[place] : -1;
+  }
+}
+
+/** Points by the cells of a raster. */
+class Cells {
+  constructor(xs, ys, width) {
+    this.across = Math.ceil(width / CELL) + 1;
+    const cell = (row) => Math.floor(ys[row] / CELL) * this.across + Math.floor(xs[row] / CELL);
+    const isIn = (row) => xs[row] + ys[row] > 0;
+    let last = 0;
+    for (let row = 0; row < xs.length; row += 1) if (isIn(row)) last = Math.max(last, cell(row));
+    this.starts = new Uint32Array(last + 2);
+    for (let row = 0; row < xs.length; row += 1) if (isIn(row)) this.starts[cell(row) + 1] += 1;
+    for (let place = 1; place < this.starts.length; place += 1) this.starts[place] += this.starts[place - 1];
+    this.rows = new Uint32Array(this.starts[last + 1]);
+    const next = this.starts.slice();
+    for (let row = 0; row < xs.length; row += 1) if (isIn(row)) this.rows[next[cell(row)]++] = row;
+  }
+
+  near(x, y, visit) {
+    for (let down = Math.floor(y / CELL) - 1; down <= Math.floor(y / CELL) + 1; down += 1) {
+      for (let across = Math.floor(x / CELL) - 1; across <= Math.floor(x / CELL) + 1; across += 1) {
+        const cell = down * this.across + across;
+        if (cell < 0 || cell + 1 >= this.starts.length || across < 0 || across >= this.across) continue;
+        for (let place = this.starts[cell]; place < this.starts[cell + 1]; place += 1) visit(this.rows[place]);
+      }
+    }
+  }
+}

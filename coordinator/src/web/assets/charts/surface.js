@@ -1,0 +1,104 @@
+// Canvases one above the other, as sharp as the screen, that are drawn again when their size or the theme changes; and the note by the pointer.
+
+import { el, fill, foreign, onTheme, perFrame } from '../dom.js';
+import { clipped, duration, number, parameter } from '../format.js';
+import { badge } from '../parts.js';
+import { t } from '../strings.js';
+
+const PARAMETERS_SHOWN_MAX = 12;
+
+/** Layers to draw on. `draw` is called when all of it has to be drawn. */
+export class Surface {
+  constructor(layers, draw, properties) {
+    this.layers = Array.from({ length: layers }, () => el('canvas', { 'aria-hidden': 'true' }).getContext('2d'));
+    this.note = el('div', { class: 'tip', hidden: true });
+    const canvases = this.layers.map((layer) => layer.canvas);
+    this.element = el('div', { class: 'surface', ...properties }, canvases, this.note);
+    this.width = 0;
+    this.height = 0;
+    this.redraw = perFrame(() => this.width > 0 && draw());
+    new ResizeObserver(() => this.resize()).observe(this.element);
+    onTheme(() => this.redraw());
+  }
+
+  resize() {
+    const { clientWidth, clientHeight } = this.element;
+    const density = window.devicePixelRatio || 1;
+    if (clientWidth === this.width && clientHeight === this.height && density === this.density) return;
+    [this.width, this.height, this.density] = [clientWidth, clientHeight, density];
+    for (const layer of this.layers) {
+      layer.canvas.width = Math.round(clientWidth * density);
+      layer.canvas.height = Math.round(clientHeight * density);
+      layer.canvas.style.width = `${clientWidth}px`;
+      layer.canvas.style.height = `${clientHeight}px`;
+      layer.setTransform(density, 0, 0, density, 0, 0);
+    }
+    this.redraw();
+  }
+
+  /** A layer with nothing on it. */
+  clear(place) {
+    const layer = this.layers[place];
+    layer.clearRect(0, 0, this.width, this.height);
+    return layer;
+  }
+
+  /** Shows a note next to a point, or none. */
+  tell(content, x, y) {
+    this.note.hidden = !content;
+    if (!content) return;
+    fill(this.note, content);
+    const { offsetWidth: width, offsetHeight: height } = this.note;
+    const left = x + 14 + width > this.width ? x - 14 - width : x + 14;
+    this.note.style.left = `${Math.max(0, Math.min(left, this.width - width))}px`;
+    this.note.style.top = `${Math.max(0, Math.min(y - height / 2, this.height - height))}px`;
+  }
+
+  /** Where an event is. */
+  point(event) {
+    const box = this.element.getBoundingClientRect();
+    return [event.clientX - box.left, event.clientY - box.top];
+  }
+}
+
+/** What is known of the job in a row, for a note. */
+export function note(columns, row, metric) {
+  const values = columns.parameters.slice(0, PARAMETERS_SHOWN_MAX).map((column) => [column.label, column.valueOf(row)]);
+  const pairs = [
+    [metric.name, number(orNone(columns.objective[row]))],
+    [t('train_time'), duration(columns.seconds[row])],
+    ...values.map(([name, value]) => [name, typeof value === 'number' ? number(value) : parameter(value)]),
+  ];
+  const left = columns.parameters.length - values.length;
+  return [
+    el('div', { class: 'tip-head' }, el('b', { text: `${t('job')} ${columns.job[row]}` }), badge(columns.stateOf(row))),
+    el('dl', {}, pairs.filter(([, value]) => value !== '').map(([name, value]) => [
+      el('dt', {}, foreign(clipped(name, 40))),
+      el('dd', {}, foreign(clipped(String(value), 60))),
+    ])),
+    left > 0 && el('p', { class: 'note', text: t('more_parameters', { left }) }),
+  ];
+}
+
+/** The same in one line, for those who hear it. */
+export function spoken(columns, row, metric) {
+  const value = number(orNone(columns.objective[row])) || t('none');
+  const parameters = columns.parameters.slice(0, 6).map((column) => `${clipped(column.label, 40)} ${clipped(parameter(column.valueOf(row)), 40)}`);
+  return [`${t('job')} ${columns.job[row]}`, t(`state_${columns.stateOf(row)}`), `${metric.name} ${value}`, ...parameters].join(', ');
+}
+
+function orNone(value) {
+  return Number.isNaN(value) ? null : value;
+}
+
+/** Opens a job as a link would. */
+export function open(sweep, job, event) {
+  const address = `/sweeps/${sweep}/jobs/${job}`;
+  if (event.ctrlKey || event.metaKey || event.button === 1) window.open(address, '_blank', 'noopener');
+  else location.assign(address);
+}
+
+/** Whether the dark theme is on. */
+export function isDark() {
+  return matchMedia('(prefers-color-scheme: dark)').matches;
+}

@@ -1,0 +1,98 @@
+// Elements, built with text alone: what a user named cannot become markup.
+
+/**
+ * An element with properties and children. A property that begins with "on" is a listener; `class`, `data-*`, `aria-*`, `role` and their like
+ * are attributes; all others are set as properties. Absent values (null, undefined, false) are left out.
+ */
+export function el(tag, properties, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties ?? {})) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith('on')) element.addEventListener(name.slice(2), value);
+    else if (name === 'text') element.textContent = value;
+    else if (name in element && !ATTRIBUTES.has(name) && !name.includes('-')) element[name] = value;
+    else element.setAttribute(name, value === true ? '' : value);
+  }
+  add(element, children);
+  return element;
+}
+
+// These exist as properties that read differently or not at all.
+const ATTRIBUTES = new Set(['class', 'role', 'list', 'form', 'width', 'height']);
+
+function add(element, children) {
+  for (const child of children) {
+    if (child === null || child === undefined || child === false) continue;
+    if (Array.isArray(child)) add(element, child);
+    else element.append(child);
+  }
+}
+
+/** Replaces what an element holds. */
+export function fill(element, ...children) {
+  element.replaceChildren();
+  add(element, children);
+  return element;
+}
+
+/** Text that someone else wrote: its direction does not reach beyond it. */
+export function foreign(text, properties) {
+  return el('bdi', { class: 'foreign', ...properties, text: String(text) });
+}
+
+const SVG = 'http://www.w3.org/2000/svg';
+
+/** An element of SVG with attributes. */
+export function svg(tag, attributes, ...children) {
+  const element = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes ?? {})) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+/** Says something to those who hear the page. */
+export function say(text) {
+  const says = document.getElementById('says');
+  if (says && says.textContent !== text) says.textContent = text;
+}
+
+/** A colour of the theme. */
+export function colour(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+}
+
+/** Calls back when the theme changes, so that canvases are drawn again. */
+export function onTheme(callback) {
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', callback);
+}
+
+/** Calls back once for many calls within a frame. */
+export function perFrame(callback) {
+  let wanted = 0;
+  return () => {
+    if (!wanted) {
+      wanted = requestAnimationFrame(() => {
+        wanted = 0;
+        callback();
+      });
+    }
+  };
+}
+
+/** What the reader chose before, from this browser; `otherwise` where there is nothing. */
+export function remembered(key, otherwise) {
+  try {
+    return JSON.parse(localStorage.getItem(`sweep:${key}`)) ?? otherwise;
+  } catch {
+    return otherwise;
+  }
+}
+
+/** Keeps what the reader chose. A browser that keeps nothing is fine. */
+export function remember(key, value) {
+  try {
+    localStorage.setItem(`sweep:${key}`, JSON.stringify(value));
+  } catch {
+    // Storage may be full or forbidden.
+  }
+}

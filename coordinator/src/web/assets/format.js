@@ -1,0 +1,82 @@
+// Numbers, durations and times as people read them.
+
+import { isJapanese, language, t } from './strings.js';
+import { el } from './dom.js';
+
+const counts = new Intl.NumberFormat(language);
+const moments = new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'medium' });
+const relative = new Intl.RelativeTimeFormat(language, { numeric: 'always', style: 'short' });
+
+/** How many. */
+export function count(number) {
+  return counts.format(number);
+}
+
+/** A measurement with five significant digits; texts such as `nan`, which JSON has no numbers for, as they are. */
+export function number(value, digits = 5) {
+  if (value === null || value === undefined) return '';
+  if (typeof value !== 'number') return String(value);
+  if (Number.isInteger(value) && Math.abs(value) < 1e12) return String(value);
+  const size = Math.abs(value);
+  if (size !== 0 && (size < 1e-3 || size >= 1e7)) {
+    return value.toExponential(digits - 1).replace(/\.?0+e/, 'e').replace('e+', 'e');
+  }
+  return String(Number(value.toPrecision(digits)));
+}
+
+/** A parameter's value as it was given. */
+export function parameter(value) {
+  if (value === undefined) return '';
+  if (typeof value === 'number') return number(value, 8);
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}
+
+/** Parameters in one line, at most `most` of them. */
+export function parameters(values, most = 6) {
+  const all = Object.entries(values ?? {});
+  const shown = all.slice(0, most).map(([name, value]) => `${clipped(name, 40)}=${clipped(parameter(value), 40)}`);
+  return shown.join('  ') + (all.length > most ? ' …' : '');
+}
+
+/** A text that may be long, in few characters. */
+export function clipped(text, most) {
+  return text.length > most ? `${text.slice(0, most - 1)}…` : text;
+}
+
+/** How long, from seconds. */
+export function duration(seconds) {
+  if (typeof seconds !== 'number' || !Number.isFinite(seconds)) return '';
+  const [second, minute, hour, day] = isJapanese ? [' 秒', ' 分', ' 時間', ' 日'] : [' s', ' min', ' h', ' d'];
+  if (seconds < 0.01) return `${number(seconds, 2)}${second}`;
+  if (seconds < 100) return `${Number(seconds.toPrecision(3))}${second}`;
+  const whole = Math.round(seconds);
+  if (whole < 3600) return `${Math.floor(whole / 60)}${minute} ${whole % 60}${second}`;
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 48 * 60) return `${Math.floor(minutes / 60)}${hour} ${minutes % 60}${minute}`;
+  const hours = Math.round(seconds / 3600);
+  return `${Math.floor(hours / 24)}${day} ${hours % 24}${hour}`;
+}
+
+const STEPS = [
+  ['second', 1, 60],
+  ['minute', 60, 60],
+  ['hour', 3600, 24],
+  ['day', 86_400, 30],
+  ['month', 2_592_000, 12],
+  ['year', 31_536_000, Infinity],
+];
+
+/** How long ago, with the moment itself as the title. */
+export function ago(text) {
+  if (!text) return '';
+  const moment = new Date(text);
+  const seconds = (moment - Date.now()) / 1000;
+  const [unit, size] = STEPS.find(([, size, most]) => Math.abs(seconds) / size < most);
+  const shown = Math.abs(seconds) < 5 ? t('just_now') : relative.format(Math.round(seconds / size), unit);
+  return el('time', { dateTime: text, title: moments.format(moment), text: shown });
+}
+
+/** Seconds from one moment to another, or to now. */
+export function between(from, to) {
+  return from ? ((to ? new Date(to) : Date.now()) - new Date(from)) / 1000 : null;
+}

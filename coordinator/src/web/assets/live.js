@@ -1,0 +1,107 @@
+// What changes while one looks: events as they happen, and questions asked again. Both rest while the page is hidden, as browsers allow few
+// connections to a host and a hundred open pages are to cost the coordinator little.
+
+const WAIT_MIN_MS = 1_000;
+const WAIT_MAX_MS = 30_000;
+
+/**
+ * Follows the events of an address. `handlers` are functions by the names of events; `onState` hears `live`, `waiting` (connecting again) and
+ * `ended`. Gives a function that ends it.
+ */
+export function follow(address, handlers, onState) {
+  let source = null;
+  let timer = 0;
+  let wait = WAIT_MIN_MS;
+  let isOver = false;
+
+  const close = () => {
+    clearTimeout(timer);
+    source?.close();
+    source = null;
+  };
+  const open = () => {
+    close();
+    if (isOver || document.hidden) return;
+    source = new EventSource(address);
+    source.addEventListener('open', () => {
+      wait = WAIT_MIN_MS;
+      onState('live');
+    });
+    for (const [name, handler] of Object.entries(handlers)) {
+      source.addEventListener(name, (event) => handler(JSON.parse(event.data)));
+    }
+    source.addEventListener('end', () => {
+      isOver = true;
+      close();
+      onState('ended');
+    });
+    source.addEventListener('error', () => {
+      if (isOver) return;
+      onState('waiting');
+      // After a broken connection a browser connects by itself; after an answer that is an error it does not.
+      if (source?.readyState !== EventSource.CLOSED) return;
+      close();
+      timer = setTimeout(open, wait);
+      wait = Math.min(wait * 2, WAIT_MAX_MS);
+    });
+  };
+  const seen = () => (document.hidden ? close() : open());
+  document.addEventListener('visibilitychange', seen);
+  open();
+  return () => {
+    isOver = true;
+    close();
+    document.removeEventListener('visibilitychange', seen);
+  };
+}
+
+/**
+ * Asks now and again every `every_ms` while the page is visible, never twice at the same time, and less often while it fails. `ask` gives
+ * false to end it. Gives a function that asks at once.
+ */
+export function poll(ask, every_ms, onState) {
+  let timer = 0;
+  let wait = every_ms;
+  let isAsking = false;
+  let isOver = false;
+
+  const run = async () => {
+    clearTimeout(timer);
+    if (isAsking || isOver || document.hidden) return;
+    isAsking = true;
+    try {
+      isOver = (await ask()) === false;
+      wait = every_ms;
+      onState?.(isOver ? 'ended' : 'live');
+    } catch (error) {
+      wait = Math.min(wait * 2, WAIT_MAX_MS);
+      onState?.('waiting', error);
+    }
+    isAsking = false;
+    if (!isOver) timer = setTimeout(run, wait);
+  };
+  document.addEventListener('visibilitychange', run);
+  run();
+  return () => {
+    isOver = false;
+    return run();
+  };
+}
+
+/** Calls `act` soon, and at most once in `every_ms()` milliseconds, however often it is asked to. */
+export function atMost(act, every_ms) {
+  let timer = 0;
+  let last = -Infinity;
+  return () => {
+    if (timer) return;
+    const wait = Math.max(0, last + every_ms() - performance.now());
+    timer = setTimeout(async () => {
+      try {
+        await act();
+      } finally {
+        last = performance.now();
+        timer = 0;
+      }
+    }, wait);
+  };
+}

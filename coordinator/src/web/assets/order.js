@@ -1,0 +1,67 @@
+// The order of many rows by a column, and their ranks. Numbers are packed into keys that typed arrays sort without calling back: a hundred
+// thousand rows take ten milliseconds in place of a hundred.
+
+/** More rows than a key has room for next to 32 bits of value; the server sends at most 200,000. */
+const ROWS_MAX = 2 ** 20;
+const LAST = 0xffffffff;
+
+/** Rows in the rising order of their numbers, those without one last; equal ones as they are. */
+export function rising(numbers) {
+  return packed(numbers, 1);
+}
+
+/** Rows in the falling order of their numbers, those without one last; equal ones as they are. */
+export function falling(numbers) {
+  return packed(numbers, -1);
+}
+
+function packed(numbers, direction) {
+  const rows = Math.min(numbers.length, ROWS_MAX);
+  const value = new Float32Array(1);
+  const bits = new Uint32Array(value.buffer);
+  const keys = new Float64Array(rows);
+  for (let row = 0; row < rows; row += 1) {
+    value[0] = numbers[row] * direction;
+    // The bits of a float rise with its value if those of negative ones are turned around.
+    const rank = Number.isNaN(value[0]) ? LAST : bits[0] >>> 31 ? ~bits[0] >>> 0 : (bits[0] | 0x80000000) >>> 0;
+    keys[row] = rank * ROWS_MAX + row;
+  }
+  keys.sort();
+  const order = new Uint32Array(rows);
+  for (let place = 0; place < rows; place += 1) order[place] = keys[place] % ROWS_MAX;
+  return order;
+}
+
+/** Rows from the best to the worst; those without an objective are left out. */
+export function best(objective, maximize) {
+  const order = maximize ? falling(objective) : rising(objective);
+  let end = order.length;
+  while (end > 0 && Number.isNaN(objective[order[end - 1]])) end -= 1;
+  return order.subarray(0, end);
+}
+
+/** For each row its rank from 0 (the best) to 1; NaN without an objective. */
+export function ranks(order, rows) {
+  const ranks = new Float32Array(rows).fill(NaN);
+  const last = Math.max(1, order.length - 1);
+  order.forEach((row, place) => (ranks[row] = place / last));
+  return ranks;
+}
+
+/** Rows than which no other has both a smaller cost and a better value, by rising cost. `isIn` says which rows count. */
+export function pareto(cost, value, maximize, isIn) {
+  const front = [];
+  let reached = NaN;
+  let costThere = NaN;
+  for (const row of rising(cost)) {
+    if (Number.isNaN(value[row]) || Number.isNaN(cost[row]) || !isIn(row)) continue;
+    const isBetter = maximize ? value[row] > reached : value[row] < reached;
+    if (!isBetter && !Number.isNaN(reached)) continue;
+    // Of equal costs the better one.
+    if (cost[row] === costThere) front.pop();
+    front.push(row);
+    reached = value[row];
+    costThere = cost[row];
+  }
+  return front;
+}

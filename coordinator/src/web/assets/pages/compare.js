@@ -1,0 +1,90 @@
+// Sweeps next to each other: their counts and best jobs, and how good the best job was after so many jobs and so many seconds of training.
+
+import { columns as readColumns, get } from '../api.js';
+import { Lines } from '../charts/curves.js';
+import { el, foreign } from '../dom.js';
+import { clipped, count, duration, number, parameters } from '../format.js';
+import { sweepBadge, banner, entitle, problem, segments, trail } from '../parts.js';
+import { t } from '../strings.js';
+import { LiveTable } from '../table.js';
+
+const SWEEPS_MAX = 12;
+/** Points of a curve beyond which no screen shows more. */
+const POINTS_MAX = 1_500;
+
+/** Fills the page. */
+export async function show(main) {
+  entitle(t('compare'));
+  const asked = new URLSearchParams(location.search).get('sweeps') ?? '';
+  const ids = [...new Set(asked.split(',').map(Number).filter((id) => Number.isSafeInteger(id) && id > 0))];
+  main.append(trail([t('sweeps'), '/'], [t('compare')]), el('div', { class: 'caption' }, el('h1', { text: t('compare') })));
+  if (ids.length < 2) main.append(el('p', { class: 'note', text: t('compare_hint') }));
+  if (ids.length > SWEEPS_MAX) main.append(banner('note', '', t('compare_most', { most: SWEEPS_MAX })));
+  const found = await Promise.allSettled(ids.slice(0, SWEEPS_MAX).map(read));
+  found.filter(({ status }) => status === 'rejected').forEach(({ reason }) => main.append(problem(reason)));
+  const sweeps = found.filter(({ status }) => status === 'fulfilled').map(({ value }) => value);
+  if (!sweeps.length) return;
+  const metrics = new Set(sweeps.map(({ sweep }) => `${sweep.metric.name} ${sweep.metric.maximize}`));
+  if (metrics.size > 1) main.append(banner('note', '', t('compare_metrics')));
+  const table = new LiveTable(t('compare'), tableColumns(), ({ sweep }) => sweep.id);
+  table.show(sweeps);
+  main.append(table.element, el('div', { class: 'charts' }, chart(sweeps, 'jobs'), chart(sweeps, 'seconds')), el('p', { class: 'note', text: t('compare_order') }));
+}
+
+async function read(id) {
+  const [sweep, columns] = await Promise.all([get(`/sweeps/${id}`), readColumns(id)]);
+  return { sweep, ...history(columns, sweep.metric.maximize) };
+}
+
+/** The best value so far, after each job that is done, by their numbers. */
+function history(columns, maximize) {
+  const all = { jobs: [], seconds: [], best: [] };
+  let [best, done, seconds] = [NaN, 0, 0];
+  for (let row = 0; row < columns.rows; row += 1) {
+    if (!Number.isNaN(columns.seconds[row])) seconds += columns.seconds[row];
+    if (columns.stateOf(row) !== 'done' || Number.isNaN(columns.objective[row])) continue;
+    const value = columns.objective[row];
+    done += 1;
+    const isBetter = Number.isNaN(best) || (maximize ? value > best : value < best);
+    if (isBetter) best = value;
+    // Few points are enough where nothing changes.
+    if (!isBetter && row !== columns.rows - 1 && done % Math.ceil(columns.rows / POINTS_MAX) !== 0) continue;
+    all.jobs.push(done);
+    all.seconds.push(seconds);
+    all.best.push(best);
+  }
+  return { ...all, total: seconds };
+}
+
+function chart(sweeps, by) {
+  const title = t(by === 'jobs' ? 'best_by_jobs' : 'best_by_seconds');
+  const x = t(by === 'jobs' ? 'jobs_done' : 'train_time_axis');
+  const lines = new Lines({ label: title, x });
+  const series = sweeps.map((one) => ({
+    key: one.sweep.id,
+    title: `${one.sweep.id} ${clipped(one.sweep.name, 40)}`,
+    note: number(one.best.at(-1)),
+    href: `/sweeps/${one.sweep.id}`,
+    x: one[by],
+    y: one.best,
+  }));
+  lines.show(series, { y: clipped(sweeps[0].sweep.metric.name, 60), x });
+  return el('figure', {}, el('figcaption', {}, el('h2', { text: title })), lines.element);
+}
+
+function tableColumns() {
+  return [
+    { label: t('number'), kind: 'number', render: ({ sweep }) => String(sweep.id) },
+    { label: t('name'), render: ({ sweep }) => el('a', { class: 'clip wide', href: `/sweeps/${sweep.id}` }, foreign(clipped(sweep.name, 200))) },
+    { label: t('state'), render: ({ sweep }) => sweepBadge(sweep.state) },
+    { label: t('best'), kind: 'number', render: ({ sweep }) => el('b', { class: 'figure', text: number(sweep.best) }) },
+    { label: t('metric'), render: ({ sweep }) => foreign(clipped(sweep.metric.name, 60)) },
+    { label: t('best_job'), kind: 'number', render: ({ sweep }) => sweep.best_job !== null && el('a', { href: `/sweeps/${sweep.id}/jobs/${sweep.best_job}`, text: String(sweep.best_job) }) },
+    { label: t('parameters'), render: ({ sweep }) => foreign(parameters(sweep.best_parameters), { class: 'foreign clip wide', title: parameters(sweep.best_parameters, 30) }) },
+    { label: t('jobs'), render: ({ sweep }) => segments(sweep) },
+    { label: t('state_done'), kind: 'number', render: ({ sweep }) => count(sweep.done) },
+    { label: t('state_stopped'), kind: 'number', render: ({ sweep }) => count(sweep.stopped) },
+    { label: t('state_failed'), kind: 'number', render: ({ sweep }) => count(sweep.failed) },
+    { label: t('train_time'), kind: 'number', render: ({ total }) => duration(total) },
+  ];
+}

@@ -1,0 +1,177 @@
+// One job: its parameters, why it is as it is, the curves of all metrics, its attempts, and the last lines of its log.
+
+import { get } from '../api.js';
+import { ofJob } from '../actions.js';
+import { Lines } from '../charts/curves.js';
+import { el, fill, foreign } from '../dom.js';
+import { ago, between, clipped, duration, number, parameter } from '../format.js';
+import { poll } from '../live.js';
+import { badge, banner, choice, entitle, facts, isAdmin, liveness, problem, section, trail } from '../parts.js';
+import { t } from '../strings.js';
+import { LiveTable } from '../table.js';
+
+const AGAIN_MS = 2_000;
+const ENDED = new Set(['done', 'diverged', 'stopped', 'failed', 'cancelled']);
+const NOT_METRICS = new Set(['epoch', 'attempt', 'epoch_seconds']);
+
+/** Fills the page. */
+export async function show(main, sweepId, number) {
+  const [sweep, job] = await Promise.all([get(`/sweeps/${sweepId}`), get(`/sweeps/${sweepId}/jobs/${number}`)]);
+  entitle(`${t('job')} ${number} · ${sweep.name}`);
+  const page = new Page(sweep, job);
+  main.append(page.element);
+  page.show(job);
+  await page.readLog();
+  page.start();
+}
+
+class Page {
+  constructor(sweep, job) {
+    Object.assign(this, { sweep, number: job.job });
+    this.live = liveness();
+    this.title = el('div', { class: 'caption' });
+    this.notes = el('div');
+    this.facts = el('div', { class: 'overview' });
+    this.plots = el('div', { class: 'charts small' });
+    this.byGroup = new Map();
+    this.attempts = new LiveTable(t('attempts'), attemptColumns(), ({ attempt }) => attempt);
+    this.log = el('pre', { class: 'log', tabIndex: 0, 'aria-label': t('job_log') });
+    this.logTools = el('div', { class: 'controls' });
+    this.logSection = el('section', {}, el('div', { class: 'caption' }, el('h2', { text: t('job_log') }), this.logTools), this.log);
+    this.attemptsSection = section(t('attempts'), this.attempts.element);
+    this.element = el(
+      'div',
+      { class: 'page' },
+      trail([t('sweeps'), '/'], [clipped(sweep.name, 60), `/sweeps/${sweep.id}`], [`${t('job')} ${job.job}`]),
+      this.title,
+      this.notes,
+      this.facts,
+      this.plots,
+      this.attemptsSection,
+      this.logSection,
+    );
+  }
+
+  /** Asks again until the job has ended. */
+  start() {
+    this.again = poll(async () => {
+      await this.read();
+      return !ENDED.has(this.job.state);
+    }, AGAIN_MS, this.live.set);
+  }
+
+  async read() {
+    this.show(await get(`/sweeps/${this.sweep.id}/jobs/${this.number}`));
+    await this.readLog();
+  }
+
+  show(job) {
+    const { sweep } = this;
+    this.job = job;
+    if (job.state !== this.shownState) {
+      this.shownState = job.state;
+      const actions = isAdmin ? ofJob(sweep.id, job, () => this.again()) : [];
+      fill(this.title, el('h1', { text: `${t('job')} ${job.job}` }), badge(job.state), this.live.element, el('div', { class: 'controls' }, actions));
+    }
+    fill(this.notes, job.reason && banner(job.state === 'failed' ? 'bad' : 'note', t('reason'), clipped(job.reason, 4_000)), job.proposal && banner('note', t('proposal'), job.proposal));
+    fill(this.facts, results(sweep, job), chosen(sweep, job));
+    this.showCurves(job.epochs ?? []);
+    this.attemptsSection.hidden = !job.attempts.length;
+    this.attempts.show([...job.attempts].reverse());
+  }
+
+  showCurves(epochs) {
+    const groups = grouped(Object.keys(epochs[0] ?? {}).filter((key) => !NOT_METRICS.has(key)));
+    for (const [name, metrics] of groups) {
+      if (!this.byGroup.has(name)) {
+        const lines = new Lines({ label: `${t('curves')}: ${clipped(name, 60)}`, height: 220 });
+        this.byGroup.set(name, lines);
+        this.plots.append(el('figure', {}, el('figcaption', {}, el('h2', {}, foreign(clipped(name, 60)))), lines.element));
+      }
+      const x = epochs.map(({ epoch }) => epoch);
+      const series = metrics.map((metric) => ({ key: metric, title: clipped(metric, 60), note: number(epochs.at(-1)?.[metric]), x, y: epochs.map((epoch) => epoch[metric]) }));
+      this.byGroup.get(name).show(series, { y: clipped(name, 60) });
+    }
+  }
+
+  async readLog() {
+    try {
+      const { items } = await get(`/sweeps/${this.sweep.id}/jobs/${this.number}/logs`);
+      this.showLog(items.filter(({ lines }) => lines.length));
+    } catch (error) {
+      fill(this.log, error.message);
+    }
+  }
+
+  /** The last lines of an attempt: of the latest, unless the reader chose another. */
+  showLog(items) {
+    const attempts = items.map(({ attempt }) => attempt);
+    if (attempts.join() !== this.logged) {
+      this.logged = attempts.join();
+      this.chosen = null;
+      const options = [...attempts].reverse().map((attempt) => [String(attempt), String(attempt)]);
+      fill(this.logTools, options.length > 1 && choice(t('attempt'), options, options[0][0], (attempt) => {
+        this.chosen = Number(attempt);
+        this.showLog(this.items);
+      }));
+    }
+    this.items = items;
+    const item = items.find(({ attempt }) => attempt === this.chosen) ?? items.at(-1);
+    const text = item ? item.lines.join('\n') : t('no_log');
+    if (text === this.log.textContent) return;
+    // Whoever reads further up is left there.
+    const isAtEnd = this.log.scrollTop + this.log.clientHeight >= this.log.scrollHeight - 8;
+    this.log.textContent = text;
+    if (isAtEnd) this.log.scrollTop = this.log.scrollHeight;
+  }
+}
+
+/** Metrics of training and validation go together: `train_loss` with `val_loss`. */
+function grouped(metrics) {
+  const groups = new Map();
+  for (const metric of metrics) {
+    const name = /^(?:train|val|valid|validation|test)[_/](.+)$/.exec(metric)?.[1] ?? metric;
+    groups.set(name, [...(groups.get(name) ?? []), metric]);
+  }
+  return groups;
+}
+
+function results(sweep, job) {
+  const { metric } = sweep;
+  return el(
+    'div',
+    { class: 'card' },
+    el('div', { class: 'card-head' }, el('h2', {}, foreign(clipped(metric.name, 60))), job.job === sweep.best_job && el('span', { class: 'badge', 'data-state': 'done', text: t('best_of_sweep') })),
+    el('p', { class: 'headline' }, el('b', { class: 'figure', text: number(job[metric.name]) || t('none') })),
+    facts([
+      [t('best_value'), number(job[`best_${metric.name}`])],
+      [t('best_epoch'), number(job.best_epoch)],
+      [t('epochs'), String(job.epochs_done)],
+      [t('train_time'), duration(job.train_seconds)],
+      [t('worker'), job.worker && foreign(clipped(job.worker, 200))],
+      [t('pack_size'), job.pack_size > 1 ? String(job.pack_size) : null],
+      [t('weights'), job.weights && t(`weights_${job.weights}`)],
+    ]),
+  );
+}
+
+function chosen(sweep, job) {
+  const varying = new Set(sweep.varying);
+  const values = Object.entries(job.parameters).sort(([a], [b]) => varying.has(b) - varying.has(a));
+  const pair = ([name, value]) => [foreign(clipped(name, 100), varying.has(name) ? { class: 'foreign varies' } : {}), foreign(clipped(parameter(value), 1_000))];
+  return el('div', { class: 'card' }, el('div', { class: 'card-head' }, el('h2', { text: t('parameters') })), facts(values.map(pair)));
+}
+
+function attemptColumns() {
+  return [
+    { label: t('attempt'), kind: 'number', render: ({ attempt }) => String(attempt) },
+    { label: t('outcome'), render: ({ outcome }) => badge(outcome) },
+    { label: t('worker'), render: ({ worker }) => foreign(clipped(worker, 200), { class: 'foreign clip' }) },
+    { label: t('device'), render: ({ device, slot }) => foreign(device || `${t('slot')} ${slot}`) },
+    { label: t('began'), render: ({ granted }) => ago(granted) },
+    { label: t('time'), kind: 'number', render: ({ granted, ended }) => duration(between(granted, ended)) },
+    { label: t('resumed'), kind: 'number', render: ({ resumed_epochs: resumed }) => (resumed ? String(resumed) : '') },
+    { label: t('pack_size'), kind: 'number', render: ({ pack_size: size }) => (size > 1 ? String(size) : '') },
+    { label: t('reason'), kind: 'text', render: ({ reason }) => foreign(clipped(reason, 2_000), { lang: 'en' }) },
+  ];
+}

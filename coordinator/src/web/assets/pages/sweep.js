@@ -1,0 +1,207 @@
+// One sweep: what it does now, its best job, charts of all jobs, and their table. What happens comes as events; the columns that charts are
+// drawn from are read again at most every few seconds.
+
+import { columns as readColumns, get } from '../api.js';
+import { ofSweep } from '../actions.js';
+import { Curves } from '../best.js';
+import { Parallel } from '../charts/parallel.js';
+import { Scatter } from '../charts/scatter.js';
+import { el, fill, foreign } from '../dom.js';
+import { ago, between, clipped, count, duration, number, parameter } from '../format.js';
+import { JobsTable } from '../jobs.js';
+import { atMost, follow } from '../live.js';
+import { sweepBadge, banner, entitle, facts, isAdmin, legend, liveness, problem, progress, segments, trail } from '../parts.js';
+import { Selection } from '../select.js';
+import { t } from '../strings.js';
+import { LiveTable } from '../table.js';
+
+const COLUMNS_EVERY_MS = 3_000;
+/** Large sweeps are read less often: a hundred thousand rows are some megabytes. */
+const ROWS_A_SECOND = 10_000;
+const FINAL = new Set(['finished', 'stopped', 'cancelled']);
+
+/** Fills the page. */
+export async function show(main, id) {
+  // Both are wanted at once; neither waits for the other.
+  const [sweep, columns] = await Promise.all([get(`/sweeps/${id}`), readColumns(id)]);
+  entitle(sweep.name);
+  const page = new Page(id, sweep, columns);
+  main.append(page.element);
+  page.start();
+}
+
+class Page {
+  constructor(id, sweep, columns) {
+    Object.assign(this, { id, sweep, columns });
+    this.selection = new Selection();
+    this.live = liveness();
+    this.title = el('div', { class: 'caption' });
+    this.overview = el('div', { class: 'overview' });
+    this.reasons = el('div');
+    this.wrong = el('div');
+    this.running = new LiveTable(t('running_jobs'), runningColumns(id, this), ({ job }) => job, (row, { job }) => {
+      row.addEventListener('pointerenter', () => this.selection.hover(job, this));
+      row.addEventListener('pointerleave', () => this.selection.hover(null, this));
+    });
+    this.runningCount = el('span', { class: 'note' });
+    this.runs = el('section', { hidden: true }, el('div', { class: 'caption' }, el('h2', { text: t('running_jobs') }), this.runningCount), this.running.element);
+    this.scatter = new Scatter(id, this.selection);
+    this.curves = new Curves(id, this.selection);
+    this.parallel = new Parallel(id, this.selection);
+    this.jobs = new JobsTable(id, this.selection);
+    this.charts = el('div', { class: 'charts' }, this.scatter.element, this.curves.element, this.parallel.element);
+    const details = el('details', { class: 'specification' }, el('summary', {}, el('h2', { text: t('specification') })), el('pre', { tabIndex: 0 }, el('code', { text: sweep.specification ?? '' })));
+    this.element = el('div', { class: 'page' }, trail([t('sweeps'), '/'], [clipped(sweep.name, 80)]), this.title, this.reasons, this.wrong, this.overview, this.runs, this.charts, this.jobs.element, details);
+  }
+
+  start() {
+    this.showHead();
+    this.showColumns();
+    this.refresh = atMost(() => this.read(), () => Math.max(COLUMNS_EVERY_MS, (1000 * this.columns.rows) / ROWS_A_SECOND));
+    this.follow();
+  }
+
+  /** Listens for what happens, unless nothing will. */
+  follow() {
+    this.stop?.();
+    if (FINAL.has(this.sweep.state)) {
+      this.live.set('ended');
+      return;
+    }
+    const changed = () => this.refresh();
+    const handlers = { snapshot: (seen) => this.seen(seen), epoch: (seen) => this.epoch(seen), job: changed };
+    this.stop = follow(`/api/v1/sweeps/${this.id}/events`, handlers, (state) => {
+      this.live.set(state);
+      if (state === 'ended') this.read();
+    });
+  }
+
+  seen({ sweep, waiting, running, running_count: all }) {
+    const hasChanged = !this.last || JSON.stringify(this.last) !== JSON.stringify(sweep);
+    this.last = sweep;
+    Object.assign(this.sweep, sweep, { waiting });
+    this.running.show(running);
+    this.runs.hidden = !running.length;
+    this.runningCount.textContent = all > running.length ? t('running_shown', { shown: count(running.length), all: count(all) }) : '';
+    if (!hasChanged) return;
+    this.showHead();
+    this.refresh();
+  }
+
+  epoch({ job }) {
+    this.curves.touched(job);
+  }
+
+  /** Reads what has changed. */
+  async read() {
+    try {
+      const [sweep, columns] = await Promise.all([get(`/sweeps/${this.id}`), readColumns(this.id, this.columns.version)]);
+      fill(this.wrong);
+      this.sweep = sweep;
+      this.showHead();
+      if (!columns) return;
+      this.columns = columns;
+      this.showColumns();
+    } catch (error) {
+      fill(this.wrong, problem(error));
+    }
+  }
+
+  showHead() {
+    const { sweep } = this;
+    const then = (after) => {
+      Object.assign(this.sweep, after);
+      this.showHead();
+      this.follow();
+      this.refresh();
+    };
+    const actions = isAdmin ? ofSweep(() => this.sweep, then) : [];
+    // What is asked for stays where it is while its button has the focus.
+    const state = [sweep.state, sweep.failed, sweep.cancelled].join();
+    if (state !== this.shownState) {
+      fill(this.title, el('h1', {}, foreign(clipped(sweep.name, 300))), sweepBadge(sweep.state), this.live.element, el('div', { class: 'controls' }, actions));
+      this.shownState = state;
+    }
+    fill(this.reasons, reasons(sweep));
+    fill(this.overview, counts(sweep), best(this.id, sweep, this.selection));
+  }
+
+  showColumns() {
+    const { columns, sweep } = this;
+    const hasRows = columns.rows > 0;
+    this.charts.hidden = !hasRows;
+    this.jobs.show(columns, sweep);
+    if (!hasRows) return;
+    this.scatter.show(columns, sweep.metric);
+    this.parallel.show(columns, sweep.metric);
+    this.curves.show(columns, sweep);
+  }
+}
+
+/** Why nothing moves, or moves otherwise than one would think. */
+function reasons(sweep) {
+  const isFinal = FINAL.has(sweep.state);
+  const unread = sweep.unread_parameters ?? [];
+  return [
+    sweep.why_stopped && banner('note', t('why_stopped'), sweep.why_stopped),
+    !isFinal && sweep.waiting && banner('wait', t('waiting'), sweep.waiting),
+    sweep.cannot_pause && banner('note', t('cannot_pause'), sweep.cannot_pause),
+    unread.length > 0 && banner('note', t('unread'), clipped(unread.join(', '), 500)),
+  ];
+}
+
+function counts(sweep) {
+  const isFinal = FINAL.has(sweep.state);
+  const ended = sweep.jobs - sweep.pending - sweep.running - sweep.paused;
+  return el(
+    'div',
+    { class: 'card' },
+    el('div', { class: 'card-head' }, el('h2', { text: t('jobs') }), el('b', { class: 'figure', text: t('ended_of', { ended: count(ended), all: count(sweep.jobs) }) })),
+    segments(sweep),
+    legend(sweep),
+    facts([
+      [t('created'), ago(sweep.created)],
+      [t('ended'), ago(sweep.ended)],
+      [t('time'), duration(Math.max(0, Math.round(between(sweep.created, isFinal ? sweep.ended : null) ?? NaN)))],
+      [t('images'), sweep.images ? count(sweep.images) : null],
+      [t('weights'), sweep.weights && foreign(sweep.weights, { lang: 'en' })],
+    ]),
+  );
+}
+
+function best(id, sweep, selection) {
+  const { best_job: job, metric } = sweep;
+  const goal = t(metric.maximize ? 'larger' : 'smaller', { metric: clipped(metric.name, 60) });
+  const title = el('div', { class: 'card-head' }, el('h2', { text: t('best') }), el('span', { class: 'note' }, foreign(goal), metric.use === 'best' ? ` ${t('at_best_epoch')}` : ''));
+  if (job === null) return el('div', { class: 'card' }, title, el('p', { class: 'note', text: t('none_done') }));
+  const values = Object.entries(sweep.best_parameters ?? {});
+  const card = el(
+    'div',
+    { class: 'card' },
+    title,
+    el('p', { class: 'headline' }, el('b', { class: 'figure', text: number(sweep.best) }), ' ', el('a', { href: `/sweeps/${id}/jobs/${job}`, text: `${t('job')} ${job}` })),
+    facts(values.map(([name, value]) => [foreign(clipped(name, 60)), foreign(clipped(parameter(value), 200))])),
+  );
+  card.addEventListener('pointerenter', () => selection.hover(job));
+  card.addEventListener('pointerleave', () => selection.hover(null));
+  return card;
+}
+
+function runningColumns(id, page) {
+  const metric = page.sweep.metric.name;
+  return [
+    { label: t('job'), kind: 'number', render: ({ job }) => el('a', { href: `/sweeps/${id}/jobs/${job}`, text: String(job) }) },
+    { label: t('progress'), render: running },
+    { label: clipped(metric, 60), kind: 'number', render: ({ last }) => number(last?.metrics[metric]) },
+    { label: t('epoch_time'), kind: 'number', render: ({ last }) => duration(last?.epoch_seconds) },
+    { label: t('attempt'), kind: 'number', render: ({ attempt }) => String(attempt) },
+    { label: t('worker'), render: ({ worker }) => foreign(clipped(worker, 200), { class: 'foreign clip' }) },
+    { label: t('device'), render: ({ device, slot }) => foreign(device || `${t('slot')} ${slot}`) },
+  ];
+}
+
+function running({ epochs_done: done, epochs_total: total, fraction, preparing }) {
+  if (preparing) return el('span', { class: 'note', text: t('preparing') });
+  const label = total ? t('epochs_of', { done, total }) : t('epochs_done', { done });
+  return el('div', { class: 'going' }, total ? progress((done + fraction) / total, label) : null, el('span', { text: label }));
+}

@@ -1,0 +1,100 @@
+// All sweeps, the latest first.
+
+import { all } from '../api.js';
+import { el, fill, foreign } from '../dom.js';
+import { ago, between, clipped, count, duration, number, parameters } from '../format.js';
+import { poll } from '../live.js';
+import { sweepBadge, entitle, liveness, problem, segments } from '../parts.js';
+import { t } from '../strings.js';
+import { LiveTable } from '../table.js';
+
+const AGAIN_MS = 3_000;
+const FINAL = new Set(['finished', 'stopped', 'cancelled']);
+
+/** Fills the page. */
+export async function show(main) {
+  entitle('');
+  const live = liveness();
+  const chosen = new Set();
+  const compare = el('a', { class: 'button', role: 'link', 'aria-disabled': 'true', text: t('compare') });
+  const choose = (id) => (event) => {
+    if (event.target.checked) chosen.add(id);
+    else chosen.delete(id);
+    const isEnough = chosen.size > 1;
+    if (isEnough) compare.href = `/compare?sweeps=${[...chosen].sort((a, b) => a - b).join()}`;
+    else compare.removeAttribute('href');
+    compare.setAttribute('aria-disabled', String(!isEnough));
+  };
+  const table = new LiveTable(t('sweeps'), tableColumns(chosen, choose), (sweep) => sweep.id);
+  const body = el('div');
+  main.append(el('div', { class: 'caption' }, el('h1', { text: t('sweeps') }), live.element, el('div', { class: 'controls' }, compare)), body);
+  const ask = async () => {
+    const { items, isWhole } = await all('/sweeps');
+    items.sort((a, b) => b.id - a.id);
+    compare.hidden = items.length < 2;
+    if (!items.length) {
+      if (!body.querySelector('.nothing')) fill(body, nothing());
+      return;
+    }
+    table.show(items);
+    if (!table.element.isConnected) fill(body, table.element);
+    if (!isWhole) body.append(el('p', { class: 'note', text: t('sweeps_left_out', { sweeps: count(items.length) }) }));
+  };
+  await first(ask, body);
+  poll(ask, AGAIN_MS, live.set);
+}
+
+/** The first answer, or what is wrong with it; later ones come by themselves. */
+async function first(ask, body) {
+  try {
+    await ask();
+  } catch (error) {
+    fill(body, problem(error));
+  }
+}
+
+function tableColumns(chosen, choose) {
+  return [
+    {
+      label: t('chosen'),
+      kind: 'check',
+      render: ({ id, name }) => el('input', { type: 'checkbox', checked: chosen.has(id), 'aria-label': t('choose_sweep', { name: clipped(name, 60) }), onchange: choose(id) }),
+    },
+    { label: t('number'), kind: 'number', render: ({ id }) => String(id) },
+    { label: t('name'), render: ({ id, name }) => el('a', { class: 'clip wide', href: `/sweeps/${id}`, title: clipped(name, 500) }, foreign(clipped(name, 200))) },
+    { label: t('state'), render: ({ state }) => sweepBadge(state) },
+    { label: t('jobs'), render: (sweep) => [segments(sweep), el('span', { class: 'note', text: ended(sweep) })] },
+    { label: t('best'), render: best },
+    { label: t('time'), kind: 'number', render: (sweep) => (sweep.created ? lasted(sweep) : '') },
+    { label: t('created'), render: ({ created }) => ago(created) },
+  ];
+}
+
+function ended({ jobs, pending, running, paused }) {
+  return t('ended_of', { ended: count(jobs - pending - running - paused), all: count(jobs) });
+}
+
+function best({ id, best: value, best_job: job, best_parameters: values, metric }) {
+  if (job === null) return el('span', { class: 'note', text: t('none_done') });
+  return [
+    el('a', { href: `/sweeps/${id}/jobs/${job}` }, el('b', { class: 'figure', text: number(value) })),
+    ' ',
+    foreign(clipped(metric.name, 40), { class: 'foreign note' }),
+    el('div', { class: 'note clip wide', title: parameters(values, 30) }, foreign(parameters(values))),
+  ];
+}
+
+function lasted({ created, ended, state }) {
+  return duration(Math.max(0, Math.round(between(created, FINAL.has(state) ? ended : null))));
+}
+
+function nothing() {
+  return el(
+    'div',
+    { class: 'nothing' },
+    el('p', {}, el('b', { text: t('no_sweeps') })),
+    el('p', { text: t('submit_hint') }),
+    el('pre', {}, el('code', { text: 'sweep submit sweep.yaml --dataset data/train' })),
+    el('p', { class: 'note', text: t('appears') }),
+  );
+}

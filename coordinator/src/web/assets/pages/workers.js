@@ -1,0 +1,74 @@
+// The workers: their slots, devices and states.
+
+import { all } from '../api.js';
+import { ofWorker } from '../actions.js';
+import { el, fill, foreign } from '../dom.js';
+import { ago, clipped, count } from '../format.js';
+import { poll } from '../live.js';
+import { badge, entitle, isAdmin, liveness, problem } from '../parts.js';
+import { t } from '../strings.js';
+import { LiveTable } from '../table.js';
+
+const AGAIN_MS = 3_000;
+/** With more slots than this, a number says more than boxes. */
+const SLOTS_DRAWN_MAX = 16;
+
+/** Fills the page. */
+export async function show(main) {
+  entitle(t('workers'));
+  const live = liveness();
+  const total = el('span', { class: 'note' });
+  const body = el('div');
+  let again = () => {};
+  const table = new LiveTable(t('workers'), tableColumns(() => again()), ({ name }) => name);
+  main.append(el('div', { class: 'caption' }, el('h1', { text: t('workers') }), live.element, total), body);
+  const ask = async () => {
+    const { items } = await all('/workers');
+    const sum = (of) => items.reduce((sum, worker) => sum + of(worker), 0);
+    const isThere = (worker) => worker.state !== 'disconnected';
+    total.textContent = items.length ? t('slots_busy', { busy: count(sum((one) => one.busy)), all: count(sum((one) => (isThere(one) ? one.slots : 0))) }) : '';
+    if (!items.length) fill(body, nothing());
+    else {
+      // Those that are there come first.
+      items.sort((a, b) => isThere(b) - isThere(a) || a.name.localeCompare(b.name));
+      table.show(items);
+      if (!table.element.isConnected) fill(body, table.element);
+    }
+  };
+  try {
+    await ask();
+  } catch (error) {
+    fill(body, problem(error));
+  }
+  again = poll(ask, AGAIN_MS, live.set);
+}
+
+function tableColumns(again) {
+  return [
+    { label: t('name'), render: ({ name, host }) => [foreign(clipped(name, 200), { class: 'foreign clip strong' }), host !== name && foreign(clipped(host, 200), { class: 'foreign clip note' })] },
+    { label: t('state'), render: ({ state }) => badge(state) },
+    { label: t('slots'), render: slots },
+    { label: t('running'), kind: 'number', render: ({ running }) => count(running) },
+    { label: t('devices'), render: ({ devices }) => foreign(clipped(devices, 200), { class: 'foreign clip' }) },
+    { label: t('trains'), render: trains },
+    { label: t('last_seen'), render: ({ last_seen: seen }) => ago(seen) },
+    { label: t('version'), render: ({ version }) => foreign(clipped(version, 40)) },
+    { label: t('reason'), kind: 'text', render: ({ reason }) => foreign(clipped(reason, 1_000), { lang: 'en' }) },
+    ...(isAdmin ? [{ label: '', render: (worker) => ofWorker(worker, again) }] : []),
+  ];
+}
+
+function slots({ slots: all, busy }) {
+  const text = `${count(busy)} / ${count(all)}`;
+  if (all > SLOTS_DRAWN_MAX) return text;
+  const boxes = Array.from({ length: all }, (_, place) => el('i', { class: place < busy ? 'slot is-busy' : 'slot' }));
+  return el('span', { class: 'slots' }, el('span', { class: 'boxes', 'aria-hidden': 'true' }, boxes), text);
+}
+
+function trains({ models, programs }) {
+  return foreign(clipped([...models, programs ? t('programs') : null].filter(Boolean).join(', '), 200), { class: 'foreign clip' });
+}
+
+function nothing() {
+  return el('div', { class: 'nothing' }, el('p', {}, el('b', { text: t('no_workers') })), el('p', { text: t('worker_hint') }), el('pre', {}, el('code', { text: 'sweep-worker start --coordinator http://HOST:7070' })));
+}

@@ -1,0 +1,174 @@
+// Parts that several pages have: the head of all pages, states, bars, banners, and questions before something changes.
+
+import { el, fill, foreign, say } from './dom.js';
+import { count } from './format.js';
+import { isJapanese, t } from './strings.js';
+
+/** Whether the reader may change something. */
+export const isAdmin = document.body.dataset.role === 'admin';
+
+/** States of jobs, in the order in which bars show them. */
+export const JOB_STATES = ['done', 'stopped', 'diverged', 'failed', 'cancelled', 'paused', 'running', 'pending'];
+
+/** The head of all pages. */
+export function head() {
+  const at = (path) => location.pathname === path;
+  const link = (path, key) => el('a', { href: path, text: t(key), 'aria-current': at(path) ? 'page' : null });
+  const other = isJapanese ? 'en' : 'ja';
+  const language = el('button', {
+    type: 'button',
+    class: 'quiet',
+    lang: other,
+    text: isJapanese ? 'English' : '日本語',
+    onclick: () => {
+      document.cookie = `sweep-language=${other}; path=/; max-age=31536000; samesite=lax`;
+      location.reload();
+    },
+  });
+  const hasSession = document.body.dataset.session === 'true';
+  const logOut = el('form', { method: 'post', action: '/logout' }, el('button', { class: 'quiet', text: t('log_out') }));
+  document.querySelector('.skip').textContent = t('skip');
+  fill(
+    document.getElementById('top'),
+    el('a', { class: 'brand', href: '/' }, mark(), 'sweep'),
+    el('nav', { 'aria-label': t('pages') }, link('/', 'sweeps'), link('/workers', 'workers')),
+    el('div', { class: 'end' }, isAdmin ? null : el('span', { class: 'note', text: t('looks_only') }), language, hasSession && logOut),
+  );
+}
+
+function mark() {
+  const icon = document.querySelector('link[rel=icon]').href;
+  return el('img', { src: icon, alt: '', width: 20, height: 20 });
+}
+
+/** Names the page for the browser's tab and its history. */
+export function entitle(text) {
+  document.title = text ? `${text.slice(0, 80)} · sweep` : 'sweep';
+}
+
+/** The way to a page. Each step is [text, address]. */
+export function trail(...steps) {
+  const one = ([text, address]) => el('li', {}, address ? el('a', { href: address }, foreign(text)) : foreign(text));
+  return el('nav', { class: 'trail', 'aria-label': t('trail') }, el('ol', {}, steps.map(one)));
+}
+
+/** A state as a word with its colour. */
+export function badge(state) {
+  return el('span', { class: 'badge', 'data-state': state, text: t(`state_${state}`) });
+}
+
+/** The same of a sweep: one that a user stopped, and no rule of early stopping. */
+export function sweepBadge(state) {
+  const badged = badge(state);
+  if (state === 'stopped') badged.textContent = t('state_sweep_stopped');
+  return badged;
+}
+
+/** Jobs by state as a bar of segments. */
+export function segments(sweep) {
+  const parts = JOB_STATES.filter((state) => sweep[state] > 0);
+  const words = parts.map((state) => `${t(`state_${state}`)} ${count(sweep[state])}`).join(', ');
+  const bar = el('div', { class: 'segments', role: 'img', 'aria-label': words || t('no_jobs'), title: words });
+  for (const state of parts) {
+    const segment = el('span', { 'data-state': state });
+    segment.style.flexGrow = String(sweep[state]);
+    bar.append(segment);
+  }
+  return bar;
+}
+
+/** The same counts in words, with the colours of the bar. */
+export function legend(sweep) {
+  const one = (state) =>
+    el('li', {}, el('i', { class: 'dot', 'data-state': state }), t(`state_${state}`), ' ', el('b', { text: count(sweep[state]) }));
+  return el('ul', { class: 'legend' }, JOB_STATES.filter((state) => sweep[state] > 0).map(one));
+}
+
+/** How much is done, from 0 to 1. */
+export function progress(part, label) {
+  const bar = el('div', { class: 'progress', role: 'img', 'aria-label': label, title: label });
+  const done = el('span');
+  done.style.width = `${Math.max(0, Math.min(1, part)) * 100}%`;
+  bar.append(done);
+  return bar;
+}
+
+/** Something that a reader should know. The server's own sentences are in English. */
+export function banner(kind, label, text) {
+  return el(
+    'p',
+    { class: 'banner', 'data-kind': kind, role: kind === 'error' ? 'alert' : null },
+    label && el('b', { text: label }),
+    label && ' ',
+    foreign(text, { lang: 'en' }),
+  );
+}
+
+/** What went wrong, in place of what could not be shown. */
+export function problem(error) {
+  if (!error.code) console.error(error);
+  return banner('error', error.code ? t('error') : t('error_page'), error.message);
+}
+
+/** Whether what is shown is kept up to date. Gives the element and what sets its state. */
+export function liveness() {
+  const element = el('span', { class: 'liveness', 'data-live': 'waiting', text: t('live_waiting') });
+  const set = (state, error) => {
+    element.dataset.live = state;
+    element.textContent = t(`live_${state}`);
+    element.title = error?.message ?? '';
+  };
+  return { element, set };
+}
+
+/**
+ * A button that asks before it changes something. `question` gives what will happen, as texts and elements, at the moment of asking.
+ */
+export function asks(label, question, act, kind) {
+  return el('button', { type: 'button', class: kind ?? '', text: label, onclick: () => ask(label, question(), act, kind) });
+}
+
+function ask(label, question, act, kind) {
+  const wrong = el('div');
+  const yes = el('button', { type: 'button', class: kind === 'danger' ? 'danger' : 'primary', text: label });
+  const no = el('button', { type: 'button', text: t('not_now'), onclick: () => dialog.close() });
+  const title = el('h2', { id: 'question', text: question.title });
+  const body = question.body.map((part) => (typeof part === 'string' ? el('p', { text: part }) : part));
+  const dialog = el('dialog', { 'aria-labelledby': 'question' }, title, body, wrong, el('div', { class: 'buttons' }, no, yes));
+  yes.addEventListener('click', async () => {
+    yes.disabled = true;
+    try {
+      say((await act()) ?? t('done_that'));
+      dialog.close();
+    } catch (error) {
+      fill(wrong, problem(error));
+      yes.disabled = false;
+    }
+  });
+  dialog.addEventListener('close', () => dialog.remove());
+  document.body.append(dialog);
+  dialog.showModal();
+  no.focus();
+}
+
+/** Name and value, again and again. */
+export function facts(pairs) {
+  const shown = pairs.filter(([, value]) => value !== null && value !== undefined && value !== '');
+  return el('dl', { class: 'facts' }, shown.map(([name, value]) => el('div', {}, el('dt', {}, name), el('dd', {}, value))));
+}
+
+/** A choice of one. `options` are [value, text]. */
+export function choice(label, options, value, onChange) {
+  const select = el(
+    'select',
+    { onchange: () => onChange(select.value) },
+    options.map(([value, text]) => el('option', { value, text: text.length > 60 ? `${text.slice(0, 59)}…` : text })),
+  );
+  select.value = value;
+  return el('label', { class: 'choice' }, el('span', { text: label }), select);
+}
+
+/** A part of a page with a heading. */
+export function section(title, ...children) {
+  return el('section', {}, el('h2', { text: title }), children);
+}

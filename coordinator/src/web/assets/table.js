@@ -1,0 +1,67 @@
+// Tables that are brought up to date in place, so that neither the focus nor a selected text is lost.
+
+import { el } from './dom.js';
+
+/**
+ * A table. `columns` are {label, render(item), kind?}: kind `number` aligns to the right, `text` wraps. `key(item)` names a row.
+ */
+export class LiveTable {
+  constructor(label, columns, key, onRow) {
+    this.columns = columns;
+    this.key = key;
+    this.onRow = onRow;
+    this.rows = new Map();
+    this.body = el('tbody');
+    this.headings = el('tr', {}, columns.map((column) => heading(column)));
+    this.element = el(
+      'div',
+      { class: 'scrolls', tabIndex: 0, role: 'region', 'aria-label': label },
+      el('table', {}, el('thead', {}, this.headings), this.body),
+    );
+  }
+
+  /** Shows these items, in this order. */
+  show(items) {
+    const rows = new Map();
+    items.forEach((item, place) => {
+      const key = this.key(item);
+      const made = this.row(item);
+      const row = this.rows.get(key) ?? made;
+      if (row !== made) renew(row, made);
+      if (this.body.children[place] !== row) this.body.insertBefore(row, this.body.children[place] ?? null);
+      rows.set(key, row);
+    });
+    for (const [key, row] of this.rows) if (!rows.has(key)) row.remove();
+    this.rows = rows;
+  }
+
+  row(item) {
+    const row = el('tr', {}, this.columns.map((column) => cell(column, item)));
+    this.onRow?.(row, item);
+    return row;
+  }
+}
+
+/** A heading of a column; one that sorts is a button. */
+export function heading({ label, kind, sorts }, order, onSort) {
+  const text = el('span', { class: 'clip', title: label, text: label });
+  const way = order === 1 ? 'ascending' : order === -1 ? 'descending' : null;
+  const content = sorts ? el('button', { type: 'button', class: 'sort', onclick: onSort }, text, el('i', { 'aria-hidden': 'true' })) : text;
+  return el('th', { scope: 'col', 'data-kind': kind, 'aria-sort': way }, content);
+}
+
+/** A cell. */
+export function cell({ render, kind }, item) {
+  return el('td', { 'data-kind': kind }, render(item));
+}
+
+/** Takes over the cells that have changed. */
+function renew(row, made) {
+  const fresh = [...made.children];
+  [...row.children].forEach((old, place) => {
+    if (old.isEqualNode(fresh[place])) return;
+    const hadFocus = old.contains(document.activeElement);
+    old.replaceWith(fresh[place]);
+    if (hadFocus) fresh[place].querySelector('a, button, input')?.focus();
+  });
+}
