@@ -59,3 +59,6 @@ pub fn routes(api: Api, tokens: &Tokens, port: u16, is_secure: bool, stop: Cance
         .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(web)
 }
+
+#[cfg(test)]
+mod tests;

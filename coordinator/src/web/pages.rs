@@ -42,6 +42,11 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
     hasher.finalize().to_hex()[..VERSION_CHARACTERS].to_owned()
 });
 
+#[cfg(test)]
+pub(super) fn version() -> &'static str {
+    &VERSION
+}
+
 /// What a page is about; its script fills it.
 #[derive(Template)]
 #[template(path = "frame.html")]

@@ -43,7 +43,7 @@ use super::{
 use crate::{
     descriptors,
     rpc::DESCRIPTORS_MIN,
-    server::{Server, ServerConfig},
+    server::{HttpConfig, Server, ServerConfig},
 };
 
 /// File descriptors per worker: its connection to the coordinator, and its streams to and from this process.
@@ -81,6 +81,9 @@ pub(super) struct RunArguments {
     /// Language of the report
     #[arg(long, value_enum, default_value_t = Lang::En)]
     lang: Lang,
+    /// Where the page of this run is served while it goes on [default: a port of this machine that is free]
+    #[arg(long, env = "SWEEP_HTTP", value_name = "ADDR")]
+    http: Option<SocketAddr>,
     #[command(flatten)]
     options: WorkersOptions,
 }
@@ -118,17 +121,21 @@ pub(super) async fn run(arguments: &RunArguments) -> Result<(), Failure> {
     let folder = report::whole_path(&folder).context("cannot find the output folder")?;
     let mut stop = StopRequests::new()?;
     let token = uuid::Uuid::new_v4().simple().to_string();
+    let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let config = ServerConfig {
-        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        listen: loopback,
         store_url: store_url(&folder)?,
         token: Some(token.clone()),
         tls: None,
         lease: LEASE,
         advertise: None,
         artifacts: None,
-        http: None,
+        http: Some(HttpConfig { listen: arguments.http.unwrap_or(loopback), viewer_token: None }),
     };
     let mut server = until_stopped(&mut stop, async { Ok(Server::start(config).await?) }).await?;
+    if let Some(page) = server.http_address() {
+        say(&format!("page: http://{page}/login?token={token}"));
+    }
     let mut wanted = Wanted { specification, jobs: jobs.count(), source };
     let url = format!("http://{}", server.address);
     let target = Target { url, token: Some(Token::Text(token)), tls_ca: None };

@@ -1,0 +1,300 @@
+//! The HTTP interface over a coordinator that leads on a store of its own.
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    http::{HeaderMap, Method, Request, StatusCode, header},
+};
+use futures_util::StreamExt;
+use serde_json::Value;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::ServiceExt;
+
+use super::*;
+use crate::api::{Api, Source, Submission, leader};
+
+const FILE: &str = "name: <b>x\ndataset: {path: d}\nparameters: {learning_rate: {values: [0.1, 0.01]}, seed: {values: [1, 2, 3]}}\n";
+const ADMIN: &str = "a-secret";
+const VIEWER: &str = "to-look";
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asks {
+    NoOne,
+    Viewer,
+    Admin,
+}
+
+/// All routes with an example of each, and who may use them.
+const ROUTES: &[(Method, &str, Asks)] = &[
+    (Method::GET, "/", Asks::Viewer),
+    (Method::GET, "/sweeps/1", Asks::Viewer),
+    (Method::GET, "/sweeps/1/jobs/1", Asks::Viewer),
+    (Method::GET, "/workers", Asks::Viewer),
+    (Method::GET, "/compare", Asks::Viewer),
+    (Method::GET, "/login", Asks::NoOne),
+    (Method::POST, "/logout", Asks::NoOne),
+    (Method::GET, "/assets/VERSION/style.css", Asks::NoOne),
+    (Method::GET, "/api/v1/sweeps", Asks::Viewer),
+    (Method::GET, "/api/v1/sweeps/1", Asks::Viewer),
+    (Method::GET, "/api/v1/sweeps/1/jobs", Asks::Viewer),
+    (Method::GET, "/api/v1/sweeps/1/jobs/1", Asks::Viewer),
+    (Method::GET, "/api/v1/sweeps/1/jobs/1/logs", Asks::Viewer),
+    (Method::GET, "/api/v1/sweeps/1/events", Asks::Viewer),
+    (Method::GET, "/api/v1/sweeps/1/columns", Asks::Viewer),
+    (Method::GET, "/api/v1/sweeps/1/curves?jobs=1&metric=loss", Asks::Viewer),
+    (Method::GET, "/api/v1/workers", Asks::Viewer),
+    (Method::POST, "/api/v1/sweeps/1/pause", Asks::Admin),
+    (Method::POST, "/api/v1/sweeps/1/retry", Asks::Admin),
+    (Method::POST, "/api/v1/sweeps/1/jobs/1/retry", Asks::Admin),
+    (Method::POST, "/api/v1/sweeps/1/jobs/2/cancel", Asks::Admin),
+    (Method::POST, "/api/v1/workers/a/drain", Asks::Admin),
+];
+
+struct Served {
+    api: Api,
+    routes: Router,
+    _folder: tempfile::TempDir,
+}
+
+/// A coordinator with one sweep of six jobs.
+async fn served(tokens: &Tokens) -> Served {
+    let (store, folder) = leader::store().await;
+    let leadership = leader::led_by(&leader::driver(&store).await);
+    let api = Api::new(leadership, store, None, TaskTracker::new());
+    let source = Source { text: FILE.to_owned(), file_name: "x.yaml".to_owned(), ..Source::default() };
+    let submission = Submission { source, request_id: String::new(), extend: None };
+    drop(api.submit(engine::Issuer::local(), submission).await.unwrap());
+    let routes = routes(api.clone(), tokens, 80, false, CancellationToken::new());
+    Served { api, routes, _folder: folder }
+}
+
+fn guarded() -> Tokens {
+    Tokens { all: Some(ADMIN.into()), viewer: Some(VIEWER.into()), is_local: false }
+}
+
+impl Served {
+    async fn ask(
+        &self,
+        method: &Method,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> (StatusCode, HeaderMap, Body) {
+        let mut request = Request::builder().method(method).uri(path).header(header::HOST, "localhost");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = self.routes.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let (parts, body) = answer.into_parts();
+        (parts.status, parts.headers, body)
+    }
+
+    async fn json(&self, path: &str) -> (StatusCode, Value) {
+        let (status, _, body) = self.ask(&Method::GET, path, &[]).await;
+        (status, serde_json::from_slice(&to_bytes(body, usize::MAX).await.unwrap()).unwrap())
+    }
+}
+
+#[tokio::test]
+async fn each_route_is_for_those_who_may_and_for_no_one_else() {
+    let served = served(&guarded()).await;
+    for (method, path, least) in ROUTES {
+        let path = path.replace("VERSION", pages::version());
+        for asks in [Asks::NoOne, Asks::Viewer, Asks::Admin] {
+            let bearer = match asks {
+                Asks::NoOne => vec![],
+                Asks::Viewer => vec![("authorization", "Bearer to-look")],
+                Asks::Admin => vec![("authorization", "Bearer a-secret")],
+            };
+            let (status, headers, _) = served.ask(method, &path, &bearer).await;
+            let is_in = match status {
+                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => false,
+                // To the page that asks for a token.
+                StatusCode::SEE_OTHER => headers[header::LOCATION] != "/login" || path == "/logout",
+                _ => true,
+            };
+            let may = asks == Asks::Admin || asks == *least || *least == Asks::NoOne;
+            assert_eq!(is_in, may, "{method} {path} {asks:?}: {status}");
+            assert!(headers["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'"));
+            assert_eq!(headers["x-content-type-options"], "nosniff", "{path}");
+        }
+    }
+}
+
+#[test]
+fn each_route_is_in_the_list_of_those_that_are_tried() {
+    let sources = [
+        include_str!("reading.rs"),
+        include_str!("actions.rs"),
+        include_str!("events.rs"),
+        include_str!("columns.rs"),
+        include_str!("pages.rs"),
+    ];
+    let routes: usize = sources.iter().map(|source| source.matches(".route(").count()).sum();
+    assert_eq!(routes, ROUTES.len(), "who may use a route is tested for each");
+}
+
+#[tokio::test]
+async fn what_the_page_of_another_server_asks_is_refused() {
+    let open = served(&Tokens { is_local: true, ..Tokens::default() }).await;
+    let pause = "/api/v1/sweeps/1/pause";
+    for (headers, expected) in [
+        (vec![("sec-fetch-site", "cross-site")], StatusCode::FORBIDDEN),
+        (vec![("origin", "http://evil.example")], StatusCode::FORBIDDEN),
+        (vec![("sec-fetch-site", "same-origin")], StatusCode::OK),
+        (vec![], StatusCode::OK),
+    ] {
+        assert_eq!(open.ask(&Method::POST, pause, &headers).await.0, expected, "{headers:?}");
+    }
+    let elsewhere = Request::builder().uri("/api/v1/sweeps").header(header::HOST, "evil.example:80");
+    let answer = open.routes.clone().oneshot(elsewhere.body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::MISDIRECTED_REQUEST);
+}
+
+#[tokio::test]
+async fn a_browser_that_has_shown_the_token_has_a_cookie_which_lets_it_in() {
+    let served = served(&guarded()).await;
+    let form = |token: &str| {
+        Request::builder()
+            .method(Method::POST)
+            .uri("/login")
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header("sec-fetch-site", "same-origin")
+            .body(Body::from(format!("token={token}")))
+            .unwrap()
+    };
+    let wrong = served.routes.clone().oneshot(form("guess")).await.unwrap();
+    assert_eq!(wrong.status(), StatusCode::UNAUTHORIZED);
+    assert!(!wrong.headers().contains_key(header::SET_COOKIE));
+    let right = served.routes.clone().oneshot(form(ADMIN)).await.unwrap();
+    assert_eq!(
+        (right.status(), &right.headers()[header::LOCATION]),
+        (StatusCode::SEE_OTHER, &"/".parse().unwrap())
+    );
+    let cookie = right.headers()[header::SET_COOKIE].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let (status, ..) = served.ask(&Method::GET, "/api/v1/sweeps", &[("cookie", &cookie)]).await;
+    assert_eq!(status, StatusCode::OK);
+    let own = [("cookie", cookie.as_str()), ("sec-fetch-site", "same-origin")];
+    assert_eq!(served.ask(&Method::POST, "/api/v1/sweeps/1/pause", &own).await.0, StatusCode::OK);
+    let others = [("cookie", cookie.as_str()), ("sec-fetch-site", "cross-site")];
+    assert_eq!(served.ask(&Method::POST, "/api/v1/sweeps/1/resume", &others).await.0, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn what_cannot_be_is_said_with_its_kind() {
+    let served = served(&Tokens::default()).await;
+    for (path, status, code, says) in [
+        ("/api/v1/sweeps/9", 404, "not_found", "9"),
+        ("/api/v1/sweeps/x", 400, "invalid", "a sweep is a number from 1, not \"x\""),
+        ("/api/v1/sweeps/1/jobs/7", 404, "not_found", "jobs 1 to 6, not 7"),
+        ("/api/v1/sweeps?rows=1001", 400, "invalid", "1 to 1000 rows"),
+        ("/api/v1/sweeps?rowz=1", 400, "invalid", "rowz"),
+        ("/api/v1/sweeps?state=done", 400, "invalid", "are for lists of jobs"),
+        ("/api/v1/sweeps/1/jobs?state=odd", 400, "invalid", "no job is \"odd\""),
+        ("/api/v1/sweeps/1/jobs?jobs=1,,2", 400, "invalid", "not \"\""),
+        ("/api/v1/sweeps/1/curves?jobs=1", 400, "invalid", "metric"),
+        ("/api/v1/nothing", 404, "not_found", "there is nothing at this address"),
+    ] {
+        let (found, body) = served.json(path).await;
+        assert_eq!((found.as_u16(), body["error"]["code"].as_str()), (status, Some(code)), "{path}: {body}");
+        assert!(body["error"]["message"].as_str().unwrap().contains(says), "{path}: {body}");
+    }
+    let (status, _, body) = served.ask(&Method::POST, "/api/v1/sweeps/1/explode", &[]).await;
+    let body = to_bytes(body, usize::MAX).await.unwrap();
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(String::from_utf8_lossy(&body).contains("there are pause, resume, stop, cancel and retry"));
+}
+
+#[tokio::test]
+async fn sweeps_and_jobs_are_read_and_changed() {
+    let served = served(&Tokens::default()).await;
+    let (_, listed) = served.json("/api/v1/sweeps").await;
+    assert_eq!((&listed["items"][0]["name"], &listed["next"]), (&"<b>x".into(), &Value::Null));
+    let (_, sweep) = served.json("/api/v1/sweeps/1").await;
+    assert!(sweep["specification"].as_str().unwrap().contains("learning_rate"));
+    let (_, page) = served.json("/api/v1/sweeps/1/jobs?rows=4").await;
+    assert_eq!((page["items"].as_array().unwrap().len(), &page["next"]), (4, &"5".into()));
+    let (_, page) = served.json("/api/v1/sweeps/1/jobs?rows=4&after=5").await;
+    assert_eq!((page["items"].as_array().unwrap().len(), &page["next"]), (2, &Value::Null));
+    let (_, some) = served.json("/api/v1/sweeps/1/jobs?jobs=6,2").await;
+    let numbers: Vec<_> = some["items"].as_array().unwrap().iter().map(|job| job["job"].as_u64()).collect();
+    assert_eq!(numbers, [Some(6), Some(2)]);
+    let paused = served.ask(&Method::POST, "/api/v1/sweeps/1/pause", &[]).await;
+    let paused: Value = serde_json::from_slice(&to_bytes(paused.2, usize::MAX).await.unwrap()).unwrap();
+    assert_eq!(paused["state"], "paused");
+    served.ask(&Method::POST, "/api/v1/sweeps/1/jobs/3/cancel", &[]).await;
+    let (_, job) = served.json("/api/v1/sweeps/1/jobs/3").await;
+    assert_eq!(job["state"], "cancelled");
+    let (_, cancelled) = served.json("/api/v1/sweeps/1/jobs?state=cancelled,failed").await;
+    assert_eq!(cancelled["items"][0]["job"], 3);
+}
+
+#[tokio::test]
+async fn columns_that_a_page_has_are_not_sent_again() {
+    let served = served(&Tokens::default()).await;
+    let (status, headers, body) = served.ask(&Method::GET, "/api/v1/sweeps/1/columns", &[]).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(!to_bytes(body, usize::MAX).await.unwrap().is_empty());
+    let tag = headers[header::ETAG].to_str().unwrap();
+    let again = served.ask(&Method::GET, "/api/v1/sweeps/1/columns", &[("if-none-match", tag)]).await;
+    assert_eq!(again.0, StatusCode::NOT_MODIFIED);
+}
+
+/// The events of a stream as they come: name, id and data.
+async fn next_event(
+    body: &mut axum::body::BodyDataStream,
+    text: &mut String,
+) -> Option<(String, String, Value)> {
+    while !text.contains("\n\n") {
+        text.push_str(std::str::from_utf8(&body.next().await?.unwrap()).unwrap());
+    }
+    let (event, rest) =
+        text.split_once("\n\n").map(|(event, rest)| (event.to_owned(), rest.to_owned())).unwrap();
+    *text = rest;
+    let of = |key: &str| {
+        event.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default().trim_start().to_owned()
+    };
+    Some((of("event:"), of("id:"), serde_json::from_str(&of("data:")).unwrap_or(Value::Null)))
+}
+
+#[tokio::test]
+async fn a_page_that_comes_back_is_told_what_is_new_to_the_end() {
+    let served = served(&Tokens::default()).await;
+    let path = "/api/v1/sweeps/1/events";
+    let (_, headers, body) = served.ask(&Method::GET, path, &[]).await;
+    assert_eq!(headers[header::CONTENT_TYPE], "text/event-stream");
+    let (mut body, mut text) = (body.into_data_stream(), String::new());
+    let (event, id, first) = next_event(&mut body, &mut text).await.unwrap();
+    assert_eq!((event.as_str(), &first["sweep"]["state"]), ("snapshot", &"running".into()));
+    assert_eq!(first["waiting"].as_str().map(str::is_empty), Some(false), "{first}");
+    drop(body);
+    // What it has seen is not told again: the first event is of what changes then.
+    let (_, _, body) = served.ask(&Method::GET, path, &[("last-event-id", &id)]).await;
+    let (mut body, mut text) = (body.into_data_stream(), String::new());
+    drop(served.api.cancel(engine::Issuer::local(), terms::SweepId(1), None).await.unwrap());
+    let mut told = Vec::new();
+    while let Some(event) = next_event(&mut body, &mut text).await {
+        told.push(event);
+    }
+    assert!(told.iter().all(|(_, seen, _)| *seen != id), "{told:?}");
+    let names: Vec<&str> = told.iter().map(|(name, ..)| name.as_str()).collect();
+    assert!(names.ends_with(&["snapshot", "end"]), "{names:?}");
+    assert_eq!(told[told.len() - 2].2["sweep"]["state"], "cancelled");
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_its_coordinator() {
+    let (store, _folder) = leader::store().await;
+    let api = Api::new(leader::led_by(&leader::driver(&store).await), store, None, TaskTracker::new());
+    let source = Source { text: FILE.to_owned(), file_name: "x.yaml".to_owned(), ..Source::default() };
+    let submission = Submission { source, request_id: String::new(), extend: None };
+    drop(api.submit(engine::Issuer::local(), submission).await.unwrap());
+    let stop = CancellationToken::new();
+    let routes = routes(api, &Tokens::default(), 80, false, stop.clone());
+    let request = Request::builder().uri("/api/v1/sweeps/1/events").body(Body::empty()).unwrap();
+    let (mut body, mut text) =
+        (routes.oneshot(request).await.unwrap().into_body().into_data_stream(), String::new());
+    assert!(next_event(&mut body, &mut text).await.is_some());
+    stop.cancel();
+    while next_event(&mut body, &mut text).await.is_some() {}
+}
