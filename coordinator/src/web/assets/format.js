@@ -18,7 +18,7 @@ export function number(value, digits = 5) {
   if (typeof value !== 'number') return String(value);
   if (Number.isInteger(value) && Math.abs(value) < 1e12) return String(value);
   const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-3 || size >= 1e7)) {
+  if (size !== 0 && (size < 1e-4 || size >= 1e7)) {
     return value.toExponential(digits - 1).replace(/\.?0+e/, 'e').replace('e+', 'e');
   }
   return String(Number(value.toPrecision(digits)));
@@ -34,7 +34,7 @@ export function parameter(value) {
 /** Parameters in one line, at most `most` of them. */
 export function parameters(values, most = 6) {
   const all = Object.entries(values ?? {});
-  const shown = all.slice(0, most).map(([name, value]) => `${clipped(name, 40)}=${clipped(parameter(value), 40)}`);
+  const shown = all.slice(0, most).map(([name, value]) => `${clipped(name, 40)}=${clipped(typeof value === 'number' ? number(value) : parameter(value), 40)}`);
   return shown.join('  ') + (all.length > most ? ' …' : '');
 }
 

@@ -70,7 +70,7 @@ export class JobsTable {
         label: column.label,
         kind: column.isCategorical ? null : 'number',
         sorts: column.numbers,
-        render: (row) => value(exact(row)?.parameters[column.label] ?? column.valueOf(row), !exact(row) && !column.values),
+        render: (row) => value(exact(row)?.parameters[column.label] ?? column.valueOf(row)),
       })),
       { name: 'epochs_done', label: t('epochs'), kind: 'number', sorts: columns.get('epochs_done').numbers, render: (row) => String(columns.get('epochs_done').data[row]) },
       { name: 'train_seconds', label: t('train_time'), kind: 'number', sorts: columns.seconds, render: (row) => duration(columns.seconds[row]) },
@@ -118,10 +118,10 @@ export class JobsTable {
   /** Buttons of states with how many jobs are in them. */
   showStates() {
     const { columns } = this;
-    const counts = new Map();
-    for (let row = 0; row < columns.rows; row += 1) counts.set(columns.state.data[row], (counts.get(columns.state.data[row]) ?? 0) + 1);
+    const counts = new Uint32Array(256);
+    for (const state of columns.state.data) counts[state] += 1;
     const chip = (state) => {
-      const found = counts.get(columns.state.values.indexOf(state)) ?? 0;
+      const found = counts[columns.state.values.indexOf(state)];
       if (!found && !this.states.has(state)) return null;
       const toggle = () => {
         if (!this.states.delete(state)) this.states.add(state);
@@ -159,7 +159,7 @@ export class JobsTable {
       this.columns.job[row],
       this.columns.stateOf(row),
       t(`state_${this.columns.stateOf(row)}`),
-      ...this.columns.parameters.map((column) => `${column.label}=${shown(column.valueOf(row))}`),
+      ...this.columns.parameters.map((column) => `${column.label}=${written(column.valueOf(row))}`),
     ].join(' ').toLowerCase());
   }
 
@@ -266,11 +266,14 @@ function jobOf(target) {
   return row?.dataset.job ? Number(row.dataset.job) : null;
 }
 
-function shown(value, isRough) {
-  return typeof value === 'number' && isRough ? number(value) : parameter(value);
+/** A parameter as the filter finds it: as it is shown. */
+function written(value) {
+  return typeof value === 'number' ? number(value) : parameter(value);
 }
 
-function value(value, isRough) {
-  const text = shown(value, isRough);
-  return foreign(clipped(text, 200), { class: 'foreign clip', title: text.length > 24 ? clipped(text, 2_000) : null });
+/** A parameter with as many digits as a table has room for; all of it is the title. */
+function value(value) {
+  const text = written(value);
+  const whole = typeof value === 'number' ? String(value) : text;
+  return foreign(clipped(text, 200), { class: 'foreign clip', title: text !== whole || text.length > 24 ? clipped(whole, 2_000) : null });
 }

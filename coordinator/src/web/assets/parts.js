@@ -151,10 +151,10 @@ function ask(label, question, act, kind) {
   no.focus();
 }
 
-/** Name and value, again and again. */
+/** Names and values: [name, value, whether it takes the whole width]. */
 export function facts(pairs) {
   const shown = pairs.filter(([, value]) => value !== null && value !== undefined && value !== '');
-  return el('dl', { class: 'facts' }, shown.map(([name, value]) => el('div', {}, el('dt', {}, name), el('dd', {}, value))));
+  return el('dl', { class: 'facts' }, shown.map(([name, value, isWide]) => el('div', { class: isWide ? 'whole' : null }, el('dt', {}, name), el('dd', {}, value))));
 }
 
 /** A choice of one. `options` are [value, text]. */

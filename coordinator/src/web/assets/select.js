@@ -30,10 +30,11 @@ export class Selection {
   }
 
   /** Leaves the rows that brushes leave, or all. */
-  choose(mask) {
+  choose(mask, isQuiet) {
+    if (!mask && !this.mask) return;
     this.mask = mask;
     this.count = mask ? mask.reduce((sum, is) => sum + is, 0) : 0;
-    this.tellMask();
+    if (!isQuiet) this.tellMask();
   }
 
   /** Whether a row is left. */

@@ -22,7 +22,7 @@ const TEXTS = {
   log_out: ['Log out', 'ログアウト'],
   looks_only: ['view only', '閲覧のみ'],
   live_live: ['live', 'ライブ'],
-  live_waiting: ['connecting …', '接続中…'],
+  live_waiting: ['connecting …', '接続しています…'],
   live_ended: ['ended', '終了'],
   error: ['That did not work.', 'エラーが発生しました。'],
   error_page: ['This page has a fault; please report it.', 'このページに不具合があります。報告をお願いします。'],
@@ -103,7 +103,6 @@ const TEXTS = {
   none_done: ['No job is done yet', '完了したジョブはまだありません'],
 
   // The list of sweeps.
-  chosen: ['Compare', '比較'],
   compare: ['Compare', '比較'],
   choose_sweep: ['Compare {name}', '{name} を比較に加える'],
   no_sweeps: ['There are no sweeps yet.', 'スイープはまだありません。'],
@@ -122,7 +121,7 @@ const TEXTS = {
   running_jobs: ['Running jobs', '実行中のジョブ'],
   running_shown: ['{shown} of {all} shown', '{all} 件中 {shown} 件を表示'],
   preparing: ['reads its data set', 'データセットを読み込み中'],
-  epochs_of: ['{done} of {total} epochs', '{total} エポック中 {done}'],
+  epochs_of: ['{done} of {total} epochs', '{done} / {total} エポック'],
   epochs_done: ['{done} epochs', '{done} エポック'],
   specification: ['Specification', 'スイープの定義'],
 
@@ -148,7 +147,7 @@ const TEXTS = {
   from: ['From', '下限'],
   to: ['To', '上限'],
   add: ['Add', '追加'],
-  log: ['log', '対数'],
+  log: ['(log)', '(対数)'],
   more_parameters: ['and {left} more parameters', 'ほか {left} 個のパラメーター'],
 
   // The table of jobs.

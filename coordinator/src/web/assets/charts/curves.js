@@ -6,6 +6,8 @@ import { t } from '../strings.js';
 
 // Okabe and Ito's colours, which readers of all colour visions can tell apart; after them the same with dashes.
 const COLOURS = 7;
+/** Steps between ticks of epochs, jobs and seconds. */
+const WHOLE = [1, 2, 5].flatMap((step) => [1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8].map((size) => step * size)).sort((a, b) => a - b);
 const DASHES = [[], [7, 3], [2, 3]];
 
 /** Lines over a common axis. `onHover(key)` hears of which line is pointed at, `onOpen(key, event)` of a click. */
@@ -32,16 +34,15 @@ export class Lines {
   }
 
   /** Shows lines: {key, title, note, x: [...], y: [...]}, all in order of x. */
-  async show(series, { y, x, isLog = false }) {
+  async show(series, { y, x, isStepped = false }) {
     this.uPlot ??= (await import('../uplot.js')).default;
     this.series = series;
     this.y = y;
     this.x = x ?? this.x;
-    this.isLog = isLog;
-    this.isWaiting = false;
+    this.isStepped = isStepped;
     this.data = joined(series);
     // While only values are added, what is drawn stays where it is.
-    const shape = JSON.stringify([series.map((line) => [line.key, line.title]), y, isLog]);
+    const shape = JSON.stringify([series.map((line) => [line.key, line.title]), y]);
     if (this.plot && shape === this.shape) this.plot.setData(this.data);
     else this.draw();
     this.shape = shape;
@@ -62,10 +63,10 @@ export class Lines {
       padding: [10, 12, 0, 0],
       cursor: { focus: { prox: 24 }, drag: { x: true, y: false }, points: { size: 6 } },
       focus: { alpha: 0.25 },
-      scales: { x: { time: false }, y: { distr: this.isLog ? 3 : 1 } },
+      scales: { x: { time: false } },
       axes: [
-        { ...axis, values: texts, label: this.x, labelSize: 18, size: 32, stroke: colour('muted') },
-        { ...axis, values: texts, size: 58, label: this.y, labelSize: 18 },
+        { ...axis, values: texts, incrs: WHOLE, label: this.x, labelSize: 16, labelGap: 0, size: 26 },
+        { ...axis, values: texts, size: 52, label: this.y, labelSize: 16, labelGap: 0 },
       ],
       series: [{}, ...this.series.map((_, place) => this.line(place))],
       hooks: { setSeries: [(plot, place) => this.pointed(place)], setCursor: [(plot) => this.tell(plot)] },
@@ -75,7 +76,9 @@ export class Lines {
 
   line(place) {
     const few = this.series[place].x.length < 25;
-    return { stroke: lineColour(place), width: 1.75, dash: lineDash(place), spanGaps: false, points: { show: few, size: 4, fill: lineColour(place) } };
+    const points = { show: few && !this.isStepped, size: 4, fill: lineColour(place) };
+    const paths = this.isStepped ? this.uPlot.paths.stepped({ align: 1 }) : undefined;
+    return { stroke: lineColour(place), width: 1.75, dash: lineDash(place), spanGaps: false, paths, points };
   }
 
   pointed(place) {

@@ -9,13 +9,17 @@ import { best, ranks } from '../order.js';
 import { choice } from '../parts.js';
 import { t } from '../strings.js';
 import { Brushes } from './brushes.js';
-import { RANK_COLOURS, Scale, jitter, rankColour, rankColours } from './scale.js';
+import { Raster } from './raster.js';
+import { RANK_COLOURS, Scale, css, jitter, rankColour, rankColours } from './scale.js';
 import { Surface, isDark, note, open, spoken } from './surface.js';
 
 const MARGIN = { left: 50, right: 50, top: 40, bottom: 26 };
-const AXIS_WIDTH_MIN = 92;
-const SLICE_MS = 8;
+const AXIS_WIDTH_MIN = 96;
+const SLICE_MS = 10;
 const LINES_IN_PATH = 64;
+/** With more lines than this, pixels are drawn and not strokes. */
+const RASTER_FROM = 4_000;
+const SHOWN_EVERY_MS = 250;
 const GRAB = 16;
 const SHARES = [100, 50, 25, 10, 5, 1];
 
@@ -50,7 +54,7 @@ export class Parallel {
     const bar = el('canvas', { width: 96, height: 8, 'aria-hidden': 'true' });
     const layer = bar.getContext('2d');
     rankColours(isDark()).forEach((one, place) => {
-      layer.fillStyle = one;
+      layer.fillStyle = css(one);
       layer.fillRect(96 - (place + 1) * 4, 0, 4, 8);
     });
     return el('span', { class: 'note ramp' }, t('worst'), bar, t('best'));
@@ -67,14 +71,14 @@ export class Parallel {
       name: column.name,
       label: column.isParameter ? column.label : metric.name,
       numbers: column.numbers,
-      scale: new Scale(column.numbers, column.isCategorical ? column.names : undefined),
+      scale: new Scale(column),
     }));
     const names = this.axes.map((axis) => axis.name).join('\n');
     if (names !== this.names) this.showControls();
     this.names = names;
     this.surface.element.style.minWidth = `${MARGIN.left + MARGIN.right + (this.axes.length - 1) * AXIS_WIDTH_MIN}px`;
     this.surface.element.setAttribute('aria-label', t('parallel_label', { jobs: count(columns.rows), axes: this.axes.map((axis) => clipped(axis.label, 40)).join(', ') }));
-    this.choose();
+    this.choose(true);
   }
 
   showControls() {
@@ -96,14 +100,14 @@ export class Parallel {
     );
   }
 
-  /** Tells the others which rows are left. */
-  choose() {
+  /** Decides which rows are left, and tells the others unless they are about to be shown anyway. */
+  choose(isQuiet = false) {
     const { columns, axes, order, share } = this;
     if (!columns) return;
     const active = this.brushes.active(axes);
     this.clearing.disabled = !active.length && share === 100;
     if (!active.length && share === 100) {
-      this.selection.choose(null);
+      this.selection.choose(null, isQuiet);
     } else {
       const mask = new Uint8Array(columns.rows).fill(share === 100 ? 1 : 0);
       if (share < 100) for (const row of order.subarray(0, Math.ceil((order.length * share) / 100))) mask[row] = 1;
@@ -113,7 +117,7 @@ export class Parallel {
           if (mask[row] && !ranges.some(([from, to]) => at >= from && at <= to)) mask[row] = 0;
         }
       }
-      this.selection.choose(mask);
+      this.selection.choose(mask, isQuiet);
     }
     this.count.textContent = this.selection.mask
       ? t('brushed', { jobs: count(this.selection.count), all: count(columns.rows) })
@@ -123,76 +127,122 @@ export class Parallel {
 
   draw() {
     if (!this.columns) return;
-    const { width, height } = this.surface;
-    this.inner = { width: width - MARGIN.left - MARGIN.right, height: height - MARGIN.top - MARGIN.bottom };
-    this.axes.forEach((axis, place) => {
-      axis.x = MARGIN.left + (this.axes.length > 1 ? (place * this.inner.width) / (this.axes.length - 1) : this.inner.width / 2);
-      axis.room = axis.scale.names ? 0.3 / axis.scale.names.length : 0;
-    });
+    this.place();
     this.drawOver();
     this.drawLines();
   }
 
-  y(axis, row) {
-    const at = axis.scale.at(axis.numbers[row]);
-    // What has no value ends below the axis.
-    if (!Number.isFinite(at)) return MARGIN.top + this.inner.height + 14;
-    const moved = axis.room ? at + jitter(this.columns.job[row]) * axis.room : at;
-    return MARGIN.top + (1 - moved) * this.inner.height;
+  /** Where everything stands; as long as neither size nor data change, it stays there. */
+  place() {
+    const { width, height } = this.surface;
+    if (this.placed === this.axes && this.placedAt === `${width} ${height}`) return;
+    [this.placed, this.placedAt] = [this.axes, `${width} ${height}`];
+    this.inner = { width: width - MARGIN.left - MARGIN.right, height: height - MARGIN.top - MARGIN.bottom };
+    this.axes.forEach((axis, place) => {
+      axis.x = MARGIN.left + (this.axes.length > 1 ? (place * this.inner.width) / (this.axes.length - 1) : this.inner.width / 2);
+      axis.ys = this.crossings(axis);
+    });
+  }
+
+  /** Where each row crosses an axis. */
+  crossings(axis) {
+    const { job, rows } = this.columns;
+    const { top } = MARGIN;
+    const { height } = this.inner;
+    const room = axis.scale.names ? 0.3 / axis.scale.names.length : 0;
+    const ys = new Float32Array(rows);
+    for (let row = 0; row < rows; row += 1) {
+      const at = axis.scale.at(axis.numbers[row]);
+      // What has no value ends below the axis.
+      ys[row] = Number.isFinite(at) ? top + (1 - at - (room && jitter(job[row]) * room)) * height : top + height + 14;
+    }
+    return ys;
   }
 
   trace(layer, row) {
-    this.axes.forEach((axis, place) => (place ? layer.lineTo(axis.x, this.y(axis, row)) : layer.moveTo(axis.x, this.y(axis, row))));
+    this.axes.forEach((axis, place) => (place ? layer.lineTo(axis.x, axis.ys[row]) : layer.moveTo(axis.x, axis.ys[row])));
   }
 
-  /** Rows to draw, from the best: chosen ones in the first layer from above, then the others, grey, in the lowest. */
-  *pending() {
-    const { selection, order, columns, ranks: rank } = this;
+  /** Rows to draw, from the best: those that are left, on top; then those without an objective; then the others, below them. */
+  *pending(order = this.order) {
+    const { selection, columns, ranks: rank } = this;
     for (const row of order) if (selection.has(row)) yield [1, rankColour(rank[row]), row];
     for (let row = 0; row < columns.rows; row += 1) if (Number.isNaN(rank[row]) && selection.has(row)) yield [1, RANK_COLOURS, row];
     if (selection.mask) for (const row of order) if (!selection.has(row)) yield [0, RANK_COLOURS, row];
   }
 
   drawLines() {
-    const layers = [this.surface.clear(0), this.surface.clear(1)];
-    const chosen = this.selection.mask ? this.selection.count : this.columns.rows;
-    const alpha = chosen < 150 ? 0.9 : chosen < 1_500 ? 0.55 : chosen < 15_000 ? 0.3 : 0.16;
-    const colours = [...rankColours(isDark()), colour('dim')];
-    for (const layer of layers) {
-      layer.globalCompositeOperation = 'destination-over';
-      layer.lineWidth = chosen < 150 ? 1.5 : 1;
-    }
-    layers[0].globalAlpha = this.columns.rows < 1_500 ? 0.5 : 0.12;
-    layers[1].globalAlpha = alpha;
-    const rows = this.pending();
+    const left = this.selection.mask ? this.selection.count : this.columns.rows;
+    this.inSlices(this.columns.rows > RASTER_FROM ? this.rastered() : this.stroked(left));
+  }
+
+  /** Works in slices of a few milliseconds, until something else is to be drawn. */
+  inSlices(work) {
     const turn = (this.turn = {});
     const slice = () => {
       if (turn !== this.turn) return;
       const end = performance.now() + SLICE_MS;
       let isOver = false;
-      while (!isOver && performance.now() < end) isOver = this.drawPath(layers, colours, rows);
+      while (!isOver && performance.now() < end) isOver = work.next().done;
       if (!isOver) requestAnimationFrame(slice);
     };
     slice();
   }
 
-  /** Draws some lines of one colour as one path; whether these were the last. */
-  drawPath(layers, colours, rows) {
-    let last = null;
-    for (let lines = 0; lines < LINES_IN_PATH; lines += 1) {
-      const { value, done } = rows.next();
-      if (last && (done || value[0] !== last[0] || value[1] !== last[1])) layers[last[0]].stroke();
-      if (done) return true;
-      const [place, shade, row] = value;
-      if (!last || place !== last[0] || shade !== last[1]) {
+  /** Strokes lines, some of one colour at a time. What comes later lies behind. */
+  *stroked(left) {
+    const layers = [this.surface.clear(0), this.surface.clear(1)];
+    const colours = [...rankColours(isDark()).map(css), colour('dim')];
+    for (const layer of layers) {
+      layer.globalCompositeOperation = 'destination-over';
+      layer.lineWidth = left < 150 ? 1.5 : 1;
+    }
+    layers[0].globalAlpha = 0.5;
+    layers[1].globalAlpha = left < 150 ? 0.9 : left < 1_500 ? 0.55 : 0.3;
+    let [path, lines] = ['', 0];
+    for (const [place, shade, row] of this.pending()) {
+      if (path !== `${place} ${shade}` || lines === LINES_IN_PATH) {
+        if (lines) layers[Number(path[0])].stroke();
+        yield;
+        [path, lines] = [`${place} ${shade}`, 0];
         layers[place].beginPath();
         layers[place].strokeStyle = colours[shade];
       }
       this.trace(layers[place], row);
-      last = value;
+      lines += 1;
     }
-    layers[last[0]].stroke();
-    return false;
+    if (lines) layers[Number(path[0])].stroke();
+  }
+
+  /** Draws very many lines pixel by pixel, and shows what there is every now and then. */
+  *rastered() {
+    const { width, height } = this.surface;
+    const layer = this.surface.clear(1);
+    this.surface.clear(0);
+    layer.globalCompositeOperation = 'source-over';
+    layer.globalAlpha = 1;
+    const colours = [...rankColours(isDark()), triple(colour('dim'))];
+    const raster = new Raster(width, height);
+    const canvas = el('canvas', { width: raster.width, height: raster.height });
+    const show = () => {
+      canvas.getContext('2d').putImageData(raster.image(colours), 0, 0);
+      this.surface.clear(1).drawImage(canvas, 0, 0);
+    };
+    let [lines, shown] = [0, performance.now()];
+    for (const [, shade, row] of this.pending(strided(this.order))) {
+      for (let place = 1; place < this.axes.length; place += 1) {
+        const [from, to] = [this.axes[place - 1], this.axes[place]];
+        raster.line(from.x, from.ys[row], to.x, to.ys[row], shade);
+      }
+      lines += 1;
+      if (lines % LINES_IN_PATH !== 0) continue;
+      if (performance.now() - shown > SHOWN_EVERY_MS) {
+        show();
+        shown = performance.now();
+      }
+      yield;
+    }
+    show();
   }
 
   /** Axes, brushes, and the line that is pointed at. */
@@ -238,8 +288,9 @@ export class Parallel {
     if (axis.scale.lacks) this.label(layer, t('none'), axis.x + side, top + height + 14, 'muted');
     layer.textAlign = place === 0 ? 'left' : isLast ? 'right' : 'center';
     const shift = place === 0 ? -MARGIN.left + 4 : isLast ? MARGIN.right - 4 : 0;
-    const label = clipped(axis.label, 16) + (axis.scale.isLog ? ` ${t('log')}` : '');
-    this.label(layer, label, axis.x + shift, top - 22, 'text');
+    const room = this.inner.width / Math.max(1, this.axes.length - 1) - 8;
+    this.label(layer, fitted(layer, axis.label, room), axis.x + shift, top - 26, 'text');
+    if (axis.scale.isLog) this.label(layer, t('log'), axis.x + shift, top - 12, 'muted');
   }
 
   /** Text with an edge, so that it can be read above lines. */
@@ -299,7 +350,7 @@ export class Parallel {
     let least = 5;
     for (const row of this.order) {
       if (!this.selection.has(row)) continue;
-      const distance = Math.abs(this.y(left, row) * (1 - part) + this.y(right, row) * part - y);
+      const distance = Math.abs(left.ys[row] * (1 - part) + right.ys[row] * part - y);
       if (distance < least) [found, least] = [row, distance];
       if (least < 0.5) break;
     }
@@ -322,4 +373,23 @@ export class Parallel {
     this.selection.hover(this.columns.job[row], this);
     say(spoken(this.columns, row, this.metric));
   }
+}
+
+/** Rows in an order in which every beginning is like the whole, so that a picture of means changes little as it goes on. */
+function strided(rows) {
+  // A prime near the golden section of the bound on rows.
+  const step = 123_601;
+  return rows.map((_, place) => rows[(place * step) % rows.length]);
+}
+
+/** A colour such as #cfd5da as [red, green, blue]. */
+function triple(hex) {
+  return [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+}
+
+/** As much of a text as fits into so many pixels. */
+function fitted(layer, text, room) {
+  let most = Math.min(text.length, 60);
+  while (most > 3 && layer.measureText(clipped(text, most)).width > room) most -= 1;
+  return clipped(text, most);
 }

@@ -4,12 +4,17 @@ import { number } from '../format.js';
 
 /** From this many times the smallest value, an axis is logarithmic. */
 const LOG_FROM = 100;
+/** Up to so many different numbers, an axis is marked at these and not at round ones. */
+const MARKED_MAX = 8;
 
 /** A scale from values to places between 0 and 1. */
 export class Scale {
-  /** Of numbers, or of a column whose values are names. */
-  constructor(numbers, names) {
+  /** Of a column: of its numbers, or of its values where these are names. */
+  constructor(column) {
+    const { numbers, values, isCategorical } = column;
+    const names = isCategorical ? column.names : undefined;
     this.names = names;
+    this.marks = !names && values?.length > 1 && values.length <= MARKED_MAX ? [...values].sort((a, b) => a - b) : undefined;
     let min = Infinity;
     let max = -Infinity;
     this.lacks = false;
@@ -21,7 +26,7 @@ export class Scale {
       }
     }
     if (min > max) [min, max] = [0, 1];
-    this.isLog = !names && min > 0 && max / min > LOG_FROM;
+    this.isLog = !names && min > 0 && (max / min > LOG_FROM || isGeometric(this.marks));
     if (names) [min, max] = [-0.5, names.length - 0.5];
     else if (min === max) [min, max] = this.isLog ? [min / 2, max * 2] : [min - (Math.abs(min) || 1) / 2, max + (Math.abs(max) || 1) / 2];
     [this.min, this.max] = [min, max];
@@ -56,7 +61,7 @@ export class Scale {
 
   /** Round values on the axis, about `wanted` of them: {at, text}. */
   ticks(wanted) {
-    const values = this.names ? this.nameTicks(wanted) : this.isLog ? this.logTicks(wanted) : this.evenTicks(wanted);
+    const values = this.names ? this.nameTicks(wanted) : this.marks ? this.marks : this.isLog ? this.logTicks(wanted) : this.evenTicks(wanted);
     return values.map((value) => ({ at: this.at(value), text: this.text(value) }));
   }
 
@@ -88,6 +93,13 @@ export class Scale {
   }
 }
 
+/** Whether numbers grow by the same factor, as 16, 32 and 64 do. */
+function isGeometric(numbers) {
+  if (!numbers || numbers.length < 3) return false;
+  const factor = numbers[1] / numbers[0];
+  return numbers.every((number, place) => place === 0 || Math.abs(number / numbers[place - 1] / factor - 1) < 0.01);
+}
+
 // Cividis, made for readers of all colour visions; its pale end is on the side of the theme's background.
 const RAMP = [
   [0, 34, 78],
@@ -101,7 +113,7 @@ const RAMP = [
 /** How many colours ranks have. */
 export const RANK_COLOURS = 24;
 
-/** Colours from the best rank to the worst; the best stands out most. */
+/** Colours from the best rank to the worst, as [red, green, blue]; the best stands out most. */
 export function rankColours(isDark) {
   return Array.from({ length: RANK_COLOURS }, (_, place) => {
     const part = place / (RANK_COLOURS - 1);
@@ -114,7 +126,12 @@ function ramp(part) {
   const at = part * (RAMP.length - 1);
   const low = Math.min(RAMP.length - 2, Math.floor(at));
   const mixed = RAMP[low].map((from, place) => Math.round(from + (RAMP[low + 1][place] - from) * (at - low)));
-  return `rgb(${mixed.join(' ')})`;
+  return mixed;
+}
+
+/** A colour as styles have it. */
+export function css(triple) {
+  return `rgb(${triple.join(' ')})`;
 }
 
 /** The place of a rank from 0 to 1 among the colours. */

@@ -64,8 +64,8 @@ export class Scatter {
     const column = columns.get(this.x);
     this.across = column.numbers;
     this.orders = {};
-    this.horizontal = new Scale(this.across, column.isCategorical ? column.names : undefined).padded(0.02);
-    this.vertical = new Scale(columns.objective).padded(0.04);
+    this.horizontal = new Scale(column).padded(0.02);
+    this.vertical = new Scale(columns.get('objective')).padded(0.04);
     const isDone = (row) => columns.stateOf(row) === 'done';
     this.pareto = this.x === 'train_seconds' ? pareto(columns.seconds, columns.objective, this.metric.maximize, isDone) : [];
     this.title = this.x === 'train_seconds' ? t('train_time_axis') : this.x === 'job' ? t('job_number') : this.x === 'epochs_done' ? t('epochs') : column.label;

@@ -68,7 +68,7 @@ function chart(sweeps, by) {
     x: one[by],
     y: one.best,
   }));
-  lines.show(series, { y: clipped(sweeps[0].sweep.metric.name, 60), x });
+  lines.show(series, { y: clipped(sweeps[0].sweep.metric.name, 60), x, isStepped: true });
   return el('figure', {}, el('figcaption', {}, el('h2', { text: title })), lines.element);
 }
 

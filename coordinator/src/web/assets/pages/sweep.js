@@ -130,11 +130,13 @@ class Page {
     const { columns, sweep } = this;
     const hasRows = columns.rows > 0;
     this.charts.hidden = !hasRows;
+    // The parallel coordinates decide which rows the others show.
+    if (hasRows) {
+      this.parallel.show(columns, sweep.metric);
+      this.scatter.show(columns, sweep.metric);
+      this.curves.show(columns, sweep);
+    }
     this.jobs.show(columns, sweep);
-    if (!hasRows) return;
-    this.scatter.show(columns, sweep.metric);
-    this.parallel.show(columns, sweep.metric);
-    this.curves.show(columns, sweep);
   }
 }
 
@@ -164,7 +166,7 @@ function counts(sweep) {
       [t('ended'), ago(sweep.ended)],
       [t('time'), duration(Math.max(0, Math.round(between(sweep.created, isFinal ? sweep.ended : null) ?? NaN)))],
       [t('images'), sweep.images ? count(sweep.images) : null],
-      [t('weights'), sweep.weights && foreign(sweep.weights, { lang: 'en' })],
+      [t('weights'), sweep.weights && foreign(sweep.weights, { lang: 'en' }), true],
     ]),
   );
 }

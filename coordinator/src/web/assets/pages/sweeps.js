@@ -56,7 +56,7 @@ async function first(ask, body) {
 function tableColumns(chosen, choose) {
   return [
     {
-      label: t('chosen'),
+      label: '',
       kind: 'check',
       render: ({ id, name }) => el('input', { type: 'checkbox', checked: chosen.has(id), 'aria-label': t('choose_sweep', { name: clipped(name, 60) }), onchange: choose(id) }),
     },
