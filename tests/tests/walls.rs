@@ -66,7 +66,7 @@ const UNSAFE: &[&str] = &[
 ];
 
 /// What the use cases must not name: the wire format, and the interfaces that are adapters of them.
-const NOT_IN_THE_API: &[&str] = &["proto", "prost", "tonic", "v1", "rpc", "cli"];
+const NOT_IN_THE_API: &[&str] = &["proto", "prost", "tonic", "axum", "v1", "rpc", "web", "cli"];
 
 /// Who depends on whom, by package names, without development and build dependencies.
 struct Dependencies {
