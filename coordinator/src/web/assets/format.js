@@ -50,11 +50,15 @@ export function duration(seconds) {
   if (seconds < 0.01) return `${number(seconds, 2)}${second}`;
   if (seconds < 100) return `${Number(seconds.toPrecision(3))}${second}`;
   const whole = Math.round(seconds);
-  if (whole < 3600) return `${Math.floor(whole / 60)}${minute} ${whole % 60}${second}`;
+  if (whole < 3600) return joined(Math.floor(whole / 60), minute, whole % 60, second);
   const minutes = Math.round(seconds / 60);
-  if (minutes < 48 * 60) return `${Math.floor(minutes / 60)}${hour} ${minutes % 60}${minute}`;
+  if (minutes < 48 * 60) return joined(Math.floor(minutes / 60), hour, minutes % 60, minute);
   const hours = Math.round(seconds / 3600);
-  return `${Math.floor(hours / 24)}${day} ${hours % 24}${hour}`;
+  return joined(Math.floor(hours / 24), day, hours % 24, hour);
+}
+
+function joined(large, largeUnit, small, smallUnit) {
+  return small ? `${large}${largeUnit} ${small}${smallUnit}` : `${large}${largeUnit}`;
 }
 
 const STEPS = [

@@ -53,7 +53,7 @@ export class JobsTable {
     this.texts = null;
     this.exact.clear();
     this.showStates();
-    this.arrange(false);
+    if (!this.isListingUnborn) this.arrange(false);
   }
 
   /** All columns there are; those with a `sorts` are sorted by the columns of all jobs. */
@@ -146,6 +146,7 @@ export class JobsTable {
     const by = this.list().find(({ name }) => name === this.sort.name)?.sorts ?? columns.job;
     const order = this.sort.way < 0 ? falling(by) : rising(by);
     this.rows = order.filter((row) => selection.has(row) && (!wanted.size || wanted.has(columns.state.data[row])) && (!text || this.textOf(row).includes(text)));
+    this.isListingUnborn = false;
     if (fromStart) this.page = 0;
     this.page = Math.min(this.page, Math.max(0, Math.ceil(this.rows.length / PAGE) - 1));
     this.render();
@@ -235,11 +236,13 @@ export class JobsTable {
   async listUnborn(after = '') {
     try {
       const { items, next } = await get(`/sweeps/${this.sweep}/jobs?state=pending&rows=${PAGE}${after && `&after=${encodeURIComponent(after)}`}`);
+      this.isListingUnborn = true;
       const names = [...new Set(items.flatMap((job) => Object.keys(job.parameters)))].slice(0, 20);
+      const isNumber = (name) => items.some((job) => typeof job.parameters[name] === 'number');
       const columns = [
         { label: t('job'), kind: 'number', render: (job) => el('a', { href: `/sweeps/${this.sweep}/jobs/${job.job}`, text: String(job.job) }) },
         { label: t('state'), render: (job) => badge(job.state) },
-        ...names.map((name) => ({ label: name, render: (job) => value(job.parameters[name]) })),
+        ...names.map((name) => ({ label: name, kind: isNumber(name) ? 'number' : null, render: (job) => value(job.parameters[name]) })),
       ];
       fill(this.head, columns.map((column) => heading(column)));
       fill(this.body, items.map((job) => el('tr', {}, columns.map((column) => cell(column, job)))));

@@ -40,11 +40,14 @@ export function best(objective, maximize) {
   return order.subarray(0, end);
 }
 
-/** For each row its rank from 0 (the best) to 1; NaN without an objective. */
-export function ranks(order, rows) {
-  const ranks = new Float32Array(rows).fill(NaN);
+/** For each row its rank from 0 (the best) to 1, of equal ones the mean; NaN without an objective. */
+export function ranks(order, objective) {
+  const ranks = new Float32Array(objective.length).fill(NaN);
   const last = Math.max(1, order.length - 1);
-  order.forEach((row, place) => (ranks[row] = place / last));
+  for (let from = 0, to = 0; from < order.length; from = to) {
+    while (to < order.length && objective[order[to]] === objective[order[from]]) to += 1;
+    for (let place = from; place < to; place += 1) ranks[order[place]] = (from + to - 1) / 2 / last;
+  }
   return ranks;
 }
 

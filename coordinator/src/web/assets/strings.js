@@ -126,14 +126,14 @@ const TEXTS = {
   specification: ['Specification', 'スイープの定義'],
 
   // Charts.
-  scatter: ['Jobs', 'ジョブの分布'],
+  scatter: ['Results', '結果の分布'],
   scatter_label: ['{jobs} jobs, {x} against {y}. Arrow keys move from job to job, Enter opens one.', '{jobs} 件のジョブ。横軸は {x}、縦軸は {y}。矢印キーでジョブを移動、Enter で開きます。'],
   horizontal: ['Horizontal', '横軸'],
-  front: ['The line joins the {jobs} jobs that no other job beats in both time and value.', '線は、時間と値の両方で上回るジョブがない {jobs} 件 (パレートフロント) を結んでいます。'],
+  front: ['Circled: jobs that no other beats in both time and value ({jobs}).', '丸印: 時間と値の両方で上回るジョブがないもの (パレートフロント、{jobs} 件)'],
   points: ['{jobs} jobs have a value.', '値のあるジョブは {jobs} 件です。'],
   curves: ['Learning curves', '学習曲線'],
   best_k: ['best {most}', '上位 {most} 件'],
-  parallel: ['Parameters', 'パラメーターと結果'],
+  parallel: ['Parameters and results', 'パラメーターと結果'],
   parallel_label: ['{jobs} jobs as lines across the axes {axes}. Arrow keys move from the best job to the worst, Enter opens one; “Limit” leaves a part of an axis.', '{jobs} 件のジョブを、軸 {axes} を通る線で示しています。矢印キーで良い順に移動、Enter で開きます。「範囲を指定」で軸の範囲を絞り込めます。'],
   brush_hint: ['Drag along an axis to keep the jobs that pass there; click a brush to remove it.', '軸に沿ってドラッグすると、そこを通るジョブに絞り込めます。範囲をクリックすると解除します。'],
   brushed: ['{jobs} of {all} jobs', '{all} 件中 {jobs} 件'],

@@ -6,8 +6,8 @@ import { t } from '../strings.js';
 
 // Okabe and Ito's colours, which readers of all colour visions can tell apart; after them the same with dashes.
 const COLOURS = 7;
-/** Steps between ticks of epochs, jobs and seconds. */
-const WHOLE = [1, 2, 5].flatMap((step) => [1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8].map((size) => step * size)).sort((a, b) => a - b);
+/** Steps between ticks of epochs. */
+const WHOLE = [1, 2, 5].flatMap((step) => [1, 10, 100, 1e3, 1e4, 1e5, 1e6].map((size) => step * size)).sort((a, b) => a - b);
 const DASHES = [[], [7, 3], [2, 3]];
 
 /** Lines over a common axis. `onHover(key)` hears of which line is pointed at, `onOpen(key, event)` of a click. */
@@ -33,13 +33,14 @@ export class Lines {
     onTheme(() => this.draw());
   }
 
-  /** Shows lines: {key, title, note, x: [...], y: [...]}, all in order of x. */
-  async show(series, { y, x, isStepped = false }) {
+  /** Shows lines: {key, title, note, x: [...], y: [...]}, all in order of x. `isStepped`: values hold until the next; `isLog`: of the x axis. */
+  async show(series, { y, x, isStepped = false, isLog = false }) {
     this.uPlot ??= (await import('../uplot.js')).default;
     this.series = series;
     this.y = y;
     this.x = x ?? this.x;
     this.isStepped = isStepped;
+    this.isLog = isLog;
     this.data = joined(series);
     // While only values are added, what is drawn stays where it is.
     const shape = JSON.stringify([series.map((line) => [line.key, line.title]), y]);
@@ -60,12 +61,12 @@ export class Lines {
       width: this.host.clientWidth,
       height: this.height,
       legend: { show: false },
-      padding: [10, 12, 0, 0],
+      padding: [10, 22, 0, 0],
       cursor: { focus: { prox: 24 }, drag: { x: true, y: false }, points: { size: 6 } },
       focus: { alpha: 0.25 },
-      scales: { x: { time: false } },
+      scales: { x: { time: false, distr: this.isLog ? 3 : 1 } },
       axes: [
-        { ...axis, values: texts, incrs: WHOLE, label: this.x, labelSize: 16, labelGap: 0, size: 26 },
+        { ...axis, values: texts, incrs: this.isStepped ? undefined : WHOLE, label: this.x, labelSize: 16, labelGap: 0, size: 26 },
         { ...axis, values: texts, size: 52, label: this.y, labelSize: 16, labelGap: 0 },
       ],
       series: [{}, ...this.series.map((_, place) => this.line(place))],

@@ -13,7 +13,7 @@ import { Raster } from './raster.js';
 import { RANK_COLOURS, Scale, css, jitter, rankColour, rankColours } from './scale.js';
 import { Surface, isDark, note, open, spoken } from './surface.js';
 
-const MARGIN = { left: 50, right: 50, top: 40, bottom: 26 };
+const MARGIN = { left: 66, right: 50, top: 40, bottom: 26 };
 const AXIS_WIDTH_MIN = 96;
 const SLICE_MS = 10;
 const LINES_IN_PATH = 64;
@@ -65,7 +65,7 @@ export class Parallel {
     this.columns = columns;
     this.metric = metric;
     this.order = best(columns.objective, metric.maximize);
-    this.ranks = ranks(this.order, columns.rows);
+    this.ranks = ranks(this.order, columns.objective);
     const shown = [...columns.parameters, columns.get('objective')];
     this.axes = shown.map((column) => ({
       name: column.name,

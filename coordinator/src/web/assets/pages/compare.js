@@ -11,6 +11,8 @@ import { LiveTable } from '../table.js';
 const SWEEPS_MAX = 12;
 /** Points of a curve beyond which no screen shows more. */
 const POINTS_MAX = 1_500;
+/** From this ratio between the longest and the shortest curve, their axis is logarithmic. */
+const LOG_FROM = 20;
 
 /** Fills the page. */
 export async function show(main) {
@@ -68,7 +70,10 @@ function chart(sweeps, by) {
     x: one[by],
     y: one.best,
   }));
-  lines.show(series, { y: clipped(sweeps[0].sweep.metric.name, 60), x, isStepped: true });
+  // Of a small sweep next to a large one there would be nothing to see.
+  const ends = sweeps.map((one) => one[by].at(-1) ?? 1);
+  const isLog = Math.max(...ends) / Math.min(...ends) > LOG_FROM;
+  lines.show(series, { y: clipped(sweeps[0].sweep.metric.name, 60), x, isStepped: true, isLog });
   return el('figure', {}, el('figcaption', {}, el('h2', { text: title })), lines.element);
 }
 

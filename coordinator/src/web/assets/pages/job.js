@@ -133,6 +133,7 @@ function grouped(metrics) {
     const name = /^(?:train|val|valid|validation|test)[_/](.+)$/.exec(metric)?.[1] ?? metric;
     groups.set(name, [...(groups.get(name) ?? []), metric]);
   }
+  for (const group of groups.values()) group.sort((a, b) => b.startsWith('train') - a.startsWith('train'));
   return groups;
 }
 

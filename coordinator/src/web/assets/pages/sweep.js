@@ -51,7 +51,7 @@ class Page {
     this.jobs = new JobsTable(id, this.selection);
     this.charts = el('div', { class: 'charts' }, this.scatter.element, this.curves.element, this.parallel.element);
     const details = el('details', { class: 'specification' }, el('summary', {}, el('h2', { text: t('specification') })), el('pre', { tabIndex: 0 }, el('code', { text: sweep.specification ?? '' })));
-    this.element = el('div', { class: 'page' }, trail([t('sweeps'), '/'], [clipped(sweep.name, 80)]), this.title, this.reasons, this.wrong, this.overview, this.runs, this.charts, this.jobs.element, details);
+    this.element = el('div', { class: 'page' }, trail([t('sweeps'), '/'], [clipped(sweep.name, 80)]), this.title, this.reasons, this.wrong, this.overview, this.runs, this.charts, el('div', { class: 'tail' }, this.jobs.element, details));
   }
 
   start() {
