@@ -56,12 +56,12 @@ export function ofJob(sweep, job, then) {
   return [];
 }
 
-/** The button that tells a worker to leave; none for one that leaves or has left. */
-export function ofWorker(worker, then) {
+/** The button that tells a worker to leave; none for one that leaves or has left. `now` gives the worker as it is when asked. */
+export function ofWorker(worker, now, then) {
   if (worker.state !== 'connected' && worker.state !== 'quarantined') return null;
   const question = () => ({
     title: t('drain_title', { worker: clipped(worker.name, 60) }),
-    body: [t('drain_running', { running: count(worker.running) }), t('drain_back')],
+    body: [t('drain_running', { running: count(now().running) }), t('drain_back')],
   });
   const act = async () => {
     await post(`/workers/${encodeURIComponent(worker.name)}/drain`);

@@ -41,8 +41,8 @@ export class Curves {
       this.chosen = metric.name;
       this.showControls([metric.name]);
       this.again();
-      this.findMetrics(job);
     } else this.later();
+    if (!this.hasMetrics) this.findMetrics(job);
   }
 
   /** An epoch of a job ended: its curve is longer. */
@@ -58,7 +58,8 @@ export class Curves {
     try {
       const { epochs = [] } = await get(`/sweeps/${this.sweep}/jobs/${from}`);
       const names = Object.keys(epochs[0] ?? {}).filter((name) => !['epoch', 'attempt', 'epoch_seconds'].includes(name));
-      if (names.length) this.showControls(names.includes(this.metric.name) ? names : [this.metric.name, ...names]);
+      this.hasMetrics = names.length > 0;
+      if (this.hasMetrics) this.showControls(names.includes(this.metric.name) ? names : [this.metric.name, ...names]);
     } catch {
       // The objective's curves are there without the others.
     }
@@ -73,6 +74,7 @@ export class Curves {
       }),
       choice(t('jobs'), HOW_MANY.map((most) => [String(most), t('best_k', { most })]), String(this.most), (most) => {
         this.most = Number(most);
+        this.lines.legend.style.minHeight = '';
         this.again();
       }),
     );

@@ -35,6 +35,30 @@ export function fill(element, ...children) {
   return element;
 }
 
+/**
+ * Replaces what has changed of what an element holds, so that neither the focus nor a selected text is lost with every answer. What is equal
+ * keeps its listeners.
+ */
+export function update(element, ...children) {
+  const fresh = children.flat(Infinity).filter((child) => child);
+  fresh.forEach((child, place) => {
+    const old = element.children[place];
+    if (!old) element.append(child);
+    else if (!old.isEqualNode(child)) replace(old, child);
+  });
+  while (element.children.length > fresh.length) element.lastElementChild.remove();
+  return element;
+}
+
+/** Puts one element in the place of another, and the focus where it was. */
+export function replace(old, fresh) {
+  const held = old.contains(document.activeElement) ? [...old.querySelectorAll(FOCUSED)].indexOf(document.activeElement) : -1;
+  old.replaceWith(fresh);
+  if (held >= 0) fresh.querySelectorAll(FOCUSED)[held]?.focus({ preventScroll: true });
+}
+
+const FOCUSED = 'a, button, input, select, summary';
+
 /** Text that someone else wrote: its direction does not reach beyond it. */
 export function foreign(text, properties) {
   return el('bdi', { class: 'foreign', ...properties, text: String(text) });

@@ -1,9 +1,11 @@
 // The table of a sweep's jobs: sorted and filtered here over the columns of all jobs; the jobs of the visible page are then read exactly.
 
-import { el, fill, foreign, remember, remembered } from './dom.js';
+import { el, fill, foreign, remember, remembered, update } from './dom.js';
 import { get } from './api.js';
 import { clipped, count, duration, number, parameter } from './format.js';
 import { falling, rising } from './order.js';
+import { atMost } from './live.js';
+import { matcher } from './match.js';
 import { JOB_STATES, badge, problem } from './parts.js';
 import { t } from './strings.js';
 import { cell, heading } from './table.js';
@@ -12,6 +14,8 @@ const PAGE = 100;
 /** Parameters that are shown unless the reader chooses others. */
 const SHOWN_MAX = 8;
 const TYPING_MS = 150;
+/** How often the table follows a brush that is dragged. */
+const BRUSHED_MS = 200;
 /** What a job's own keys are, so that the others are its metrics. */
 const OWN = new Set(['job', 'parameters', 'state', 'attempts', 'worker', 'epochs_done', 'train_seconds', 'pack_size', 'best_epoch', 'weights', 'reason']);
 
@@ -37,12 +41,13 @@ export class JobsTable {
     this.body.addEventListener('focusin', (event) => this.selection.hover(jobOf(event.target), this));
     box.addEventListener('pointerleave', () => this.selection.hover(null, this));
     selection.on('hover', (job) => this.mark(job));
-    selection.on('mask', () => this.columns && this.arrange(true));
+    const brushed = atMost(() => this.arrange(true), () => BRUSHED_MS);
+    selection.on('mask', () => this.columns && brushed());
   }
 
   /** Shows the jobs of these columns. */
   show(columns, sweep) {
-    const isFirst = !this.columns;
+    const isFirst = !this.columns?.rows;
     Object.assign(this, { columns, metric: sweep.metric, counts: sweep });
     if (isFirst) {
       const names = columns.parameters.slice(0, SHOWN_MAX).map((column) => column.name);
@@ -50,7 +55,6 @@ export class JobsTable {
       this.sort.way = sweep.metric.maximize ? -1 : 1;
       this.showTools();
     }
-    this.texts = null;
     this.exact.clear();
     this.showStates();
     if (!this.isListingUnborn) this.arrange(false);
@@ -64,7 +68,7 @@ export class JobsTable {
     return [
       { name: 'job', label: t('job'), kind: 'number', sorts: columns.job, render: (row) => el('a', { href: `/sweeps/${sweep}/jobs/${columns.job[row]}`, text: String(columns.job[row]) }) },
       { name: 'state', label: t('state'), sorts: columns.state.numbers, render: (row) => badge(exact(row)?.state ?? columns.stateOf(row)) },
-      { name: 'objective', label: metric.name, kind: 'number', sorts: columns.objective, render: (row) => number(Number.isNaN(columns.objective[row]) ? null : columns.objective[row]) },
+      { name: 'objective', label: metric.use === 'best' ? `${metric.name} (${t('best')})` : metric.name, kind: 'number', sorts: columns.objective, render: (row) => number(Number.isNaN(columns.objective[row]) ? null : columns.objective[row]) },
       ...columns.parameters.map((column) => ({
         name: column.name,
         label: column.label,
@@ -143,9 +147,9 @@ export class JobsTable {
   arrange(fromStart) {
     const { columns, states, text, selection } = this;
     const wanted = new Set([...states].map((state) => columns.state.values.indexOf(state)));
-    const by = this.list().find(({ name }) => name === this.sort.name)?.sorts ?? columns.job;
-    const order = this.sort.way < 0 ? falling(by) : rising(by);
-    this.rows = order.filter((row) => selection.has(row) && (!wanted.size || wanted.has(columns.state.data[row])) && (!text || this.textOf(row).includes(text)));
+    const matches = text ? matcher(columns, text) : null;
+    const { data } = columns.state;
+    this.rows = this.order().filter((row) => selection.has(row) && (!wanted.size || wanted.has(data[row])) && (!matches || matches(row)));
     this.isListingUnborn = false;
     if (fromStart) this.page = 0;
     this.page = Math.min(this.page, Math.max(0, Math.ceil(this.rows.length / PAGE) - 1));
@@ -153,15 +157,15 @@ export class JobsTable {
     this.readExact();
   }
 
-  /** What the text filter looks through: made when it is first used. */
-  textOf(row) {
-    this.texts ??= new Array(this.columns.rows);
-    return (this.texts[row] ??= [
-      this.columns.job[row],
-      this.columns.stateOf(row),
-      t(`state_${this.columns.stateOf(row)}`),
-      ...this.columns.parameters.map((column) => `${column.label}=${written(column.valueOf(row))}`),
-    ].join(' ').toLowerCase());
+  /** All rows as they are sorted: kept, as brushes ask for it with every move. */
+  order() {
+    const { name, way } = this.sort;
+    const key = `${name} ${way}`;
+    if (this.ordered?.key !== key || this.ordered.columns !== this.columns) {
+      const by = this.list().find((column) => column.name === name)?.sorts ?? this.columns.job;
+      this.ordered = { key, columns: this.columns, rows: way < 0 ? falling(by) : rising(by) };
+    }
+    return this.ordered.rows;
   }
 
   sortBy(name) {
@@ -174,16 +178,15 @@ export class JobsTable {
   render() {
     const list = this.list().filter(({ name }) => name === 'job' || name === 'state' || this.shown.has(name));
     const order = (name) => (this.sort.name === name ? this.sort.way : 0);
-    fill(this.head, list.map((column) => {
+    update(this.head, list.map((column) => {
       const made = heading(column, order(column.name), () => this.sortBy(column.name));
       made.dataset.column = column.name;
       return made;
     }));
-    const held = this.body.contains(document.activeElement) ? jobOf(document.activeElement) : null;
     const visible = [...this.rows.subarray(this.page * PAGE, (this.page + 1) * PAGE)];
-    fill(this.body, visible.map((row) => el('tr', { 'data-job': this.columns.job[row] }, list.map((column) => cell(column, row)))));
+    this.marked?.classList.remove('is-hovered');
+    update(this.body, visible.map((row) => el('tr', { 'data-job': this.columns.job[row] }, list.map((column) => cell(column, row)))));
     if (!visible.length) fill(this.body, el('tr', {}, el('td', { colSpan: list.length, class: 'empty', text: t(this.columns.rows ? 'no_match' : 'no_jobs_yet') })));
-    if (held !== null) this.body.querySelector(`[data-job="${held}"] a`)?.focus();
     this.mark(this.selection.hovered);
     this.showPager(this.rows.length);
   }
@@ -197,11 +200,16 @@ export class JobsTable {
       this.readExact();
     };
     const button = (label, page, isOff) => el('button', { type: 'button', text: label, disabled: isOff, onclick: go(page) });
+    const range = el('span', { text: rows ? t('rows_of', { from: count(first), to: count(Math.min(rows, first + PAGE - 1)), all: count(rows) }) : '' });
+    if (pages === 1) {
+      fill(this.pager, range);
+      return;
+    }
     fill(
       this.pager,
       button(t('first'), 0, this.page === 0),
       button(t('previous'), this.page - 1, this.page === 0),
-      el('span', { text: rows ? t('rows_of', { from: count(first), to: count(Math.min(rows, first + PAGE - 1)), all: count(rows) }) : '' }),
+      range,
       button(t('next'), this.page + 1, this.page >= pages - 1),
       button(t('last'), pages - 1, this.page >= pages - 1),
     );
@@ -227,7 +235,8 @@ export class JobsTable {
   /** The metrics of the sweep are what a job has besides its own keys and its parameters. */
   findMetrics(job) {
     if (this.metrics.length || !job) return;
-    const isMetric = (key) => !OWN.has(key) && !(key in job.parameters) && !this.columns.get(`parameter:${key}`) && key !== this.metric.name;
+    const shown = this.metric.use === 'best' ? `best_${this.metric.name}` : this.metric.name;
+    const isMetric = (key) => !OWN.has(key) && !(key in job.parameters) && !this.columns.get(`parameter:${key}`) && key !== shown;
     this.metrics = Object.keys(job).filter((key) => isMetric(key) && (job[key] === null || typeof job[key] === 'number' || NUMBER_TEXTS.has(job[key])));
     this.showChooser();
   }
@@ -269,14 +278,9 @@ function jobOf(target) {
   return row?.dataset.job ? Number(row.dataset.job) : null;
 }
 
-/** A parameter as the filter finds it: as it is shown. */
-function written(value) {
-  return typeof value === 'number' ? number(value) : parameter(value);
-}
-
 /** A parameter with as many digits as a table has room for; all of it is the title. */
 function value(value) {
-  const text = written(value);
+  const text = typeof value === 'number' ? number(value) : parameter(value);
   const whole = typeof value === 'number' ? String(value) : text;
   return foreign(clipped(text, 200), { class: 'foreign clip', title: text !== whole || text.length > 24 ? clipped(whole, 2_000) : null });
 }

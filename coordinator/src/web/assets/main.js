@@ -1,6 +1,6 @@
 // Which page an address is, and its start.
 
-import { head, problem } from './parts.js';
+import { head, problem, trail } from './parts.js';
 import { t } from './strings.js';
 
 const PAGES = [
@@ -25,7 +25,7 @@ async function start() {
     }
     throw new Error(t('no_such_page'));
   } catch (error) {
-    main.append(problem(error));
+    main.replaceChildren(trail([t('sweeps'), '/'], [location.pathname]), problem(error));
   } finally {
     main.dataset.ready = 'true';
   }

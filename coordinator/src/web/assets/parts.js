@@ -27,13 +27,28 @@ export function head() {
   });
   const hasSession = document.body.dataset.session === 'true';
   const logOut = el('form', { method: 'post', action: '/logout' }, el('button', { class: 'quiet', text: t('log_out') }));
+  closeMenus();
   document.querySelector('.skip').textContent = t('skip');
   fill(
     document.getElementById('top'),
-    el('a', { class: 'brand', href: '/' }, mark(), 'sweep'),
+    el('a', { class: 'brand', href: '/' }, mark(), el('span', { text: 'sweep' })),
     el('nav', { 'aria-label': t('pages') }, link('/', 'sweeps'), link('/workers', 'workers')),
     el('div', { class: 'end' }, isAdmin ? null : el('span', { class: 'note', text: t('looks_only') }), language, hasSession && logOut),
   );
+}
+
+/** Menus close where one goes on elsewhere, or by Escape. */
+function closeMenus() {
+  const close = (menu) => (menu.open = false);
+  const open = () => [...document.querySelectorAll('details.menu[open]')];
+  document.addEventListener('pointerdown', ({ target }) => open().filter((menu) => !menu.contains(target)).forEach(close));
+  document.addEventListener('keydown', ({ key }) => {
+    if (key !== 'Escape') return;
+    open().forEach((menu) => {
+      close(menu);
+      menu.querySelector('summary').focus();
+    });
+  });
 }
 
 function mark() {

@@ -1,6 +1,6 @@
 // Tables that are brought up to date in place, so that neither the focus nor a selected text is lost.
 
-import { el } from './dom.js';
+import { el, replace } from './dom.js';
 
 /**
  * A table. `columns` are {label, render(item), kind?}: kind `number` aligns to the right, `text` wraps. `key(item)` names a row.
@@ -59,9 +59,6 @@ export function cell({ render, kind }, item) {
 function renew(row, made) {
   const fresh = [...made.children];
   [...row.children].forEach((old, place) => {
-    if (old.isEqualNode(fresh[place])) return;
-    const hadFocus = old.contains(document.activeElement);
-    old.replaceWith(fresh[place]);
-    if (hadFocus) fresh[place].querySelector('a, button, input')?.focus();
+    if (!old.isEqualNode(fresh[place])) replace(old, fresh[place]);
   });
 }

@@ -48,14 +48,15 @@ export class Brushes {
   press(name, at) {
     const there = this.of(name).find(([from, to]) => at >= from && at <= to);
     const range = there ?? [at, at];
-    if (!there) this.add(name, range);
     this.dragged = { name, range, from: at, was: [...range], isNew: !there, isMoved: false };
   }
 
   /** Goes on to here. */
   drag(at) {
-    const { range, from, was, isNew } = this.dragged;
-    if (Math.abs(at - from) > CLICK) this.dragged.isMoved = true;
+    const { name, range, from, was, isNew, isMoved } = this.dragged;
+    if (!isMoved && Math.abs(at - from) <= CLICK) return;
+    if (!isMoved && isNew) this.add(name, range);
+    this.dragged.isMoved = true;
     if (isNew) [range[0], range[1]] = [Math.min(from, at), Math.max(from, at)];
     else {
       const shift = Math.max(-was[0], Math.min(1 - was[1], at - from));
@@ -66,8 +67,8 @@ export class Brushes {
 
   /** Ends; a click takes the brush away that it hits. */
   release() {
-    const { name, range, isMoved } = this.dragged;
-    if (!isMoved) this.remove(name, range);
+    const { name, range, isMoved, isNew } = this.dragged;
+    if (!isMoved && !isNew) this.remove(name, range);
     this.dragged = null;
     this.changed();
   }

@@ -1,8 +1,11 @@
 // Learning curves by uPlot: a line a job (or a metric), with a legend of our own, as its lines are jobs that other charts point at, too.
 
-import { colour, el, fill, foreign, onTheme, say } from '../dom.js';
+import { colour, el, foreign, onTheme, say, svg, update } from '../dom.js';
 import { number } from '../format.js';
 import { t } from '../strings.js';
+
+/** From this many times the smallest value, values are drawn on a logarithmic axis. */
+const LOG_FROM = 100;
 
 // Okabe and Ito's colours, which readers of all colour visions can tell apart; after them the same with dashes.
 const COLOURS = 7;
@@ -29,6 +32,7 @@ export class Lines {
     this.value = el('p', { class: 'note value' });
     this.legend = el('ul', { class: 'legend lines-legend' });
     this.element = el('div', { class: 'lines-box' }, this.host, this.value, this.legend);
+    this.host.style.minHeight = `${height}px`;
     new ResizeObserver(() => this.plot?.setSize({ width: this.host.clientWidth, height })).observe(this.host);
     onTheme(() => this.draw());
   }
@@ -42,8 +46,9 @@ export class Lines {
     this.isStepped = isStepped;
     this.isLog = isLog;
     this.data = joined(series);
+    this.isLogY = !isStepped && isWide(this.data.slice(1));
     // While only values are added, what is drawn stays where it is.
-    const shape = JSON.stringify([series.map((line) => [line.key, line.title]), y]);
+    const shape = JSON.stringify([series.map((line) => [line.key, line.title]), y, this.isLogY]);
     if (this.plot && shape === this.shape) this.plot.setData(this.data);
     else this.draw();
     this.shape = shape;
@@ -64,7 +69,7 @@ export class Lines {
       padding: [10, 22, 0, 0],
       cursor: { focus: { prox: 24 }, drag: { x: true, y: false }, points: { size: 6 } },
       focus: { alpha: 0.25 },
-      scales: { x: { time: false, distr: this.isLog ? 3 : 1 } },
+      scales: { x: { time: false, distr: this.isLog ? 3 : 1 }, y: { distr: this.isLogY ? 3 : 1 } },
       axes: [
         { ...axis, values: texts, incrs: this.isStepped ? undefined : WHOLE, label: this.x, labelSize: 16, labelGap: 0, size: 26 },
         { ...axis, values: texts, size: 52, label: this.y, labelSize: 16, labelGap: 0 },
@@ -122,7 +127,9 @@ export class Lines {
       };
       return el('li', { 'data-key': line.key, onpointerenter: hover(line.key), onpointerleave: hover(null) }, content);
     });
-    fill(this.legend, items);
+    update(this.legend, items);
+    // With fewer lines, what stands below stays where it is.
+    this.legend.style.minHeight = `${this.legend.offsetHeight}px`;
     this.mark();
   }
 
@@ -155,16 +162,8 @@ function lineDash(place) {
 
 /** A line's colour and dashes, for the legend. */
 function key(place) {
-  const canvas = el('canvas', { class: 'key', width: 44, height: 16, 'aria-hidden': 'true' });
-  const layer = canvas.getContext('2d');
-  layer.strokeStyle = lineColour(place);
-  layer.lineWidth = 4;
-  layer.setLineDash(lineDash(place).map((length) => length * 2));
-  layer.beginPath();
-  layer.moveTo(0, 8);
-  layer.lineTo(44, 8);
-  layer.stroke();
-  return canvas;
+  const line = svg('line', { x1: 0, y1: 4, x2: 22, y2: 4, 'stroke-width': 2, 'stroke-dasharray': lineDash(place).join(' ') || 'none', stroke: `var(--line-${place % COLOURS})` });
+  return svg('svg', { class: 'key', viewBox: '0 0 22 8', 'aria-hidden': 'true' }, line);
 }
 
 /** Lines with a common x, as uPlot wants them. */
@@ -177,6 +176,19 @@ function joined(series) {
     return column;
   });
   return [xs, ...columns];
+}
+
+/** Whether values are positive and far apart, so that a logarithmic axis shows them better. */
+function isWide(columns) {
+  let [min, max] = [Infinity, 0];
+  for (const column of columns) {
+    for (const value of column) {
+      if (typeof value !== 'number') continue;
+      min = Math.min(min, value);
+      max = Math.max(max, value);
+    }
+  }
+  return min > 0 && max / min > LOG_FROM;
 }
 
 /** JSON has texts for what is no number. */

@@ -5,6 +5,7 @@
 
 import { colour, el, fill, say } from '../dom.js';
 import { clipped, count } from '../format.js';
+import { atMost } from '../live.js';
 import { best, ranks } from '../order.js';
 import { choice } from '../parts.js';
 import { t } from '../strings.js';
@@ -19,7 +20,8 @@ const SLICE_MS = 10;
 const LINES_IN_PATH = 64;
 /** With more lines than this, pixels are drawn and not strokes. */
 const RASTER_FROM = 4_000;
-const SHOWN_EVERY_MS = 250;
+const SHOWN_EVERY_MS = 120;
+const BRUSHED_MS = 400;
 const GRAB = 16;
 const SHARES = [100, 50, 25, 10, 5, 1];
 
@@ -42,22 +44,30 @@ export class Parallel {
       onkeydown: (event) => this.key(event),
     });
     this.controls = el('div', { class: 'controls' });
+    this.ramp = el('canvas', { width: 96, height: 8, 'aria-hidden': 'true' });
     this.count = el('span', { class: 'note', 'aria-live': 'polite' });
     const scrolls = el('div', { class: 'scrolls bare' }, this.surface.element);
     const caption = el('figcaption', {}, el('h2', { text: t('parallel') }), this.controls);
-    this.element = el('figure', {}, caption, scrolls, el('div', { class: 'under' }, this.count, this.ramp()));
+    this.element = el('figure', {}, caption, scrolls, el('div', { class: 'under' }, this.count, el('span', { class: 'note ramp' }, t('worst'), this.ramp, t('best'))));
     selection.on('hover', () => this.drawOver());
+    // Of very many lines only every now and then, so that there is something to see while a brush is dragged.
+    const linesSoon = atMost(() => this.drawLines(), () => (this.columns.rows > RASTER_FROM ? BRUSHED_MS : 0));
+    this.brushed = () => {
+      this.drawOver();
+      linesSoon();
+    };
   }
 
   /** What the colours mean. */
-  ramp() {
-    const bar = el('canvas', { width: 96, height: 8, 'aria-hidden': 'true' });
-    const layer = bar.getContext('2d');
-    rankColours(isDark()).forEach((one, place) => {
+  drawRamp() {
+    const layer = this.ramp.getContext('2d');
+    const { width, height } = this.ramp;
+    const colours = rankColours(isDark());
+    const step = width / colours.length;
+    colours.forEach((one, place) => {
       layer.fillStyle = css(one);
-      layer.fillRect(96 - (place + 1) * 4, 0, 4, 8);
+      layer.fillRect(width - (place + 1) * step, 0, step, height);
     });
-    return el('span', { class: 'note ramp' }, t('worst'), bar, t('best'));
   }
 
   /** Shows these columns. */
@@ -73,6 +83,7 @@ export class Parallel {
       numbers: column.numbers,
       scale: new Scale(column),
     }));
+    for (const axis of this.axes) axis.parts = Float32Array.from(axis.numbers, (number) => axis.scale.at(number));
     const names = this.axes.map((axis) => axis.name).join('\n');
     if (names !== this.names) this.showControls();
     this.names = names;
@@ -112,22 +123,22 @@ export class Parallel {
       const mask = new Uint8Array(columns.rows).fill(share === 100 ? 1 : 0);
       if (share < 100) for (const row of order.subarray(0, Math.ceil((order.length * share) / 100))) mask[row] = 1;
       for (const { axis, ranges } of active) {
-        for (let row = 0; row < mask.length; row += 1) {
-          const at = axis.scale.at(axis.numbers[row]);
-          if (mask[row] && !ranges.some(([from, to]) => at >= from && at <= to)) mask[row] = 0;
-        }
+        const isLeft = (part) => ranges.some(([from, to]) => part >= from && part <= to);
+        for (let row = 0; row < mask.length; row += 1) if (mask[row] && !isLeft(axis.parts[row])) mask[row] = 0;
       }
       this.selection.choose(mask, isQuiet);
     }
     this.count.textContent = this.selection.mask
       ? t('brushed', { jobs: count(this.selection.count), all: count(columns.rows) })
       : t('brush_hint');
-    this.surface.redraw();
+    if (isQuiet) this.surface.redraw();
+    else this.brushed();
   }
 
   draw() {
     if (!this.columns) return;
     this.place();
+    this.drawRamp();
     this.drawOver();
     this.drawLines();
   }
@@ -152,7 +163,7 @@ export class Parallel {
     const room = axis.scale.names ? 0.3 / axis.scale.names.length : 0;
     const ys = new Float32Array(rows);
     for (let row = 0; row < rows; row += 1) {
-      const at = axis.scale.at(axis.numbers[row]);
+      const at = axis.parts[row];
       // What has no value ends below the axis.
       ys[row] = Number.isFinite(at) ? top + (1 - at - (room && jitter(job[row]) * room)) * height : top + height + 14;
     }
@@ -217,16 +228,16 @@ export class Parallel {
   /** Draws very many lines pixel by pixel, and shows what there is every now and then. */
   *rastered() {
     const { width, height } = this.surface;
-    const layer = this.surface.clear(1);
-    this.surface.clear(0);
-    layer.globalCompositeOperation = 'source-over';
-    layer.globalAlpha = 1;
     const colours = [...rankColours(isDark()), triple(colour('dim'))];
     const raster = new Raster(width, height);
     const canvas = el('canvas', { width: raster.width, height: raster.height });
     const show = () => {
       canvas.getContext('2d').putImageData(raster.image(colours), 0, 0);
-      this.surface.clear(1).drawImage(canvas, 0, 0);
+      this.surface.clear(0);
+      const layer = this.surface.clear(1);
+      layer.globalCompositeOperation = 'source-over';
+      layer.globalAlpha = 1;
+      layer.drawImage(canvas, 0, 0);
     };
     let [lines, shown] = [0, performance.now()];
     for (const [, shade, row] of this.pending(strided(this.order))) {

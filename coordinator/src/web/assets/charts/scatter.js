@@ -43,7 +43,9 @@ export class Scatter {
   show(columns, metric) {
     this.columns = columns;
     this.metric = metric;
-    this.orders = {};
+    this.everyRow = Uint32Array.from({ length: columns.rows }, (_, row) => row);
+    const { values, data } = columns.state;
+    this.byState = values.map((state, place) => [state, this.everyRow.filter((row) => data[row] === place)]).filter(([, rows]) => rows.length);
     const options = [
       ['train_seconds', t('train_time')],
       ['job', t('job_number')],
@@ -97,28 +99,29 @@ export class Scatter {
     this.drawAxes(layer);
     const { selection, columns } = this;
     const size = columns.rows > VERY_MANY ? 2 : columns.rows > MANY ? 3 : 7;
-    if (selection.mask) this.drawPoints(layer, size, colour('dim'), 1, (row) => !selection.has(row));
-    columns.state.values.forEach((state, place) => {
-      const isIn = (row) => columns.state.data[row] === place && selection.has(row);
-      this.drawPoints(layer, size, colour(`state-${state}`), columns.rows > VERY_MANY ? 0.6 : 0.85, isIn);
-    });
+    if (selection.mask) this.drawPoints(layer, size, colour('dim'), 1, this.everyRow, 0);
+    const alpha = columns.rows > VERY_MANY ? 0.6 : 0.85;
+    for (const [state, rows] of this.byState) this.drawPoints(layer, size, colour(`state-${state}`), alpha, rows, 1);
     this.drawFront(layer);
     this.drawHover();
   }
 
-  drawPoints(layer, size, fillStyle, alpha, isIn) {
+  /** Draws the points of some rows: of those that brushes leave (`left` is 1) or of the others (0). */
+  drawPoints(layer, size, fillStyle, alpha, rows, left) {
     const { xs, ys } = this;
+    const { mask } = this.selection;
     layer.fillStyle = fillStyle;
     layer.globalAlpha = alpha;
     const half = size / 2;
     layer.beginPath();
-    for (let row = 0; row < xs.length; row += 1) {
+    for (const row of rows) {
+      const [x, y] = [xs[row], ys[row]];
       // NaN is no place.
-      if (!(xs[row] + ys[row] > 0) || !isIn(row)) continue;
-      if (size < 5) layer.fillRect(xs[row] - half, ys[row] - half, size, size);
+      if (!(x + y > 0) || (mask && mask[row] !== left)) continue;
+      if (size < 5) layer.fillRect(x - half, y - half, size, size);
       else {
-        layer.moveTo(xs[row] + half, ys[row]);
-        layer.arc(xs[row], ys[row], half, 0, 2 * Math.PI);
+        layer.moveTo(x + half, y);
+        layer.arc(x, y, half, 0, 2 * Math.PI);
       }
     }
     layer.fill();

@@ -3,7 +3,7 @@
 import { get } from '../api.js';
 import { ofJob } from '../actions.js';
 import { Lines } from '../charts/curves.js';
-import { el, fill, foreign } from '../dom.js';
+import { el, fill, foreign, update } from '../dom.js';
 import { ago, between, clipped, duration, number, parameter } from '../format.js';
 import { poll } from '../live.js';
 import { badge, banner, choice, entitle, facts, isAdmin, liveness, problem, section, trail } from '../parts.js';
@@ -73,8 +73,8 @@ class Page {
       const actions = isAdmin ? ofJob(sweep.id, job, () => this.again()) : [];
       fill(this.title, el('h1', { text: `${t('job')} ${job.job}` }), badge(job.state), this.live.element, el('div', { class: 'controls' }, actions));
     }
-    fill(this.notes, job.reason && banner(job.state === 'failed' ? 'bad' : 'note', t('reason'), clipped(job.reason, 4_000)), job.proposal && banner('note', t('proposal'), job.proposal));
-    fill(this.facts, results(sweep, job), chosen(sweep, job));
+    update(this.notes, job.reason && banner(job.state === 'failed' ? 'bad' : 'note', t('reason'), clipped(job.reason, 4_000)), job.proposal && banner('note', t('proposal'), job.proposal));
+    update(this.facts, results(sweep, job), chosen(sweep, job));
     this.showCurves(job.epochs ?? []);
     this.attemptsSection.hidden = !job.attempts.length;
     this.attempts.show([...job.attempts].reverse());
@@ -139,13 +139,15 @@ function grouped(metrics) {
 
 function results(sweep, job) {
   const { metric } = sweep;
+  const [last, best] = [number(job[metric.name]), number(job[`best_${metric.name}`])];
+  const isBest = metric.use === 'best';
   return el(
     'div',
     { class: 'card' },
     el('div', { class: 'card-head' }, el('h2', {}, foreign(clipped(metric.name, 60))), job.job === sweep.best_job && el('span', { class: 'badge', 'data-state': 'done', text: t('best_of_sweep') })),
-    el('p', { class: 'headline' }, el('b', { class: 'figure', text: number(job[metric.name]) || t('none') })),
+    el('p', { class: 'headline' }, el('b', { class: 'figure', text: (isBest ? best : last) || t('none') }), isBest && el('span', { class: 'note', text: ` ${t('at_best_epoch')}` })),
     facts([
-      [t('best_value'), number(job[`best_${metric.name}`])],
+      isBest ? [t('last_value'), last] : [t('best_value'), best],
       [t('best_epoch'), number(job.best_epoch)],
       [t('epochs'), String(job.epochs_done)],
       [t('train_time'), duration(job.train_seconds)],

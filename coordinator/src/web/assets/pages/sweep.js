@@ -6,7 +6,7 @@ import { ofSweep } from '../actions.js';
 import { Curves } from '../best.js';
 import { Parallel } from '../charts/parallel.js';
 import { Scatter } from '../charts/scatter.js';
-import { el, fill, foreign } from '../dom.js';
+import { el, fill, foreign, update } from '../dom.js';
 import { ago, between, clipped, count, duration, number, parameter } from '../format.js';
 import { JobsTable } from '../jobs.js';
 import { atMost, follow } from '../live.js';
@@ -90,6 +90,7 @@ class Page {
 
   epoch({ job }) {
     this.curves.touched(job);
+    this.refresh();
   }
 
   /** Reads what has changed. */
@@ -122,8 +123,8 @@ class Page {
       fill(this.title, el('h1', {}, foreign(clipped(sweep.name, 300))), sweepBadge(sweep.state), this.live.element, el('div', { class: 'controls' }, actions));
       this.shownState = state;
     }
-    fill(this.reasons, reasons(sweep));
-    fill(this.overview, counts(sweep), best(this.id, sweep, this.selection));
+    update(this.reasons, reasons(sweep));
+    update(this.overview, counts(sweep), best(this.id, sweep, this.selection));
   }
 
   showColumns() {

@@ -20,10 +20,13 @@ export async function show(main) {
   const total = el('span', { class: 'note' });
   const body = el('div');
   let again = () => {};
-  const table = new LiveTable(t('workers'), tableColumns(() => again()), ({ name }) => name);
+  const latest = new Map();
+  const action = (worker) => ofWorker(worker, () => latest.get(worker.name), () => again());
+  const table = new LiveTable(t('workers'), tableColumns(action), ({ name }) => name);
   main.append(el('div', { class: 'caption' }, el('h1', { text: t('workers') }), live.element, total), body);
   const ask = async () => {
     const { items } = await all('/workers');
+    items.forEach((worker) => latest.set(worker.name, worker));
     const sum = (of) => items.reduce((sum, worker) => sum + of(worker), 0);
     const isThere = (worker) => worker.state !== 'disconnected';
     total.textContent = items.length ? t('slots_busy', { busy: count(sum((one) => one.busy)), all: count(sum((one) => (isThere(one) ? one.slots : 0))) }) : '';
@@ -43,7 +46,7 @@ export async function show(main) {
   again = poll(ask, AGAIN_MS, live.set);
 }
 
-function tableColumns(again) {
+function tableColumns(action) {
   return [
     { label: t('name'), render: ({ name, host }) => [foreign(clipped(name, 200), { class: 'foreign clip strong' }), host !== name && foreign(clipped(host, 200), { class: 'foreign clip note' })] },
     { label: t('state'), render: ({ state }) => badge(state) },
@@ -54,7 +57,7 @@ function tableColumns(again) {
     { label: t('last_seen'), render: ({ last_seen: seen }) => ago(seen) },
     { label: t('version'), render: ({ version }) => foreign(clipped(version, 40)) },
     { label: t('reason'), kind: 'text', render: ({ reason }) => foreign(clipped(reason, 1_000), { lang: 'en' }) },
-    ...(isAdmin ? [{ label: '', render: (worker) => ofWorker(worker, again) }] : []),
+    ...(isAdmin ? [{ label: '', render: action }] : []),
   ];
 }
 
