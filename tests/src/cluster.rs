@@ -286,6 +286,15 @@ impl Coordinator {
         self.daemon.child.id()
     }
 
+    /// Where it serves the page, once it has said so.
+    pub fn http(&self) -> SocketAddr {
+        self.daemon.wait_for_line(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).ok()?;
+            let is_served = line["fields"]["message"] == "the page is served";
+            line["fields"]["address"].as_str().filter(|_| is_served)?.parse().ok()
+        })
+    }
+
     /// A connection to it.
     ///
     /// # Panics

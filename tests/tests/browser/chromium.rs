@@ -1,0 +1,230 @@
+//! A real Chromium without a window, and pages that keep account of what must not happen on them.
+
+use std::{
+    env,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use chromiumoxide::{
+    Browser, BrowserConfig, Page,
+    cdp::{
+        browser_protocol::{
+            emulation::SetDeviceMetricsOverrideParams,
+            input::{DispatchKeyEventParams, DispatchKeyEventType},
+            log::EventEntryAdded,
+            network::EventRequestWillBeSent,
+            page::AddScriptToEvaluateOnNewDocumentParams,
+        },
+        js_protocol::runtime::{EventConsoleApiCalled, EventExceptionThrown},
+    },
+    handler::viewport::Viewport,
+};
+use futures_util::StreamExt;
+use serde::de::DeserializeOwned;
+use tempfile::TempDir;
+use tests::{PATIENCE, skipped};
+use tokio::task::JoinHandle;
+
+/// How often a page is asked again for what is to appear on it.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+/// Programs that may be Chromium.
+const PROGRAMS: &[&str] = &["chromium", "chromium-browser", "google-chrome"];
+/// Listens from within a page, as what the DevTools protocol evaluates is not held to the page's policy.
+const LISTENER: &str = "window.violations = []; document.addEventListener('securitypolicyviolation', (event) => \
+                        window.violations.push(`${event.violatedDirective} ${event.blockedURI} ${event.sample}`));";
+
+/// A browser, which ends with its owner.
+pub(crate) struct Chromium {
+    browser: Browser,
+    handler: JoinHandle<()>,
+    _profile: TempDir,
+}
+
+/// A page in it.
+pub(crate) struct Tab {
+    page: Page,
+    site: String,
+    /// What must not happen: errors on the console, exceptions, requests to others.
+    faults: Arc<Mutex<Vec<String>>>,
+}
+
+impl Chromium {
+    /// Starts one, if the machine has it; otherwise says that it has not.
+    pub(crate) async fn start() -> Option<Self> {
+        let paths = env::var_os("PATH").unwrap_or_default();
+        let found = |name: &&str| {
+            env::split_paths(&paths).map(|folder| folder.join(name)).find(|path| path.is_file())
+        };
+        let Some(program): Option<PathBuf> = PROGRAMS.iter().find_map(found) else {
+            skipped(
+                "Chromium is not on the PATH (Debian: apt install chromium): the page is not tested in a browser",
+            );
+            return None;
+        };
+        let profile = tempfile::tempdir().unwrap();
+        let config = BrowserConfig::builder()
+            .chrome_executable(program)
+            .user_data_dir(profile.path())
+            // Its sandbox needs rights that a container may not have; it only sees this coordinator's page.
+            .no_sandbox()
+            .viewport(Viewport { width: 1280, height: 900, ..Viewport::default() })
+            .launch_timeout(PATIENCE)
+            .build()
+            .unwrap();
+        let (browser, mut handler) = Browser::launch(config).await.unwrap();
+        // Messages that the library does not know are errors of single messages: it goes on.
+        let handler = tokio::spawn(async move { while handler.next().await.is_some() {} });
+        Some(Self { browser, handler, _profile: profile })
+    }
+
+    /// A page of this site that has loaded nothing yet.
+    pub(crate) async fn tab(&self, site: &str) -> Tab {
+        let page = self.browser.new_page("about:blank").await.unwrap();
+        page.execute(AddScriptToEvaluateOnNewDocumentParams::new(LISTENER)).await.unwrap();
+        let tab = Tab { page, site: site.to_owned(), faults: Arc::default() };
+        tab.listen().await;
+        tab
+    }
+
+    /// Ends it.
+    pub(crate) async fn end(mut self) {
+        self.browser.close().await.unwrap();
+        self.browser.wait().await.unwrap();
+        self.handler.abort();
+    }
+}
+
+impl Tab {
+    async fn listen(&self) {
+        let mut requests = self.page.event_listener::<EventRequestWillBeSent>().await.unwrap();
+        let mut console = self.page.event_listener::<EventConsoleApiCalled>().await.unwrap();
+        let mut exceptions = self.page.event_listener::<EventExceptionThrown>().await.unwrap();
+        let mut log = self.page.event_listener::<EventEntryAdded>().await.unwrap();
+        let (site, faults) = (self.site.clone(), Arc::clone(&self.faults));
+        tokio::spawn(async move {
+            loop {
+                let fault = tokio::select! {
+                    Some(request) = requests.next() => {
+                        let url = &request.request.url;
+                        let is_own = url.starts_with(&site) || url.starts_with("data:") || url.starts_with("about:");
+                        (!is_own).then(|| format!("a request to {url}"))
+                    }
+                    Some(call) = console.next() => {
+                        let kind = format!("{:?}", call.r#type);
+                        matches!(kind.as_str(), "Error" | "Warning" | "Assert").then(|| format!("console: {:?}", call.args))
+                    }
+                    Some(thrown) = exceptions.next() => Some(format!("exception: {:?}", thrown.exception_details)),
+                    Some(entry) = log.next() => {
+                        let level = format!("{:?}", entry.entry.level);
+                        matches!(level.as_str(), "Error" | "Warning").then(|| format!("log: {} {:?}", entry.entry.text, entry.entry.url))
+                    }
+                    else => return,
+                };
+                faults.lock().unwrap().extend(fault);
+            }
+        });
+    }
+
+    /// Opens an address of the site and waits until its page is drawn.
+    pub(crate) async fn open(&self, path: &str) {
+        self.page.goto(format!("{}{path}", self.site)).await.unwrap();
+        self.until("document.querySelector('main')?.dataset.ready === 'true'").await;
+    }
+
+    /// Opens an address whose page is not drawn by a script.
+    pub(crate) async fn open_plain(&self, path: &str) {
+        self.page.goto(format!("{}{path}", self.site)).await.unwrap();
+    }
+
+    /// The value of an expression.
+    pub(crate) async fn value<T: DeserializeOwned>(&self, expression: &str) -> T {
+        let result = self.page.evaluate(expression).await;
+        result.unwrap_or_else(|error| panic!("{expression}: {error}")).into_value().unwrap()
+    }
+
+    /// Waits until an expression is true.
+    pub(crate) async fn until(&self, expression: &str) {
+        let patience = Instant::now() + PATIENCE;
+        loop {
+            // While a page is replaced by the next one it has no answer.
+            if let Ok(result) = self.page.evaluate(expression).await
+                && result.into_value::<bool>().unwrap_or(false)
+            {
+                return;
+            }
+            assert!(Instant::now() < patience, "gave up waiting for: {expression}\n{}", self.text().await);
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+    }
+
+    /// The text that a reader sees.
+    pub(crate) async fn text(&self) -> String {
+        self.value("document.body.innerText").await
+    }
+
+    /// Clicks in the middle of what a selector finds, as a mouse does.
+    pub(crate) async fn click(&self, selector: &str) {
+        self.page
+            .find_element(selector)
+            .await
+            .unwrap_or_else(|error| panic!("{selector}: {error}"))
+            .click()
+            .await
+            .unwrap();
+    }
+
+    /// Types into what has the focus.
+    pub(crate) async fn type_into(&self, selector: &str, text: &str) {
+        let element = self.page.find_element(selector).await.unwrap();
+        element.click().await.unwrap().type_str(text).await.unwrap();
+    }
+
+    /// Presses a key, such as `Tab`, `Enter` or `Escape`.
+    pub(crate) async fn press(&self, key: &str) {
+        let code = match key {
+            "Tab" => 9,
+            "Enter" => 13,
+            "Escape" => 27,
+            "ArrowRight" => 39,
+            other => panic!("no code is known of {other}"),
+        };
+        for kind in [DispatchKeyEventType::RawKeyDown, DispatchKeyEventType::KeyUp] {
+            let event = DispatchKeyEventParams::builder()
+                .r#type(kind)
+                .key(key)
+                .code(key)
+                .windows_virtual_key_code(code);
+            self.page.execute(event.build().unwrap()).await.unwrap();
+            if key == "Enter" && code == 13 {
+                let character =
+                    DispatchKeyEventParams::builder().r#type(DispatchKeyEventType::Char).text("\r");
+                self.page.execute(character.build().unwrap()).await.unwrap();
+            }
+        }
+    }
+
+    /// Gives the page a width, as of a phone.
+    pub(crate) async fn resize(&self, width: i64) {
+        let size = SetDeviceMetricsOverrideParams::new(width, 900, 1.0, width < 600);
+        self.page.execute(size).await.unwrap();
+    }
+
+    /// Nothing has happened on the page that must not.
+    pub(crate) async fn check(&self) {
+        assert_eq!(self.value::<Vec<String>>("window.violations ?? []").await, Vec::<String>::new());
+        assert_eq!(*self.faults.lock().unwrap(), Vec::<String>::new());
+        let harmed: bool = self
+            .value("window.harmed !== undefined || document.querySelector('img, script:not([src])') !== null")
+            .await;
+        assert!(!harmed, "{}", self.text().await);
+    }
+
+    /// The page is no wider than its window.
+    pub(crate) async fn check_width(&self, path: &str) {
+        let [wide, window]: [f64; 2] =
+            self.value("[document.documentElement.scrollWidth, document.documentElement.clientWidth]").await;
+        assert!(wide <= window, "{path} is {wide} wide in a window of {window}");
+    }
+}

@@ -1,0 +1,160 @@
+//! What each page shows and does.
+
+use std::fs;
+
+use crate::{HOSTILE, Site, chromium::Chromium};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_is_whole_in_both_languages_and_on_a_phone() {
+    let Some(chromium) = Chromium::start().await else { return };
+    let site = Site::start(&[]);
+    let sweep = site.submit(None);
+    site.sweep(&["wait", &sweep.to_string()]);
+    let tab = chromium.tab(&site.url).await;
+    let pages = ["/", "/sweeps/1", "/sweeps/1/jobs/1", "/sweeps/1/jobs/2", "/workers", "/compare?sweeps=1"];
+    for (language, says) in [("en", "Sweeps"), ("ja", "スイープ")] {
+        tab.open("/").await;
+        tab.value::<String>(&format!("document.cookie = 'sweep-language={language}; path=/'")).await;
+        for path in pages {
+            for width in [1280, 390] {
+                tab.resize(width).await;
+                tab.open(path).await;
+                assert!(tab.text().await.contains(says), "{path} {language}: {}", tab.text().await);
+                tab.check_width(&format!("{path} {language}")).await;
+                tab.check().await;
+            }
+        }
+    }
+    chromium.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_is_seen_as_it_goes_on() {
+    let Some(chromium) = Chromium::start().await else { return };
+    let site = Site::start(&[]);
+    let goes = site.cluster.folder.path().join("goes");
+    let sweep = site.submit(Some(&goes));
+    let tab = chromium.tab(&site.url).await;
+    tab.open(&format!("/sweeps/{sweep}")).await;
+    tab.until("document.body.innerText.includes('0 of 12')").await;
+    let list = chromium.tab(&site.url).await;
+    list.open("/").await;
+    list.until("document.body.innerText.includes('0 of 12')").await;
+    fs::write(goes, "").unwrap();
+    // Nothing is loaded again: the page is told.
+    tab.value::<bool>("window.same = true").await;
+    tab.until("document.body.innerText.includes('12 of 12')").await;
+    tab.until("document.querySelectorAll('tbody tr[data-job]').length === 12").await;
+    list.until("document.body.innerText.includes('12 of 12')").await;
+    assert!(tab.value::<bool>("window.same").await);
+    let best = site.sweep(&["show", &sweep.to_string(), "-o", "json"]);
+    let shown = format!("{} ", best["best"]);
+    assert!(tab.text().await.contains(shown.trim()), "{shown} in {}", tab.text().await);
+    tab.check().await;
+    list.check().await;
+    chromium.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_are_sorted_filtered_and_brushed() {
+    let Some(chromium) = Chromium::start().await else { return };
+    let site = Site::start(&[]);
+    let sweep = site.submit(None);
+    site.sweep(&["wait", &sweep.to_string()]);
+    let tab = chromium.tab(&site.url).await;
+    tab.open(&format!("/sweeps/{sweep}")).await;
+    tab.until("document.querySelectorAll('tbody tr[data-job]').length === 12").await;
+    let order = "[...document.querySelectorAll('tbody tr[data-job]')].map((row) => Number(row.dataset.job))";
+    // The best first, until the reader wants them otherwise.
+    let best = site.sweep(&["show", &sweep.to_string(), "-o", "json"])["best_job"].as_u64().unwrap();
+    assert_eq!(tab.value::<Vec<u64>>(order).await[0], best);
+    tab.click("th[data-column=job] button").await;
+    tab.until(&format!("JSON.stringify({order}) === JSON.stringify([1,2,3,4,5,6,7,8,9,10,11,12])")).await;
+    tab.click("th[data-column=job] button").await;
+    tab.until(&format!("({order})[0] === 12")).await;
+    tab.type_into("#jobs input[type=search]", "rate=0.01").await;
+    tab.until(&format!("({order}).length === 4")).await;
+    tab.check().await;
+    chromium.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_is_cancelled_after_asking_by_keyboard_alone() {
+    let Some(chromium) = Chromium::start().await else { return };
+    let site = Site::start(&[]);
+    let sweep = site.submit(Some(&site.cluster.folder.path().join("never")));
+    let tab = chromium.tab(&site.url).await;
+    tab.open(&format!("/sweeps/{sweep}")).await;
+    let focused = "document.activeElement?.textContent.trim()";
+    let mut seen = Vec::new();
+    loop {
+        tab.press("Tab").await;
+        let text = tab.value::<Option<String>>(focused).await.unwrap_or_default();
+        if text.starts_with("Cancel") {
+            break;
+        }
+        seen.push(text);
+        assert!(seen.len() < 40, "no way to the button by Tab: {seen:?}");
+    }
+    tab.press("Enter").await;
+    tab.until("document.querySelector('dialog[open]') !== null").await;
+    tab.press("Escape").await;
+    tab.until("document.querySelector('dialog[open]') === null").await;
+    assert_eq!(site.sweep(&["show", &sweep.to_string(), "-o", "json"])["state"], "running");
+    tab.press("Enter").await;
+    tab.until("document.querySelector('dialog[open]') !== null").await;
+    tab.click("dialog[open] .buttons button:last-child").await;
+    tab.until("document.querySelector('h1').parentElement.innerText.includes('cancelled')").await;
+    assert_eq!(site.sweep(&["show", &sweep.to_string(), "-o", "json"])["state"], "cancelled");
+    tab.check().await;
+    chromium.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_jobs_say_stays_text() {
+    let Some(chromium) = Chromium::start().await else { return };
+    let site = Site::start(&[]);
+    let sweep = site.submit(None);
+    site.sweep(&["wait", &sweep.to_string()]);
+    let tab = chromium.tab(&site.url).await;
+    // Of the twelve jobs, every other has the hostile label.
+    for path in [format!("/sweeps/{sweep}"), format!("/sweeps/{sweep}/jobs/2")] {
+        tab.open(&path).await;
+        let visible = HOSTILE.split('\u{202e}').next().unwrap();
+        let wanted = serde_json::to_string(visible).unwrap();
+        tab.until(&format!("document.body.textContent.includes({wanted})")).await;
+        tab.check().await;
+    }
+    chromium.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_asked_for_once_and_a_viewer_only_looks() {
+    let Some(chromium) = Chromium::start().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, token: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, token).unwrap();
+        path.display().to_string()
+    };
+    let (all, viewer) = (file("all", "a-long-secret"), file("viewer", "another-secret"));
+    let serve =
+        ["--http", "127.0.0.1:0", "--token-file", &all, "--viewer-token-file", &viewer].map(str::to_owned);
+    let options = tests::ClusterOptions { serve: serve.into(), ..tests::ClusterOptions::default() };
+    let cluster = tests::Cluster::start(options);
+    let site = format!("http://{}", cluster.coordinator.http());
+    for (token, role) in [("another-secret", "viewer"), ("a-long-secret", "admin")] {
+        let tab = chromium.tab(&site).await;
+        tab.open_plain("/login").await;
+        tab.type_into("#token", "wrong").await;
+        tab.press("Enter").await;
+        tab.until("document.body.innerText.includes('The token is wrong')").await;
+        tab.type_into("#token", token).await;
+        tab.press("Enter").await;
+        tab.until(&format!("document.body.dataset.role === '{role}'")).await;
+        tab.open("/workers").await;
+        assert_eq!(tab.value::<String>("document.body.dataset.role").await, role);
+        assert_eq!(tab.value::<String>("document.cookie").await, "", "no script reads it");
+    }
+    chromium.end().await;
+}
