@@ -43,6 +43,15 @@ pub(super) fn job_state_name(state: v1::JobState) -> &'static str {
     JobState::try_from(state).ok().map_or("unknown", JobState::as_str)
 }
 
+/// Prints a sweep as it is after a command, for programs.
+pub(super) fn print_sweep(sweep: &v1::Sweep, format: Format) -> Result<(), Failure> {
+    if format == Format::Json {
+        return print_json(&shapes::whole(sweep));
+    }
+    let (columns, row) = sweep_row(sweep);
+    print_one(format, columns, row)
+}
+
 /// The state's name for people.
 pub(super) fn sweep_state_name(state: v1::SweepState) -> &'static str {
     SweepState::try_from(state).ok().map_or("unknown", SweepState::as_str)
