@@ -222,7 +222,8 @@ async fn sweeps_and_jobs_are_read_and_changed() {
     let paused = served.ask(&Method::POST, "/api/v1/sweeps/1/pause", &[]).await;
     let paused: Value = serde_json::from_slice(&to_bytes(paused.2, usize::MAX).await.unwrap()).unwrap();
     assert_eq!(paused["state"], "paused");
-    served.ask(&Method::POST, "/api/v1/sweeps/1/jobs/3/cancel", &[]).await;
+    let (status, ..) = served.ask(&Method::POST, "/api/v1/sweeps/1/jobs/3/cancel", &[]).await;
+    assert_eq!(status, StatusCode::OK);
     let (_, job) = served.json("/api/v1/sweeps/1/jobs/3").await;
     assert_eq!(job["state"], "cancelled");
     let (_, cancelled) = served.json("/api/v1/sweeps/1/jobs?state=cancelled,failed").await;
