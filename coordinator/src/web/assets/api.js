@@ -48,15 +48,16 @@ export async function post(path, body) {
   return (await ask(path, options)).json();
 }
 
-/** All things of a list that comes in pages, up to a bound. */
-export async function all(path, bound = 5_000) {
+/** The first things of a list that comes in pages: at least `most`, where there are so many. `isWhole` says whether these are all. */
+export async function list(path, most) {
   const items = [];
   let after = '';
   do {
-    const page = await get(`${path}?rows=1000${after && `&after=${encodeURIComponent(after)}`}`);
+    const rows = Math.min(1_000, most - items.length);
+    const page = await get(`${path}?rows=${rows}${after && `&after=${encodeURIComponent(after)}`}`);
     items.push(...page.items);
     after = page.next;
-  } while (after && items.length < bound);
+  } while (after && items.length < most);
   return { items, isWhole: !after };
 }
 

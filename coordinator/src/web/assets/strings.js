@@ -32,6 +32,7 @@ const TEXTS = {
   done_that: ['Done.', '完了しました。'],
   not_now: ['Close', '閉じる'],
   just_now: ['just now', 'たった今'],
+  actions: ['Actions', '操作'],
   none: ['none', 'なし'],
   chart: ['chart', 'グラフ'],
 
@@ -108,7 +109,7 @@ const TEXTS = {
   no_sweeps: ['There are no sweeps yet.', 'スイープはまだありません。'],
   submit_hint: ['Submit one from the command line:', 'コマンドラインから投入してください:'],
   appears: ['It appears here by itself.', '投入すると自動的にここに表示されます。'],
-  sweeps_left_out: ['The first {sweeps} sweeps are shown.', '最初の {sweeps} 件を表示しています。'],
+  more: ['Show more', 'さらに表示'],
 
   // One sweep.
   waiting: ['Waiting:', '待機中:'],

@@ -3,7 +3,7 @@
 import { el, replace } from './dom.js';
 
 /**
- * A table. `columns` are {label, render(item), kind?}: kind `number` aligns to the right, `text` wraps. `key(item)` names a row.
+ * A table. `columns` are {label, render(item), kind?, isUnseen?}: kind `number` aligns to the right, `text` wraps. `key(item)` names a row.
  */
 export class LiveTable {
   constructor(label, columns, key, onRow) {
@@ -43,8 +43,8 @@ export class LiveTable {
 }
 
 /** A heading of a column; one that sorts is a button. */
-export function heading({ label, kind, sorts }, order, onSort) {
-  const text = el('span', { class: 'clip', title: label, text: label });
+export function heading({ label, kind, sorts, isUnseen }, order, onSort) {
+  const text = el('span', { class: isUnseen ? 'unseen' : 'clip', title: label, text: label });
   const way = order === 1 ? 'ascending' : order === -1 ? 'descending' : null;
   const content = sorts ? el('button', { type: 'button', class: 'sort', onclick: onSort }, text, el('i', { 'aria-hidden': 'true' })) : text;
   return el('th', { scope: 'col', 'data-kind': kind, 'aria-sort': way }, content);

@@ -40,6 +40,7 @@ export class Parallel {
       onpointerdown: (event) => this.press(event),
       onpointermove: (event) => this.move(event),
       onpointerup: (event) => this.release(event),
+      onpointercancel: () => this.brushes.isDragging && this.brushes.release(),
       onpointerleave: () => !this.brushes.isDragging && this.selection.hover(null, this),
       onkeydown: (event) => this.key(event),
     });
@@ -153,6 +154,12 @@ export class Parallel {
       axis.x = MARGIN.left + (this.axes.length > 1 ? (place * this.inner.width) / (this.axes.length - 1) : this.inner.width / 2);
       axis.ys = this.crossings(axis);
     });
+    this.surface.element.querySelectorAll('.grip').forEach((grip) => grip.remove());
+    for (const { x } of this.axes) {
+      const grip = el('div', { class: 'grip' });
+      grip.style.left = `${x}px`;
+      this.surface.element.insertBefore(grip, this.surface.note);
+    }
   }
 
   /** Where each row crosses an axis. */
@@ -340,7 +347,6 @@ export class Parallel {
       this.brushes.drag(this.part(y));
       return;
     }
-    this.surface.element.style.cursor = this.axisAt(x) ? 'ns-resize' : '';
     const row = this.nearest(x, y);
     this.selection.hover(row < 0 ? null : this.columns.job[row], this);
     if (row >= 0) this.drawOver();

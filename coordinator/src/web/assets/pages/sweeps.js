@@ -1,6 +1,6 @@
 // All sweeps, the latest first.
 
-import { all } from '../api.js';
+import { list } from '../api.js';
 import { el, fill, foreign } from '../dom.js';
 import { ago, between, clipped, count, duration, number, parameters } from '../format.js';
 import { poll } from '../live.js';
@@ -9,6 +9,8 @@ import { t } from '../strings.js';
 import { LiveTable } from '../table.js';
 
 const AGAIN_MS = 3_000;
+/** Sweeps that are shown at first, and again with each press of the button. */
+const PAGE = 100;
 const FINAL = new Set(['finished', 'stopped', 'cancelled']);
 
 /** Fills the page. */
@@ -26,22 +28,25 @@ export async function show(main) {
     compare.setAttribute('aria-disabled', String(!isEnough));
   };
   const table = new LiveTable(t('sweeps'), tableColumns(chosen, choose), (sweep) => sweep.id);
-  const body = el('div');
+  const body = el('div', { class: 'page' });
+  let most = PAGE;
+  let again = () => {};
+  const more = el('button', { type: 'button', text: t('more'), onclick: () => again((most += PAGE)) });
+  const below = el('div', { class: 'pager', hidden: true }, more);
   main.append(el('div', { class: 'caption' }, el('h1', { text: t('sweeps') }), live.element, el('div', { class: 'controls' }, compare)), body);
   const ask = async () => {
-    const { items, isWhole } = await all('/sweeps');
-    items.sort((a, b) => b.id - a.id);
+    const { items, isWhole } = await list('/sweeps', most);
     compare.hidden = items.length < 2;
     if (!items.length) {
       if (!body.querySelector('.nothing')) fill(body, nothing());
       return;
     }
     table.show(items);
-    if (!table.element.isConnected) fill(body, table.element);
-    if (!isWhole) body.append(el('p', { class: 'note', text: t('sweeps_left_out', { sweeps: count(items.length) }) }));
+    below.hidden = isWhole;
+    if (!table.element.isConnected) fill(body, table.element, below);
   };
   await first(ask, body);
-  poll(ask, AGAIN_MS, live.set);
+  again = poll(ask, AGAIN_MS, live.set);
 }
 
 /** The first answer, or what is wrong with it; later ones come by themselves. */
@@ -56,7 +61,8 @@ async function first(ask, body) {
 function tableColumns(chosen, choose) {
   return [
     {
-      label: '',
+      label: t('compare'),
+      isUnseen: true,
       kind: 'check',
       render: ({ id, name }) => el('input', { type: 'checkbox', checked: chosen.has(id), 'aria-label': t('choose_sweep', { name: clipped(name, 60) }), onchange: choose(id) }),
     },

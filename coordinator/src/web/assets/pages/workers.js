@@ -1,6 +1,6 @@
 // The workers: their slots, devices and states.
 
-import { all } from '../api.js';
+import { list } from '../api.js';
 import { ofWorker } from '../actions.js';
 import { el, fill, foreign } from '../dom.js';
 import { ago, clipped, count } from '../format.js';
@@ -10,6 +10,7 @@ import { t } from '../strings.js';
 import { LiveTable } from '../table.js';
 
 const AGAIN_MS = 3_000;
+const WORKERS_MAX = 2_000;
 /** With more slots than this, a number says more than boxes. */
 const SLOTS_DRAWN_MAX = 16;
 
@@ -25,7 +26,7 @@ export async function show(main) {
   const table = new LiveTable(t('workers'), tableColumns(action), ({ name }) => name);
   main.append(el('div', { class: 'caption' }, el('h1', { text: t('workers') }), live.element, total), body);
   const ask = async () => {
-    const { items } = await all('/workers');
+    const { items } = await list('/workers', WORKERS_MAX);
     items.forEach((worker) => latest.set(worker.name, worker));
     const sum = (of) => items.reduce((sum, worker) => sum + of(worker), 0);
     const isThere = (worker) => worker.state !== 'disconnected';
@@ -57,7 +58,7 @@ function tableColumns(action) {
     { label: t('last_seen'), render: ({ last_seen: seen }) => ago(seen) },
     { label: t('version'), render: ({ version }) => foreign(clipped(version, 40)) },
     { label: t('reason'), kind: 'text', render: ({ reason }) => foreign(clipped(reason, 1_000), { lang: 'en' }) },
-    ...(isAdmin ? [{ label: '', render: action }] : []),
+    ...(isAdmin ? [{ label: t('actions'), isUnseen: true, render: action }] : []),
   ];
 }
 
