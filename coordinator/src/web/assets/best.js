@@ -4,7 +4,7 @@ import { get } from './api.js';
 import { Lines } from './charts/curves.js';
 import { open } from './charts/surface.js';
 import { el, fill } from './dom.js';
-import { clipped, parameter } from './format.js';
+import { clipped, number, parameter } from './format.js';
 import { atMost } from './live.js';
 import { best } from './order.js';
 import { choice, problem } from './parts.js';
@@ -117,5 +117,5 @@ export class Curves {
 }
 
 function short(value) {
-  return typeof value === 'number' ? String(Number(value.toPrecision(3))) : parameter(value) || t('none');
+  return typeof value === 'number' ? number(value, 3) : parameter(value) || t('none');
 }

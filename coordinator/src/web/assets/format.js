@@ -17,11 +17,23 @@ export function number(value, digits = 5) {
   if (value === null || value === undefined) return '';
   if (typeof value !== 'number') return String(value);
   if (Number.isInteger(value) && Math.abs(value) < 1e12) return String(value);
+  if (!Number.isFinite(value)) return value > 0 ? 'inf' : Number.isNaN(value) ? 'nan' : '-inf';
   const size = Math.abs(value);
   if (size !== 0 && (size < 1e-4 || size >= 1e7)) {
     return value.toExponential(digits - 1).replace(/\.?0+e/, 'e').replace('e+', 'e');
   }
-  return String(Number(value.toPrecision(digits)));
+  // What stands before the point is never rounded.
+  const whole = Math.floor(Math.log10(size)) + 1;
+  return String(Number(value.toPrecision(Math.max(digits, whole))));
+}
+
+/** Numbers of an axis, with as few digits as tell them apart. */
+export function ticks(values) {
+  for (let digits = 3; digits < 9; digits += 1) {
+    const texts = values.map((value) => number(value, digits));
+    if (new Set(texts).size === texts.length) return texts;
+  }
+  return values.map((value) => number(value, 9));
 }
 
 /** A parameter's value as it was given. */

@@ -104,7 +104,7 @@ function nameForm(axis, add) {
 
 function numberForm(axis, add) {
   const input = (value) => el('input', { type: 'text', inputMode: 'decimal', size: 9, value: axis.scale.text(value) });
-  const [from, to] = [input(axis.scale.min), input(axis.scale.max)];
+  const [from, to] = [input(axis.scale.foot ? 0 : axis.scale.min), input(axis.scale.max)];
   const limits = () => add(clamped(axis, from.value), clamped(axis, to.value));
   const button = el('button', { type: 'button', text: t('add'), onclick: limits });
   return [el('label', { class: 'choice' }, el('span', { text: t('from') }), from), el('label', { class: 'choice' }, el('span', { text: t('to') }), to), button];
@@ -112,5 +112,7 @@ function numberForm(axis, add) {
 
 function clamped({ scale }, text) {
   const value = Number(text);
-  return Number.isNaN(value) || text.trim() === '' ? NaN : Math.max(scale.min, Math.min(scale.max, value));
+  if (Number.isNaN(value) || text.trim() === '') return NaN;
+  const least = scale.foot && value <= 0 ? 0 : scale.min;
+  return Math.max(least, Math.min(scale.max, value));
 }

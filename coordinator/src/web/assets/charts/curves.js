@@ -1,7 +1,7 @@
 // Learning curves by uPlot: a line a job (or a metric), with a legend of our own, as its lines are jobs that other charts point at, too.
 
 import { colour, el, foreign, onTheme, say, svg, update } from '../dom.js';
-import { number } from '../format.js';
+import { number, ticks } from '../format.js';
 import { t } from '../strings.js';
 
 /** From this many times the smallest value, values are drawn on a logarithmic axis. */
@@ -61,7 +61,11 @@ export class Lines {
     this.plot = null;
     if (!this.series.length) return;
     const axis = { stroke: colour('muted'), grid: { stroke: colour('grid'), width: 1 }, ticks: { show: false }, font: `11px ${colour('font')}`, labelFont: `11px ${colour('font')}` };
-    const texts = (_, values) => values.map((value) => (value === null ? '' : number(value, 3)));
+    // On a logarithmic axis uPlot leaves out values that would have no room.
+    const texts = (_, values) => {
+      const shown = ticks(values.filter((value) => value !== null));
+      return values.map((value) => (value === null ? '' : shown.shift()));
+    };
     const options = {
       width: this.host.clientWidth,
       height: this.height,

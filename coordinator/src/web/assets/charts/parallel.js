@@ -14,7 +14,7 @@ import { Raster } from './raster.js';
 import { RANK_COLOURS, Scale, css, jitter, rankColour, rankColours } from './scale.js';
 import { Surface, isDark, note, open, spoken } from './surface.js';
 
-const MARGIN = { left: 66, right: 50, top: 40, bottom: 26 };
+const MARGIN = { left: 66, right: 50, top: 48, bottom: 26 };
 const AXIS_WIDTH_MIN = 96;
 const SLICE_MS = 10;
 const LINES_IN_PATH = 64;
@@ -307,8 +307,8 @@ export class Parallel {
     layer.textAlign = place === 0 ? 'left' : isLast ? 'right' : 'center';
     const shift = place === 0 ? -MARGIN.left + 4 : isLast ? MARGIN.right - 4 : 0;
     const room = this.inner.width / Math.max(1, this.axes.length - 1) - 8;
-    this.label(layer, fitted(layer, axis.label, room), axis.x + shift, top - 26, 'text');
-    if (axis.scale.isLog) this.label(layer, t('log'), axis.x + shift, top - 12, 'muted');
+    this.label(layer, fitted(layer, axis.label, room), axis.x + shift, top - 34, 'text');
+    if (axis.scale.isLog) this.label(layer, t('log'), axis.x + shift, top - 19, 'muted');
   }
 
   /** Text with an edge, so that it can be read above lines. */

@@ -1,11 +1,13 @@
 // Scales of axes: even, logarithmic, or one place for each name; and the colours of ranks.
 
-import { number } from '../format.js';
+import { number, ticks } from '../format.js';
 
 /** From this many times the smallest value, an axis is logarithmic. */
 const LOG_FROM = 100;
 /** Up to so many different numbers, an axis is marked at these and not at round ones. */
 const MARKED_MAX = 8;
+/** The part of a logarithmic axis that zero has. */
+const FOOT = 0.1;
 
 /** A scale from values to places between 0 and 1. */
 export class Scale {
@@ -16,17 +18,23 @@ export class Scale {
     this.names = names;
     this.marks = !names && values?.length > 1 && values.length <= MARKED_MAX ? [...values].sort((a, b) => a - b) : undefined;
     let min = Infinity;
+    let minPositive = Infinity;
     let max = -Infinity;
     this.lacks = false;
     for (const value of numbers) {
       if (!Number.isFinite(value)) this.lacks = true;
       else {
         if (value < min) min = value;
+        if (value > 0 && value < minPositive) minPositive = value;
         if (value > max) max = value;
       }
     }
     if (min > max) [min, max] = [0, 1];
-    this.isLog = !names && min > 0 && (max / min > LOG_FROM || isGeometric(this.marks));
+    const isFar = max / minPositive > LOG_FROM || isGeometric(this.marks?.filter((mark) => mark > 0));
+    this.isLog = !names && min >= 0 && max > 0 && isFar;
+    /** Zero, which has no logarithm, has a place of its own below the others: many a rate or decay may be 0. */
+    this.foot = this.isLog && min === 0 ? FOOT : 0;
+    if (this.foot) min = minPositive;
     if (names) [min, max] = [-0.5, names.length - 0.5];
     else if (min === max) [min, max] = this.isLog ? [min / 2, max * 2] : [min - (Math.abs(min) || 1) / 2, max + (Math.abs(max) || 1) / 2];
     [this.min, this.max] = [min, max];
@@ -39,19 +47,15 @@ export class Scale {
     if (this.names) return this;
     this.from -= this.span * part;
     this.span *= 1 + 2 * part;
-    [this.min, this.max] = [this.value(0), this.value(1)];
+    const ends = [this.from, this.from + this.span];
+    [this.min, this.max] = this.isLog ? ends.map(Math.exp) : ends;
     return this;
   }
 
-  /** The place of a value, NaN where it has none. */
+  /** The place of a value; none that is finite where it has none. */
   at(value) {
-    return ((this.isLog ? Math.log(value) : value) - this.from) / this.span;
-  }
-
-  /** The value at a place. */
-  value(place) {
-    const value = this.from + place * this.span;
-    return this.isLog ? Math.exp(value) : value;
+    if (value === 0 && this.foot) return this.foot / 4;
+    return this.foot + (1 - this.foot) * (((this.isLog ? Math.log(value) : value) - this.from) / this.span);
   }
 
   /** A value as text. */
@@ -61,8 +65,10 @@ export class Scale {
 
   /** Round values on the axis, about `wanted` of them: {at, text}. */
   ticks(wanted) {
-    const values = this.names ? this.nameTicks(wanted) : this.marks ? this.marks : this.isLog ? this.logTicks(wanted) : this.evenTicks(wanted);
-    return values.map((value) => ({ at: this.at(value), text: this.text(value) }));
+    const values = this.names ? this.nameTicks(wanted) : this.marks ? [...this.marks] : this.isLog ? this.logTicks(wanted) : this.evenTicks(wanted);
+    if (this.foot && values[0] !== 0) values.unshift(0);
+    const texts = this.names ? values.map((value) => this.text(value)) : ticks(values);
+    return values.map((value, place) => ({ at: this.at(value), text: texts[place] }));
   }
 
   nameTicks(wanted) {

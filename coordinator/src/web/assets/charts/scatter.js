@@ -12,9 +12,13 @@ const MARGIN = { left: 62, right: 14, top: 12, bottom: 42 };
 /** Pixels of a cell in which the nearest point is looked for, and how far it may be. */
 const CELL = 12;
 const REACH = 12;
-/** From how many points they are small squares, and from how many still smaller ones. */
-const MANY = 3_000;
-const VERY_MANY = 20_000;
+/** From how many points on they are smaller: [points, pixels]. Those below 5 pixels are squares. */
+const SIZES = [
+  [20_000, 2],
+  [4_000, 3],
+  [800, 5],
+  [0, 7],
+];
 
 /** The chart. */
 export class Scatter {
@@ -85,8 +89,10 @@ export class Scatter {
     this.xs = new Float32Array(columns.rows);
     this.ys = new Float32Array(columns.rows);
     for (let row = 0; row < columns.rows; row += 1) {
-      this.xs[row] = MARGIN.left + horizontal.at(across[row]) * inner.width + (room && jitter(columns.job[row]) * room);
-      this.ys[row] = MARGIN.top + (1 - vertical.at(columns.objective[row])) * inner.height;
+      const [x, y] = [horizontal.at(across[row]), vertical.at(columns.objective[row])];
+      // What is infinite has no place, as on a logarithmic axis nothing has that is not positive.
+      this.xs[row] = Number.isFinite(x) ? MARGIN.left + x * inner.width + (room && jitter(columns.job[row]) * room) : NaN;
+      this.ys[row] = Number.isFinite(y) ? MARGIN.top + (1 - y) * inner.height : NaN;
     }
     this.inner = inner;
     this.cells = null;
@@ -98,9 +104,9 @@ export class Scatter {
     const layer = this.surface.clear(0);
     this.drawAxes(layer);
     const { selection, columns } = this;
-    const size = columns.rows > VERY_MANY ? 2 : columns.rows > MANY ? 3 : 7;
+    const size = SIZES.find(([from]) => columns.rows >= from)[1];
     if (selection.mask) this.drawPoints(layer, size, colour('dim'), 1, this.everyRow, 0);
-    const alpha = columns.rows > VERY_MANY ? 0.6 : 0.85;
+    const alpha = size < 3 ? 0.6 : 0.85;
     for (const [state, rows] of this.byState) this.drawPoints(layer, size, colour(`state-${state}`), alpha, rows, 1);
     this.drawFront(layer);
     this.drawHover();

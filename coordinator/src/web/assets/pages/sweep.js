@@ -175,7 +175,7 @@ function counts(sweep) {
 function best(id, sweep, selection) {
   const { best_job: job, metric } = sweep;
   const goal = t(metric.maximize ? 'larger' : 'smaller', { metric: clipped(metric.name, 60) });
-  const title = el('div', { class: 'card-head' }, el('h2', { text: t('best') }), el('span', { class: 'note' }, foreign(goal), metric.use === 'best' ? ` ${t('at_best_epoch')}` : ''));
+  const title = el('div', { class: 'card-head' }, el('h2', { text: t('best') }), el('span', { class: 'note' }, foreign(goal), metric.use === 'best' ? ` · ${t('at_best_epoch')}` : ''));
   if (job === null) return el('div', { class: 'card' }, title, el('p', { class: 'note', text: t('none_done') }));
   const values = Object.entries(sweep.best_parameters ?? {});
   const card = el(
