@@ -3,7 +3,7 @@
 import { get } from './api.js';
 import { Lines } from './charts/curves.js';
 import { open } from './charts/surface.js';
-import { el, fill } from './dom.js';
+import { Left, el, fill } from './dom.js';
 import { clipped, number, parameter } from './format.js';
 import { atMost } from './live.js';
 import { best } from './order.js';
@@ -17,7 +17,8 @@ const AGAIN_MS = 3_000;
 export class Curves {
   constructor(sweep, selection) {
     Object.assign(this, { sweep, selection });
-    this.most = 10;
+    this.left = new Left(`curves:${sweep}`, { most: 10, metric: null });
+    this.most = this.left.values.most;
     this.lines = new Lines({
       label: t('curves'),
       onHover: (job) => selection.hover(job, this),
@@ -38,8 +39,8 @@ export class Curves {
     Object.assign(this, { columns, metric });
     this.order = best(columns.objective, metric.maximize);
     if (isFirst) {
-      this.chosen = metric.name;
-      this.showControls([metric.name]);
+      this.chosen = this.left.values.metric ?? metric.name;
+      this.showControls([...new Set([metric.name, this.chosen])]);
       this.again();
     } else this.later();
     if (!this.hasMetrics) this.findMetrics(job);
@@ -70,10 +71,12 @@ export class Curves {
       this.controls,
       choice(t('metric'), metrics.map((name) => [name, name]), this.chosen, (name) => {
         this.chosen = name;
+        this.left.keep({ metric: name });
         this.again();
       }),
       choice(t('jobs'), HOW_MANY.map((most) => [String(most), t('best_k', { most })]), String(this.most), (most) => {
         this.most = Number(most);
+        this.left.keep({ most: this.most });
         this.lines.legend.style.minHeight = '';
         this.again();
       }),

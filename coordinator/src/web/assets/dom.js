@@ -103,20 +103,34 @@ export function perFrame(callback) {
   };
 }
 
-/** What the reader chose before, from this browser; `otherwise` where there is nothing. */
-export function remembered(key, otherwise) {
+/** What the reader chose before, on this browser (or, of `sessionStorage`, in this tab); `otherwise` where there is nothing. */
+export function remembered(key, otherwise, storage = () => localStorage) {
   try {
-    return JSON.parse(localStorage.getItem(`sweep:${key}`)) ?? otherwise;
+    return JSON.parse(storage().getItem(`sweep:${key}`)) ?? otherwise;
   } catch {
     return otherwise;
   }
 }
 
 /** Keeps what the reader chose. A browser that keeps nothing is fine. */
-export function remember(key, value) {
+export function remember(key, value, storage = () => localStorage) {
   try {
-    localStorage.setItem(`sweep:${key}`, JSON.stringify(value));
+    storage().setItem(`sweep:${key}`, JSON.stringify(value));
   } catch {
     // Storage may be full or forbidden.
+  }
+}
+
+/** How a part of a page was left in this tab: who goes to a job and back finds it so. */
+export class Left {
+  constructor(key, otherwise) {
+    this.key = `left:${key}`;
+    this.values = { ...otherwise, ...remembered(this.key, {}, () => sessionStorage) };
+  }
+
+  /** Keeps some values. */
+  keep(values) {
+    Object.assign(this.values, values);
+    remember(this.key, this.values, () => sessionStorage);
   }
 }

@@ -1,6 +1,6 @@
 // The table of a sweep's jobs: sorted and filtered here over the columns of all jobs; the jobs of the visible page are then read exactly.
 
-import { el, fill, foreign, remember, remembered, update } from './dom.js';
+import { Left, el, fill, foreign, remember, remembered, update } from './dom.js';
 import { get } from './api.js';
 import { clipped, count, duration, number, parameter } from './format.js';
 import { falling, rising } from './order.js';
@@ -23,10 +23,10 @@ const OWN = new Set(['job', 'parameters', 'state', 'attempts', 'worker', 'epochs
 export class JobsTable {
   constructor(sweep, selection) {
     Object.assign(this, { sweep, selection });
-    this.sort = { name: 'objective', way: 0 };
-    this.states = new Set();
-    this.text = '';
-    this.page = 0;
+    this.left = new Left(`jobs:${sweep}`, { sort: { name: 'objective', way: 0 }, states: [], text: '', page: 0 });
+    const { sort, states, text, page } = this.left.values;
+    Object.assign(this, { sort, text, page });
+    this.states = new Set(states);
     this.exact = new Map();
     this.metrics = [];
     this.head = el('tr');
@@ -52,7 +52,7 @@ export class JobsTable {
     if (isFirst) {
       const names = columns.parameters.slice(0, SHOWN_MAX).map((column) => column.name);
       this.shown = new Set(remembered(`columns:${this.sweep}`, null) ?? ['objective', 'epochs_done', 'train_seconds', 'worker', 'reason', ...names]);
-      this.sort.way = sweep.metric.maximize ? -1 : 1;
+      this.sort.way ||= sweep.metric.maximize ? -1 : 1;
       this.showTools();
     }
     this.exact.clear();
@@ -90,6 +90,7 @@ export class JobsTable {
     let timer = 0;
     const search = el('input', {
       type: 'search',
+      value: this.text,
       placeholder: t('filter_text'),
       'aria-label': t('filter_text'),
       oninput: () => {
@@ -188,6 +189,7 @@ export class JobsTable {
     update(this.body, visible.map((row) => el('tr', { 'data-job': this.columns.job[row] }, list.map((column) => cell(column, row)))));
     if (!visible.length) fill(this.body, el('tr', {}, el('td', { colSpan: list.length, class: 'empty', text: t(this.columns.rows ? 'no_match' : 'no_jobs_yet') })));
     this.mark(this.selection.hovered);
+    this.left.keep({ sort: this.sort, states: [...this.states], text: this.text, page: this.page });
     this.showPager(this.rows.length);
   }
 

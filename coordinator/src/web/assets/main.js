@@ -1,5 +1,6 @@
 // Which page an address is, and its start.
 
+import { Left } from './dom.js';
 import { head, problem, trail } from './parts.js';
 import { t } from './strings.js';
 
@@ -28,7 +29,16 @@ async function start() {
     main.replaceChildren(trail([t('sweeps'), '/'], [location.pathname]), problem(error));
   } finally {
     main.dataset.ready = 'true';
+    scroll();
   }
+}
+
+/** Who comes back finds the place where the page was left; the browser knows it only of pages that are whole at once. */
+function scroll() {
+  const left = new Left(`scroll:${location.pathname}`, { y: 0 });
+  const [navigation] = performance.getEntriesByType('navigation');
+  if (navigation?.type === 'back_forward' || navigation?.type === 'reload') requestAnimationFrame(() => window.scrollTo(0, left.values.y));
+  addEventListener('pagehide', () => left.keep({ y: window.scrollY }));
 }
 
 start();

@@ -7,6 +7,8 @@ import { t } from '../strings.js';
 
 /** A drag shorter than this part of an axis is a click. */
 const CLICK = 0.012;
+/** The ends of an axis belong to what reaches them, whatever rounding does. */
+const OVER = 1e-6;
 
 /** All brushes. `onChange` is called once a frame while one is dragged. */
 export class Brushes {
@@ -28,6 +30,22 @@ export class Brushes {
   /** The axes that have any, with their ranges. */
   active(axes) {
     return axes.map((axis) => ({ axis, ranges: this.of(axis.name) })).filter(({ ranges }) => ranges.length);
+  }
+
+  /** The ranges as values, by the names of axes; null is an end of the axis, wherever it may be later. */
+  values(axes) {
+    const end = ({ scale }, part) => (part <= 0 || part >= 1 ? null : scale.value(part));
+    return Object.fromEntries(this.active(axes).map(({ axis, ranges }) => [axis.name, ranges.map(([from, to]) => [end(axis, from), end(axis, to)])]));
+  }
+
+  /** Takes ranges of values to where they are on these axes. */
+  place(values, axes) {
+    if (this.isDragging) return;
+    this.byAxis.clear();
+    for (const { name, scale } of axes) {
+      const ranges = (values[name] ?? []).map(([from, to]) => [from === null ? -OVER : scale.at(from), to === null ? 1 + OVER : scale.at(to)]);
+      this.byAxis.set(name, ranges);
+    }
   }
 
   /** Takes all away. */
@@ -80,8 +98,7 @@ export class Brushes {
     const add = (from, to) => {
       const ends = [chosen.scale.at(from), chosen.scale.at(to)].sort((a, b) => a - b);
       if (ends.some((end) => Number.isNaN(end))) return;
-      // The ends themselves belong to it, whatever rounding does.
-      this.add(chosen.name, [ends[0] - 1e-6, ends[1] + 1e-6]);
+      this.add(chosen.name, [ends[0] - OVER, ends[1] + OVER]);
       this.changed();
     };
     const show = () => fill(range, chosen.scale.names ? nameForm(chosen, add) : numberForm(chosen, add));

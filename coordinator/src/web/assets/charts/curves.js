@@ -27,7 +27,7 @@ export class Lines {
       'aria-roledescription': t('chart'),
       'aria-label': label,
       onkeydown: (event) => this.key(event),
-      onclick: (event) => this.focused !== null && this.onOpen?.(this.focused, event),
+      onclick: (event) => event.pointerType !== 'touch' && this.focused !== null && this.onOpen?.(this.focused, event),
     });
     this.value = el('p', { class: 'note value' });
     this.legend = el('ul', { class: 'legend lines-legend' });

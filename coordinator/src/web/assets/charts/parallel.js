@@ -3,7 +3,7 @@
 //
 // Lines are drawn in slices of a few milliseconds, the best first and the others behind them, so that a hundred thousand hold up nothing.
 
-import { colour, el, fill, say } from '../dom.js';
+import { Left, colour, el, fill, say } from '../dom.js';
 import { clipped, count } from '../format.js';
 import { atMost } from '../live.js';
 import { best, ranks } from '../order.js';
@@ -30,7 +30,8 @@ export class Parallel {
   constructor(sweep, selection) {
     this.sweep = sweep;
     this.selection = selection;
-    this.share = 100;
+    this.left = new Left(`parallel:${sweep}`, { share: 100, brushes: {} });
+    this.share = this.left.values.share;
     this.brushes = new Brushes(() => this.choose());
     this.surface = new Surface(3, () => this.draw(), {
       class: 'surface parallel',
@@ -77,6 +78,8 @@ export class Parallel {
     this.metric = metric;
     this.order = best(columns.objective, metric.maximize);
     this.ranks = ranks(this.order, columns.objective);
+    // Axes grow with what comes; brushes stay at their values.
+    const brushed = this.axes ? this.brushes.values(this.axes) : this.left.values.brushes;
     const shown = [...columns.parameters, columns.get('objective')];
     this.axes = shown.map((column) => ({
       name: column.name,
@@ -85,6 +88,7 @@ export class Parallel {
       scale: new Scale(column),
     }));
     for (const axis of this.axes) axis.parts = Float32Array.from(axis.numbers, (number) => axis.scale.at(number));
+    this.brushes.place(brushed, this.axes);
     const names = this.axes.map((axis) => axis.name).join('\n');
     if (names !== this.names) this.showControls();
     this.names = names;
@@ -116,6 +120,7 @@ export class Parallel {
   choose(isQuiet = false) {
     const { columns, axes, order, share } = this;
     if (!columns) return;
+    this.left.keep({ share, brushes: this.brushes.values(axes) });
     const active = this.brushes.active(axes);
     this.clearing.disabled = !active.length && share === 100;
     if (!active.length && share === 100) {
@@ -354,7 +359,7 @@ export class Parallel {
 
   release(event) {
     if (this.brushes.isDragging) this.brushes.release();
-    else if (event.button === 0 && this.selection.hovered !== null) open(this.sweep, this.selection.hovered, event);
+    else if (event.button === 0 && event.pointerType !== 'touch' && this.selection.hovered !== null) open(this.sweep, this.selection.hovered, event);
   }
 
   /** The row whose line passes nearest to a place, the best first, or -1. */

@@ -58,6 +58,13 @@ export class Scale {
     return this.foot + (1 - this.foot) * (((this.isLog ? Math.log(value) : value) - this.from) / this.span);
   }
 
+  /** The value at a place. */
+  value(place) {
+    if (place < this.foot) return 0;
+    const value = this.from + (this.span * (place - this.foot)) / (1 - this.foot);
+    return this.isLog ? Math.exp(value) : value;
+  }
+
   /** A value as text. */
   text(value) {
     return this.names ? String(this.names[Math.round(value)] ?? '') : number(value, 3);

@@ -1,6 +1,6 @@
 // Any column against the objective, one point a job; with the training time, the jobs than which none is both quicker and better.
 
-import { colour, el, fill, say } from '../dom.js';
+import { Left, colour, el, fill, say } from '../dom.js';
 import { count } from '../format.js';
 import { pareto, rising } from '../order.js';
 import { choice } from '../parts.js';
@@ -25,7 +25,8 @@ export class Scatter {
   constructor(sweep, selection) {
     this.sweep = sweep;
     this.selection = selection;
-    this.x = 'train_seconds';
+    this.left = new Left(`scatter:${sweep}`, { x: 'train_seconds' });
+    this.x = this.left.values.x;
     this.surface = new Surface(2, () => this.draw(), {
       class: 'surface scatter',
       tabIndex: 0,
@@ -33,7 +34,7 @@ export class Scatter {
       'aria-roledescription': t('chart'),
       onpointermove: (event) => this.point(event),
       onpointerleave: () => this.selection.hover(null, this),
-      onclick: (event) => this.selection.hovered !== null && open(this.sweep, this.selection.hovered, event),
+      onclick: (event) => this.click(event),
       onkeydown: (event) => this.key(event),
     });
     this.controls = el('div', { class: 'controls' });
@@ -59,7 +60,10 @@ export class Scatter {
     const names = options.map(([name]) => name).join();
     if (names !== this.names) {
       this.names = names;
-      fill(this.controls, choice(t('horizontal'), options, this.x, (x) => this.against(x)));
+      fill(this.controls, choice(t('horizontal'), options, columns.get(this.x) ? this.x : 'train_seconds', (x) => {
+        this.left.keep({ x });
+        this.against(x);
+      }));
     }
     this.against(this.x);
   }
@@ -223,6 +227,14 @@ export class Scatter {
     if (!this.xs) return;
     const row = this.nearest(...this.surface.point(event));
     this.selection.hover(row < 0 ? null : this.columns.job[row], this);
+  }
+
+  /** Opens the job. Where a finger points, the first touch shows it. */
+  click(event) {
+    const { hovered } = this.selection;
+    if (hovered === null) return;
+    if (event.pointerType === 'touch' && this.touched !== hovered) this.touched = hovered;
+    else open(this.sweep, hovered, event);
   }
 
   key(event) {

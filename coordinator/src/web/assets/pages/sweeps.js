@@ -27,7 +27,10 @@ export async function show(main) {
     else compare.removeAttribute('href');
     compare.setAttribute('aria-disabled', String(!isEnough));
   };
-  const table = new LiveTable(t('sweeps'), tableColumns(chosen, choose), (sweep) => sweep.id);
+  const table = new LiveTable(t('sweeps'), tableColumns(chosen, choose), (sweep) => sweep.id, (row, { id }) => {
+    row.dataset.address = `/sweeps/${id}`;
+    row.addEventListener('click', (event) => !event.target.closest('a, input') && !getSelection().toString() && location.assign(row.dataset.address));
+  });
   const body = el('div', { class: 'page' });
   let most = PAGE;
   let again = () => {};
