@@ -10,6 +10,9 @@ export const isAdmin = document.body.dataset.role === 'admin';
 /** States of jobs, in the order in which bars show them. */
 export const JOB_STATES = ['done', 'stopped', 'diverged', 'failed', 'cancelled', 'paused', 'running', 'pending'];
 
+/** States in which a sweep does nothing more by itself. */
+export const FINAL = new Set(['finished', 'stopped', 'cancelled']);
+
 /** The head of all pages. */
 export function head() {
   const at = (path) => location.pathname === path;

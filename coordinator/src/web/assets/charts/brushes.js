@@ -91,20 +91,20 @@ export class Brushes {
     this.changed();
   }
 
-  /** The same for those who type: an axis and from where to where. */
-  form(axes) {
+  /** The same for those who type: an axis and from where to where. `now` gives the axes as they are. */
+  form(now) {
     const range = el('span', { class: 'range' });
-    let chosen = axes[0];
+    let name = now()[0].name;
+    const chosen = () => now().find((axis) => axis.name === name);
     const add = (from, to) => {
-      const ends = [chosen.scale.at(from), chosen.scale.at(to)].sort((a, b) => a - b);
+      const ends = [chosen().scale.at(from), chosen().scale.at(to)].sort((a, b) => a - b);
       if (ends.some((end) => Number.isNaN(end))) return;
-      this.add(chosen.name, [ends[0] - OVER, ends[1] + OVER]);
+      this.add(name, [ends[0] - OVER, ends[1] + OVER]);
       this.changed();
     };
-    const show = () => fill(range, chosen.scale.names ? nameForm(chosen, add) : numberForm(chosen, add));
-    const options = axes.map((axis) => [axis.name, clipped(axis.label, 40)]);
-    const axis = choice(t('axis'), options, chosen.name, (name) => {
-      chosen = axes.find((axis) => axis.name === name);
+    const show = () => fill(range, chosen().scale.names ? nameForm(chosen(), add) : numberForm(chosen, add));
+    const axis = choice(t('axis'), now().map((axis) => [axis.name, clipped(axis.label, 40)]), name, (other) => {
+      name = other;
       show();
     });
     show();
@@ -119,10 +119,11 @@ function nameForm(axis, add) {
   return [choice(t('value'), options, '0', (place) => (chosen = Number(place))), button];
 }
 
-function numberForm(axis, add) {
+function numberForm(now, add) {
+  const axis = now();
   const input = (value) => el('input', { type: 'text', inputMode: 'decimal', size: 9, value: axis.scale.text(value) });
   const [from, to] = [input(axis.scale.foot ? 0 : axis.scale.min), input(axis.scale.max)];
-  const limits = () => add(clamped(axis, from.value), clamped(axis, to.value));
+  const limits = () => add(clamped(now(), from.value), clamped(now(), to.value));
   const button = el('button', { type: 'button', text: t('add'), onclick: limits });
   return [el('label', { class: 'choice' }, el('span', { text: t('from') }), from), el('label', { class: 'choice' }, el('span', { text: t('to') }), to), button];
 }

@@ -111,7 +111,7 @@ export class Parallel {
         this.share = Number(share);
         this.choose();
       }),
-      this.brushes.form(this.axes),
+      this.brushes.form(() => this.axes),
       this.clearing,
     );
   }

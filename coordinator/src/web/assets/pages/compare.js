@@ -2,13 +2,15 @@
 
 import { columns as readColumns, get } from '../api.js';
 import { Lines } from '../charts/curves.js';
-import { el, foreign } from '../dom.js';
+import { el, foreign, update } from '../dom.js';
 import { clipped, count, duration, number, parameters } from '../format.js';
-import { sweepBadge, banner, entitle, problem, segments, trail } from '../parts.js';
+import { poll } from '../live.js';
+import { FINAL, banner, entitle, problem, segments, sweepBadge, trail } from '../parts.js';
 import { t } from '../strings.js';
 import { LiveTable } from '../table.js';
 
 const SWEEPS_MAX = 12;
+const AGAIN_MS = 5_000;
 /** Points of a curve beyond which no screen shows more. */
 const POINTS_MAX = 1_500;
 /** From this ratio between the longest and the shortest curve, their axis is logarithmic. */
@@ -22,20 +24,34 @@ export async function show(main) {
   main.append(trail([t('sweeps'), '/'], [t('compare')]), el('div', { class: 'caption' }, el('h1', { text: t('compare') })));
   if (ids.length < 2) main.append(el('p', { class: 'note', text: t('compare_hint') }));
   if (ids.length > SWEEPS_MAX) main.append(banner('note', '', t('compare_most', { most: SWEEPS_MAX })));
-  const found = await Promise.allSettled(ids.slice(0, SWEEPS_MAX).map(read));
-  found.filter(({ status }) => status === 'rejected').forEach(({ reason }) => main.append(problem(reason)));
-  const sweeps = found.filter(({ status }) => status === 'fulfilled').map(({ value }) => value);
-  if (!sweeps.length) return;
-  const metrics = new Set(sweeps.map(({ sweep }) => `${sweep.metric.name} ${sweep.metric.maximize}`));
-  if (metrics.size > 1) main.append(banner('note', '', t('compare_metrics')));
+  const wrong = el('div');
+  const notes = el('div');
   const table = new LiveTable(t('compare'), tableColumns(), ({ sweep }) => sweep.id);
-  table.show(sweeps);
-  main.append(table.element, el('div', { class: 'charts' }, chart(sweeps, 'jobs'), chart(sweeps, 'seconds')), el('p', { class: 'note', text: t('compare_order') }));
+  const charts = ['jobs', 'seconds'].map((by) => new Chart(by));
+  const body = el('div', { class: 'page', hidden: true }, table.element, el('div', { class: 'charts' }, charts.map(({ element }) => element)), el('p', { class: 'note', text: t('compare_order') }));
+  main.append(wrong, notes, body);
+  const known = new Map();
+  const ask = async () => {
+    const found = await Promise.allSettled(ids.slice(0, SWEEPS_MAX).map((id) => read(id, known)));
+    update(wrong, found.filter(({ status }) => status === 'rejected').map(({ reason }) => problem(reason)));
+    const sweeps = found.filter(({ status }) => status === 'fulfilled').map(({ value }) => value);
+    body.hidden = !sweeps.length;
+    if (!sweeps.length) return false;
+    const metrics = new Set(sweeps.map(({ sweep }) => `${sweep.metric.name} ${sweep.metric.maximize}`));
+    update(notes, metrics.size > 1 && banner('note', '', t('compare_metrics')));
+    table.show(sweeps);
+    await Promise.all(charts.map((chart) => chart.show(sweeps)));
+    return sweeps.some(({ sweep }) => !FINAL.has(sweep.state));
+  };
+  // The first answers are waited for; what follows comes by itself.
+  if (await ask()) setTimeout(() => poll(ask, AGAIN_MS), AGAIN_MS);
 }
 
-async function read(id) {
-  const [sweep, columns] = await Promise.all([get(`/sweeps/${id}`), readColumns(id)]);
-  return { sweep, ...history(columns, sweep.metric.maximize) };
+/** A sweep with its history; that of columns that have not changed is the one that is known. */
+async function read(id, known) {
+  const [sweep, columns] = await Promise.all([get(`/sweeps/${id}`), readColumns(id, known.get(id)?.version)]);
+  if (columns) known.set(id, { version: columns.version, ...history(columns, sweep.metric.maximize) });
+  return { sweep, ...known.get(id) };
 }
 
 /** The best value so far, after each job that is done, by their numbers. */
@@ -58,23 +74,30 @@ function history(columns, maximize) {
   return { ...all, total: seconds };
 }
 
-function chart(sweeps, by) {
-  const title = t(by === 'jobs' ? 'best_by_jobs' : 'best_by_seconds');
-  const x = t(by === 'jobs' ? 'jobs_done' : 'train_time_axis');
-  const lines = new Lines({ label: title, x });
-  const series = sweeps.map((one) => ({
-    key: one.sweep.id,
-    title: `${one.sweep.id} ${clipped(one.sweep.name, 40)}`,
-    note: number(one.best.at(-1)),
-    href: `/sweeps/${one.sweep.id}`,
-    x: one[by],
-    y: one.best,
-  }));
-  // Of a small sweep next to a large one there would be nothing to see.
-  const ends = sweeps.map((one) => one[by].at(-1) ?? 1);
-  const isLog = Math.max(...ends) / Math.min(...ends) > LOG_FROM;
-  lines.show(series, { y: clipped(sweeps[0].sweep.metric.name, 60), x, isStepped: true, isLog });
-  return el('figure', {}, el('figcaption', {}, el('h2', { text: title })), lines.element);
+/** The best values over `jobs` or `seconds`. */
+class Chart {
+  constructor(by) {
+    this.by = by;
+    this.x = t(by === 'jobs' ? 'jobs_done' : 'train_time_axis');
+    const title = t(by === 'jobs' ? 'best_by_jobs' : 'best_by_seconds');
+    this.lines = new Lines({ label: title, x: this.x });
+    this.element = el('figure', {}, el('figcaption', {}, el('h2', { text: title })), this.lines.element);
+  }
+
+  show(sweeps) {
+    const series = sweeps.map((one) => ({
+      key: one.sweep.id,
+      title: `${one.sweep.id} ${clipped(one.sweep.name, 40)}`,
+      note: number(one.best.at(-1)),
+      href: `/sweeps/${one.sweep.id}`,
+      x: one[this.by],
+      y: one.best,
+    }));
+    // Of a small sweep next to a large one there would be nothing to see.
+    const ends = sweeps.map((one) => one[this.by].at(-1) ?? 1);
+    const isLog = Math.max(...ends) / Math.min(...ends) > LOG_FROM;
+    return this.lines.show(series, { y: clipped(sweeps[0].sweep.metric.name, 60), x: this.x, isStepped: true, isLog });
+  }
 }
 
 function tableColumns() {

@@ -6,7 +6,7 @@ import { Lines } from '../charts/curves.js';
 import { el, fill, foreign, update } from '../dom.js';
 import { ago, between, clipped, duration, number, parameter } from '../format.js';
 import { poll } from '../live.js';
-import { badge, banner, choice, entitle, facts, isAdmin, liveness, problem, section, trail } from '../parts.js';
+import { badge, banner, choice, entitle, facts, isAdmin, liveness, section, trail } from '../parts.js';
 import { t } from '../strings.js';
 import { LiveTable } from '../table.js';
 

@@ -10,7 +10,7 @@ import { el, fill, foreign, update } from '../dom.js';
 import { ago, between, clipped, count, duration, number, parameter } from '../format.js';
 import { JobsTable } from '../jobs.js';
 import { atMost, follow } from '../live.js';
-import { sweepBadge, banner, entitle, facts, isAdmin, legend, liveness, problem, progress, segments, trail } from '../parts.js';
+import { FINAL, banner, entitle, facts, isAdmin, legend, liveness, problem, progress, segments, sweepBadge, trail } from '../parts.js';
 import { Selection } from '../select.js';
 import { t } from '../strings.js';
 import { LiveTable } from '../table.js';
@@ -18,7 +18,6 @@ import { LiveTable } from '../table.js';
 const COLUMNS_EVERY_MS = 3_000;
 /** Large sweeps are read less often: a hundred thousand rows are some megabytes. */
 const ROWS_A_SECOND = 10_000;
-const FINAL = new Set(['finished', 'stopped', 'cancelled']);
 
 /** Fills the page. */
 export async function show(main, id) {

@@ -4,14 +4,13 @@ import { list } from '../api.js';
 import { el, fill, foreign } from '../dom.js';
 import { ago, between, clipped, count, duration, number, parameters } from '../format.js';
 import { poll } from '../live.js';
-import { sweepBadge, entitle, liveness, problem, segments } from '../parts.js';
+import { FINAL, entitle, liveness, problem, segments, sweepBadge } from '../parts.js';
 import { t } from '../strings.js';
 import { LiveTable } from '../table.js';
 
 const AGAIN_MS = 3_000;
 /** Sweeps that are shown at first, and again with each press of the button. */
 const PAGE = 100;
-const FINAL = new Set(['finished', 'stopped', 'cancelled']);
 
 /** Fills the page. */
 export async function show(main) {
