@@ -2,7 +2,7 @@
 
 import { el } from './dom.js';
 import { post } from './api.js';
-import { clipped, count } from './format.js';
+import { count, named } from './format.js';
 import { asks } from './parts.js';
 import { t } from './strings.js';
 
@@ -18,7 +18,7 @@ export function ofSweep(now, then) {
     const sweep = now();
     const numbers = { running: count(sweep.running), pending: count(sweep.pending + sweep.paused) };
     const body = [t(`${action}_sweep_running`, numbers), t(`${action}_sweep_pending`, numbers)].filter((line) => line);
-    return { title: t(`${action}_sweep_title`, { name: clipped(sweep.name, 60), id }), body };
+    return { title: t(`${action}_sweep_title`, { name: named(sweep.name), id }), body };
   };
   const isGoing = state === 'running' || state === 'paused';
   const buttons = [];
@@ -38,7 +38,7 @@ function retry(now, act) {
     const body = [t('retry_sweep_failed', { failed: count(failed) })];
     if (cancelled > 0) body.push(el('label', { class: 'check' }, too, t('retry_cancelled', { cancelled: count(cancelled) })));
     body.push(t('retry_running'));
-    return { title: t('retry_sweep_title', { name: clipped(name, 60), id }), body };
+    return { title: t('retry_sweep_title', { name: named(name), id }), body };
   };
   return asks(t('retry'), question, act('retry', () => ({ cancelled_too: too.checked })));
 }
@@ -60,7 +60,7 @@ export function ofJob(sweep, job, then) {
 export function ofWorker(worker, now, then) {
   if (worker.state !== 'connected' && worker.state !== 'quarantined') return null;
   const question = () => ({
-    title: t('drain_title', { worker: clipped(worker.name, 60) }),
+    title: t('drain_title', { worker: named(worker.name) }),
     body: [t('drain_running', { running: count(now().running) }), t('drain_back')],
   });
   const act = async () => {

@@ -55,6 +55,11 @@ export function clipped(text, most) {
   return text.length > most ? `${text.slice(0, most - 1)}…` : text;
 }
 
+/** A name within a sentence: short, and without marks that would turn the rest around. */
+export function named(text) {
+  return `\u2068${clipped(text.replace(/[\u0000-\u001f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, ''), 60)}\u2069`;
+}
+
 /** How long, from seconds. */
 export function duration(seconds) {
   if (typeof seconds !== 'number' || !Number.isFinite(seconds)) return '';
@@ -67,6 +72,12 @@ export function duration(seconds) {
   if (minutes < 48 * 60) return joined(Math.floor(minutes / 60), hour, minutes % 60, minute);
   const hours = Math.round(seconds / 3600);
   return joined(Math.floor(hours / 24), day, hours % 24, hour);
+}
+
+/** A duration that is only an estimate, without the seconds that it does not know. */
+export function rough(seconds) {
+  const step = seconds < 120 ? 10 : seconds < 7_200 ? 60 : 3_600;
+  return Math.max(step, Math.round(seconds / step) * step);
 }
 
 function joined(large, largeUnit, small, smallUnit) {

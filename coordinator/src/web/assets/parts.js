@@ -1,7 +1,7 @@
 // Parts that several pages have: the head of all pages, states, bars, banners, and questions before something changes.
 
 import { el, fill, foreign, say } from './dom.js';
-import { count } from './format.js';
+import { between, count } from './format.js';
 import { isJapanese, t } from './strings.js';
 
 /** Whether the reader may change something. */
@@ -9,6 +9,9 @@ export const isAdmin = document.body.dataset.role === 'admin';
 
 /** States of jobs, in the order in which bars show them. */
 export const JOB_STATES = ['done', 'stopped', 'diverged', 'failed', 'cancelled', 'paused', 'running', 'pending'];
+
+/** With fewer jobs that have ended, nothing can be said of those to come. */
+const ENDED_MIN = 5;
 
 /** States in which a sweep does nothing more by itself. */
 export const FINAL = new Set(['finished', 'stopped', 'cancelled']);
@@ -102,6 +105,13 @@ export function legend(sweep) {
   return el('ul', { class: 'legend' }, JOB_STATES.filter((state) => sweep[state] > 0).map(one));
 }
 
+/** How long a sweep may still take, in seconds, as long as jobs end as they did so far; null where that cannot be said. */
+export function timeLeft({ state, created, jobs, pending, running, paused }) {
+  const ended = jobs - pending - running - paused;
+  if (state !== 'running' || ended < ENDED_MIN || running === 0) return null;
+  return (between(created) * (jobs - ended)) / ended;
+}
+
 /** How much is done, from 0 to 1. */
 export function progress(part, label) {
   const bar = el('div', { class: 'progress', role: 'img', 'aria-label': label, title: label });
@@ -163,7 +173,11 @@ function ask(label, question, act, kind) {
       yes.disabled = false;
     }
   });
-  dialog.addEventListener('close', () => dialog.remove());
+  dialog.addEventListener('close', () => {
+    dialog.remove();
+    // The button that asked may be gone by now.
+    if (document.activeElement === document.body) document.getElementById('main').focus();
+  });
   document.body.append(dialog);
   dialog.showModal();
   no.focus();

@@ -7,10 +7,10 @@ import { Curves } from '../best.js';
 import { Parallel } from '../charts/parallel.js';
 import { Scatter } from '../charts/scatter.js';
 import { el, fill, foreign, update } from '../dom.js';
-import { ago, between, clipped, count, duration, number, parameter } from '../format.js';
+import { ago, between, clipped, count, duration, number, parameter, rough } from '../format.js';
 import { JobsTable } from '../jobs.js';
 import { atMost, follow } from '../live.js';
-import { FINAL, banner, entitle, facts, isAdmin, legend, liveness, problem, progress, segments, sweepBadge, trail } from '../parts.js';
+import { FINAL, banner, entitle, facts, isAdmin, legend, liveness, problem, progress, segments, sweepBadge, timeLeft, trail } from '../parts.js';
 import { Selection } from '../select.js';
 import { t } from '../strings.js';
 import { LiveTable } from '../table.js';
@@ -155,6 +155,7 @@ function reasons(sweep) {
 function counts(sweep) {
   const isFinal = FINAL.has(sweep.state);
   const ended = sweep.jobs - sweep.pending - sweep.running - sweep.paused;
+  const left = timeLeft(sweep);
   return el(
     'div',
     { class: 'card' },
@@ -165,6 +166,7 @@ function counts(sweep) {
       [t('created'), ago(sweep.created)],
       [t('ended'), ago(sweep.ended)],
       [t('time'), duration(Math.max(0, Math.round(between(sweep.created, isFinal ? sweep.ended : null) ?? NaN)))],
+      [t('time_left'), left === null ? null : t('about', { time: duration(rough(left)) })],
       [t('images'), sweep.images ? count(sweep.images) : null],
       [t('weights'), sweep.weights && foreign(sweep.weights, { lang: 'en' }), true],
     ]),

@@ -2,9 +2,9 @@
 
 import { list } from '../api.js';
 import { el, fill, foreign } from '../dom.js';
-import { ago, between, clipped, count, duration, number, parameters } from '../format.js';
+import { ago, between, clipped, count, duration, number, parameters, rough } from '../format.js';
 import { poll } from '../live.js';
-import { FINAL, entitle, liveness, problem, segments, sweepBadge } from '../parts.js';
+import { FINAL, entitle, liveness, problem, segments, sweepBadge, timeLeft } from '../parts.js';
 import { t } from '../strings.js';
 import { LiveTable } from '../table.js';
 
@@ -71,7 +71,7 @@ function tableColumns(chosen, choose) {
     { label: t('number'), kind: 'number', render: ({ id }) => String(id) },
     { label: t('name'), render: ({ id, name }) => el('a', { class: 'clip wide', href: `/sweeps/${id}`, title: clipped(name, 500) }, foreign(clipped(name, 200))) },
     { label: t('state'), render: ({ state }) => sweepBadge(state) },
-    { label: t('jobs'), render: (sweep) => [segments(sweep), el('span', { class: 'note', text: ended(sweep) })] },
+    { label: t('jobs'), render: (sweep) => [segments(sweep), el('span', { class: 'note' }, ended(sweep), sweep.failed > 0 && el('span', { class: 'bad', text: ` · ${t('failed_count', { failed: count(sweep.failed) })}` }))] },
     { label: t('best'), render: best },
     { label: t('time'), kind: 'number', render: (sweep) => (sweep.created ? lasted(sweep) : '') },
     { label: t('created'), render: ({ created }) => ago(created) },
@@ -92,8 +92,12 @@ function best({ id, best: value, best_job: job, best_parameters: values, metric 
   ];
 }
 
-function lasted({ created, ended, state }) {
-  return duration(Math.max(0, Math.round(between(created, FINAL.has(state) ? ended : null))));
+function lasted(sweep) {
+  const left = timeLeft(sweep);
+  return [
+    duration(Math.max(0, Math.round(between(sweep.created, FINAL.has(sweep.state) ? sweep.ended : null)))),
+    left !== null && el('div', { class: 'note', text: t('about_left', { time: duration(rough(left)) }) }),
+  ];
 }
 
 function nothing() {

@@ -53,12 +53,12 @@ function tableColumns(action) {
     { label: t('state'), render: ({ state }) => badge(state) },
     { label: t('slots'), render: slots },
     { label: t('running'), kind: 'number', render: ({ running }) => count(running) },
+    ...(isAdmin ? [{ label: t('actions'), isUnseen: true, render: action }] : []),
     { label: t('devices'), render: ({ devices }) => foreign(clipped(devices, 200), { class: 'foreign clip' }) },
     { label: t('trains'), render: trains },
     { label: t('last_seen'), render: ({ last_seen: seen }) => ago(seen) },
     { label: t('version'), render: ({ version }) => foreign(clipped(version, 40)) },
     { label: t('reason'), kind: 'text', render: ({ reason }) => foreign(clipped(reason, 1_000), { lang: 'en' }) },
-    ...(isAdmin ? [{ label: t('actions'), isUnseen: true, render: action }] : []),
   ];
 }
 
