@@ -13,6 +13,8 @@ import { cell, heading } from './table.js';
 const PAGE = 100;
 /** Parameters that are shown unless the reader chooses others. */
 const SHOWN_MAX = 8;
+/** Jobs that are kept as they were read. */
+const EXACT_MAX = 2_000;
 const TYPING_MS = 150;
 /** How often the table follows a brush that is dragged. */
 const BRUSHED_MS = 200;
@@ -28,6 +30,7 @@ export class JobsTable {
     Object.assign(this, { sort, text, page });
     this.states = new Set(states);
     this.exact = new Map();
+    this.fresh = new Set();
     this.metrics = [];
     this.head = el('tr');
     this.body = el('tbody');
@@ -47,15 +50,16 @@ export class JobsTable {
 
   /** Shows the jobs of these columns. */
   show(columns, sweep) {
-    const isFirst = !this.columns?.rows;
     Object.assign(this, { columns, metric: sweep.metric, counts: sweep });
-    if (isFirst) {
-      const names = columns.parameters.slice(0, SHOWN_MAX).map((column) => column.name);
-      this.shown = new Set(remembered(`columns:${this.sweep}`, null) ?? ['objective', 'epochs_done', 'train_seconds', 'worker', 'reason', ...names]);
-      this.sort.way ||= sweep.metric.maximize ? -1 : 1;
-      this.showTools();
-    }
-    this.exact.clear();
+    const names = columns.parameters.map((column) => column.name);
+    this.shown = new Set(remembered(`columns:${this.sweep}`, ['objective', 'epochs_done', 'train_seconds', 'worker', 'reason', ...names.slice(0, SHOWN_MAX)]));
+    this.sort.way ||= sweep.metric.maximize ? -1 : 1;
+    if (!this.search) this.showTools();
+    else if (names.join() !== this.names) this.showChooser();
+    this.names = names.join();
+    // What was read stays until it is read again, so that nothing flickers.
+    this.fresh.clear();
+    if (this.exact.size > EXACT_MAX) this.exact.clear();
     this.showStates();
     if (!this.isListingUnborn) this.arrange(false);
   }
@@ -67,7 +71,7 @@ export class JobsTable {
     const measure = (row, key, data) => number(exact(row)?.[key] ?? (data && !Number.isNaN(data[row]) ? data[row] : null));
     return [
       { name: 'job', label: t('job'), kind: 'number', sorts: columns.job, render: (row) => el('a', { href: `/sweeps/${sweep}/jobs/${columns.job[row]}`, text: String(columns.job[row]) }) },
-      { name: 'state', label: t('state'), sorts: columns.state.numbers, render: (row) => badge(exact(row)?.state ?? columns.stateOf(row)) },
+      { name: 'state', label: t('state'), sorts: columns.state.numbers, render: (row) => badge(this.fresh.has(columns.job[row]) ? exact(row).state : columns.stateOf(row)) },
       { name: 'objective', label: metric.use === 'best' ? `${metric.name} (${t('best')})` : metric.name, kind: 'number', sorts: columns.objective, render: (row) => number(Number.isNaN(columns.objective[row]) ? null : columns.objective[row]) },
       ...columns.parameters.map((column) => ({
         name: column.name,
@@ -88,7 +92,7 @@ export class JobsTable {
 
   showTools() {
     let timer = 0;
-    const search = el('input', {
+    const search = (this.search = el('input', {
       type: 'search',
       value: this.text,
       placeholder: t('filter_text'),
@@ -100,7 +104,7 @@ export class JobsTable {
           this.arrange(true);
         }, TYPING_MS);
       },
-    });
+    }));
     this.chooser = el('div', { class: 'pane checks' });
     const chooser = el('details', { class: 'menu' }, el('summary', { text: t('columns') }), this.chooser);
     fill(this.tools, search, chooser);
@@ -219,13 +223,16 @@ export class JobsTable {
 
   /** Reads what the columns do not have, of the visible page. */
   async readExact() {
-    const wanted = [...this.rows.subarray(this.page * PAGE, (this.page + 1) * PAGE)].map((row) => this.columns.job[row]).filter((job) => !this.exact.has(job));
+    const wanted = [...this.rows.subarray(this.page * PAGE, (this.page + 1) * PAGE)].map((row) => this.columns.job[row]).filter((job) => !this.fresh.has(job));
     if (!wanted.length) return;
     const turn = (this.turn = {});
     try {
       const { items } = await get(`/sweeps/${this.sweep}/jobs?jobs=${wanted.join()}`);
       if (turn !== this.turn) return;
-      items.forEach((job) => this.exact.set(job.job, job));
+      for (const job of items) {
+        this.exact.set(job.job, job);
+        this.fresh.add(job.job);
+      }
       fill(this.wrong);
       this.findMetrics(items[0]);
       this.render();
