@@ -19,7 +19,9 @@ function ofColumn(column, text) {
   const name = `${column.label}=`.toLowerCase();
   if (name.includes(text)) return (row) => !Number.isNaN(data[row]);
   // What is left for the number, if anything can match at all.
-  const digits = text.startsWith('=') ? text.slice(1) : text.startsWith(name) ? text.slice(name.length) : text;
+  const named = text.lastIndexOf('=') + 1;
+  if (named && !name.endsWith(text.slice(0, named))) return null;
+  const digits = text.slice(named);
   if (!/^[\d.e-]+$/.test(digits)) return null;
   return (row) => !Number.isNaN(data[row]) && (name + number(data[row])).includes(text);
 }

@@ -1,6 +1,6 @@
 // Parts that several pages have: the head of all pages, states, bars, banners, and questions before something changes.
 
-import { el, fill, foreign, say } from './dom.js';
+import { el, fill, foreign, say, svg } from './dom.js';
 import { between, count } from './format.js';
 import { isJapanese, t } from './strings.js';
 
@@ -57,9 +57,10 @@ function closeMenus() {
   });
 }
 
+/** The icon: curves that learn. */
 function mark() {
-  const icon = document.querySelector('link[rel=icon]').href;
-  return el('img', { src: icon, alt: '', width: 20, height: 20 });
+  const curves = ['M6 25C9 14 14 10 26 8', 'M6 25c5-6 10-8 20-9', 'M6 25c6-2 12-2 20-1'];
+  return svg('svg', { class: 'mark', viewBox: '0 0 32 32', 'aria-hidden': 'true' }, svg('rect', { width: 32, height: 32, rx: 7 }), ...curves.map((d) => svg('path', { d })));
 }
 
 /** Names the page for the browser's tab and its history. */
