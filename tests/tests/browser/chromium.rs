@@ -190,19 +190,19 @@ impl Tab {
             "ArrowRight" => 39,
             other => panic!("no code is known of {other}"),
         };
-        for kind in [DispatchKeyEventType::RawKeyDown, DispatchKeyEventType::KeyUp] {
-            let event = DispatchKeyEventParams::builder()
-                .r#type(kind)
-                .key(key)
-                .code(key)
-                .windows_virtual_key_code(code);
-            self.page.execute(event.build().unwrap()).await.unwrap();
-            if key == "Enter" && code == 13 {
-                let character =
-                    DispatchKeyEventParams::builder().r#type(DispatchKeyEventType::Char).text("\r");
-                self.page.execute(character.build().unwrap()).await.unwrap();
-            }
-        }
+        let event = || DispatchKeyEventParams::builder().key(key).code(key).windows_virtual_key_code(code);
+        let down = match key {
+            // Only with its text does it press a button.
+            "Enter" => event().r#type(DispatchKeyEventType::KeyDown).text("\r"),
+            _ => event().r#type(DispatchKeyEventType::RawKeyDown),
+        };
+        self.page.execute(down.build().unwrap()).await.unwrap();
+        self.page.execute(event().r#type(DispatchKeyEventType::KeyUp).build().unwrap()).await.unwrap();
+    }
+
+    /// Puts the page before the others: one that is hidden asks for nothing.
+    pub(crate) async fn to_front(&self) {
+        self.page.bring_to_front().await.unwrap();
     }
 
     /// Gives the page a width, as of a phone.
