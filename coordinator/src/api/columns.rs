@@ -239,7 +239,7 @@ impl Api {
             counting.next(row.job, row.attempts, row.epochs_done).await.map_err(unreadable)?
         {
             let number = epoch.epoch.number;
-            if number as usize % every == 0 || number == row.epochs_done || number == 1 {
+            if (number as usize).is_multiple_of(every) || number == row.epochs_done || number == 1 {
                 curve.epochs.push(number);
                 curve.values.push(epoch.names.get(&epoch.epoch.row, metric));
             }

@@ -224,7 +224,7 @@ impl<'a> ColumnHead<'a> {
     fn write(&self, bytes: &mut Vec<u8>) {
         match (&self.data, self.kind) {
             (Column::Real(numbers), _) => {
-                bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()))
+                bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
             }
             // None is larger than its kind holds.
             (Column::Whole(numbers), "u8") => bytes.extend(numbers.iter().map(|number| *number as u8)),
@@ -232,7 +232,7 @@ impl<'a> ColumnHead<'a> {
                 bytes.extend(numbers.iter().flat_map(|number| (*number as u16).to_le_bytes()));
             }
             (Column::Whole(numbers), _) => {
-                bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()))
+                bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
             }
         }
         bytes.resize(bytes.len().next_multiple_of(4), 0);

@@ -191,7 +191,11 @@ impl<W: Write> Run<'_, W> {
             match self.tally.end() {
                 Tallied::Ahead => self.state.why = Some(Why::Ahead),
                 Tallied::Epochs(records) => self.tell_taken_over(&records)?,
-                Tallied::Repeated | Tallied::Beyond(_) | Tallied::Held(..) | Tallied::Diverged(..) => {}
+                Tallied::Diverged(records, reason) => {
+                    self.tell_taken_over(&records)?;
+                    self.state.why = Some(Why::Diverged(reason));
+                }
+                Tallied::Repeated | Tallied::Beyond(_) | Tallied::Held(..) => {}
             }
             if self.state.why.is_none() && self.tally.is_far_enough() && self.tally.has_more() {
                 self.state.why = Some(Why::Paused);

@@ -13,7 +13,9 @@
 //! Both need numbers that the program gives itself, so no checkpoints are kept of a program whose reports have none.
 //!
 //! An attempt that pauses has the epochs that it was granted, whatever its program goes on to report. Later ones are held in reserve
-//! ([`Tallied::Held`]): a checkpoint may contain them, and whoever goes on from that one has them. Otherwise they never count.
+//! ([`Tallied::Held`]): a checkpoint may contain them, and whoever goes on from that one has them. Otherwise they never count. One whose
+//! objective is not finite is the last that is held: whoever goes on from a checkpoint after it diverges there, as it would have without
+//! the pause.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -198,6 +200,7 @@ impl Tally {
 
     /// Takes a report that came this long after the program's start.
     pub(crate) fn take(&mut self, report: Report, at: Duration) -> Tallied {
+        let has_reported = self.resumption == Resumption::Over;
         let number =
             report.number.unwrap_or_else(|| self.records.last().map_or(0.0, |last| last.number) + 1.0);
         if self.leaves_gap(number, report.is_counted) {
@@ -210,7 +213,14 @@ impl Tally {
         if self.records.last().is_some_and(|last| number <= last.number) {
             return Tallied::Repeated;
         }
-        let mut told = self.tell_reserve(number);
+        // What this program reported itself and is held counts first, too; only a first report repeats what an earlier attempt had.
+        if has_reported && self.reserve.last().is_some_and(|last| number <= last.number) {
+            return Tallied::Repeated;
+        }
+        let (mut told, diverged) = self.tell_reserve(number);
+        if let Some(reason) = diverged {
+            return Tallied::Diverged(told, reason);
+        }
         if self.is_full() {
             return Tallied::Beyond(told);
         }
@@ -218,11 +228,8 @@ impl Tally {
             return self.hold(report.metrics, number, at, told);
         }
         let epoch = self.epochs() + 1;
-        if let Some(objective) = &self.objective
-            && let Some(Number(value)) = report.metrics.get(objective)
-            && !value.is_finite()
-        {
-            return Tallied::Diverged(told, format!("{objective} was {value} in epoch {epoch}"));
+        if let Some(reason) = self.divergence(&report.metrics, epoch) {
+            return Tallied::Diverged(told, reason);
         }
         let record = self.record(epoch, number, report.metrics, at);
         told.push(record.clone());
@@ -233,22 +240,21 @@ impl Tally {
     /// Takes an epoch beyond those that the attempt was granted. Where nothing is kept for another attempt, there is no use for it.
     fn hold(&mut self, metrics: Metrics, number: f64, at: Duration, told: Vec<EpochRecord>) -> Tallied {
         let last = self.reserve.last().or(self.records.last());
-        if last.is_some_and(|last| number <= last.number) {
-            return Tallied::Repeated;
-        }
+        let has_diverged = last.is_some_and(|last| self.divergence(&last.metrics, last.epoch).is_some());
         let record = self.record(last.map_or(0, |last| last.epoch) + 1, number, metrics, at);
-        // An attempt that comes to an epoch with such a value diverges there by itself.
-        let is_finite = self
-            .objective
-            .as_ref()
-            .and_then(|objective| record.metrics.get(objective))
-            .is_none_or(|value| value.0.is_finite());
-        if !self.keeps || !is_finite || record.epoch > EPOCHS_MAX {
+        if !self.keeps || has_diverged || record.epoch > EPOCHS_MAX {
             return Tallied::Held(told, None);
         }
         self.count_values(&record);
         self.reserve.push(record.clone());
         Tallied::Held(told, Some(record))
+    }
+
+    /// Why the job diverges with these metrics at this epoch, if it does.
+    fn divergence(&self, metrics: &Metrics, epoch: u32) -> Option<String> {
+        let objective = self.objective.as_ref()?;
+        let Number(value) = metrics.get(objective).filter(|value| !value.0.is_finite())?;
+        Some(format!("{objective} was {value} in epoch {epoch}"))
     }
 
     fn record(&mut self, epoch: u32, number: f64, mut metrics: Metrics, at: Duration) -> EpochRecord {
@@ -267,27 +273,33 @@ impl Tally {
         match std::mem::replace(&mut self.resumption, Resumption::Over) {
             Resumption::Untested if !self.is_full() => Tallied::Ahead,
             Resumption::Untested | Resumption::Complete | Resumption::Over => {
-                Tallied::Epochs(self.tell_reserve(f64::INFINITY))
+                match self.tell_reserve(f64::INFINITY) {
+                    (told, None) => Tallied::Epochs(told),
+                    (told, Some(reason)) => Tallied::Diverged(told, reason),
+                }
             }
         }
     }
 
     /// Takes over the records in reserve whose numbers are below this one, as far as the attempt was granted, and drops those whose
-    /// epochs the program reports again.
-    fn tell_reserve(&mut self, number: f64) -> Vec<EpochRecord> {
-        let mut told = Vec::new();
+    /// epochs the program reports again. Also returns why the job diverges in one of them, if it does.
+    fn tell_reserve(&mut self, number: f64) -> (Vec<EpochRecord>, Option<String>) {
+        let (mut told, mut diverged) = (Vec::new(), None);
         for record in std::mem::take(&mut self.reserve) {
-            if record.number >= number || self.is_full() {
+            if record.number >= number || self.is_full() || diverged.is_some() {
                 continue;
             }
             if self.is_far_enough() {
                 self.reserve.push(record);
             } else if self.follows(&record) {
-                told.push(record.clone());
-                self.push(record);
+                diverged = self.divergence(&record.metrics, record.epoch);
+                if diverged.is_none() {
+                    told.push(record.clone());
+                    self.push(record);
+                }
             }
         }
-        told
+        (told, diverged)
     }
 
     /// Whether the first report of a program that goes on shows that a record is missing. Where numbers are counted here, it cannot

@@ -173,3 +173,111 @@ proptest! {
         prop_assert!(budget.is_none_or(|budget| told.len() as u32 <= budget));
     }
 }
+
+/// A tally that pauses after two epochs and has held two more.
+fn held() -> Tally {
+    let mut tally = tally(None);
+    tally.pause_after(Some(2));
+    take(&mut tally, &[Some(1.0), Some(2.0), Some(3.0), Some(4.0)]);
+    tally
+}
+
+#[test]
+fn of_epochs_beyond_the_rung_the_first_report_counts_too() {
+    let mut tally = held();
+    for number in [4.0, 3.0, 2.0] {
+        let again = tally.take(report(Some(number), 0.25), Duration::ZERO);
+        assert_eq!(again, Tallied::Repeated, "{number}");
+    }
+    let Tallied::Held(_, Some(next)) = tally.take(report(Some(5.0), 0.25), Duration::ZERO) else { panic!() };
+    assert_eq!(next.epoch, 5);
+    let kept: Vec<_> =
+        tally.kept().unwrap().1.iter().map(|record| (record.epoch, record.metrics["loss"].0)).collect();
+    assert_eq!(kept, [(3, 0.5), (4, 0.5), (5, 0.25)]);
+}
+
+#[test]
+fn a_job_that_diverges_beyond_the_rung_diverges_there_once_it_goes_on() {
+    let mut tally = held();
+    assert!(matches!(
+        tally.take(report(Some(5.0), f64::INFINITY), Duration::ZERO),
+        Tallied::Held(_, Some(_))
+    ));
+    assert_eq!(tally.take(report(Some(6.0), 0.5), Duration::ZERO), Tallied::Held(Vec::new(), None));
+    let (records, reserve) =
+        tally.kept().map(|(records, reserve)| (records.to_vec(), reserve.to_vec())).unwrap();
+    for first in [Some(7.0), None] {
+        let mut resumed = super::Tally::new(Some("loss".to_owned()), None, true);
+        resumed.resume(records.clone(), reserve.clone(), true);
+        let taken = match first {
+            Some(first) => resumed.take(report(Some(first), 0.5), Duration::ZERO),
+            None => resumed.end(),
+        };
+        let Tallied::Diverged(told, reason) = taken else { panic!("{taken:?}") };
+        assert_eq!(told.iter().map(|record| record.epoch).collect::<Vec<_>>(), [3, 4]);
+        assert_eq!(reason, "loss was inf in epoch 5");
+    }
+}
+
+/// What a program's job has come to: each epoch with its number and metrics, and why it diverged.
+type Outcome = (Vec<(u32, f64, Metrics)>, Option<String>);
+
+/// Takes these reports until one ends the job.
+fn take_all(tally: &mut Tally, reports: &[(f64, f64)]) -> Outcome {
+    let mut diverged = None;
+    for (number, loss) in reports {
+        if let Tallied::Diverged(_, reason) = tally.take(report(Some(*number), *loss), Duration::ZERO) {
+            diverged = Some(reason);
+            break;
+        }
+    }
+    if diverged.is_none()
+        && let Tallied::Diverged(_, reason) = tally.end()
+    {
+        diverged = Some(reason);
+    }
+    let told = tally.records().iter().map(|one| (one.epoch, one.number, one.metrics.clone()));
+    (told.collect(), diverged)
+}
+
+proptest! {
+    /// The program goes on after its rung until it is ended, and another attempt goes on from a checkpoint of that time.
+    #[test]
+    fn a_job_that_pauses_comes_to_what_it_would_have_come_to(
+        reports in proptest::collection::vec(
+            ((1..12u32).prop_map(f64::from), prop_oneof![9 => 0.0..1.0f64, 1 => Just(f64::INFINITY)]), 1..20),
+        until in 1..6u32,
+        (checkpoint, end) in (0..20usize, 0..20usize),
+    ) {
+        let without = take_all(&mut tally(None), &reports);
+        let end = end.min(reports.len());
+        let checkpoint = checkpoint.min(end);
+        // A program that first reports what it had reported before its checkpoint is taken to repeat it.
+        let highest = reports.iter().take(checkpoint).map(|(number, _)| *number).fold(0.0, f64::max);
+        prop_assume!(reports.get(checkpoint).is_none_or(|(number, _)| *number > highest));
+        let mut paused = tally(None);
+        paused.pause_after(Some(until));
+        let (mut kept, mut tail) = (None, None);
+        for (number, loss) in reports.iter().take(checkpoint) {
+            let taken = paused.take(report(Some(*number), *loss), Duration::ZERO);
+            prop_assume!(!matches!(taken, Tallied::Diverged(..)));
+        }
+        if let Some((records, reserve)) = paused.kept() {
+            kept = Some((records.to_vec(), reserve.to_vec()));
+        }
+        for (number, loss) in reports.iter().take(end).skip(checkpoint) {
+            match paused.take(report(Some(*number), *loss), Duration::ZERO) {
+                Tallied::Epochs(mut records) if tail.is_none() => tail = records.pop(),
+                Tallied::Held(_, held) if tail.is_none() => tail = held,
+                Tallied::Diverged(..) => prop_assume!(false),
+                _ => {}
+            }
+        }
+        let (records, mut reserve) = kept.unwrap_or_default();
+        reserve.extend(tail);
+        let mut resumed = tally(None);
+        resumed.resume(records, reserve, true);
+        let with = take_all(&mut resumed, &reports[checkpoint..]);
+        prop_assert_eq!(with, without);
+    }
+}
