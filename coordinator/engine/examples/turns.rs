@@ -81,7 +81,8 @@ fn searchers() -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
     let (answer, output) = engine.execute(NOW, Issued { command, issuer: Issuer::local() });
     let turn = start.elapsed().as_secs_f64() * 1e3;
-    (answer?, drop(output));
+    answer?;
+    drop(output);
     println!("\n32,768 points without 1,000: {outside:.3} outside of the engine, {turn:.3} in its turn");
     Ok(())
 }
@@ -136,7 +137,7 @@ fn excluding() -> SpecificationSource {
     let axes: String = (0..15).map(|axis| format!("  c{axis}: {{values: [0, 1]}}\n")).collect();
     let entry = |number: u64| {
         let values: Vec<String> =
-            (0..15).map(|axis| format!("c{axis}: {}", number * 31 >> axis & 1)).collect();
+            (0..15).map(|axis| format!("c{axis}: {}", ((number * 31) >> axis) & 1)).collect();
         format!("{{{}}}", values.join(", "))
     };
     let entries: Vec<String> = (0..1_000).map(entry).collect();

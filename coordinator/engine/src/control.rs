@@ -82,24 +82,11 @@ impl Engine {
         let Some(run) = self.sweeps.get_mut(sweep) else {
             return Err(ControlError::NoSuchSweep(sweep));
         };
-        // Its target may have ended it, and is a setting.
-        let may_be_set =
-            matches!(run.state(), SweepState::Running | SweepState::Paused | SweepState::Finished)
-                || (run.state().is_final() && run.reached().is_some());
-        if !may_be_set {
-            return Err(ControlError::AlreadyFinal { sweep, state: run.state() });
-        }
-        has_room?;
         if !Arc::ptr_eq(run.definition(), base) {
             return Err(ControlError::Overtaken);
         }
         // With the points that are proposed: where no others are left, those do not come back.
         let definition = definition.after(Some(base));
-        let used = base.metric.used;
-        if definition.metric.used != used && !run.weights().is_empty() {
-            // Their values are from other epochs than those they would be compared with.
-            return Err(ControlError::WeightsChosen { sweep, used });
-        }
         let added = definition.job_count().saturating_sub(base.job_count());
         let is_set = !definition.specification.has_settings_of(&base.specification);
         if added == 0 && !is_set {
@@ -108,10 +95,22 @@ impl Engine {
         if added > 0
             && let Some(why) = run.why_reached(definition.specification.target)
         {
-            return Err(ControlError::TargetReached { sweep, why });
+            let is_of_file = definition.specification.target != base.specification.target;
+            return Err(match is_of_file {
+                true => ControlError::TargetOfFileReached { sweep, why },
+                false => ControlError::TargetReached { sweep, why },
+            });
         }
-        if added > 0 && matches!(run.state(), SweepState::Stopped | SweepState::Cancelled) {
+        // A retry begins it again, with the settings that it has then.
+        let may_be_set = run.state() != SweepState::Stopping && (added == 0 || !is_ended_early(run.state()));
+        if !may_be_set {
             return Err(ControlError::AlreadyFinal { sweep, state: run.state() });
+        }
+        has_room?;
+        let used = base.metric.used;
+        if definition.metric.used != used && !run.weights().is_empty() {
+            // Their values are from other epochs than those they would be compared with.
+            return Err(ControlError::WeightsChosen { sweep, used });
         }
         let has_moved = definition.specification.dataset_path() != base.specification.dataset_path();
         let counts = run.counts();
@@ -278,6 +277,11 @@ pub(super) fn stop_at_target(run: &mut SweepRun, out: &mut Output) {
     {
         stop(run, &stopped_as(&why), out);
     }
+}
+
+/// Whether it has ended with jobs that were never trained to their end.
+fn is_ended_early(state: SweepState) -> bool {
+    matches!(state, SweepState::Stopped | SweepState::Cancelled)
 }
 
 /// Tells a worker to leave, unless it does already, because a user wants it to.

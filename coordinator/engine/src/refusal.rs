@@ -101,6 +101,15 @@ pub enum ControlError {
         /// Which job, and by which value.
         why: String,
     },
+    /// The file that adds jobs has a target that is reached, and not the one that the sweep has by now.
+    #[error(
+        "{why}, which is this file's `metric.target`: sweep {sweep} would train none of its jobs; change it in the file, or remove it"
+    )]
+    TargetOfFileReached {
+        sweep: SweepId,
+        /// Which job, and by which value.
+        why: String,
+    },
     /// The sweep has ended.
     #[error("sweep {sweep} is {state} already", state = .state.as_str())]
     AlreadyFinal { sweep: SweepId, state: SweepState },

@@ -401,6 +401,12 @@ impl SweepRun {
         Some(format!("job {job} reached the target of {target} with {metric} = {value}"))
     }
 
+    /// Whether no job was cancelled or is left paused.
+    fn has_trained_all(&self) -> bool {
+        let counts = self.counts();
+        counts.cancelled + counts.paused + counts.pending == 0
+    }
+
     /// The final state to enter now, if the sweep has nothing left to do.
     pub(super) fn settled_state(&self) -> Option<SweepState> {
         let idle = self.active.is_empty();
@@ -412,6 +418,10 @@ impl SweepRun {
                     false => self.open_jobs(),
                 };
                 (idle && left == 0).then_some(SweepState::Finished)
+            }
+            // Where its target came with the last of its jobs, nothing was stopped.
+            SweepState::Stopping if self.reached().is_some() && self.has_trained_all() => {
+                idle.then_some(SweepState::Finished)
             }
             SweepState::Stopping => idle.then_some(SweepState::Stopped),
             _ => None,

@@ -82,6 +82,7 @@ impl From<ControlError> for ApiError {
             | ControlError::NobodyLooks { .. }
             | ControlError::NotFromOutside(_)
             | ControlError::TargetReached { .. }
+            | ControlError::TargetOfFileReached { .. }
             | ControlError::NoPointYet(_) => Self::Refused(message),
             ControlError::PointsMissing { .. }
             | ControlError::TooManyPoints { .. }

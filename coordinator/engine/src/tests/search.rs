@@ -130,13 +130,20 @@ fn a_sweep_that_has_reached_its_target_goes_on_only_with_another_one() {
     let again = retry(&cluster);
     let told = cluster.refusal(again).to_string();
     assert!(told.starts_with("job 1 reached the target of 0.4"), "{told}");
-    let change = cluster.change("metric.target=none");
-    cluster.order(change);
-    assert_eq!(cluster.sweep().state, SweepState::Stopped);
+    // A value that was mistyped is corrected, and a command whose answer was lost is given again.
+    for target in ["0.99", "none", "none"] {
+        let change = cluster.change(&format!("metric.target={target}"));
+        cluster.order(change);
+        assert_eq!(cluster.sweep().state, SweepState::Stopped);
+    }
     let again = retry(&cluster);
     assert_eq!(cluster.order(again).jobs, 7);
     (3..=9).for_each(|job| cluster.train(1, key(job, 1)));
     assert_eq!(cluster.sweep().state, SweepState::Finished);
+    // The file has the target from before, which is lifted.
+    let extension = more(&mut cluster, "0.5");
+    let told = cluster.refusal(extension).to_string();
+    assert!(told.contains("this file's `metric.target`") && told.contains("change it in the file"), "{told}");
     // One that ended by itself has its target, too.
     let change = cluster.change("metric.target=0.5");
     cluster.order(change);
@@ -144,6 +151,22 @@ fn a_sweep_that_has_reached_its_target_goes_on_only_with_another_one() {
     reached(cluster.refusal(extension));
     let higher = more(&mut cluster, "0.6");
     assert_eq!(cluster.order(higher).added_jobs, 11);
+}
+
+#[test]
+fn a_target_that_comes_with_the_last_job_stops_nothing() {
+    let mut cluster = Cluster::new();
+    cluster.submit_this(search(1, "metric: {name: val_accuracy, target: 0.5}\n"));
+    cluster.connect(1, "a", 1, &[]);
+    cluster.train(1, key(1, 1));
+    let sweep = cluster.sweep();
+    assert_eq!((sweep.state, sweep.stopped), (SweepState::Finished, None));
+    let change = cluster.change("metric.target=none");
+    cluster.order(change);
+    let base = cluster.definition();
+    let definition = Arc::new(base.extended(search(5, "metric: {name: val_accuracy}\n")).unwrap());
+    let more = Extend { sweep: SweepId(1), base, definition, revived: Default::default() };
+    assert_eq!(cluster.order(more).added_jobs, 4);
 }
 
 #[test]
