@@ -16,7 +16,8 @@
 A script that keeps checkpoints must give its reports their epochs, or a job that goes on could not tell which ones it has.
 
 report() returns True where the script is to end, at the end of its epochs or before, as early stopping or a user wants it. A script
-that was asked to end and goes on all the same is ended by the next report(), or by the checkpoint() that follows the report.
+that was asked to end and goes on all the same is ended by the next report(), or by the checkpoint() that follows the report, in its
+main thread; elsewhere only that thread ends.
 
 Outside of a sweep, parameters() returns the defaults, report() and checkpoint() do nothing, and load() returns None, so the
 script runs as before. In a program of many processes (torchrun, multiprocessing), report and checkpoint from one of them.

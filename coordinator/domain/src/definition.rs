@@ -147,8 +147,8 @@ fn is_of_rule(key: &str) -> bool {
 /// Why early stopping keeps its rule, and what to do.
 fn refused_rule(key: &str) -> String {
     format!(
-        "`{key}` cannot change, as jobs were paused and stopped by the rule that the sweep began with; submit it as a sweep of its \
-         own, or end single jobs with `sweep stop SWEEP/JOB`"
+        "`{key}` cannot change: a sweep keeps the rule that it began with, or none; submit it as a sweep of its own, or end single \
+         jobs with `sweep stop SWEEP/JOB`"
     )
 }
 
@@ -372,7 +372,7 @@ impl SweepDefinition {
         Box::new(computed.filter(move |candidate| waits(*candidate)))
     }
 
-    /// Says of jobs that wait whether [`Self::pack_candidates`] would find them for `job`, where it is asked of few.
+    /// Says of other jobs whether they may train in a pack with `job`: it differs from them in nothing but what a pack's members may each have.
     pub fn is_pack_candidate(&self, job: u64) -> Box<dyn Fn(u64) -> bool + '_> {
         let own =
             |name: &str| self.manifest.parameter(name).is_some_and(|known| known.in_pack == InPack::Own);
