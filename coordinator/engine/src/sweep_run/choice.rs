@@ -74,7 +74,12 @@ impl SweepRun {
     ) -> Vec<u64> {
         let others = (pack_size as usize).saturating_sub(1);
         if !self.unstarted_may_go_as_far(budget) {
-            return self.waiting_pack_candidates((job, budget), finds, pack_size).take(others).collect();
+            let found: Vec<u64> =
+                self.waiting_pack_candidates((job, budget), &finds, pack_size).take(others).collect();
+            // Beyond those that were looked at there may be more, which the space knows.
+            if found.len() == others || self.waiting.len() <= CANDIDATES_LOOKED_AT_MAX {
+                return found;
+            }
         }
         let is_as_far =
             |candidate: u64, own: Option<u32>| own.or_else(|| self.budget_of(candidate)) == budget;

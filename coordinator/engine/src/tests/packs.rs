@@ -242,3 +242,20 @@ fn one_job_of_a_pack_may_be_lost_to_another_data_set_without_the_others() {
         .filter(|record| matches!(record, Record::JobChanged { state: JobState::Done, .. }));
     assert_eq!(done.count(), 3);
 }
+
+#[test]
+fn mates_are_found_where_many_jobs_wait_that_are_none() {
+    let mut cluster = Cluster::new();
+    let sizes: Vec<String> = (1..=1_100).map(|size: u32| size.to_string()).collect();
+    let text = packable(2, "").to_yaml();
+    let text = text
+        .replace("batch_size:\n    value: 32", &format!("batch_size:\n    values: [{}]", sizes.join(", ")));
+    cluster
+        .submit_this(domain::specification::Specification::from_stored(&text, &Default::default()).unwrap());
+    cluster.connect(1, "a", 2_200, &[]);
+    assert_eq!(cluster.grants().len(), 2_200, "{text}");
+    // All of them wait again; the only mate of the first is behind 1,100 others.
+    cluster.pass(LEASE_MS + 1);
+    cluster.connect_packing(2, "b", "two", (1, 64), &[]);
+    assert_eq!(packs(&mut cluster), [[1, 1_101]]);
+}

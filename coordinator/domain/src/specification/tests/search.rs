@@ -289,7 +289,7 @@ fn the_rule_of_early_stopping_is_no_setting() {
     }
     let other = with("early_terminate: {type: asha, min_iter: 1, eta: 4}\n").specification;
     let told = rule.extended(other).unwrap_err().to_string();
-    assert!(told.starts_with("`early_terminate.eta` cannot change, as jobs were paused"), "{told}");
+    assert!(told.starts_with("`early_terminate.eta` cannot change: a sweep keeps the rule"), "{told}");
 }
 
 #[test]
