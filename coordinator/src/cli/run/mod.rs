@@ -133,14 +133,12 @@ pub(super) async fn run(arguments: &RunArguments) -> Result<(), Failure> {
         http: Some(HttpConfig { listen: arguments.http.unwrap_or(loopback), viewer_token: None }),
     };
     let mut server = until_stopped(&mut stop, async { Ok(Server::start(config).await?) }).await?;
-    if let Some(page) = server.http_address() {
-        say(&format!("page: http://{page}/login?token={token}"));
-    }
+    let page = server.http_address().map(|page| format!("page: http://{page}/login?token={token}"));
     let mut wanted = Wanted { specification, jobs: jobs.count(), source };
     let url = format!("http://{}", server.address);
     let target = Target { url, token: Some(Token::Text(token)), tls_ca: None };
     let result = tokio::select! {
-        result = train_and_report(arguments, &mut wanted, &folder, &target, &mut stop) => result,
+        result = train_and_report(arguments, &mut wanted, &folder, &target, page, &mut stop) => result,
         error = server.stopped() => Err(error.into()),
     };
     let closed = stop.unless_asked(async { Ok(server.shut_down().await?) }).await;
@@ -166,6 +164,7 @@ async fn train_and_report(
     wanted: &mut Wanted,
     folder: &Path,
     target: &Target,
+    page: Option<String>,
     stop: &mut StopRequests,
 ) -> Result<(), Failure> {
     let sweep = until_stopped(stop, async {
@@ -186,6 +185,8 @@ async fn train_and_report(
         let needs = (&wanted.specification.trainable, &wanted.specification.resources);
         let workers = Workers::start(&arguments.options, arguments.workers, needs, folder, target);
         let workers = until_stopped(stop, workers).await?;
+        // It goes with the coordinator: only now there is time to look at it.
+        page.iter().for_each(|page| say(page));
         train(workers, sweep.sweep_id, target, stop, &mut unprinted).await?;
     }
     until_stopped(stop, write_results(sweep.sweep_id, arguments.lang, folder, target, unprinted)).await
