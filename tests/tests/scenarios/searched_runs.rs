@@ -48,7 +48,7 @@ fn check_row(row: &BTreeMap<String, String>) {
     match row["state"].as_str() {
         "done" => assert_eq!((row["epochs_done"].as_str(), row["reason"].as_str()), ("3", ""), "{row:?}"),
         "stopped" => {
-            let says = "paused after epoch 1: the best of the jobs there go on";
+            let says = "paused after epoch 1 until it is among the best there";
             assert!(row["epochs_done"] == "1" && row["reason"].starts_with(says), "{row:?}");
         }
         _ => panic!("{row:?}"),
@@ -73,7 +73,7 @@ fn check_best(folder: &Path) {
 fn check_pages(folder: &Path, stopped: usize) {
     for (page, times) in [("report.html", 2), ("report.md", 1)] {
         let text = fs::read_to_string(folder.join("results").join(page)).unwrap();
-        assert_eq!(text.matches("paused after epoch 1: the best").count(), times * stopped, "{page}: {text}");
+        assert_eq!(text.matches("paused after epoch 1 until it is among the best").count(), times * stopped, "{page}: {text}");
     }
 }
 
