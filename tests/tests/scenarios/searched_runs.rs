@@ -73,7 +73,11 @@ fn check_best(folder: &Path) {
 fn check_pages(folder: &Path, stopped: usize) {
     for (page, times) in [("report.html", 2), ("report.md", 1)] {
         let text = fs::read_to_string(folder.join("results").join(page)).unwrap();
-        assert_eq!(text.matches("paused after epoch 1 until it is among the best").count(), times * stopped, "{page}: {text}");
+        assert_eq!(
+            text.matches("paused after epoch 1 until it is among the best").count(),
+            times * stopped,
+            "{page}: {text}"
+        );
     }
 }
 
