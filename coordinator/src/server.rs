@@ -122,7 +122,8 @@ impl Server {
         let identity = config.tls.as_ref().map(identity).transpose()?;
         let http = Http::bind(&config).await?;
         let store = store::open(&config.store_url).await?;
-        let connections = accept(listener)?;
+        let browsers_max = http.as_ref().map_or(0, |_| web::CONNECTIONS_MAX);
+        let (connections, browsers) = accept(listener, browsers_max)?;
         // Last, so that a failed start creates no folder.
         let artifacts = open_artifacts(&config)?;
         let advertised =
@@ -140,7 +141,7 @@ impl Server {
             health: reporter,
         };
         let api = Api::new(leadership.clone(), Arc::clone(&store), artifacts, streams.clone());
-        let http = http.map(|http| http.serve(&config, api.clone(), stop.clone()));
+        let http = http.map(|http| http.serve(&config, api.clone(), browsers, stop.clone()));
         let sweeps = SweepServer::new(api.clone(), streams.clone());
         let workers = WorkerServer::new(api, leadership.clone(), streams.clone(), stop.clone());
         let transport = transport(&config, identity, health, sweeps, workers)?;
@@ -215,7 +216,8 @@ impl Http {
         Ok(Some(Self { bound, tls: config.tls.as_ref().map(acceptor).transpose()? }))
     }
 
-    fn serve(self, config: &ServerConfig, api: Api, stop: CancellationToken) -> Listening {
+    /// Answers that many connections at a time.
+    fn serve(self, config: &ServerConfig, api: Api, connections: u64, stop: CancellationToken) -> Listening {
         let address = self.bound.address;
         let tokens = Tokens {
             all: config.token.clone(),
@@ -223,7 +225,7 @@ impl Http {
             is_local: address.ip().is_loopback(),
         };
         let routes = web::routes(api, &tokens, address.port(), self.tls.is_some(), stop.clone());
-        self.bound.serve(routes, self.tls, stop)
+        self.bound.serve(routes, self.tls, connections, stop)
     }
 }
 

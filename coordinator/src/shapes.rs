@@ -33,9 +33,13 @@ pub(crate) struct Jobs {
 }
 
 impl Jobs {
-    /// The jobs of this sweep.
+    /// The jobs of this sweep, whose parameters are read from its specification.
     pub(crate) fn new(sweep: &v1::Sweep) -> Self {
-        let parameters = parameters(sweep);
+        Self::with_parameters(sweep, parameters(sweep))
+    }
+
+    /// The jobs of a sweep with these parameters.
+    pub(crate) fn with_parameters(sweep: &v1::Sweep, parameters: Vec<String>) -> Self {
         let metrics = sweep.metric_names.clone();
         let header = v1::ReportHeader { sweep: Some(sweep.clone()), parameters: parameters.clone(), metrics };
         let (rows, sweep) = Rows::new(header);

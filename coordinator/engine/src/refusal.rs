@@ -39,7 +39,8 @@ pub enum ControlError {
     },
     /// The specifications of all sweeps together, with the points that searches keep, would be too long.
     #[error(
-        "this coordinator's sweeps have specifications and searched points of {kept} bytes, and {bytes} more would not fit in memory;          write ranges instead of long lists, or submit to a coordinator with another store"
+        "this coordinator's sweeps have specifications and searched points of {kept} bytes, and {bytes} more would not fit in \
+         memory; write ranges instead of long lists, or submit to a coordinator with another store"
     )]
     TooManySpecifications {
         /// Of all sweeps, in bytes.

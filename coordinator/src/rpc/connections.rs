@@ -43,14 +43,24 @@ const FIRST_WORDS_BYTES: usize = 24;
 /// How long nothing is accepted when the system has no descriptors left.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Accepts connections. Where there are as many as there may be, the oldest without a call that was let in gives way; where
+/// Of the descriptors beyond the fewest, the share that browsers may have: workers and commands need the rest more.
+const SHARE_OF_BROWSERS: u64 = 4;
+
+/// Accepts connections, and says how many connections of browsers there may be besides, at most `browsers_max`. Where there are as many as there may be, the oldest without a call that was let in gives way; where
 /// all have had one, a newcomer waits until one ends, the others in the system's queue.
 ///
 /// # Errors
 /// There may be too few descriptors.
-pub fn accept(listener: TcpListener) -> Result<ReceiverStream<io::Result<Connection>>, TooFewDescriptors> {
-    let limit = descriptors::claim(DESCRIPTORS_MIN, CONNECTIONS_MAX + DESCRIPTORS_RESERVED)?;
-    let free = Arc::new(Semaphore::new(usize::try_from(limit - DESCRIPTORS_RESERVED).unwrap_or(1)));
+pub fn accept(
+    listener: TcpListener,
+    browsers_max: u64,
+) -> Result<(ReceiverStream<io::Result<Connection>>, u64), TooFewDescriptors> {
+    let wanted = CONNECTIONS_MAX + DESCRIPTORS_RESERVED + browsers_max;
+    let limit = descriptors::claim(DESCRIPTORS_MIN, wanted)?;
+    // One is always left of what is kept for other things.
+    let browsers = browsers_max.min(((limit - DESCRIPTORS_MIN) / SHARE_OF_BROWSERS).max(1));
+    let of_others = limit.saturating_sub(DESCRIPTORS_RESERVED + browsers);
+    let free = Arc::new(Semaphore::new(usize::try_from(of_others).unwrap_or(1)));
     let (sender, connections) = mpsc::channel(1);
     tokio::spawn(async move {
         let mut newcomers = Newcomers::default();
@@ -77,7 +87,7 @@ pub fn accept(listener: TcpListener) -> Result<ReceiverStream<io::Result<Connect
             }
         }
     });
-    Ok(ReceiverStream::new(connections))
+    Ok((ReceiverStream::new(connections), browsers))
 }
 
 /// A place for one more connection; none when no one takes it any more.
@@ -371,7 +381,7 @@ mod tests {
     async fn connections_are_accepted_in_turn() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let mut connections = accept(listener).unwrap();
+        let (mut connections, _) = accept(listener, 0).unwrap();
         for _ in 0..3 {
             let client = TcpStream::connect(address).await.unwrap();
             let connection = connections.next().await.unwrap().unwrap();

@@ -26,8 +26,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::server::TlsFiles;
 
-/// Connections at a time: a hundred open pages, each with its events and what it asks besides, and as many again that do not close.
-const CONNECTIONS_MAX: usize = 512;
+/// Connections at a time where the system allows it: a hundred open pages, each with its events and what it asks besides, and as many again
+/// that do not close.
+pub const CONNECTIONS_MAX: u64 = 512;
 /// How long a connection may take for the handshake of TLS, and for the head of a request, the first and each other.
 const FIRST_WORDS_WITHIN: Duration = Duration::from_secs(10);
 /// Largest head of a request, in bytes: an address, a cookie and what browsers say of themselves.
@@ -66,10 +67,17 @@ impl Bound {
         Ok(Self { listener, address })
     }
 
-    /// Answers with `routes` until `stop` is cancelled.
-    pub fn serve(self, routes: Router, tls: Option<TlsAcceptor>, stop: CancellationToken) -> Listening {
+    /// Answers that many connections at a time with `routes` until `stop` is cancelled.
+    pub fn serve(
+        self,
+        routes: Router,
+        tls: Option<TlsAcceptor>,
+        connections: u64,
+        stop: CancellationToken,
+    ) -> Listening {
         let Self { listener, address } = self;
-        Listening { address, task: tokio::spawn(accept(listener, routes, tls, stop)) }
+        let free = Arc::new(Semaphore::new(usize::try_from(connections).unwrap_or(1)));
+        Listening { address, task: tokio::spawn(accept((listener, free), routes, tls, stop)) }
     }
 }
 
@@ -82,8 +90,13 @@ impl Listening {
     }
 }
 
-async fn accept(listener: TcpListener, routes: Router, tls: Option<TlsAcceptor>, stop: CancellationToken) {
-    let (graceful, free) = (GracefulShutdown::new(), Arc::new(Semaphore::new(CONNECTIONS_MAX)));
+async fn accept(
+    (listener, free): (TcpListener, Arc<Semaphore>),
+    routes: Router,
+    tls: Option<TlsAcceptor>,
+    stop: CancellationToken,
+) {
+    let graceful = GracefulShutdown::new();
     loop {
         let accepted = tokio::select! {
             accepted = next(&listener, &free) => accepted,
@@ -162,4 +175,54 @@ pub fn acceptor(files: &TlsFiles) -> anyhow::Result<TlsAcceptor> {
         .with_single_cert(chain, key)
         .context("the certificate and its key do not go together")?;
     Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio_rustls::TlsConnector;
+
+    use super::*;
+
+    const ASK: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+
+    async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> String {
+        stream.write_all(ASK).await.unwrap();
+        let mut answer = Vec::new();
+        // The other side may close without a farewell.
+        let _ = stream.read_to_end(&mut answer).await;
+        String::from_utf8(answer).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_browser_is_answered_by_tls_with_the_certificate_of_the_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let files =
+            TlsFiles { certificate: folder.path().join("cert.pem"), key: folder.path().join("key.pem") };
+        std::fs::write(&files.certificate, made.cert.pem()).unwrap();
+        assert!(
+            acceptor(&files).is_err_and(|error| error.to_string().contains("check --tls-cert and --tls-key"))
+        );
+        std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+        let bound = Bound::to(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let (routes, stop) = (Router::new().route("/", get(async || "seen")), CancellationToken::new());
+        let listening = bound.serve(routes, Some(acceptor(&files).unwrap()), 8, stop.clone());
+        let mut known = RootCertStore::empty();
+        known.add(made.cert.der().clone()).unwrap();
+        let client = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(known)
+            .with_no_client_auth();
+        let stream = TcpStream::connect(listening.address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let secure = TlsConnector::from(Arc::new(client)).connect(name, stream).await.unwrap();
+        let told = answer(secure).await;
+        assert!(told.starts_with("HTTP/1.1 200") && told.ends_with("seen"), "{told}");
+        stop.cancel();
+        listening.ended().await;
+    }
 }

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use self::access::Access;
 pub use self::{
     access::Tokens,
-    listen::{Bound, Listening, acceptor},
+    listen::{Bound, CONNECTIONS_MAX, Listening, acceptor},
 };
 use crate::api::{Api, Snapshots};
 

@@ -194,5 +194,10 @@ async fn workers(
 /// What makes shapes of a sweep's jobs.
 async fn shapes_of(web: &Web, id: SweepId) -> Answered<shapes::Jobs> {
     let sweep = web.api.sweep(id).await?;
-    Ok(sweep.encode(|sweep| shapes::Jobs::new(&convert::sweep(&sweep))))
+    Ok(sweep.encode(|sweep| {
+        // They are known here: a page that asks every other second has no sweep file read for it.
+        let axes = &sweep.definition.specification.axes;
+        let parameters = axes.iter().map(|axis| axis.name.to_string()).collect();
+        shapes::Jobs::with_parameters(&convert::sweep(&sweep), parameters)
+    }))
 }
