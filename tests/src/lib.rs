@@ -8,6 +8,7 @@ mod postgres;
 pub mod power_cut;
 mod process;
 mod random;
+mod receiver;
 mod s3;
 mod watch;
 
@@ -19,6 +20,7 @@ pub use self::{
         children, descendants, freeze, kill, program, send, skipped, terminate, thaw, tool, wait_for_end,
     },
     random::Random,
+    receiver::{HttpReceiver, Post},
     s3::S3,
     watch::Watch,
 };

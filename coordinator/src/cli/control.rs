@@ -11,6 +11,7 @@ use super::{
     failure::Failure,
     follow::{Follower, verdict},
     ids::TargetId,
+    notify::{Notifier, NotifyOptions},
     output::{Format, count, print, print_json},
     progress::{Notices, Progress},
     tables::{is_of_program, print_sweep, sweep_state_name},
@@ -34,6 +35,8 @@ pub(super) struct WaitArguments {
     /// Give up after this long, with exit code 4
     #[arg(long, value_name = "TIME", value_parser = super::time)]
     timeout: Option<Duration>,
+    #[command(flatten)]
+    notify: NotifyOptions,
 }
 
 /// Arguments of `sweep retry`.
@@ -111,12 +114,27 @@ pub(super) async fn watch(arguments: &SweepArgument, target: &Target) -> Result<
 /// `sweep wait`.
 pub(super) async fn wait(arguments: &WaitArguments, target: &Target) -> Result<(), Failure> {
     let TargetId { sweep, job } = arguments.target;
-    let wait = async {
-        match job {
-            None => wait_for_sweep(sweep, target).await,
-            Some(job) => wait_for_job(sweep, job, target).await,
+    if let Some(job) = job {
+        if arguments.notify.is_used() {
+            return Err(Failure::usage("--notify and --on-end are for a sweep, not for one job of it"));
         }
-    };
+        return in_time(arguments, wait_for_job(sweep, job, target)).await;
+    }
+    let mut notifier = arguments.notify.notifier()?;
+    let outcome = in_time(arguments, wait_for_sweep(sweep, target, &mut notifier)).await;
+    let told = notifier.conclude(target, sweep, &outcome, None).await;
+    if let (Err(failure), Err(_)) = (&told, &outcome) {
+        // Two things went wrong; the second decides the exit code.
+        failure.tell();
+    }
+    outcome.and(told)
+}
+
+/// Waits no longer than the user wants to.
+async fn in_time(
+    arguments: &WaitArguments,
+    wait: impl Future<Output = Result<(), Failure>>,
+) -> Result<(), Failure> {
     let Some(timeout) = arguments.timeout else { return wait.await };
     tokio::time::timeout(timeout, wait)
         .await
@@ -131,7 +149,7 @@ fn still_waited_for(target: TargetId, waited: Duration) -> String {
     }
 }
 
-async fn wait_for_sweep(sweep: u64, target: &Target) -> Result<(), Failure> {
+async fn wait_for_sweep(sweep: u64, target: &Target, notifier: &mut Notifier) -> Result<(), Failure> {
     let mut follower = Follower::new(target, sweep);
     let mut last = v1::Sweep::default();
     let mut notices = Notices::default();
@@ -140,6 +158,7 @@ async fn wait_for_sweep(sweep: u64, target: &Target) -> Result<(), Failure> {
             if let Some(news) = notices.news(&sweep) {
                 terminal::output::say(&news);
             }
+            notifier.observe(&sweep);
             last = sweep;
         }
     }

@@ -13,6 +13,7 @@ mod follow;
 mod identity;
 mod ids;
 mod inspect;
+mod notify;
 mod output;
 mod preview;
 mod progress;

@@ -2,6 +2,7 @@
 
 mod gpus;
 mod placement;
+mod places;
 mod supervision;
 mod workers;
 
@@ -22,7 +23,10 @@ use proto::v1::{self, watch_sweep_response::Event};
 use terminal::output::say;
 use terms::DatasetSummary;
 
-use self::workers::{LOGS, Workers, WorkersOptions};
+use self::{
+    places::{absolute_dataset, store_url},
+    workers::{LOGS, Workers, WorkersOptions},
+};
 use super::{
     artifact,
     client::{Target, Token},
@@ -31,6 +35,7 @@ use super::{
     follow::{Follower, is_final, verdict},
     ids::TargetId,
     inspect::each_job_page,
+    notify::{Notifier, NotifyOptions},
     output::{Unprinted, count, print, table},
     progress::Progress,
     report::{self, Lang},
@@ -85,11 +90,14 @@ pub(super) struct RunArguments {
     #[arg(long, env = "SWEEP_HTTP", value_name = "ADDR")]
     http: Option<SocketAddr>,
     #[command(flatten)]
+    notify: NotifyOptions,
+    #[command(flatten)]
     options: WorkersOptions,
 }
 
 /// `sweep run`.
 pub(super) async fn run(arguments: &RunArguments) -> Result<(), Failure> {
+    let notifier = arguments.notify.notifier()?;
     let workers = u64::from(arguments.workers);
     descriptors::claim(DESCRIPTORS_MIN + DESCRIPTORS_A_WORKER * workers, DESCRIPTORS_WANTED)
         .map_err(|error| Failure::operation(error.to_string()))?;
@@ -137,8 +145,9 @@ pub(super) async fn run(arguments: &RunArguments) -> Result<(), Failure> {
     let mut wanted = Wanted { specification, jobs: jobs.count(), source };
     let url = format!("http://{}", server.address);
     let target = Target { url, token: Some(Token::Text(token)), tls_ca: None };
+    let run = Run { arguments, folder: &folder, target: &target };
     let result = tokio::select! {
-        result = train_and_report(arguments, &mut wanted, &folder, &target, page, &mut stop) => result,
+        result = train_and_report(run, &mut wanted, page, notifier, &mut stop) => result,
         error = server.stopped() => Err(error.into()),
     };
     let closed = stop.unless_asked(async { Ok(server.shut_down().await?) }).await;
@@ -159,14 +168,22 @@ async fn until_stopped<T>(
     })
 }
 
+/// What is asked for, and where it takes place.
+#[derive(Clone, Copy)]
+struct Run<'a> {
+    arguments: &'a RunArguments,
+    folder: &'a Path,
+    target: &'a Target,
+}
+
 async fn train_and_report(
-    arguments: &RunArguments,
+    run: Run<'_>,
     wanted: &mut Wanted,
-    folder: &Path,
-    target: &Target,
     page: Option<String>,
+    mut notifier: Notifier,
     stop: &mut StopRequests,
 ) -> Result<(), Failure> {
+    let Run { arguments, folder, target } = run;
     let sweep = until_stopped(stop, async {
         files::send_with(&mut wanted.source, arguments.file.folder(), target).await?;
         if !wanted.source.snapshot.is_empty() {
@@ -179,15 +196,34 @@ async fn train_and_report(
         Ok(sweep)
     })
     .await?;
+    let outcome = train_to_the_end(run, wanted, &sweep, page, &mut notifier, stop).await;
+    let told = notifier.conclude(target, sweep.sweep_id, &outcome, Some(folder));
+    let told = until_stopped(stop, told).await;
+    if let (Err(failure), Err(_)) = (&told, &outcome) {
+        // Two things went wrong; the second decides the exit code.
+        failure.tell();
+    }
+    outcome.and(told)
+}
+
+async fn train_to_the_end(
+    run: Run<'_>,
+    wanted: &Wanted,
+    sweep: &v1::Sweep,
+    page: Option<String>,
+    notifier: &mut Notifier,
+    stop: &mut StopRequests,
+) -> Result<(), Failure> {
+    let Run { arguments, folder, target } = run;
     let mut unprinted = Unprinted::default();
     // A killed run may have left weights with its workers.
-    if !is_final(&sweep) || sweep.weights_awaited > 0 {
+    if !is_final(sweep) || sweep.weights_awaited > 0 {
         let needs = (&wanted.specification.trainable, &wanted.specification.resources);
         let workers = Workers::start(&arguments.options, arguments.workers, needs, folder, target);
         let workers = until_stopped(stop, workers).await?;
         // It goes with the coordinator: only now there is time to look at it.
         page.iter().for_each(|page| say(page));
-        train(workers, sweep.sweep_id, target, stop, &mut unprinted).await?;
+        train(workers, (sweep.sweep_id, target), notifier, stop, &mut unprinted).await?;
     }
     until_stopped(stop, write_results(sweep.sweep_id, arguments.lang, folder, target, unprinted)).await
 }
@@ -346,8 +382,8 @@ fn has_results(counts: &v1::JobCounts) -> bool {
 /// Follows the sweep while the workers train, until it ends or the user stops it.
 async fn train(
     mut workers: Workers,
-    sweep_id: u64,
-    target: &Target,
+    (sweep_id, target): (u64, &Target),
+    notifier: &mut Notifier,
     stop: &mut StopRequests,
     unprinted: &mut Unprinted,
 ) -> Result<(), Failure> {
@@ -359,6 +395,9 @@ async fn train(
             event = follower.next() => match event {
                 Ok(Some(event)) => {
                     say_dataset(&event, &mut told, &progress);
+                    if let Event::Snapshot(v1::WatchSnapshot { sweep: Some(sweep), .. }) = &event {
+                        notifier.observe(sweep);
+                    }
                     unprinted.note(progress.show(&event));
                 }
                 Ok(None) => break Ok(()),
@@ -426,36 +465,6 @@ async fn keep_best(sweep: &v1::Sweep, target: &Target, folder: &Path) -> Result<
     let written = artifact::get(which, target, &[], |_| folder.join(BEST)).await?;
     let what = if written.is_of_files() { "best job's files" } else { "best weights" };
     Ok(format!("{what}: {} (job {})\n", written.describe(), written.job))
-}
-
-/// The data set's path for workers with another working directory.
-fn absolute_dataset(path: &Path) -> Result<String, Failure> {
-    let absolute = std::path::absolute(path)
-        .map_err(|error| Failure::operation(format!("the data set {}: {error}", path.display())))?;
-    if let Err(error) = std::fs::metadata(&absolute) {
-        return Err(Failure::operation(format!(
-            "the data set {} cannot be read ({error}); name an image folder, a .zip or a packed .safetensors with --dataset, \
-             or make one with `sweep-worker dataset synth`",
-            absolute.display()
-        )));
-    }
-    let is_empty = std::fs::read_dir(&absolute).is_ok_and(|mut entries| entries.next().is_none());
-    if is_empty {
-        return Err(Failure::operation(format!(
-            "the data set {} is an empty folder; it should hold a folder of pictures for each class, or cat.0.jpg, \
-             dog.0.jpg and so on",
-            absolute.display()
-        )));
-    }
-    let text = absolute.to_str().map(str::to_owned);
-    text.ok_or_else(|| Failure::operation(format!("the path {} is not UTF-8", absolute.display())))
-}
-
-fn store_url(folder: &Path) -> Result<String, Failure> {
-    let path = folder.join("sweep.db");
-    let text =
-        path.to_str().ok_or_else(|| Failure::operation("the path of the output folder is not UTF-8"))?;
-    Ok(format!("sqlite:{text}"))
 }
 
 /// The table of results, if a terminal can show it.
