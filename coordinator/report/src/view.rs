@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
-use terms::{DatasetSummary, Goal, LeftOut, ParameterMap, SweepState};
+use terms::{DatasetSummary, Goal, LeftOut, Objective, ParameterMap, SweepState};
 
 use self::own::Own;
 use super::{columns::Columns, model};
@@ -80,6 +80,31 @@ pub struct Metric {
     /// `best` or `last`: which epoch of a job counts.
     #[serde(rename = "use")]
     pub used: &'static str,
+}
+
+/// What the results of a sweep say: the keys of [`analysis::Analysis`], whose documentation says what they mean.
+#[derive(Debug, Serialize)]
+pub struct Analysis<'a> {
+    /// What ranked the jobs, and so what is analysed.
+    pub metric: Metric,
+    #[serde(flatten)]
+    pub analysis: &'a analysis::Analysis,
+}
+
+impl<'a> Analysis<'a> {
+    pub fn new(objective: &Objective, analysis: &'a analysis::Analysis) -> Self {
+        Self { metric: Metric::of(objective), analysis }
+    }
+}
+
+impl Metric {
+    fn of(objective: &Objective) -> Self {
+        Self {
+            name: objective.name.to_string(),
+            maximize: objective.goal == Goal::Maximize,
+            used: objective.used.as_str(),
+        }
+    }
 }
 
 /// What the workers found in a data set. A type of its own, as scripts read it: all keys are always there, while the
@@ -269,11 +294,7 @@ impl Sweep {
                 shown.0.retain(|(name, _)| sweep.varying.is_empty() || sweep.varying.contains(name));
                 parameters(&shown)
             }),
-            metric: Metric {
-                name: sweep.objective.name.to_string(),
-                maximize: sweep.objective.goal == Goal::Maximize,
-                used: sweep.objective.used.as_str(),
-            },
+            metric: Metric::of(&sweep.objective),
             varying: sweep.varying.clone(),
             weights: weights(sweep),
             best_weights: sweep.best_weights.clone(),

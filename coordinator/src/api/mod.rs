@@ -7,6 +7,7 @@
 //!
 //! Nothing here knows a wire format; `tests/tests/walls.rs` reads these files.
 
+mod analysis;
 mod columns;
 mod definitions;
 mod error;
@@ -38,6 +39,7 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use self::definitions::manifests;
 pub use self::{
+    analysis::Analyzed,
     columns::{Curve, JobColumns, ParameterColumn},
     definitions::{Changed, Source, Submission, Submitted, Validated},
     error::ApiError,
@@ -77,6 +79,8 @@ pub struct Api {
     reports: Arc<Semaphore>,
     /// One at a time, as it takes a processor for seconds.
     verifications: Arc<Semaphore>,
+    /// Likewise.
+    analyses: Arc<Semaphore>,
     /// One searcher of a sweep that has ended is made again at a time.
     revivals: Arc<Semaphore>,
     downloads: Arc<Semaphore>,
@@ -115,6 +119,7 @@ impl Api {
             overviews: Arc::new(Semaphore::new(ANSWERS_MADE_MAX)),
             reports: Arc::new(Semaphore::new(REPORTS_MAX)),
             verifications: Arc::new(Semaphore::new(1)),
+            analyses: Arc::new(Semaphore::new(1)),
             revivals: Arc::new(Semaphore::new(1)),
             downloads: Arc::new(Semaphore::new(DOWNLOADS_MAX)),
         }

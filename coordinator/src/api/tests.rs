@@ -1,5 +1,6 @@
 //! The use cases over a store whose lists take as long as a test says.
 
+mod analyses;
 mod revivals;
 
 use std::time::Duration;

@@ -5,6 +5,7 @@
 
 mod access;
 mod actions;
+mod analysis;
 mod answers;
 mod columns;
 mod events;
@@ -33,6 +34,7 @@ struct Web {
     snapshots: Snapshots<events::Encoded>,
     access: Access,
     columns: columns::Made,
+    analyses: analysis::Made,
     /// Ends what would go on for as long as a browser listens.
     stop: CancellationToken,
 }
@@ -45,6 +47,7 @@ pub fn routes(api: Api, tokens: &Tokens, port: u16, is_secure: bool, stop: Cance
         snapshots: Snapshots::new(events::encode),
         access: access.clone(),
         columns: columns::Made::default(),
+        analyses: analysis::Made::default(),
         stop,
     };
     Router::new()
@@ -52,6 +55,7 @@ pub fn routes(api: Api, tokens: &Tokens, port: u16, is_secure: bool, stop: Cance
         .merge(actions::routes())
         .merge(events::routes())
         .merge(columns::routes())
+        .merge(analysis::routes())
         .merge(pages::routes())
         .fallback(answers::no_such_place)
         .layer(middleware::from_fn_with_state(access, access::check))

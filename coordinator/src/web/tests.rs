@@ -42,6 +42,7 @@ const ROUTES: &[(Method, &str, Asks)] = &[
     (Method::GET, "/api/v1/sweeps/1/jobs/1/logs", Asks::Viewer),
     (Method::GET, "/api/v1/sweeps/1/events", Asks::Viewer),
     (Method::GET, "/api/v1/sweeps/1/columns", Asks::Viewer),
+    (Method::GET, "/api/v1/sweeps/1/analysis", Asks::Viewer),
     (Method::GET, "/api/v1/sweeps/1/curves?jobs=1&metric=loss", Asks::Viewer),
     (Method::GET, "/api/v1/workers", Asks::Viewer),
     (Method::POST, "/api/v1/sweeps/1/pause", Asks::Admin),
@@ -128,6 +129,7 @@ fn each_route_is_in_the_list_of_those_that_are_tried() {
         include_str!("actions.rs"),
         include_str!("events.rs"),
         include_str!("columns.rs"),
+        include_str!("analysis.rs"),
         include_str!("pages.rs"),
     ];
     let routes: usize = sources.iter().map(|source| source.matches(".route(").count()).sum();
@@ -239,6 +241,26 @@ async fn columns_that_a_page_has_are_not_sent_again() {
     let tag = headers[header::ETAG].to_str().unwrap();
     let again = served.ask(&Method::GET, "/api/v1/sweeps/1/columns", &[("if-none-match", tag)]).await;
     assert_eq!(again.0, StatusCode::NOT_MODIFIED);
+}
+
+#[tokio::test]
+async fn an_analysis_is_sent_once_and_has_the_keys_that_pages_read() {
+    let served = served(&Tokens::default()).await;
+    let path = "/api/v1/sweeps/1/analysis";
+    let (status, headers, body) = served.ask(&Method::GET, path, &[]).await;
+    assert_eq!(
+        (status, &headers[header::CONTENT_TYPE]),
+        (StatusCode::OK, &"application/json".parse().unwrap())
+    );
+    let analysis: Value = serde_json::from_slice(&to_bytes(body, usize::MAX).await.unwrap()).unwrap();
+    let keys: Vec<&str> = analysis.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(keys, ["best", "best_of", "effects", "importance", "jobs", "metric", "points", "repeats"]);
+    assert_eq!(analysis["jobs"]["unfinished"], 6);
+    assert_eq!(analysis["importance"]["method"], "nothing_varies");
+    let tag = headers[header::ETAG].to_str().unwrap();
+    let again = served.ask(&Method::GET, path, &[("if-none-match", tag)]).await;
+    assert_eq!(again.0, StatusCode::NOT_MODIFIED);
+    assert_eq!(served.json("/api/v1/sweeps/7/analysis").await.0, StatusCode::NOT_FOUND);
 }
 
 /// The events of a stream as they come: name, id and data.

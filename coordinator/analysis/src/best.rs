@@ -1,0 +1,154 @@
+//! The best point, and whether it can be told from the runner-up.
+//!
+//! The two are chosen by their values, from many. That the usual two-sided test of the winner against the runner-up nevertheless shows that the
+//! winner is the best is a theorem for samples of equal size from one exponential family: K. Hung and W. Fithian, Rank verification for
+//! exponential families, Annals of Statistics 47(2), 2019, <https://doi.org/10.1214/17-AOS1634>.
+
+use serde::Serialize;
+use terms::Goal;
+
+use super::{
+    frame::Frame,
+    points::{Point, better},
+    statistics::{Interval, newcombe, t_interval, welch, wilson},
+};
+
+/// Which test was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Test {
+    /// Welch's t-test of the trainings of both.
+    Welch,
+    /// Newcombe's interval of the difference of two shares of as many images. It takes the images as drawn anew for each; as both are of
+    /// the same images, it is too wide rather than too narrow. What another seed would change is not in it.
+    Newcombe,
+}
+
+/// Why no test was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NotTested {
+    /// There is one point.
+    OnlyOne,
+    /// Each was trained once, and the objective is not a share of images.
+    NoRepeats,
+    /// The trainings of each came out the same, so that nothing says how far they vary.
+    NoVariation,
+    /// Not all jobs were looked at.
+    TooMany,
+}
+
+/// A point among the best.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Winner {
+    /// Its first job.
+    pub job: u64,
+    /// Trainings with a value.
+    pub count: u64,
+    /// Their mean.
+    pub value: f64,
+    /// Student's interval of the mean; of a single training Wilson's, where it is a share of images.
+    pub interval: Option<Interval>,
+}
+
+/// The best point against the runner-up.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Verdict {
+    pub best: Winner,
+    pub runner_up: Option<Winner>,
+    pub test: Option<Test>,
+    /// Why there is no test.
+    pub not_tested: Option<NotTested>,
+    /// The best's value less the runner-up's.
+    pub difference: Option<f64>,
+    pub interval: Option<Interval>,
+    /// Of Welch's test.
+    pub p: Option<f64>,
+    /// Degrees of freedom of Welch's test.
+    pub freedom: Option<f64>,
+    /// Whether the interval of the difference leaves out 0; none where no test was made.
+    pub separable: Option<bool>,
+    /// How many other points cannot be told from the best by the same test, each by itself.
+    pub not_separable: Option<u64>,
+}
+
+/// What comes of comparing two points.
+struct Outcome {
+    test: Test,
+    interval: Interval,
+    p: Option<f64>,
+    freedom: Option<f64>,
+}
+
+/// How two points are compared.
+struct Comparison {
+    /// How many images the values are shares of, where they are.
+    images: Option<u64>,
+}
+
+impl Comparison {
+    fn of(&self, one: &Point, other: &Point) -> Result<Outcome, NotTested> {
+        if one.mean.count > 1 && other.mean.count > 1 {
+            let compared = welch(&one.mean, &other.mean).ok_or(NotTested::NoVariation)?;
+            let (p, freedom) = (Some(compared.p), Some(compared.freedom));
+            return Ok(Outcome { test: Test::Welch, interval: compared.interval, p, freedom });
+        }
+        let images = self.images.ok_or(NotTested::NoRepeats)?;
+        let interval = newcombe(one.mean.mean, other.mean.mean, images);
+        Ok(Outcome { test: Test::Newcombe, interval, p: None, freedom: None })
+    }
+
+    fn winner(&self, frame: &Frame, point: &Point) -> Winner {
+        let (count, value) = (point.mean.count, point.mean.mean);
+        let of_share = || self.images.filter(|_| count == 1).map(|images| wilson(value, images));
+        let interval = t_interval(&point.mean).or_else(of_share);
+        Winner { job: frame.jobs[point.row], count, value, interval }
+    }
+}
+
+/// The best point against the others. A point of which trainings are missing comes after those that are complete, as a single good training
+/// says little.
+pub(crate) fn verdict(
+    frame: &Frame,
+    points: &[Point],
+    goal: Goal,
+    images: Option<u64>,
+    is_sample: bool,
+) -> Option<Verdict> {
+    let complete = points.iter().map(|point| point.mean.count).max().unwrap_or(0);
+    let mut ranked: Vec<&Point> = points.iter().filter(|point| point.is_counted()).collect();
+    let is_complete = |point: &Point| point.mean.count == complete;
+    ranked.sort_by(|one, other| {
+        let by_value = better(goal, other.mean.mean, one.mean.mean);
+        is_complete(other).cmp(&is_complete(one)).then(by_value).then(one.row.cmp(&other.row))
+    });
+    let (best, others) = ranked.split_first()?;
+    // A share lies between 0 and 1; what does not is measured otherwise than its manifest says.
+    let is_share = |point: &&Point| (0.0..=1.0).contains(&point.mean.mean);
+    let comparison = Comparison { images: images.filter(|_| ranked.iter().all(is_share)) };
+    let outcome = match others.first() {
+        _ if is_sample => Err(NotTested::TooMany),
+        None => Err(NotTested::OnlyOne),
+        Some(other) => comparison.of(best, other),
+    };
+    let not_separable = outcome.is_ok().then(|| {
+        let not_told =
+            |other: &&&Point| comparison.of(best, other).is_ok_and(|one| one.interval.contains(0.0));
+        others.iter().filter(not_told).count() as u64
+    });
+    let runner_up = others.first().map(|other| comparison.winner(frame, other));
+    let best = comparison.winner(frame, best);
+    let made = outcome.as_ref().ok();
+    Some(Verdict {
+        best,
+        runner_up,
+        test: made.map(|made| made.test),
+        not_tested: outcome.as_ref().err().copied(),
+        difference: runner_up.map(|other| best.value - other.value),
+        interval: made.map(|made| made.interval),
+        p: made.and_then(|made| made.p),
+        freedom: made.and_then(|made| made.freedom),
+        separable: made.map(|made| !made.interval.contains(0.0)),
+        not_separable,
+    })
+}

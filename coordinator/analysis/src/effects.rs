@@ -1,0 +1,165 @@
+//! What the values of a parameter come to.
+
+use serde::Serialize;
+use terms::ParameterValue;
+
+use super::{
+    frame::{ABSENT, Frame, Kind, LEVELS_MAX, Parameter, Unit},
+    pairs::{Others, Pair, pairs},
+    statistics::{Interval, Mean, t_interval},
+};
+
+/// Most ranges into which numbers are put.
+const RANGES_MAX: usize = 8;
+/// Fewest numbers of a range, as far as there are enough.
+const RANGE_MIN: usize = 4;
+
+/// The effect of a parameter.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Effect {
+    pub parameter: String,
+    /// Its values, or ranges of them with about as many points each: numbers rising.
+    pub levels: Vec<Level>,
+    /// How many values are not listed, as there are too many.
+    pub left_out: u64,
+    /// Differences between points that are equal in everything else.
+    pub pairs: Vec<Pair>,
+}
+
+/// The points, or the trainings of the only parameter, with a value.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Level {
+    /// The value; null for a range, and where points do not have the parameter.
+    pub value: Option<ParameterValue>,
+    /// The smallest and the largest number.
+    pub range: Option<Range>,
+    /// Whether these are the points that do not have the parameter.
+    pub absent: bool,
+    /// How many points.
+    pub count: u64,
+    /// How many trainings diverged, which are in no mean.
+    pub diverged: u64,
+    pub mean: Option<f64>,
+    /// The standard deviation of the sample.
+    pub deviation: Option<f64>,
+    /// Student's interval of the mean. Points of a grid differ in other parameters, too, and this is in it.
+    pub interval: Option<Interval>,
+}
+
+/// Some numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Range {
+    pub from: f64,
+    pub to: f64,
+}
+
+/// A level as its points come in.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sum {
+    mean: Mean,
+    diverged: u64,
+}
+
+/// The effect of each parameter that varies.
+pub(crate) fn effects(frame: &Frame, units: &[Unit]) -> Vec<Effect> {
+    let others = Others::new(frame);
+    let effect = |(place, parameter): (usize, &Parameter)| {
+        let (levels, left_out) = match &parameter.kind {
+            Kind::Levels(values) => of_levels(frame, parameter, values, units),
+            Kind::Numbers(numbers) => (of_ranges(frame, numbers, units), 0),
+        };
+        let pairs = match &parameter.kind {
+            Kind::Levels(values) if values.len() <= LEVELS_MAX => {
+                pairs(parameter, values, units, &others.groups(frame, place))
+            }
+            _ => Vec::new(),
+        };
+        Effect { parameter: parameter.name.clone(), levels, left_out, pairs }
+    };
+    let varying = frame.parameters.iter().enumerate().filter(|(_, parameter)| parameter.varies());
+    varying.map(effect).collect()
+}
+
+/// Each value by itself; of too many those with the most points.
+fn of_levels(
+    frame: &Frame,
+    parameter: &Parameter,
+    values: &[ParameterValue],
+    units: &[Unit],
+) -> (Vec<Level>, u64) {
+    let place = |row: usize| match parameter.codes[row] {
+        ABSENT => values.len(),
+        code => code as usize,
+    };
+    let sums = summed(frame, units, values.len() + 1, place);
+    let mut shown: Vec<usize> = (0..values.len()).collect();
+    // Stable, so that of equal ones those that came first stay.
+    shown.sort_by_key(|code| std::cmp::Reverse(sums[*code].mean.count));
+    let left_out = shown.len().saturating_sub(LEVELS_MAX) as u64;
+    shown.truncate(LEVELS_MAX);
+    shown.sort_unstable();
+    let mut levels: Vec<Level> =
+        shown.into_iter().map(|code| sums[code].level(Some(values[code].clone()), None)).collect();
+    levels.extend(absent(&sums[values.len()]));
+    (levels, left_out)
+}
+
+/// Ranges with about as many points each.
+fn of_ranges(frame: &Frame, numbers: &[f64], units: &[Unit]) -> Vec<Level> {
+    let mut sorted: Vec<f64> = units.iter().map(|unit| numbers[unit.row]).collect();
+    sorted.retain(|number| !number.is_nan());
+    sorted.sort_by(f64::total_cmp);
+    let count = (sorted.len() / RANGE_MIN).clamp(1, RANGES_MAX);
+    // Each range ends with one of these; equal numbers are in one range.
+    let mut ends: Vec<f64> = (1..=count)
+        .filter_map(|range| sorted.get((sorted.len() * range / count).checked_sub(1)?))
+        .copied()
+        .collect();
+    ends.dedup();
+    let of_number = |number: f64| ends.partition_point(|end| *end < number);
+    let place = |row: usize| match numbers[row] {
+        number if number.is_nan() => ends.len(),
+        // Where trainings diverged, numbers may lie beyond.
+        number => of_number(number).min(ends.len().saturating_sub(1)),
+    };
+    let sums = summed(frame, units, ends.len() + 1, place);
+    let range = |place: usize| {
+        let within = sorted.iter().filter(|number| of_number(**number) == place);
+        let (from, to) = within.fold((f64::INFINITY, f64::NEG_INFINITY), |(from, to), number| {
+            (number.min(from), number.max(to))
+        });
+        Range { from, to }
+    };
+    let mut levels: Vec<Level> =
+        (0..ends.len()).map(|place| sums[place].level(None, Some(range(place)))).collect();
+    levels.extend(absent(&sums[ends.len()]));
+    levels
+}
+
+fn summed(frame: &Frame, units: &[Unit], places: usize, place: impl Fn(usize) -> usize) -> Vec<Sum> {
+    let mut sums = vec![Sum::default(); places];
+    units.iter().for_each(|unit| sums[place(unit.row)].mean.add(unit.value));
+    let diverged = frame.values.iter().enumerate().filter(|(_, value)| value.is_nan());
+    diverged.for_each(|(row, _)| sums[place(row)].diverged += 1);
+    sums
+}
+
+/// The points that do not have the parameter, where there are some.
+fn absent(sum: &Sum) -> Option<Level> {
+    (sum.mean.count > 0 || sum.diverged > 0).then(|| Level { absent: true, ..sum.level(None, None) })
+}
+
+impl Sum {
+    fn level(&self, value: Option<ParameterValue>, range: Option<Range>) -> Level {
+        Level {
+            value,
+            range,
+            absent: false,
+            count: self.mean.count,
+            diverged: self.diverged,
+            mean: (self.mean.count > 0).then_some(self.mean.mean),
+            deviation: self.mean.deviation(),
+            interval: t_interval(&self.mean),
+        }
+    }
+}

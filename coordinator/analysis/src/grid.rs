@@ -1,0 +1,55 @@
+//! Functional analysis of variance of a complete grid, which needs no model of the results: each main effect is the variance of the means
+//! by one parameter's values, as a share of the variance between all points. (F. Hutter, H. Hoos, K. Leyton-Brown, An Efficient Approach for
+//! Assessing Hyperparameter Importance, ICML 2014, <https://proceedings.mlr.press/v32/hutter14.html>, with the values themselves in place
+//! of a forest's.)
+
+use super::{
+    frame::{ABSENT, Frame, Parameter},
+    points::Point,
+};
+
+/// The parameters of a complete grid, each with the code of every point.
+#[derive(Debug)]
+pub(crate) struct Grid {
+    columns: Vec<(Vec<u32>, usize)>,
+}
+
+impl Grid {
+    /// None where a point of the grid of these parameters' values is missing or has no value.
+    pub(crate) fn of(frame: &Frame, points: &[Point], varying: &[&Parameter]) -> Option<Self> {
+        let mut cells = 1_usize;
+        for parameter in varying {
+            cells = cells.checked_mul(parameter.count)?;
+        }
+        let has_all = points.iter().all(|point| {
+            point.is_counted() && varying.iter().all(|parameter| parameter.codes[point.row] != ABSENT)
+        });
+        if cells != points.len() || !has_all || frame.parameters.is_empty() {
+            return None;
+        }
+        let column = |parameter: &&Parameter| {
+            let codes = points.iter().map(|point| parameter.codes[point.row]).collect();
+            (codes, parameter.count)
+        };
+        Some(Self { columns: varying.iter().map(column).collect() })
+    }
+
+    /// The share of each parameter's main effect, for one value a point; none where all are the same.
+    pub(crate) fn shares(&self, values: &[f64]) -> Option<Vec<f64>> {
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        let total = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / values.len() as f64;
+        if total <= 0.0 {
+            return None;
+        }
+        let share = |(codes, count): &(Vec<u32>, usize)| {
+            let mut sums = vec![0.0; *count];
+            for (code, value) in codes.iter().zip(values) {
+                sums[*code as usize] += value - mean;
+            }
+            // As many points have each value.
+            let each = (values.len() / count) as f64;
+            sums.iter().map(|sum| (sum / each).powi(2)).sum::<f64>() / *count as f64 / total
+        };
+        Some(self.columns.iter().map(share).collect())
+    }
+}
