@@ -27,6 +27,7 @@ const WALLS: &[(&str, &[&[&str]])] = &[
     ("analysis", &[WIRE, SURROUNDINGS, &["domain", "engine", "store"]]),
     ("store", &[WIRE]),
     ("report", &[WIRE, SURROUNDINGS, &["domain", "engine", "store"]]),
+    ("export", &[&["proto", "tonic", "sqlx", "tokio", "domain", "engine", "store"]]),
     ("trainer-protocol", &[WIRE, SURROUNDINGS]),
     ("dataset", &[WIRE, SURROUNDINGS]),
     // Its checkpoints may be in a cloud, whose client needs a runtime and HTTP.

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use terms::MetricSchema;
 
 /// Columns that every job has, in any sweep. A parameter or a metric of such a name gets a prefix.
-pub const JOB_COLUMNS: [&str; 10] = [
+pub const JOB_COLUMNS: [&str; 12] = [
     "job",
     "state",
     "attempts",
@@ -18,6 +18,8 @@ pub const JOB_COLUMNS: [&str; 10] = [
     "best_epoch",
     "reason",
     "weights",
+    "started",
+    "ended",
 ];
 /// Other keys of a job's JSON. A metric of such a name gets a prefix.
 const JOB_KEYS: [&str; 2] = ["parameters", "epochs"];

@@ -32,13 +32,15 @@ pub use self::{
     failures::FailureReasons,
     figures::measured,
     model::{BestJob, Epoch, Job, JobCounts, Sweep, Weights},
+    ranking::Ranking,
+    tables::{Document, DocumentKind},
 };
 use self::{
     failures::Failures,
     figures::Figures,
     headings::Headings,
     pages::Content,
-    ranking::{Best, Rank, Ranking},
+    ranking::{Best, Rank},
     repeats::Repeats,
     rows::JobRow,
     strings::Strings,

@@ -112,6 +112,10 @@ pub struct Job {
     pub state: Option<JobState>,
     /// Attempts begun so far.
     pub attempts: u32,
+    /// Wall-clock time at which its first attempt began, in milliseconds since 1970; 0 before, and where it was not asked for.
+    pub started_unix_ms: u64,
+    /// Wall-clock time at which its last attempt ended, likewise; 0 while the job has not ended.
+    pub ended_unix_ms: u64,
     /// Worker of the last attempt.
     pub worker: String,
     /// Epochs that count.

@@ -12,15 +12,17 @@ use super::{
     rows::JobRow,
 };
 
+/// What ranks the jobs of a sweep.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Ranking {
+pub struct Ranking {
     objective: Objective,
     /// The index of the objective in rows; none where it has no value yet.
     index: Option<usize>,
 }
 
 impl Ranking {
-    pub(super) fn new(objective: Objective, metrics: &MetricSchema) -> Self {
+    /// By this objective, whose value is among these metrics.
+    pub fn new(objective: Objective, metrics: &MetricSchema) -> Self {
         Self { index: metrics.index(&objective.name), objective }
     }
 
@@ -30,8 +32,15 @@ impl Ranking {
     }
 
     /// The objective's value in a row.
-    pub(super) fn of_row(&self, row: &MetricRow) -> Option<f64> {
+    pub fn of_row(&self, row: &MetricRow) -> Option<f64> {
         row.get(self.index?)
+    }
+
+    /// The first epoch of a job with the best value, and that value.
+    pub fn best_of(&self, job: &Job, epochs: &[Epoch]) -> Option<(u32, f64)> {
+        // For a job that an older version finished, only the epochs say which was the best.
+        let best = job.best_epoch.zip(self.of_row(&job.best_metrics));
+        best.or_else(|| self.best(epochs))
     }
 
     /// The first epoch with the best value, and that value. A value that is not finite is only better than none.
@@ -46,7 +55,8 @@ impl Ranking {
         })
     }
 
-    pub(super) fn value(&self, job: &Job, epochs: &[Epoch]) -> Option<(u32, f64)> {
+    /// What ranks a job: the epoch that counts, and its value.
+    pub fn value(&self, job: &Job, epochs: &[Epoch]) -> Option<(u32, f64)> {
         match self.objective.used {
             MetricUse::Best => self.best(epochs),
             MetricUse::Last => Some(job.epochs_done).zip(self.of_row(&job.metrics)),

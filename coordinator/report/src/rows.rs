@@ -35,9 +35,6 @@ pub(super) struct JobRow {
 impl JobRow {
     /// A job with the epochs that count.
     pub(super) fn new(job: &Job, epochs: &[Epoch], ranking: &Ranking) -> Self {
-        // For a job that an older version finished, only the epochs say which was the best.
-        let best = job.best_epoch.zip(ranking.of_row(&job.best_metrics));
-        let best = best.or_else(|| ranking.best(epochs));
         Self {
             number: job.number,
             parameters: job.parameters.clone(),
@@ -47,7 +44,7 @@ impl JobRow {
             epochs_done: job.epochs_done,
             train_seconds: (job.epochs_done > 0).then_some(job.train_seconds),
             metrics: job.metrics.clone(),
-            best,
+            best: ranking.best_of(job, epochs),
             ranked: ranking.value(job, epochs),
             reason: one_line(&job.reason),
             pack_size: job.pack_size,

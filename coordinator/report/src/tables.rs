@@ -1,6 +1,7 @@
-//! The files for programs: `results.csv`, `epochs.csv`, `results.json`, written row by row.
+//! The documents for programs: a table of jobs and one of epochs as CSV, and all of a sweep as JSON. They are made job by job, so
+//! that a report, an export and a download have the same bytes, and none needs more memory than a job.
 
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 
 use tempfile::NamedTempFile;
 use terminal::text::{self, csv_cell};
@@ -9,94 +10,144 @@ use terms::{MetricSchema, ParameterValue, shortest};
 use super::{
     columns::Columns,
     model::{Epoch, Job, Sweep},
+    ranking::Ranking,
     rows::{JobRow, cut},
     view,
 };
 
 /// Where older versions had columns after their two metrics. They stay there for scripts that read by position.
 const METRICS_FIRST: usize = 2;
+/// Columns of the table of jobs between the parameters and the metrics.
+const JOBS_BEFORE: [&str; 5] = ["state", "attempts", "worker", "epochs_done", "train_seconds"];
+/// Its last columns.
+const JOBS_LAST: [&str; 3] = ["reason", "started", "ended"];
+/// Memory for the records of one job, in bytes; longer ones take several turns.
+const RECORD_BYTES: usize = 1 << 10;
 
-/// Open tables of one report.
-#[derive(Debug)]
-pub(super) struct Tables {
+/// Which document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DocumentKind {
+    /// A row per job: `results.csv`.
+    Jobs,
+    /// A row per epoch that counts: `epochs.csv`.
+    Epochs,
+    /// The sweep, its jobs and their epochs: `results.json`.
+    Json,
+}
+
+/// A document that is written piece by piece: [`Self::begin`], [`Self::job`] for each job in the order of their numbers, [`Self::end`].
+#[derive(Debug, Clone)]
+pub struct Document {
+    kind: DocumentKind,
+    layout: Layout,
+    ranking: Ranking,
+    /// The sweep as JSON has it.
+    sweep: Option<Box<view::Sweep>>,
+    has_jobs: bool,
+}
+
+/// What the rows of a sweep have.
+#[derive(Debug, Clone)]
+struct Layout {
     parameters: Vec<String>,
     metrics: MetricSchema,
     columns: Columns,
-    results: csv::Writer<NamedTempFile>,
-    epochs: csv::Writer<NamedTempFile>,
-    json: BufWriter<NamedTempFile>,
-    json_jobs: u64,
 }
 
-pub(super) struct Finished {
-    pub(super) results: NamedTempFile,
-    pub(super) epochs: NamedTempFile,
-    pub(super) json: NamedTempFile,
-}
-
-impl Tables {
-    /// Begins tables in three new files.
-    pub(super) fn new(
-        sweep: &Sweep,
-        mut file: impl FnMut() -> std::io::Result<NamedTempFile>,
-    ) -> std::io::Result<Self> {
+impl Document {
+    /// A document of this sweep.
+    pub fn new(kind: DocumentKind, sweep: &Sweep) -> Self {
         let columns = Columns::new(&sweep.parameters, &sweep.metrics, &sweep.objective.name);
-        let mut results = csv::Writer::from_writer(file()?);
+        Self {
+            kind,
+            layout: Layout { parameters: sweep.parameters.clone(), metrics: sweep.metrics.clone(), columns },
+            ranking: Ranking::new(sweep.objective.clone(), &sweep.metrics),
+            sweep: (kind == DocumentKind::Json).then(|| Box::new(view::Sweep::whole(sweep))),
+            has_jobs: false,
+        }
+    }
+
+    /// Writes what comes before the first job.
+    ///
+    /// # Errors
+    /// `out` cannot be written.
+    pub fn begin(&self, out: &mut impl Write) -> io::Result<()> {
+        match self.kind {
+            DocumentKind::Jobs => records(out, [self.layout.names_of_jobs()]),
+            DocumentKind::Epochs => records(out, [self.layout.names_of_epochs()]),
+            DocumentKind::Json => {
+                let sweep = serde_json::to_string(&self.sweep)?;
+                write!(out, "{{\n\"sweep\": {},\n\"jobs\": [", text::json(&sweep))
+            }
+        }
+    }
+
+    /// Writes a job with the epochs that count, in order.
+    ///
+    /// # Errors
+    /// `out` cannot be written.
+    pub fn job(&mut self, job: &Job, epochs: &[Epoch], out: &mut impl Write) -> io::Result<()> {
+        let row = JobRow::new(job, epochs, &self.ranking);
+        self.row(job, &row, epochs, out)
+    }
+
+    /// The same where the row is known.
+    fn row(&mut self, job: &Job, row: &JobRow, epochs: &[Epoch], out: &mut impl Write) -> io::Result<()> {
+        match self.kind {
+            DocumentKind::Jobs => records(out, [self.layout.job(job, row)]),
+            DocumentKind::Epochs => {
+                records(out, epochs.iter().map(|epoch| self.layout.epoch(row.number, epoch)))
+            }
+            DocumentKind::Json => {
+                let shown = serde_json::to_string(&self.layout.job_view(job, row, epochs))?;
+                let before = if std::mem::replace(&mut self.has_jobs, true) { "," } else { "" };
+                write!(out, "{before}\n{}", text::json(&shown))
+            }
+        }
+    }
+
+    /// Writes what comes after the last job.
+    ///
+    /// # Errors
+    /// `out` cannot be written.
+    pub fn end(&self, out: &mut impl Write) -> io::Result<()> {
+        match self.kind {
+            DocumentKind::Jobs | DocumentKind::Epochs => Ok(()),
+            DocumentKind::Json => out.write_all(b"\n]\n}\n"),
+        }
+    }
+}
+
+/// Writes records of CSV.
+fn records(out: &mut impl Write, records: impl IntoIterator<Item = Vec<String>>) -> io::Result<()> {
+    let mut writer = csv::WriterBuilder::new().buffer_capacity(RECORD_BYTES).from_writer(out);
+    for record in records {
+        writer.write_record(record)?;
+    }
+    writer.flush()
+}
+
+impl Layout {
+    fn names_of_jobs(&self) -> Vec<String> {
         let own = |names: &[String]| -> Vec<String> {
             names.iter().map(|name| csv_cell(name).into_owned()).collect()
         };
-        let metrics: Vec<String> = columns.metrics.iter().map(|(_, name)| name.clone()).collect();
+        let metrics: Vec<String> = self.columns.metrics.iter().map(|(_, name)| name.clone()).collect();
         let (first, others) = own(&metrics).into_split();
-        let names = ["job"].map(str::to_owned).into_iter();
-        let names = names.chain(own(&columns.parameters)).chain(fixed(&RESULTS_BEFORE)).chain(first);
-        let names = names.chain(fixed(&["pack_size"])).chain(others).chain(fixed(&["best_epoch"]));
-        let names = names.chain(own(std::slice::from_ref(&columns.best))).chain(fixed(&["reason"]));
-        results.write_record(names.collect::<Vec<_>>())?;
-        let mut epochs = csv::Writer::from_writer(file()?);
-        let (first, others) = own(&columns.of_epochs).into_split();
+        let names = fixed(&["job"]).chain(own(&self.columns.parameters)).chain(fixed(&JOBS_BEFORE));
+        let names = names.chain(first).chain(fixed(&["pack_size"])).chain(others);
+        let best = own(std::slice::from_ref(&self.columns.best));
+        names.chain(fixed(&["best_epoch"])).chain(best).chain(fixed(&JOBS_LAST)).collect()
+    }
+
+    fn names_of_epochs(&self) -> Vec<String> {
+        let own = self.columns.of_epochs.iter().map(|name| csv_cell(name).into_owned());
+        let (first, others) = own.collect::<Vec<_>>().into_split();
         let names = fixed(&["job", "attempt", "epoch"]).chain(first);
-        epochs.write_record(names.chain(fixed(&["epoch_seconds"])).chain(others).collect::<Vec<_>>())?;
-        let mut json = BufWriter::new(file()?);
-        write!(
-            json,
-            "{{\n\"sweep\": {},\n\"jobs\": [",
-            text::json(&serde_json::to_string(&view::Sweep::whole(sweep))?)
-        )?;
-        Ok(Self {
-            parameters: sweep.parameters.clone(),
-            metrics: sweep.metrics.clone(),
-            columns,
-            results,
-            epochs,
-            json,
-            json_jobs: 0,
-        })
+        names.chain(fixed(&["epoch_seconds"])).chain(others).collect()
     }
 
-    /// Adds one job and its epochs.
-    pub(super) fn job(&mut self, job: &Job, row: &JobRow, epochs: &[Epoch]) -> std::io::Result<()> {
-        self.results.write_record(self.results_record(row))?;
-        for epoch in epochs {
-            let metrics = (0..self.metrics.len()).map(|index| number(epoch.metrics.get(index)));
-            let (first, others) = metrics.collect::<Vec<_>>().into_split();
-            let mut record =
-                vec![row.number.to_string(), epoch.attempt.to_string(), epoch.number.to_string()];
-            record.extend(first);
-            record.push(shortest(epoch.seconds));
-            record.extend(others);
-            self.epochs.write_record(record)?;
-        }
-        write!(
-            self.json,
-            "{}\n{}",
-            if self.json_jobs == 0 { "" } else { "," },
-            text::json(&serde_json::to_string(&self.job_view(job, row, epochs))?)
-        )?;
-        self.json_jobs += 1;
-        Ok(())
-    }
-
-    fn results_record(&self, row: &JobRow) -> Vec<String> {
+    fn job(&self, job: &Job, row: &JobRow) -> Vec<String> {
         let mut record = vec![row.number.to_string()];
         record.extend(self.parameters.iter().map(|name| parameter_cell(row, name)));
         record.extend([
@@ -116,7 +167,19 @@ impl Tables {
             row.best.map_or_else(String::new, |(epoch, _)| epoch.to_string()),
             number(row.best.map(|(_, value)| value)),
             csv_cell(&cut(&row.reason)).into_owned(),
+            view::time(job.started_unix_ms).unwrap_or_default(),
+            view::time(job.ended_unix_ms).unwrap_or_default(),
         ]);
+        record
+    }
+
+    fn epoch(&self, job: u64, epoch: &Epoch) -> Vec<String> {
+        let metrics = (0..self.metrics.len()).map(|index| number(epoch.metrics.get(index)));
+        let (first, others) = metrics.collect::<Vec<_>>().into_split();
+        let mut record = vec![job.to_string(), epoch.attempt.to_string(), epoch.number.to_string()];
+        record.extend(first);
+        record.push(shortest(epoch.seconds));
+        record.extend(others);
         record
     }
 
@@ -124,21 +187,46 @@ impl Tables {
         let best = row.best.map(|(epoch, value)| (epoch, Some(value)));
         let mut view = view::Job::new(&self.parameters, &self.columns, job, best, Some(epochs));
         view.reason = cut(&row.reason);
+        view.times = Some(view::JobTimes::of(job));
         view
-    }
-
-    pub(super) fn finish(mut self) -> std::io::Result<Finished> {
-        self.json.write_all(b"\n]\n}\n")?;
-        Ok(Finished {
-            results: self.results.into_inner().map_err(|error| std::io::Error::other(error.to_string()))?,
-            epochs: self.epochs.into_inner().map_err(|error| std::io::Error::other(error.to_string()))?,
-            json: self.json.into_inner().map_err(std::io::IntoInnerError::into_error)?,
-        })
     }
 }
 
-/// Columns of `results.csv` between the parameters and the metrics.
-const RESULTS_BEFORE: [&str; 5] = ["state", "attempts", "worker", "epochs_done", "train_seconds"];
+/// The documents of a report, each in a file.
+#[derive(Debug)]
+pub(super) struct Tables([(Document, BufWriter<NamedTempFile>); 3]);
+
+pub(super) struct Finished {
+    pub(super) results: NamedTempFile,
+    pub(super) epochs: NamedTempFile,
+    pub(super) json: NamedTempFile,
+}
+
+impl Tables {
+    /// Begins them in three new files.
+    pub(super) fn new(sweep: &Sweep, file: impl Fn() -> io::Result<NamedTempFile>) -> io::Result<Self> {
+        let begin = |kind| {
+            let (document, mut file) = (Document::new(kind, sweep), BufWriter::new(file()?));
+            document.begin(&mut file)?;
+            io::Result::Ok((document, file))
+        };
+        Ok(Self([begin(DocumentKind::Jobs)?, begin(DocumentKind::Epochs)?, begin(DocumentKind::Json)?]))
+    }
+
+    /// Adds one job and its epochs.
+    pub(super) fn job(&mut self, job: &Job, row: &JobRow, epochs: &[Epoch]) -> io::Result<()> {
+        self.0.iter_mut().try_for_each(|(document, file)| document.row(job, row, epochs, file))
+    }
+
+    pub(super) fn finish(self) -> io::Result<Finished> {
+        let end = |(document, mut file): (Document, BufWriter<NamedTempFile>)| {
+            document.end(&mut file)?;
+            file.into_inner().map_err(io::IntoInnerError::into_error)
+        };
+        let [results, epochs, json] = self.0.map(end);
+        Ok(Finished { results: results?, epochs: epochs?, json: json? })
+    }
+}
 
 fn fixed<'a>(names: &'a [&'a str]) -> impl Iterator<Item = String> {
     names.iter().map(|name| (*name).to_owned())

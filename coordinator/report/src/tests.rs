@@ -104,6 +104,8 @@ fn job(point: Job, accuracy: f64, seconds: f64) -> Trained {
     let job = Job {
         state: Some(JobState::Done),
         attempts: 1,
+        started_unix_ms: 1_700_000_001_000,
+        ended_unix_ms: 1_700_000_099_007,
         pack_size: 1,
         worker: "local-1".into(),
         epochs_done: 2,

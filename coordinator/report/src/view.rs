@@ -148,6 +148,9 @@ pub struct Job {
     pub weights: Option<String>,
     /// Why it failed, diverged or is tried again; empty otherwise.
     pub reason: String,
+    /// When it trained, where that is shown.
+    #[serde(flatten)]
+    pub times: Option<JobTimes>,
     /// Its parameters, the metrics of its last epoch, and `best_` with the objective's name: the objective at `best_epoch`.
     #[serde(flatten)]
     own: Own,
@@ -157,6 +160,15 @@ pub struct Job {
     /// The epochs that count, where they are shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epochs: Option<Vec<Epoch>>,
+}
+
+/// When a job trained.
+#[derive(Debug, Clone, Serialize)]
+pub struct JobTimes {
+    /// When its first attempt began.
+    pub started: Option<String>,
+    /// When its last attempt ended; null while the job has not ended.
+    pub ended: Option<String>,
 }
 
 /// The attempts of a job.
@@ -383,10 +395,17 @@ impl Job {
             best_epoch: best.map(|(epoch, _)| epoch),
             weights: Some(job.weights.clone()).filter(|weights| !weights.is_empty()),
             reason: job.reason.clone(),
+            times: None,
             own: Own::of_job(names, columns, job, best.and_then(|(_, value)| value), epochs.is_some()),
             proposal: None,
             epochs: epochs.map(|epochs| epochs.iter().map(|epoch| Epoch::new(columns, epoch)).collect()),
         }
+    }
+}
+
+impl JobTimes {
+    pub fn of(job: &model::Job) -> Self {
+        Self { started: time(job.started_unix_ms), ended: time(job.ended_unix_ms) }
     }
 }
 

@@ -32,6 +32,17 @@ pub struct JobView {
     pub weights: Option<WeightsState>,
     /// What there is to say of one without a row; empty for nothing.
     pub reason: String,
+    /// When it trained, in reports alone.
+    pub times: JobTimes,
+}
+
+/// When a job trained, in milliseconds since 1970; nothing where it did not, or is not said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct JobTimes {
+    /// When its first attempt was granted.
+    pub started_unix_ms: Option<u64>,
+    /// When its last attempt ended, of a job that has ended.
+    pub ended_unix_ms: Option<u64>,
 }
 
 /// The reason of a job whose parameters are not chosen yet.
@@ -55,6 +66,7 @@ impl JobView {
             row,
             weights: None,
             reason,
+            times: JobTimes::default(),
         }
     }
 }

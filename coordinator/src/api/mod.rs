@@ -43,7 +43,7 @@ pub use self::{
     columns::{Curve, JobColumns, ParameterColumn},
     definitions::{Changed, Source, Submission, Submitted, Validated},
     error::ApiError,
-    jobs::{JobDetail, JobView, JobsPage},
+    jobs::{JobDetail, JobTimes, JobView, JobsPage},
     page::Page,
     report::{Report, ReportRow},
     retry::RetryRequest,

@@ -1,16 +1,21 @@
 //! All that a report needs: the sweep, then each job with its epochs, read from the store chunk by chunk while it is written.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use engine::{SweepView, query::Defined};
-use store::{CountingEpochs, EpochRow};
+use store::{AttemptPlace, CountingEpochs, EpochRow};
 use terms::SweepId;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Api, ApiError, JobView, error::unreadable};
+use super::{Api, ApiError, JobTimes, JobView, error::unreadable};
 
 /// Jobs read at a time for a report.
 const REPORT_CHUNK_JOBS: u64 = 500;
+/// Attempts read at a time: each may have fifty lines of its log.
+const ATTEMPTS_READ_MAX: u32 = 100;
 /// Reports that are read at the same time, each of which holds a chunk of jobs and a page of epochs.
 pub(super) const REPORTS_MAX: usize = 16;
 
@@ -71,6 +76,35 @@ impl Api {
     }
 }
 
+impl Api {
+    /// Says of jobs, in the order of their numbers, when they trained.
+    async fn mark_times(&self, sweep: SweepId, jobs: &mut [JobView]) -> Result<(), ApiError> {
+        let (Some(first), Some(last)) = (jobs.first(), jobs.last()) else { return Ok(()) };
+        let (mut after, last) = (AttemptPlace::before(first.job), last.job);
+        // By job: when its first attempt was granted, and when its last one ended.
+        let mut times: BTreeMap<u64, (u64, Option<u64>)> = BTreeMap::new();
+        loop {
+            let page = self.store.attempts_of_jobs(sweep, after, last, ATTEMPTS_READ_MAX).await;
+            let page = page.map_err(unreadable)?;
+            for (place, row) in &page {
+                let (_, ended) = times.entry(place.job).or_insert((row.granted_unix_ms, None));
+                *ended = row.ended_unix_ms;
+                after = *place;
+            }
+            if page.len() < ATTEMPTS_READ_MAX as usize {
+                break;
+            }
+        }
+        for job in jobs {
+            if let Some((started, ended)) = times.get(&job.job) {
+                let ended = ended.filter(|_| job.state.is_final());
+                job.times = JobTimes { started_unix_ms: Some(*started), ended_unix_ms: ended };
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Report {
     /// The next row; none after the last one.
     ///
@@ -100,7 +134,9 @@ impl Report {
         if first > last {
             return Ok(());
         }
-        self.jobs = self.api.jobs_between(&self.defined, first, last).await?.into();
+        let mut jobs = self.api.jobs_between(&self.defined, first, last).await?;
+        self.api.mark_times(definition.id, &mut jobs).await?;
+        self.jobs = jobs.into();
         self.epochs = CountingEpochs::new(Arc::clone(&self.api.store), definition.id, first, last);
         self.next = last + 1;
         Ok(())

@@ -14,7 +14,7 @@ use engine::{
     query::{Define, SeeEnds},
     weights_name,
 };
-use store::{ArtifactRow, AttemptRow, EpochPlace, EpochRow, JobRow, LeaderTold, StoreError};
+use store::{ArtifactRow, AttemptPlace, AttemptRow, EpochPlace, EpochRow, JobRow, LeaderTold, StoreError};
 use terms::{AttemptKey, AttemptState, Epoch, Goal, JobKey, JobState, MetricRow, MetricUse, Objective};
 use tokio::sync::{mpsc, oneshot};
 
@@ -70,6 +70,15 @@ impl Store for Gated {
     }
     async fn attempts(&self, job: JobKey) -> Result<Vec<AttemptRow>, StoreError> {
         self.store.attempts(job).await
+    }
+    async fn attempts_of_jobs(
+        &self,
+        sweep: SweepId,
+        after: AttemptPlace,
+        last: u64,
+        limit: u32,
+    ) -> Result<Vec<(AttemptPlace, AttemptRow)>, StoreError> {
+        self.store.attempts_of_jobs(sweep, after, last, limit).await
     }
     async fn epochs(
         &self,

@@ -7,6 +7,7 @@ mod completions;
 mod confirm;
 mod control;
 mod early;
+mod export;
 mod failure;
 mod files;
 mod follow;
@@ -18,6 +19,7 @@ mod output;
 mod preview;
 mod progress;
 mod report;
+mod rows;
 mod run;
 mod search;
 mod serve;
@@ -102,6 +104,8 @@ enum Command {
     Cancel(control::EndArguments),
     /// Write the report of a sweep
     Report(report::ReportArguments),
+    /// Write the results of a sweep for other programs: tables, TensorBoard, MLflow, Optuna
+    Export(export::ExportArguments),
     /// List and fetch the trained weights that a sweep keeps
     #[command(subcommand)]
     Artifact(artifact::ArtifactCommand),
@@ -148,6 +152,7 @@ fn refuse_ignored(command: &Command, matches: &ArgMatches) -> Result<(), Failure
         Command::Search(_) => ("search", &[format]),
         Command::Logs(_) => ("logs", &[format]),
         Command::Report(_) => ("report", &[format]),
+        Command::Export(_) => ("export", &[format]),
         Command::Drain(_) => ("drain", &[format]),
         Command::Artifact(artifact::ArtifactCommand::Get { .. }) => ("artifact get", &[format]),
         _ => return Ok(()),
@@ -189,6 +194,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Stop(arguments) => control::stop(&arguments, &target, format).await,
         Command::Cancel(arguments) => control::cancel(&arguments, &target, format).await,
         Command::Report(arguments) => report::report(&arguments, &target).await,
+        Command::Export(arguments) => export::export(&arguments, &target).await,
         Command::Artifact(command) => artifact::artifact(&command, &target, format).await,
         Command::Completions(arguments) => completions::print::<Arguments>(&arguments),
     }

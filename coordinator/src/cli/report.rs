@@ -8,20 +8,14 @@ use std::{
 };
 
 use anyhow::Context;
-use proto::v1::{self, report_row::Row};
-use report::{Epoch, Job, Language, ReportError, ReportWriter};
+use proto::v1;
+use report::{Language, ReportError, ReportWriter};
 use serde::de::{Deserializer, MapAccess, Visitor};
 
-use terminal::output::say;
-
 use super::{
-    client::Target,
-    failure::Failure,
-    identity::Identity,
-    output::{count, print},
+    client::Target, failure::Failure, identity::Identity, output::print, rows::SweepRows,
     signals::StopRequests,
 };
-use crate::shapes::rows::Rows;
 
 /// Arguments of `sweep report`.
 #[derive(Debug, clap::Args)]
@@ -113,17 +107,28 @@ pub(super) fn whole_path(folder: &Path) -> std::io::Result<PathBuf> {
 
 /// Where results go if no folder is given.
 pub(super) fn default_folder(name: &str) -> PathBuf {
-    // A sweep's name may contain anything; a folder's name must not lead elsewhere.
-    let safe = |c: char| if c.is_alphanumeric() || "._-".contains(c) { c } else { '-' };
-    let folder: String = name.trim_start_matches('.').chars().map(safe).collect();
     let place = Path::new("sweep-results");
+    let whole = safe_name(name);
     // A folder that an earlier version made is still the sweep's.
-    if folder.len() <= FOLDER_BYTES_MAX || place.join(&folder).is_dir() {
-        return place.join(if folder.is_empty() { "sweep" } else { &folder });
+    let is_there = !whole.is_empty() && place.join(&whole).is_dir();
+    place.join(if is_there { whole } else { default_name(name) })
+}
+
+/// What a file or folder that is named for a sweep is called, up to an ending.
+pub(super) fn default_name(name: &str) -> String {
+    let safe = safe_name(name);
+    if safe.len() <= FOLDER_BYTES_MAX {
+        return if safe.is_empty() { "sweep".to_owned() } else { safe };
     }
     // A hash of what was cut off distinguishes it from others that begin alike.
-    let end = (0..=FOLDER_BYTES_MAX - 9).rev().find(|end| folder.is_char_boundary(*end)).unwrap_or(0);
-    place.join(format!("{}-{:08x}", &folder[..end], crc32fast::hash(name.as_bytes())))
+    let end = (0..=FOLDER_BYTES_MAX - 9).rev().find(|end| safe.is_char_boundary(*end)).unwrap_or(0);
+    format!("{}-{:08x}", &safe[..end], crc32fast::hash(name.as_bytes()))
+}
+
+/// A sweep's name may contain anything; a folder's name must not lead elsewhere.
+fn safe_name(name: &str) -> String {
+    let safe = |c: char| if c.is_alphanumeric() || "._-".contains(c) { c } else { '-' };
+    name.trim_start_matches('.').chars().map(safe).collect()
 }
 
 /// Writes the report of a sweep into the folder that `place` gives for its name; returns the path of its page.
@@ -133,47 +138,15 @@ pub(super) async fn write(
     place: impl Fn(&str) -> PathBuf,
     language: Language,
 ) -> Result<PathBuf, Failure> {
-    let mut client = target.connect().await?;
-    let rows = client.report_rows(v1::ReportRowsRequest { sweep_id });
-    let mut rows = target.in_time(rows).await?.into_inner();
+    let mut rows = SweepRows::open(target, sweep_id).await?;
+    let folder = place(&rows.sweep.name);
+    refuse_other(&folder, &rows.message).await?;
     let failed = |error: ReportError| Failure::operation(error.to_string());
-    let mut report: Option<(Rows, ReportWriter)> = None;
-    let mut current: Option<(Job, Vec<Epoch>)> = None;
-    while let Some(row) = target.in_time(rows.message()).await? {
-        // Rows may arrive as fast as they are written; a request to stop must still be noticed.
-        tokio::task::consume_budget().await;
-        match (row.row, &mut report) {
-            (Some(Row::Header(header)), None) => {
-                let sweep = header.sweep.clone().unwrap_or_default();
-                let folder = place(&sweep.name);
-                refuse_other(&folder, &sweep).await?;
-                let (rows, sweep) = Rows::new(header);
-                report = Some((rows, ReportWriter::create(&folder, sweep, language).map_err(failed)?));
-            }
-            (Some(Row::Job(job)), Some((rows, writer))) => {
-                if let Some((job, epochs)) = current.replace((rows.job(job), Vec::new())) {
-                    writer.job(&job, &epochs).map_err(failed)?;
-                }
-            }
-            (Some(Row::Epoch(epoch)), Some((rows, _))) => {
-                if let Some((_, epochs)) = &mut current {
-                    epochs.push(rows.epoch(epoch));
-                }
-            }
-            _ => {}
-        }
-    }
-    let (rows, mut writer) =
-        report.ok_or_else(|| Failure::operation("the coordinator sent no rows; this is a bug"))?;
-    if let Some((job, epochs)) = current {
+    let mut writer = ReportWriter::create(&folder, rows.sweep.clone(), language).map_err(failed)?;
+    while let Some((job, epochs)) = rows.next().await? {
         writer.job(&job, &epochs).map_err(failed)?;
     }
-    if rows.later() > 0 {
-        let values = count(rows.later(), "value");
-        say(&format!(
-            "warning: {values} of metrics that arrived while the report was written are missing from it; write it again"
-        ));
-    }
+    rows.warn_of_later("the report");
     let finished =
         tokio::task::spawn_blocking(|| writer.finish()).await.context("the report is incomplete")?;
     finished.map_err(failed)

@@ -11,7 +11,7 @@ use engine::{
     command::{Submit, Submitted},
     query::{DescribeSweep, ListSweeps},
 };
-use store::{ArtifactRow, AttemptRow, EpochPlace, EpochRow, JobRow, LeaderTold};
+use store::{ArtifactRow, AttemptPlace, AttemptRow, EpochPlace, EpochRow, JobRow, LeaderTold};
 use terms::{JobKey, JobState, SweepId};
 use tokio::sync::{Mutex, oneshot};
 
@@ -55,6 +55,15 @@ impl Store for Gate {
         Ok(Vec::new())
     }
     async fn attempts(&self, _: JobKey) -> Result<Vec<AttemptRow>, StoreError> {
+        Ok(Vec::new())
+    }
+    async fn attempts_of_jobs(
+        &self,
+        _: SweepId,
+        _: AttemptPlace,
+        _: u64,
+        _: u32,
+    ) -> Result<Vec<(AttemptPlace, AttemptRow)>, StoreError> {
         Ok(Vec::new())
     }
     async fn epochs(&self, _: SweepId, _: EpochPlace, _: u64, _: u32) -> Result<Vec<EpochRow>, StoreError> {

@@ -162,6 +162,8 @@ impl Rows {
             parameters: proto::parameters_from_wire(point.parameters),
             state,
             attempts: job.attempts,
+            started_unix_ms: job.started_unix_ms,
+            ended_unix_ms: job.ended_unix_ms,
             worker: job.worker,
             epochs_done: job.epochs_done,
             train_seconds: job.train_seconds,

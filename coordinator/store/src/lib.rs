@@ -66,6 +66,15 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// The attempts of a job, in order.
     async fn attempts(&self, job: JobKey) -> Result<Vec<AttemptRow>, StoreError>;
 
+    /// At most `limit` attempts after a place, of jobs up to the number `last`, by job and attempt.
+    async fn attempts_of_jobs(
+        &self,
+        sweep: SweepId,
+        after: AttemptPlace,
+        last: u64,
+        limit: u32,
+    ) -> Result<Vec<(AttemptPlace, AttemptRow)>, StoreError>;
+
     /// At most `limit` epochs after a place, of jobs up to the number `last`, by job, attempt and epoch.
     async fn epochs(
         &self,
@@ -142,6 +151,20 @@ pub struct AttemptRow {
     pub granted_unix_ms: u64,
     /// Wall-clock time of its end.
     pub ended_unix_ms: Option<u64>,
+}
+
+/// A place in the order of a sweep's attempts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AttemptPlace {
+    pub job: u64,
+    pub attempt: u32,
+}
+
+impl AttemptPlace {
+    /// Before all attempts of a job, as they count from 1.
+    pub fn before(job: u64) -> Self {
+        Self { job, attempt: 0 }
+    }
 }
 
 /// A place in the order of a sweep's epochs.

@@ -12,7 +12,7 @@ use domain::record::{
 };
 use terms::{Epoch, Goal, JobState, MetricRow, MetricSchema, MetricUse, Objective, SweepId, SweepState};
 
-pub(super) use self::shown::{artifacts, attempts, epochs, jobs, jobs_in_state};
+pub(super) use self::shown::{artifacts, attempts, attempts_of_jobs, epochs, jobs, jobs_in_state};
 use super::{
     ArtifactRow, StoreError,
     cells::{Cells, dataset, job_state, metric_row, names, natural, number, parameters, text, worker},

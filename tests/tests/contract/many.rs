@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use domain::record::{History, Record};
-use store::EpochPlace;
+use store::{AttemptPlace, EpochPlace};
 use terms::{JobKey, JobState, SweepId};
 
 use super::{epoch, granted, jobs::jobs_in, places, submitted};
@@ -42,6 +42,33 @@ async fn fifty_thousand_jobs_that_had_their_end_change_in_one_commit() {
             assert_eq!(ended == JOBS, state == JobState::Cancelled);
         }
         store.close().await;
+    }
+}
+
+#[tokio::test]
+async fn attempts_of_many_jobs_come_in_pages_in_their_order() {
+    for place in places() {
+        let store = place.open().await;
+        let mut records = vec![submitted(1, ""), submitted(2, "")];
+        records.extend([(1, 1), (1, 2), (2, 1), (4, 1)].map(|(job, attempt)| granted(job, attempt)));
+        store.commit(&records).await.unwrap();
+        for limit in 1..=4 {
+            let (mut pages, mut after) = (Vec::new(), AttemptPlace { job: 1, attempt: 1 });
+            loop {
+                let page = store.attempts_of_jobs(SweepId(1), after, 3, limit).await.unwrap();
+                let Some((last, _)) = page.last() else { break };
+                after = *last;
+                pages.extend(page);
+            }
+            let places: Vec<_> = pages.iter().map(|(place, _)| (place.job, place.attempt)).collect();
+            assert_eq!(places, [(1, 2), (2, 1)]);
+            for (AttemptPlace { job, attempt }, row) in pages {
+                let key = JobKey { sweep: SweepId(1), job };
+                assert_eq!(store.attempts(key).await.unwrap()[attempt as usize - 1], row);
+            }
+        }
+        let other = store.attempts_of_jobs(SweepId(2), AttemptPlace::before(1), u64::MAX, 9).await.unwrap();
+        assert_eq!(other, []);
     }
 }
 

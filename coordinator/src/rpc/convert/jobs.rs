@@ -13,12 +13,14 @@ use crate::{
 
 /// A job.
 pub(crate) fn job(view: JobView) -> v1::Job {
-    let JobView { job, parameters, state, row, weights, reason } = view;
+    let JobView { job, parameters, state, row, weights, reason, times } = view;
     let shown = v1::Job {
         point: Some(proto::job_point(job, parameters)),
         state: v1::JobState::from(state).into(),
         weights: weights.map(|state| state.as_str().to_owned()).unwrap_or_default(),
         reason,
+        started_unix_ms: times.started_unix_ms.unwrap_or(0),
+        ended_unix_ms: times.ended_unix_ms.unwrap_or(0),
         ..v1::Job::default()
     };
     match row {

@@ -24,7 +24,7 @@ use self::{
     writer::Writer,
 };
 use super::{
-    ArtifactRow, AttemptRow, EpochPlace, EpochRow, JobRow, LeaderTold, Store, StoreError,
+    ArtifactRow, AttemptPlace, AttemptRow, EpochPlace, EpochRow, JobRow, LeaderTold, Store, StoreError,
     cells::integer,
     read::{self, queries},
     search,
@@ -127,6 +127,19 @@ impl Store for PostgresStore {
     async fn attempts(&self, job: JobKey) -> Result<Vec<AttemptRow>, StoreError> {
         let mut reader = self.readers.acquire().await?;
         let attempts = here(read::attempts(&mut reader, job).await)?;
+        reader.done();
+        Ok(attempts)
+    }
+
+    async fn attempts_of_jobs(
+        &self,
+        sweep: SweepId,
+        after: AttemptPlace,
+        last: u64,
+        limit: u32,
+    ) -> Result<Vec<(AttemptPlace, AttemptRow)>, StoreError> {
+        let mut reader = self.readers.acquire().await?;
+        let attempts = here(read::attempts_of_jobs(&mut reader, sweep, after, last, limit).await)?;
         reader.done();
         Ok(attempts)
     }

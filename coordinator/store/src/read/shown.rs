@@ -5,7 +5,7 @@ use terms::{JobKey, JobState, MetricSchema, SweepId};
 
 use super::{
     super::{
-        ArtifactRow, AttemptRow, EpochPlace, EpochRow, JobRow, StoreError,
+        ArtifactRow, AttemptPlace, AttemptRow, EpochPlace, EpochRow, JobRow, StoreError,
         cells::{integer, job_state, lines, number},
         tables,
     },
@@ -91,6 +91,28 @@ pub(in super::super) async fn attempts(
     let rows: Vec<tables::Attempt> =
         select(connection, of_job, &[asked(job.sweep.0), asked(job.job)]).await?;
     rows.into_iter().map(attempt_row).collect()
+}
+
+/// See [`crate::Store::attempts_of_jobs`].
+pub(in super::super) async fn attempts_of_jobs(
+    connection: &mut impl Queries,
+    sweep: SweepId,
+    after: AttemptPlace,
+    last: u64,
+    limit: u32,
+) -> Result<Vec<(AttemptPlace, AttemptRow)>, StoreError> {
+    // In the order of the key, so that a page costs what it holds.
+    let page =
+        "WHERE sweep_id = $1 AND (job, attempt) > ($2, $3) AND job <= $4 ORDER BY job, attempt LIMIT $5";
+    let AttemptPlace { job, attempt } = after;
+    let numbers = [asked(sweep.0), asked(job), attempt.into(), asked(last), limit.into()];
+    let rows: Vec<tables::Attempt> = select(connection, page, &numbers).await?;
+    let row = |row: tables::Attempt| {
+        let job = number(row.job, "job")?;
+        let row = attempt_row(row)?;
+        Ok((AttemptPlace { job, attempt: row.attempt }, row))
+    };
+    rows.into_iter().map(row).collect()
 }
 
 fn attempt_row(row: tables::Attempt) -> Result<AttemptRow, StoreError> {

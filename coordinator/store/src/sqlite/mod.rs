@@ -25,7 +25,7 @@ use tokio::sync::Mutex;
 
 use self::{place::sibling, thread::WriterThread, write::Writer};
 use super::{
-    ArtifactRow, AttemptRow, EpochPlace, EpochRow, JobRow, LeaderTold, Store, StoreError,
+    ArtifactRow, AttemptPlace, AttemptRow, EpochPlace, EpochRow, JobRow, LeaderTold, Store, StoreError,
     cells::integer,
     read::{self, Queries, queries},
     rows::Rows,
@@ -191,6 +191,16 @@ impl Store for SqliteStore {
 
     async fn attempts(&self, job: JobKey) -> Result<Vec<AttemptRow>, StoreError> {
         read::attempts(&mut *self.readers.acquire().await?, job).await
+    }
+
+    async fn attempts_of_jobs(
+        &self,
+        sweep: SweepId,
+        after: AttemptPlace,
+        last: u64,
+        limit: u32,
+    ) -> Result<Vec<(AttemptPlace, AttemptRow)>, StoreError> {
+        read::attempts_of_jobs(&mut *self.readers.acquire().await?, sweep, after, last, limit).await
     }
 
     async fn epochs(

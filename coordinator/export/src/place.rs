@@ -1,0 +1,161 @@
+//! Where an export is put: written next to its name, and given the name once it is whole. What is there already is replaced only
+//! where it is an export, too.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+use held_folder::HeldFolder;
+use report::DocumentKind;
+use rustix::{
+    fs::{CWD, RenameFlags, renameat_with, syncfs},
+    io::Errno,
+};
+
+use super::{Identity, document};
+
+/// Prefix of the folders that hold exports until they are whole.
+const UNFINISHED: &str = ".sweep-export-";
+/// The name of what is written in such a folder, and of what it replaces.
+const WHOLE: &str = "export";
+const BEFORE: &str = "before";
+
+/// What an export is on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// A file with a document.
+    Document(DocumentKind),
+}
+
+impl Shape {
+    fn is_file(self) -> bool {
+        match self {
+            Self::Document(_) => true,
+        }
+    }
+}
+
+/// What is at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Held {
+    /// Nothing, or nothing that could be lost.
+    Nothing,
+    /// A table of some sweep: tables do not say of which.
+    Table,
+    /// An export of this sweep.
+    Export(Identity),
+    /// Something else.
+    Other,
+}
+
+/// Why an export cannot be put somewhere.
+#[derive(Debug, thiserror::Error)]
+pub enum PlaceError {
+    #[error("cannot write {path}: {source}; check that the folder exists, is writable and has room")]
+    Write {
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    #[error(
+        "{0} is there and is not such an export; choose another path with --output, or replace it with --force"
+    )]
+    Other(PathBuf),
+    /// It is never replaced: with a folder, everything in it would be lost.
+    #[error("{0} is there and is not such an export; choose another path with --output")]
+    NoFile(PathBuf),
+    #[error(
+        "{path} holds the export of another sweep ({}, sweep {}); choose another path with --output, or replace it with --force",
+        of.name,
+        of.id
+    )]
+    OfAnother { path: PathBuf, of: Identity },
+}
+
+/// The place of an export that is not whole yet. Dropping it leaves what was there before.
+#[derive(Debug)]
+pub struct Place {
+    path: PathBuf,
+    unfinished: HeldFolder,
+}
+
+impl Place {
+    /// A place for an export of this sweep. Folders above `path` are made if missing.
+    ///
+    /// # Errors
+    /// Something else is there and must not be replaced, or the folder above cannot be written.
+    pub fn open(path: &Path, shape: Shape, sweep: &Identity, may_replace: bool) -> Result<Self, PlaceError> {
+        let write = |source| PlaceError::Write { path: path.to_owned(), source };
+        match held(path, shape).map_err(write)? {
+            Held::Other if !path.is_file() || !shape.is_file() => {
+                return Err(PlaceError::NoFile(path.to_owned()));
+            }
+            Held::Other if !may_replace => return Err(PlaceError::Other(path.to_owned())),
+            Held::Export(of) if !may_replace && !of.is_same(sweep) => {
+                return Err(PlaceError::OfAnother { path: path.to_owned(), of });
+            }
+            Held::Nothing | Held::Table | Held::Export(_) | Held::Other => {}
+        }
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::create_dir_all(folder).map_err(write)?;
+        HeldFolder::remove_stale(folder, UNFINISHED);
+        let unfinished = HeldFolder::create(folder, UNFINISHED).map_err(write)?;
+        Ok(Self { path: path.to_owned(), unfinished })
+    }
+
+    /// Where it is written.
+    pub fn unfinished(&self) -> PathBuf {
+        self.unfinished.path().join(WHOLE)
+    }
+
+    /// Gives what was written its name.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn put(self) -> Result<(), PlaceError> {
+        self.replace().map_err(|source| PlaceError::Write { path: self.path.clone(), source })
+    }
+
+    fn replace(&self) -> io::Result<()> {
+        let whole = self.unfinished();
+        // A name must not outlive a power cut that its content does not.
+        if whole.is_dir() {
+            syncfs(File::open(&whole)?)?
+        } else {
+            File::open(&whole)?.sync_all()?
+        }
+        let before = match fs::symlink_metadata(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return fs::rename(&whole, &self.path),
+            found => found?,
+        };
+        if !before.is_dir() && !whole.is_dir() {
+            return fs::rename(&whole, &self.path);
+        }
+        match renameat_with(CWD, &whole, CWD, &self.path, RenameFlags::EXCHANGE) {
+            // A file system that cannot exchange two names: for a moment there is nothing.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                fs::rename(&self.path, self.unfinished.path().join(BEFORE))?;
+                fs::rename(&whole, &self.path)
+            }
+            exchanged => Ok(exchanged?),
+        }
+    }
+}
+
+/// What is at a path where an export is to be put.
+fn held(path: &Path, shape: Shape) -> io::Result<Held> {
+    let found = match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Held::Nothing),
+        found => found?,
+    };
+    match shape {
+        Shape::Document(_) if !found.is_file() => Ok(Held::Other),
+        Shape::Document(_) if found.len() == 0 => Ok(Held::Nothing),
+        Shape::Document(kind) => document::held(path, kind),
+    }
+}
+
+#[cfg(test)]
+mod tests;
