@@ -356,8 +356,8 @@ fn observe_end(
 /// Turns the outcome that a worker reports into a state and a reason.
 fn verdict(active: &mut ActiveAttempt, outcome: Outcome, reason: String) -> (AttemptState, String) {
     match outcome {
-        Outcome::Done if active.epochs_total().is_some_and(|total| active.epochs_done() < total) => {
-            let (done, total) = (active.epochs_done(), active.epochs_total().unwrap_or_default());
+        Outcome::Done if active.epochs_needed().is_some_and(|total| active.epochs_done() < total) => {
+            let (done, total) = (active.epochs_done(), active.epochs_needed().unwrap_or_default());
             (
                 AttemptState::Failed,
                 format!("the trainer said that it was done after {done} of {total} epochs"),

@@ -101,10 +101,14 @@ impl Engine {
                 false => ControlError::TargetReached { sweep, why },
             });
         }
-        // A retry begins it again, with the settings that it has then.
-        let may_be_set = run.state() != SweepState::Stopping && (added == 0 || !is_ended_early(run.state()));
-        if !may_be_set {
-            return Err(ControlError::AlreadyFinal { sweep, state: run.state() });
+        let state = run.state();
+        if state == SweepState::Stopping {
+            return Err(ControlError::AlreadyFinal { sweep, state });
+        }
+        // One that its target has stopped goes on where the extension has another target. Others only a retry begins again, with the
+        // settings that they have then.
+        if added > 0 && is_ended_early(state) && run.stopped().is_none() {
+            return Err(ControlError::EndedEarly { sweep, state });
         }
         has_room?;
         let used = base.metric.used;
@@ -129,8 +133,7 @@ impl Engine {
         // It may keep the weights of fewer jobs now.
         run.trim_weights(out);
         if added > 0 {
-            let state = if run.state() == SweepState::Finished { SweepState::Running } else { run.state() };
-            change_state(run, state, out);
+            change_state(run, if state.is_final() { SweepState::Running } else { state }, out);
         } else {
             observe_change(run, out);
         }

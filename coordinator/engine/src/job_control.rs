@@ -10,6 +10,7 @@ use super::{
     query::DescribeSweep,
     sessions::revoke,
     settle,
+    sweep_run::SweepRun,
 };
 
 /// The reason of a running job that gets no more attempts. It is stored, and a restart recognises such a job by it.
@@ -68,6 +69,9 @@ impl Engine {
         out: &mut Output,
     ) -> Result<Retried, ControlError> {
         let &Retry { sweep, ref jobs, all, ref seen, ref revived } = command;
+        // One that goes on keeps room for all that it may propose.
+        let grows = |run: &SweepRun| run.definition().kept_bytes_max().saturating_sub(run.kept_bytes());
+        let has_room = self.has_room_for(self.sweeps.get(sweep).map_or(0, grows));
         let Some(run) = self.sweeps.get_mut(sweep) else {
             return Err(ControlError::NoSuchSweep(sweep));
         };
@@ -90,6 +94,9 @@ impl Engine {
             return Err(ControlError::Overtaken);
         }
         let goes_on = retried > 0 || jobs.iter().any(|ended| run.can_be_tried_again(ended));
+        if goes_on {
+            has_room?;
+        }
         if goes_on && !run.wake(revived) {
             return Err(ControlError::Overtaken);
         }

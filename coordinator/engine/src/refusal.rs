@@ -111,6 +111,12 @@ pub enum ControlError {
         /// Which job, and by which value.
         why: String,
     },
+    /// The sweep has ended before all its jobs had, and is to get others.
+    #[error(
+        "sweep {sweep} is {state}, and takes no jobs; `sweep retry {sweep}` has it go on, and then it takes them",
+        state = .state.as_str()
+    )]
+    EndedEarly { sweep: SweepId, state: SweepState },
     /// The sweep has ended.
     #[error("sweep {sweep} is {state} already", state = .state.as_str())]
     AlreadyFinal { sweep: SweepId, state: SweepState },

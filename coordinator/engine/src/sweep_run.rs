@@ -254,7 +254,12 @@ impl SweepRun {
 
     /// What an attempt of a job that begins now has to do.
     fn plan(&self, job: u64, budget: Option<u32>) -> Plan {
-        Plan { dataset_path: self.dataset_path().into(), epochs_total: self.definition.budget(job), budget }
+        Plan {
+            dataset_path: self.dataset_path().into(),
+            epochs_total: self.definition.budget(job),
+            may_end_before: self.definition.specification.trainable.program().is_some(),
+            budget,
+        }
     }
 
     pub(super) fn job_count(&self) -> u64 {

@@ -76,6 +76,7 @@ impl From<ControlError> for ApiError {
                 Self::NotFound(message)
             }
             ControlError::AlreadyFinal { .. }
+            | ControlError::EndedEarly { .. }
             | ControlError::JobHasEnded(_)
             | ControlError::OnlyAsAWhole { .. }
             | ControlError::WeightsChosen { .. }

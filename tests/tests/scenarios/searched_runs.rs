@@ -107,3 +107,49 @@ fn a_run_that_learns_and_stops_early_is_one_command() {
     let rates: BTreeSet<&str> = rows.iter().map(|row| row["learning_rate"].as_str()).collect();
     assert_eq!(rates.len(), 12, "each point was drawn or proposed: {rates:?}");
 }
+
+/// The states of all jobs.
+fn states(folder: &Path) -> BTreeMap<String, usize> {
+    let mut states = BTreeMap::new();
+    for row in results(folder) {
+        *states.entry(row["state"].clone()).or_default() += 1;
+    }
+    states
+}
+
+#[test]
+fn a_run_that_its_target_stopped_goes_on_in_its_folder_once_the_target_is_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |target: &str, more: &[&str]| {
+        let output = command(folder.path(), GRID).args(["--set", target]).args(more).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{told}");
+        told
+    };
+    // Any accuracy reaches it.
+    run("metric.target=0.01", &[]);
+    let first = states(folder.path());
+    assert!(first["cancelled"] >= 4 && first["done"] >= 1, "{first:?}");
+    let told = run("metric.target=0.02", &[]);
+    assert!(told.contains("no jobs are tried again: job "), "{told}");
+    assert_eq!(states(folder.path()), first);
+    let told = run("metric.target=none", &[]);
+    assert!(told.contains("goes on: ") && told.contains("jobs left"), "{told}");
+    assert_eq!(states(folder.path()), BTreeMap::from([("done".to_owned(), 6)]));
+}
+
+#[test]
+fn a_run_that_its_target_stopped_takes_more_jobs_with_another_target() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |parameters: &str, target: &str| {
+        let output = command(folder.path(), parameters).args(["--set", target]).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{told}");
+        told
+    };
+    run(GRID, "metric.target=0.01");
+    let more = GRID.replace("0.003,", "0.003, 0.002,");
+    let told = run(&more, "metric.target=none");
+    assert!(told.contains("new in this file: 2 jobs"), "{told}");
+    assert_eq!(states(folder.path()), BTreeMap::from([("done".to_owned(), 8)]));
+}

@@ -8,6 +8,7 @@ mod command;
 mod depth;
 mod distribution;
 mod drawn;
+mod epochs;
 mod keys;
 mod known;
 mod numbers;

@@ -35,6 +35,8 @@ pub struct Program {
     pub arguments: ArgumentStyle,
     /// Variables of its environment, by name.
     pub env: Vec<(String, String)>,
+    /// The parameter that is the number of epochs which a job trains at most; none where that is not known before.
+    pub epochs_parameter: Option<String>,
     /// Which files next to the sweep file are sent to workers: paths and globs relative to it.
     pub files: Vec<String>,
     /// Those files as they were sent, which decide results; none where none were.
@@ -153,7 +155,7 @@ impl Program {
             .iter()
             .chain(&self.files)
             .chain(self.env.iter().flat_map(|(name, value)| [name, value]));
-        let sources = [&self.program, &self.metrics.pattern, &self.metrics.csv];
+        let sources = [&self.program, &self.epochs_parameter, &self.metrics.pattern, &self.metrics.csv];
         let texts = texts.chain(sources.into_iter().flatten());
         size_of::<Self>() + texts.map(|text| size_of::<String>() + text.len()).sum::<usize>()
     }
@@ -186,7 +188,7 @@ impl Program {
             objective,
             dataset: DatasetKind::None,
             progress: Progress::Epoch,
-            budget: None,
+            budget: self.epochs_parameter.clone(),
             seed: None,
             resumes: true,
             packs: false,

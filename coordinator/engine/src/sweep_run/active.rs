@@ -175,8 +175,10 @@ pub(crate) struct Placement {
 pub(crate) struct Plan {
     /// Where it finds its data set; after a restart, the sweep's current path.
     pub(crate) dataset_path: Arc<Path>,
-    /// How many epochs its job has; none where the program decides.
+    /// How many epochs its job has at most; none where that is not known.
     pub(crate) epochs_total: Option<u32>,
+    /// Whether its job may be done with fewer: programs have their own rules of when a training has converged.
+    pub(crate) may_end_before: bool,
     /// After how many epochs it pauses, as the rule of early stopping says; none without a rule.
     pub(crate) budget: Option<u32>,
 }
@@ -185,6 +187,11 @@ impl Plan {
     /// After how many epochs it pauses, where that is before its job's end.
     fn until_epoch(&self) -> Option<u32> {
         self.budget.filter(|budget| self.epochs_total.is_none_or(|total| *budget < total))
+    }
+
+    /// How many epochs its job must have to be done; none where it says itself that it is.
+    fn epochs_needed(&self) -> Option<u32> {
+        self.epochs_total.filter(|_| !self.may_end_before)
     }
 }
 
@@ -339,6 +346,11 @@ impl ActiveAttempt {
     /// How many epochs its job has; none where the program decides.
     pub(crate) fn epochs_total(&self) -> Option<u32> {
         self.plan.epochs_total
+    }
+
+    /// How many epochs its job must have to be done; none where it says itself that it is.
+    pub(crate) fn epochs_needed(&self) -> Option<u32> {
+        self.plan.epochs_needed()
     }
 
     /// After how many epochs it pauses, where that is before its job's end.

@@ -11,7 +11,7 @@ use terms::{AttemptKey, JobState, ParameterValue, SweepId, SweepState};
 use super::cluster::{Cluster, key};
 use crate::{
     ControlError, Effect, ToWorker,
-    command::{Extend, Retry},
+    command::{Extend, Retry, Stop},
     query::Define,
 };
 
@@ -151,6 +151,44 @@ fn a_sweep_that_has_reached_its_target_goes_on_only_with_another_one() {
     reached(cluster.refusal(extension));
     let higher = more(&mut cluster, "0.6");
     assert_eq!(cluster.order(higher).added_jobs, 11);
+}
+
+#[test]
+fn a_sweep_that_its_target_stopped_takes_jobs_with_another_target_and_trains_those_that_it_left_out() {
+    let mut cluster = with_target("0.5");
+    cluster.train(1, key(1, 1));
+    cluster.train(1, key(2, 1));
+    assert_eq!(cluster.sweep().state, SweepState::Stopped);
+    let base = cluster.definition();
+    let definition = base.extended(search(11, "metric: {name: val_accuracy, target: 0.99}\n")).unwrap();
+    let more =
+        Extend { sweep: SweepId(1), base, definition: Arc::new(definition), revived: Default::default() };
+    assert_eq!(cluster.order(more).added_jobs, 2);
+    assert_eq!(cluster.sweep().state, SweepState::Running);
+    (3..=11).for_each(|job| cluster.train(1, key(job, 1)));
+    assert_eq!(cluster.sweep().state, SweepState::Finished);
+    assert_eq!(cluster.counts(), [0, 0, 11, 0, 0, 0]);
+}
+
+#[test]
+fn a_sweep_that_a_user_stopped_takes_jobs_only_once_it_goes_on() {
+    let mut cluster = with_target("0.99");
+    cluster.train(1, key(1, 1));
+    cluster.order(Stop(SweepId(1)));
+    (2..=3).for_each(|job| cluster.train(1, key(job, 1)));
+    assert_eq!(cluster.sweep().state, SweepState::Stopped);
+    let more = |cluster: &mut Cluster| {
+        let base = cluster.definition();
+        let definition = Arc::new(base.extended(search(11, "metric: {name: val_accuracy}\n")).unwrap());
+        Extend { sweep: SweepId(1), base, definition, revived: Default::default() }
+    };
+    let extension = more(&mut cluster);
+    let told = cluster.refusal(extension).to_string();
+    assert!(told.contains("`sweep retry 1` has it go on"), "{told}");
+    let again = retry(&cluster);
+    cluster.order(again);
+    let extension = more(&mut cluster);
+    assert_eq!(cluster.order(extension).added_jobs, 2);
 }
 
 #[test]

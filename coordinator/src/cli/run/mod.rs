@@ -296,6 +296,9 @@ async fn submit_here(wanted: &Wanted, folder: &Path, target: &Target) -> Result<
     let other = Specification::from_stored(first_document(&sweep.specification), &models)
         .map_err(|error| Failure::operation(format!("{}: {error}", folder.display())))?;
     let changes = wanted.specification.changes_from(&other);
+    if !sweep.stopped.is_empty() && changes.iter().any(|change| change.key == "metric.target") {
+        return go_on(sweep, wanted, folder, target).await;
+    }
     if !changes.is_empty() {
         let keys: Vec<_> = changes.into_iter().map(|change| change.key).collect();
         return Err(Failure::operation(format!(
@@ -357,17 +360,28 @@ async fn go_on(
     if !answer.changed.is_empty() {
         say(&format!("changed:\n{}", changes(&answer.changed).trim_end()));
     }
-    if counts.failed > 0 && (before.state() == v1::SweepState::Finished || !answer.changed.is_empty()) {
-        let request = v1::RetrySweepRequest { sweep_id: sweep.sweep_id, ..Default::default() };
+    // Its target was lifted, and no jobs are new that would have it go on.
+    let is_stopped = sweep.state() == v1::SweepState::Stopped;
+    let may_help = before.state() == v1::SweepState::Finished || !answer.changed.is_empty();
+    if is_stopped || (counts.failed > 0 && may_help) {
+        let request = v1::RetrySweepRequest {
+            sweep_id: sweep.sweep_id,
+            // Some were cancelled when the target was reached.
+            cancelled_too: is_stopped,
+            ..Default::default()
+        };
         let answer = match target.call(async |client| client.retry_sweep(request).await).await {
             // They are not needed, as another job has reached the target.
             Err(Failure::Refused(why)) => {
-                say(&format!("failed jobs are not tried again: {why}"));
+                say(&format!("no jobs are tried again: {why}"));
                 return Ok(sweep);
             }
             answer => answer?,
         };
-        say(&format!("trying {} in {place} again", count(answer.jobs, "failed job")));
+        match is_stopped {
+            true => say(&format!("the sweep in {place} goes on: {} left", count(answer.jobs, "job"))),
+            false => say(&format!("trying {} in {place} again", count(answer.jobs, "failed job"))),
+        }
         return Ok(answer.sweep.unwrap_or(sweep));
     }
     Ok(sweep)

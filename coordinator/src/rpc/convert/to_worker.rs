@@ -63,7 +63,9 @@ fn assignment(job: JobAssignment) -> v1::JobAssignment {
 
 /// A program as it travels.
 fn wire_program(program: &Program, objective: String, stop_grace_period_ms: u64) -> v1::Program {
-    let Program { program: path, command, arguments, env, files: _, snapshot, metrics } = program;
+    // The number of epochs travels with the job, files before it.
+    let Program { program: path, command, arguments, env, epochs_parameter: _, files: _, snapshot, metrics } =
+        program;
     let variable =
         |(name, value): &(String, String)| v1::Variable { name: name.clone(), value: value.clone() };
     v1::Program {

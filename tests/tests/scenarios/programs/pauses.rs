@@ -81,3 +81,39 @@ async fn a_program_that_keeps_none_is_stopped_at_rungs_once_that_is_known_and_th
     let page = fs::read_to_string(report.join("report.md")).unwrap();
     assert!(page.contains(&format!("- **No pauses**: {WHY}")), "{page}");
 }
+
+/// The number of epochs is a parameter, and the rung is the last one. The third job ends before it by its own rule, and the fourth has
+/// another idea of how many there are, and does not look whether it is to end.
+const TO_THE_LAST: &str = "\
+program: train.py
+metric: {name: value, goal: minimize}
+parameters: {rate: {values: [0.1, 0.2, 0.3, 0.4]}, epochs: {value: 2}}
+early_terminate: {type: asha, min_iter: 2, eta: 3, promote: true}
+execution: {epochs_parameter: epochs, attempts_max: 1}
+";
+
+const TRAINS_SO_MANY: &str = "\
+import sweep
+p = sweep.parameters(rate=0.5, epochs=0)
+for epoch in range(1, {0.3: p.epochs - 1, 0.4: p.epochs + 1}.get(p.rate, p.epochs) + 1):
+    if sweep.report(epoch, value=p.rate / epoch) and p.rate != 0.4:
+        break
+";
+
+#[tokio::test]
+async fn a_job_whose_last_epoch_is_a_rung_is_done_there_where_the_file_says_how_many_epochs_it_has() {
+    let cluster = permissive();
+    let file = project(&cluster.folder.path().join("own"), TRAINS_SO_MANY, TO_THE_LAST);
+    let told = command(&cluster, &["submit", file.to_str().unwrap()]);
+    let told = String::from_utf8_lossy(&told.stderr).into_owned();
+    // What is known before is said before.
+    assert!(told.contains("a job ends with epoch 2") && !told.contains("how many epochs"), "{told}");
+    let _worker = cluster.worker("one");
+    command(&cluster, &["wait", "1"]);
+    let mut ended = Vec::new();
+    for number in 1..=4 {
+        let job = cluster.job(1, number).await.job.unwrap();
+        ended.push((job.state(), job.epochs_done));
+    }
+    assert_eq!(ended, [2, 2, 1, 2].map(|epochs| (JobState::Done, epochs)));
+}

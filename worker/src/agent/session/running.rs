@@ -78,6 +78,8 @@ pub(super) struct Running {
     pub(super) spent: Option<TimeSpent>,
     epochs_done: u32,
     epochs_total: Option<u32>,
+    /// Whether it is a program of the user: it may be done with fewer epochs, by its own rules.
+    is_program: bool,
     until_epoch: Option<u32>,
     pub(super) progress: Progress,
     /// What the trainer does with the data set, in its own words.
@@ -106,6 +108,7 @@ impl Running {
             spent: None,
             epochs_done: 0,
             epochs_total: work.epochs,
+            is_program: work.program.is_some(),
             until_epoch: work.until_epoch,
             progress: Progress::NONE,
             doing: String::new(),
@@ -293,7 +296,7 @@ impl Running {
 
     fn check_complete(&self) -> Result<(), String> {
         match self.epochs_total {
-            Some(total) if total != self.epochs_done => {
+            Some(total) if total != self.epochs_done && !self.is_program => {
                 Err(format!("the trainer said that it is done after epoch {} of {total}", self.epochs_done))
             }
             _ => Ok(()),

@@ -13,6 +13,7 @@ use super::{
         models::usual_model,
     },
     axis::{RawAxis, RawParameters},
+    epochs::check_epochs_parameter,
     raw::{RawDataset, RawEarly, RawExecution, RawFile, RawMetric},
     scalars::MethodName,
     scalars::is_name,
@@ -77,6 +78,7 @@ pub(super) fn build(mut raw: RawFile, models: &Models) -> Result<Specification, 
     }
     let axes = checked_conditions(axes)?;
     check_points(&axes, &exclude, &include)?;
+    check_epochs_parameter(&trainable, &axes, &include)?;
     if let Some(model) = trainable.model() {
         check_together(model, &axes, &exclude, &include)?;
     }
@@ -200,6 +202,7 @@ fn trainable(raw: &mut RawFile, models: &Models) -> Result<Trainable, Problem> {
         command,
         arguments: execution.arguments.take().unwrap_or_default(),
         env: execution.env.take().unwrap_or_default().into_iter().collect(),
+        epochs_parameter: execution.epochs_parameter.take(),
         files,
         snapshot: execution.snapshot.take(),
         metrics: MetricSource {
@@ -227,6 +230,7 @@ fn only_of_models(model: &Trainable, execution: &RawExecution, has_metrics: bool
     let name = model.name();
     let refused = [
         ("arguments", execution.arguments.is_some()),
+        ("epochs_parameter", execution.epochs_parameter.is_some()),
         ("env", execution.env.is_some()),
         ("files", execution.files.is_some()),
         ("snapshot", execution.snapshot.is_some()),
@@ -386,14 +390,16 @@ fn metric(trainable: &Trainable, raw: RawMetric, notes: &mut Vec<String>) -> Res
 
 /// What a program does at a rung is not known before it runs.
 const STOPS_PROGRAMS: &str = "`early_terminate` stops jobs of a program where it would pause jobs of a model; write `promote: true` \
-                              there if the program saves checkpoints to SWEEP_CHECKPOINT_DIR and continues from them. A job may be stopped at \
-                              its last epoch if that is a rung";
+                              there if the program saves checkpoints to SWEEP_CHECKPOINT_DIR and continues from them";
 
 /// What a program needs where its jobs pause.
 const PAUSES_PROGRAMS: &str = "`early_terminate` pauses jobs: at a rung, `sweep.report` returns True, the program gets SIGTERM, and a job that goes on is \
                                started again; have the program save checkpoints to SWEEP_CHECKPOINT_DIR and continue from them, \
-                               or such a job trains again from its first epoch. How many epochs it has is not known \
-                               before: a job whose last epoch is a rung is not done there";
+                               or such a job trains again from its first epoch";
+
+/// What is not known of a program whose number of epochs is not, where jobs are compared before their ends.
+const END_IS_UNKNOWN: &str = "how many epochs a job trains is not known before, so that one whose last epoch is a rung is not done there; \
+                              `execution: {epochs_parameter: epochs}` says which parameter it is";
 
 fn early(
     trainable: &Trainable,
@@ -408,6 +414,7 @@ fn early(
     given.apply(EARLY, &mut numbers);
     let pauses = trainable.model().is_some_and(|model| model.resumes);
     let early = EarlyTermination::said(&Said { kind, numbers, strict, promote }, pauses).map_err(problem)?;
+    let end_is_unknown = |program: &Program| program.epochs_parameter.is_none() && kind != EarlyKind::Median;
     match trainable {
         Trainable::Model(model) if early.promote && !pauses => {
             return Err(problem(format!(
@@ -421,6 +428,9 @@ fn early(
         }
         Trainable::Program(_) if early.promote => notes.push(PAUSES_PROGRAMS.to_owned()),
         _ => {}
+    }
+    if trainable.program().is_some_and(end_is_unknown) {
+        notes.push(END_IS_UNKNOWN.to_owned());
     }
     Ok(Some(early))
 }

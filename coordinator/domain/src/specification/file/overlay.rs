@@ -51,6 +51,7 @@ impl RawFile {
             let below = self.execution.get_or_insert_default();
             below.numbers.overlay(top.numbers);
             replace(&mut below.arguments, top.arguments);
+            replace(&mut below.epochs_parameter, top.epochs_parameter);
             replace(&mut below.files, top.files);
             replace(&mut below.snapshot, top.snapshot);
             if let Some(env) = top.env {

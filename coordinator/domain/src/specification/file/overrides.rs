@@ -16,12 +16,13 @@ const OVERRIDES_MAX: usize = 1_000;
 const KEY_BYTES_MAX: usize = 100;
 const KEY_PARTS_MAX: usize = 4;
 /// Keys whose value is text, whatever it looks like.
-const TEXT_KEYS: [&str; 8] = [
+const TEXT_KEYS: [&str; 9] = [
     "name",
     "description",
     "program",
     "dataset.path",
     "dataset.val_path",
+    "execution.epochs_parameter",
     "execution.snapshot",
     "metrics.csv",
     "metrics.pattern",

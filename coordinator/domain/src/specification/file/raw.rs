@@ -240,6 +240,7 @@ pub(super) struct RawDataset {
 pub(super) struct RawExecution {
     pub(super) numbers: Numbers,
     pub(super) arguments: Option<ArgumentStyle>,
+    pub(super) epochs_parameter: Option<String>,
     pub(super) env: Option<BTreeMap<String, String>>,
     pub(super) files: Option<Vec<String>>,
     pub(super) snapshot: Option<SnapshotId>,
@@ -260,12 +261,13 @@ impl<'de> Section<'de> for ExecutionSection {
             return Ok("snapshot");
         }
         let numbers = limits::EXECUTION.iter().map(|number| number.name);
-        known_key(name, numbers.chain(["arguments", "env", "files"]))
+        known_key(name, numbers.chain(["arguments", "env", "epochs_parameter", "files"]))
     }
 
     fn read<A: MapAccess<'de>>(&mut self, key: &'static str, map: &mut A) -> Result<(), A::Error> {
         match key {
             "arguments" => self.0.arguments = map.next_value::<StyleWord>()?.0,
+            "epochs_parameter" => self.0.epochs_parameter = Some(map.next_value()?),
             "env" => self.0.env = Some(map.next_value::<Variables>()?.0),
             "files" => self.0.files = Some(map.next_value::<Files>()?.0),
             "snapshot" => self.0.snapshot = Some(map.next_value()?),

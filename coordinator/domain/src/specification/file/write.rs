@@ -207,6 +207,9 @@ fn program_execution(program: &Program, execution: &mut Mapping) {
         let variable = |(name, value): &(String, String)| (name.clone(), Value::from(value.as_str()));
         insert(execution, "env", program.env.iter().map(variable).map(pair).collect());
     }
+    if let Some(parameter) = &program.epochs_parameter {
+        execution.insert("epochs_parameter".into(), parameter.as_str().into());
+    }
     execution.insert("files".into(), texts(&program.files));
     if let Some(snapshot) = program.snapshot {
         execution.insert("snapshot".into(), snapshot.to_string().into());

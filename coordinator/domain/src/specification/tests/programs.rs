@@ -49,6 +49,27 @@ fn program(text: &str) -> String {
 }
 
 #[test]
+fn a_programs_number_of_epochs_is_known_where_the_file_says_which_parameter_it_is() {
+    let file = |execution: &str| {
+        let text = program(&format!("parameters: {{n: {{values: [4, 9.0]}}}}\n{execution}"));
+        SweepDefinition::parse(&SpecificationSource { text, ..SpecificationSource::default() }).unwrap()
+    };
+    let known = file("execution: {epochs_parameter: n}\n");
+    assert_eq!(
+        (known.budget(1), known.budget(2), known.specification.epochs_max()),
+        (Some(4), Some(9), Some(9))
+    );
+    let stored = SweepDefinition::from_stored(known.id, &known.text(), None).unwrap();
+    assert_eq!(stored.budget(2), Some(9));
+    let unknown = file("");
+    assert_eq!((unknown.budget(1), unknown.specification.epochs_max()), (None, None));
+    // It decides when a job is done, so that it is no setting.
+    let error = unknown.extended(known.specification.clone()).unwrap_err().to_string();
+    assert!(error.contains("execution.epochs_parameter"), "{error}");
+    assert!(!is_setting("execution.epochs_parameter"));
+}
+
+#[test]
 fn a_program_has_whatever_parameters_its_file_names() {
     let specification = parse(TRAIN).unwrap();
     // 2 rates, 3 layers, 2 dropouts, and adam or sgd with one of two momenta.
@@ -223,6 +244,17 @@ fn wrong_files_of_programs_are_reported_with_line_and_key() {
         ("a bad variable", with("execution: {env: {A-B: a}}")),
         ("arguments", with("execution: {arguments: posix}")),
         ("packs", with("execution: {pack_size_max: 2}")),
+        (
+            "no parameter for epochs",
+            with("execution: {epochs_parameter: epoch}\nparameters: {epochs: {value: 9}}"),
+        ),
+        ("no epochs", with("execution: {epochs_parameter: epochs}\nparameters: {epochs: {values: [9, 0]}}")),
+        ("half an epoch", with("execution: {epochs_parameter: epochs}\nparameters: {epochs: {value: 1.5}}")),
+        (
+            "too many epochs",
+            with("execution: {epochs_parameter: epochs}\nparameters: {epochs: {value: 100001}}"),
+        ),
+        ("epochs of a model", "name: x\ndataset: {path: d}\nexecution: {epochs_parameter: epochs}\n".into()),
         ("shared GPUs", with("resources: {gpus: 2, per_gpu: 2}")),
         ("several GPUs", with("resources: {gpus: 2, per_gpu: 1}")),
         ("no processors", with("resources: {cpus: 0}")),
