@@ -8,8 +8,10 @@ use std::{
 use super::{WORKERS, check, check_best_weights, check_database, light, listen, packable, parameters};
 use crate::{Cluster, Random, Worker, kill};
 
-/// Jobs per kill, so that there is always something running.
+/// Jobs per kill, so that there is always something running, also on a machine that is busy with other work.
 const JOBS_PER_KILL: f64 = 2.5;
+/// The same where up to 24 jobs train at a time. A pack may be taken from a thousand of them: enough for 200 kills.
+const JOBS_PER_KILL_IN_PACKS: f64 = 5.0;
 const JOBS_MIN: u64 = 40;
 
 /// The process to kill.
@@ -45,9 +47,10 @@ pub struct Kills {
 /// Something was.
 pub async fn kills(victim: Victim, kills: u32, seed: u64) -> Kills {
     let start = Instant::now();
-    let jobs = ((f64::from(kills) * JOBS_PER_KILL) as u64).max(JOBS_MIN);
-    let mut options = light(10);
     let packs = victim == Victim::Packer;
+    let jobs_per_kill = if packs { JOBS_PER_KILL_IN_PACKS } else { JOBS_PER_KILL };
+    let jobs = ((f64::from(kills) * jobs_per_kill) as u64).max(JOBS_MIN);
+    let mut options = light(10);
     if packs {
         options.worker.extend(["--pack-size-max".to_owned(), "8".to_owned()]);
     }
