@@ -63,6 +63,11 @@ pub enum Language {
     Japanese,
 }
 
+/// A reason that the system gives, in this language; what a program or an operating system says stays as it is.
+pub fn reason(language: Language, text: &str) -> String {
+    Strings::of(language).reason(text)
+}
+
 /// Writes a report directory job by job, so that a million jobs need no more memory than a thousand.
 #[derive(Debug)]
 pub struct ReportWriter {

@@ -60,6 +60,8 @@ pub struct SweepDetails {
     pub dataset: Option<Dataset>,
     /// Images that train or validate.
     pub images: Option<u64>,
+    /// The metrics: those of its model, then the others that jobs have reported.
+    pub metrics: Vec<String>,
     /// Why jobs wait, for people.
     pub waiting: Option<String>,
     /// Why it was stopped, where no one asked for it.
@@ -323,6 +325,7 @@ impl Sweep {
         let details = SweepDetails {
             dataset: sweep.dataset.clone().map(Dataset::from),
             images: Some(images).filter(|images| *images > 0),
+            metrics: sweep.metrics.names().iter().map(ToString::to_string).collect(),
             waiting: sweep.waiting.clone(),
             why_stopped: sweep.stopped.clone(),
             cannot_pause: sweep.cannot_pause.clone(),

@@ -1,10 +1,14 @@
 //! The reasons that engine and workers give, in Japanese. What a trainer or an operating system says stays as it is.
 
 mod known;
+mod shown;
 
 use std::sync::LazyLock;
 
-use self::known::{EXITS, KNOWN, PLACED, PLACES, WRAPPED};
+use self::{
+    known::{EXITS, KNOWN, PLACED, PLACES, WRAPPED},
+    shown::{OF_WORKERS, PROGRAMS, PROPOSALS, WAITING, WEIGHTS},
+};
 use super::Strings;
 
 /// Every form of a reason in both languages, the more specific first. English has its holes in order, Japanese by
@@ -23,7 +27,7 @@ static FORMS: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
         forms.extend(at_each_place((english, japanese)).map(said));
     }
     forms.extend(EXITS.iter().chain(PLACED).copied().flat_map(at_each_place));
-    forms.extend(KNOWN.iter().map(owned));
+    forms.extend([KNOWN, WAITING, OF_WORKERS, PROGRAMS, PROPOSALS, WEIGHTS].concat().iter().map(owned));
     forms
 });
 
@@ -55,8 +59,33 @@ impl Strings {
 fn japanese(reason: &str, nested_max: usize) -> String {
     let known = FORMS.iter().find_map(|(english, japanese)| Some((holes(reason, english)?, japanese)));
     let Some((held, template)) = known.filter(|_| nested_max > 0) else { return reason.to_owned() };
-    let held: Vec<String> = held.into_iter().map(|text| japanese(text, nested_max - 1)).collect();
-    filled(template, &held)
+    let mut held: Vec<String> = held.into_iter().map(|text| japanese(text, nested_max - 1)).collect();
+    match (template.strip_suffix(EACH), held.pop()) {
+        (Some(template), Some(of_each)) => filled(template, &held) + &each(&of_each, nested_max - 1),
+        (_, last) => filled(template, &held.into_iter().chain(last).collect::<Vec<_>>()),
+    }
+}
+
+/// At the end of a Japanese form: what is said of one worker after the other.
+const EACH: &str = "{each}";
+
+/// What is said of some workers, `NAME: WHAT; NAME: WHAT`. What is said of one may have semicolons of its own.
+fn each(text: &str, nested_max: usize) -> String {
+    let mut of_each: Vec<String> = Vec::new();
+    for part in text.split("; ") {
+        let is_next = part == "and others"
+            || part.split_once(": ").is_some_and(|(name, _)| !name.is_empty() && !name.contains(' '));
+        match of_each.last_mut().filter(|_| !is_next) {
+            Some(before) => *before += &format!("; {part}"),
+            None => of_each.push(part.to_owned()),
+        }
+    }
+    let one = |text: String| match text.split_once(": ") {
+        Some((name, what)) => format!("{name}: {}", japanese(what, nested_max)),
+        None if text == "and others" => "ほか".to_owned(),
+        None => text,
+    };
+    of_each.into_iter().map(one).collect::<Vec<_>>().join("、")
 }
 
 /// What `text` has in the holes of `template`, if it has that form.
@@ -143,6 +172,17 @@ mod tests {
                 "エポック 3 でワーカーが、停止要求 (1/7#2) に応じないトレーナーを強制終了しました: no room。SIGKILL 後もトレーナーのプロセスが\
                  残っています (ディスクや共有フォルダーが応答していない可能性があります)。終了するまでスロット 0 は使用できません",
             ),
+            ("no worker is connected", "接続中のワーカーがありません"),
+            (
+                "no worker can train this sweep: a: it has no GPU; b: it cannot pause jobs, which early stopping asks for; update it; \
+                 and others",
+                "このスイープを学習できるワーカーがありません: a: GPU がありません、b: 早期打ち切りに必要な、ジョブの一時停止ができません。\
+                 ワーカーを更新してください、ほか",
+            ),
+            (
+                "of job 3 kept; `sweep artifact get 1`; 2 on their way",
+                "ジョブ 3 の重みを保存済み (`sweep artifact get 1`)、2 件は転送待ち",
+            ),
             ("CUDA error: {} {0}", "CUDA error: {} {0}"),
             ("", ""),
         ] {
@@ -155,7 +195,7 @@ mod tests {
     fn every_known_reason_fills_all_the_holes_of_its_translation() {
         for (english, japanese) in FORMS.iter() {
             let holes = english.matches("{}").count();
-            let text = filled(japanese, &vec!["●".to_owned(); holes]);
+            let text = filled(&japanese.replace(EACH, "{}"), &vec!["●".to_owned(); holes]);
             assert_eq!(text.matches('●').count(), holes, "{english}");
             assert!(!text.contains(['{', '}', '<', '>']), "{text}");
         }
@@ -195,8 +235,15 @@ mod tests {
         ("coordinator/engine/src/sessions.rs", &[]),
         ("coordinator/engine/src/sweep_run/stopping.rs", &["paused", "promoted", "stopped"]),
         ("coordinator/engine/src/sweep_run/transitions.rs", &["tried again"]),
+        ("coordinator/engine/src/waiting.rs", &[]),
+        (
+            "coordinator/engine/src/resources.rs",
+            &["no worker has", "every GPU", "it has", "its version gives"],
+        ),
+        ("coordinator/domain/src/proposals.rs", &["the sweep file", "drawn", "by the searcher"]),
         ("coordinator/src/driver/one_by_one.rs", &["the coordinator could not keep"]),
         ("coordinator/src/rpc/convert.rs", &["the worker sent"]),
+        ("worker/program/src/job/verdict.rs", &["the program", "the checkpoint", "no line", "it wrote"]),
         ("worker/src/agent/session/leaving.rs", &[]),
         ("worker/src/agent/session/mod.rs", &[]),
         ("worker/src/agent/session/slot.rs", &[]),

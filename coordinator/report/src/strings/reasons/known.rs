@@ -1,6 +1,6 @@
 //! The reasons in both languages, as forms with holes: `{}` in order, or in Japanese `{1}` by position.
 
-type Forms = &'static [(&'static str, &'static str)];
+pub(super) type Forms = &'static [(&'static str, &'static str)];
 
 /// Reasons around another reason.
 pub(super) const WRAPPED: Forms = &[
