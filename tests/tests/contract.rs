@@ -33,6 +33,8 @@ mod ranking;
 mod row;
 #[path = "contract/search.rs"]
 mod search;
+#[path = "contract/timeline.rs"]
+mod timeline;
 #[path = "contract/unsuitable.rs"]
 mod unsuitable;
 #[path = "contract/values.rs"]

@@ -14,7 +14,10 @@ use engine::{
     query::{Define, SeeEnds},
     weights_name,
 };
-use store::{ArtifactRow, AttemptPlace, AttemptRow, EpochPlace, EpochRow, JobRow, LeaderTold, StoreError};
+use store::{
+    ArtifactRow, AttemptPlace, AttemptRow, AttemptsAsked, EpochPlace, EpochRow, JobRow, LeaderTold,
+    StoreError,
+};
 use terms::{AttemptKey, AttemptState, Epoch, Goal, JobKey, JobState, MetricRow, MetricUse, Objective};
 use tokio::sync::{mpsc, oneshot};
 
@@ -79,6 +82,10 @@ impl Store for Gated {
         limit: u32,
     ) -> Result<Vec<(AttemptPlace, AttemptRow)>, StoreError> {
         self.store.attempts_of_jobs(sweep, after, last, limit).await
+    }
+
+    async fn attempts_between(&self, asked: AttemptsAsked) -> Result<Vec<(JobKey, AttemptRow)>, StoreError> {
+        self.store.attempts_between(asked).await
     }
     async fn epochs(
         &self,

@@ -11,7 +11,7 @@ use engine::{
     command::{Submit, Submitted},
     query::{DescribeSweep, ListSweeps},
 };
-use store::{ArtifactRow, AttemptPlace, AttemptRow, EpochPlace, EpochRow, JobRow, LeaderTold};
+use store::{ArtifactRow, AttemptPlace, AttemptRow, AttemptsAsked, EpochPlace, EpochRow, JobRow, LeaderTold};
 use terms::{JobKey, JobState, SweepId};
 use tokio::sync::{Mutex, oneshot};
 
@@ -64,6 +64,9 @@ impl Store for Gate {
         _: u64,
         _: u32,
     ) -> Result<Vec<(AttemptPlace, AttemptRow)>, StoreError> {
+        Ok(Vec::new())
+    }
+    async fn attempts_between(&self, _: AttemptsAsked) -> Result<Vec<(JobKey, AttemptRow)>, StoreError> {
         Ok(Vec::new())
     }
     async fn epochs(&self, _: SweepId, _: EpochPlace, _: u64, _: u32) -> Result<Vec<EpochRow>, StoreError> {

@@ -17,7 +17,7 @@ mod tables;
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use domain::record::{BestEpoch, Record, StoredSearch, StoredSweep, WeightsFile, WeightsState};
+use domain::record::{BestEpoch, Record, Rung, StoredSearch, StoredSweep, WeightsFile, WeightsState};
 use terms::{Epoch, JobKey, JobState, MetricRow, MetricSchema, SweepId};
 
 pub use self::{counting::CountingEpochs, postgres::PostgresStore, sqlite::SqliteStore};
@@ -75,6 +75,9 @@ pub trait Store: Send + Sync + fmt::Debug {
         limit: u32,
     ) -> Result<Vec<(AttemptPlace, AttemptRow)>, StoreError>;
 
+    /// The attempts of some span of time, those that began last first.
+    async fn attempts_between(&self, asked: AttemptsAsked) -> Result<Vec<(JobKey, AttemptRow)>, StoreError>;
+
     /// At most `limit` epochs after a place, of jobs up to the number `last`, by job, attempt and epoch.
     async fn epochs(
         &self,
@@ -128,6 +131,8 @@ pub struct JobRow {
     pub best: Option<BestEpoch>,
     /// Jobs that the last attempt is or was trained together with, itself included.
     pub pack_size: u32,
+    /// What it had reached at the epochs after which early stopping compares jobs, in their order.
+    pub rungs: Vec<Rung>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -165,6 +170,18 @@ impl AttemptPlace {
     pub fn before(job: u64) -> Self {
         Self { job, attempt: 0 }
     }
+}
+
+/// Which attempts are asked for: those that ran at some time of a span.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AttemptsAsked {
+    /// Of this sweep alone.
+    pub sweep: Option<SweepId>,
+    /// Wall-clock times, in milliseconds since 1970. The second is no longer part of the span.
+    pub since_unix_ms: u64,
+    pub until_unix_ms: u64,
+    /// At most so many.
+    pub limit: u32,
 }
 
 /// A place in the order of a sweep's epochs.

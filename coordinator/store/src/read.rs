@@ -2,6 +2,7 @@
 //! query is written in SQL that all of them understand.
 
 mod shown;
+mod timeline;
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -12,7 +13,10 @@ use domain::record::{
 };
 use terms::{Epoch, Goal, JobState, MetricRow, MetricSchema, MetricUse, Objective, SweepId, SweepState};
 
-pub(super) use self::shown::{artifacts, attempts, attempts_of_jobs, epochs, jobs, jobs_in_state};
+pub(super) use self::{
+    shown::{artifacts, attempts, attempts_of_jobs, epochs, jobs, jobs_in_state},
+    timeline::attempts_between,
+};
 use super::{
     ArtifactRow, StoreError,
     cells::{Cells, dataset, job_state, metric_row, names, natural, number, parameters, text, worker},

@@ -24,7 +24,8 @@ use self::{
     writer::Writer,
 };
 use super::{
-    ArtifactRow, AttemptPlace, AttemptRow, EpochPlace, EpochRow, JobRow, LeaderTold, Store, StoreError,
+    ArtifactRow, AttemptPlace, AttemptRow, AttemptsAsked, EpochPlace, EpochRow, JobRow, LeaderTold, Store,
+    StoreError,
     cells::integer,
     read::{self, queries},
     search,
@@ -140,6 +141,13 @@ impl Store for PostgresStore {
     ) -> Result<Vec<(AttemptPlace, AttemptRow)>, StoreError> {
         let mut reader = self.readers.acquire().await?;
         let attempts = here(read::attempts_of_jobs(&mut reader, sweep, after, last, limit).await)?;
+        reader.done();
+        Ok(attempts)
+    }
+
+    async fn attempts_between(&self, asked: AttemptsAsked) -> Result<Vec<(JobKey, AttemptRow)>, StoreError> {
+        let mut reader = self.readers.acquire().await?;
+        let attempts = here(read::attempts_between(&mut reader, asked).await)?;
         reader.done();
         Ok(attempts)
     }

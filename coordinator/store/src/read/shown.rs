@@ -7,13 +7,14 @@ use super::{
     super::{
         ArtifactRow, AttemptPlace, AttemptRow, EpochPlace, EpochRow, JobRow, StoreError,
         cells::{integer, job_state, lines, number},
+        rungs::decoded,
         tables,
     },
     Queries, best_epoch, epoch, last_row, metric_names, pack_size, select,
 };
 
 /// A number that a caller asks for: what lies beyond every row is beyond every row of any database, too.
-fn asked(number: u64) -> i64 {
+pub(super) fn asked(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
@@ -77,6 +78,7 @@ fn job_row(row: tables::Job, names: &MetricSchema) -> Result<JobRow, StoreError>
         objective: row.objective,
         best: best_epoch(&row)?,
         pack_size: pack_size(row.pack_size)?,
+        rungs: decoded(row.rungs.0.as_deref())?,
         worker: row.worker.into_owned(),
         reason: row.reason.into_owned(),
     })
@@ -115,7 +117,7 @@ pub(in super::super) async fn attempts_of_jobs(
     rows.into_iter().map(row).collect()
 }
 
-fn attempt_row(row: tables::Attempt) -> Result<AttemptRow, StoreError> {
+pub(super) fn attempt_row(row: tables::Attempt) -> Result<AttemptRow, StoreError> {
     Ok(AttemptRow {
         attempt: number(row.attempt, "attempt")?,
         slot: number(row.slot, "slot")?,

@@ -25,7 +25,8 @@ use tokio::sync::Mutex;
 
 use self::{place::sibling, thread::WriterThread, write::Writer};
 use super::{
-    ArtifactRow, AttemptPlace, AttemptRow, EpochPlace, EpochRow, JobRow, LeaderTold, Store, StoreError,
+    ArtifactRow, AttemptPlace, AttemptRow, AttemptsAsked, EpochPlace, EpochRow, JobRow, LeaderTold, Store,
+    StoreError,
     cells::integer,
     read::{self, Queries, queries},
     rows::Rows,
@@ -201,6 +202,10 @@ impl Store for SqliteStore {
         limit: u32,
     ) -> Result<Vec<(AttemptPlace, AttemptRow)>, StoreError> {
         read::attempts_of_jobs(&mut *self.readers.acquire().await?, sweep, after, last, limit).await
+    }
+
+    async fn attempts_between(&self, asked: AttemptsAsked) -> Result<Vec<(JobKey, AttemptRow)>, StoreError> {
+        read::attempts_between(&mut *self.readers.acquire().await?, asked).await
     }
 
     async fn epochs(
