@@ -22,7 +22,7 @@ pub(crate) fn listed(sweep: &v1::Sweep) -> view::Sweep {
 
 /// A sweep with all that is known of it.
 pub(crate) fn whole(sweep: &v1::Sweep) -> view::Sweep {
-    view::Sweep::whole(&rows::sweep(sweep.clone(), Vec::new(), &[]))
+    view::Sweep::whole(&rows::sweep(sweep.clone(), Vec::new(), &sweep.metric_names))
 }
 
 /// The jobs of one sweep.

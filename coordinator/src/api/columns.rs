@@ -1,34 +1,28 @@
-//! All jobs of a sweep that had an attempt, column by column: what charts and tables of a hundred thousand jobs are drawn from. Rows come
-//! from the store in pages, and parameters from the definition, which computes them.
+//! All jobs of a sweep that had an attempt, column by column: what charts of a hundred thousand jobs are drawn from, and what the table of
+//! jobs is sorted and filtered by. Rows come from the store in pages, and parameters from the definition, which computes them.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    sync::Arc,
-};
+mod filling;
 
+use std::sync::Arc;
+
+use domain::record::Rung;
 use engine::{JobCounts, query::Defined};
-use store::{CountingEpochs, JobRow};
+use store::{JobRow, Store, StoreError};
 use terms::{JobState, MetricUse, ParameterValue, SweepId};
 
-use super::{
-    Api, ApiError,
-    error::unreadable,
-    jobs::{JobView, check_job, shown},
-};
+use self::filling::Filling;
+pub use self::filling::ParameterColumn;
+pub(super) use self::filling::number;
+use super::{Api, ApiError, error::unreadable, jobs::shown, task_ended};
 
-/// Most jobs of which there are columns: some megabytes. Of a larger sweep, those that come first by their numbers.
-const ROWS_MAX: usize = 200_000;
+/// Most jobs of which there are columns, and most values of them together: a hundred megabytes. Of a larger sweep, those that come first
+/// by their numbers.
+const ROWS_MAX: usize = 1_000_000;
+const CELLS_MAX: usize = 24_000_000;
+/// Columns of every sweep: number, state, epochs, objective, time, best epoch, attempts, worker.
+const COMMON_COLUMNS: usize = 8;
 /// Jobs read at a time: a few milliseconds, after which others have their turn.
 const ROWS_READ: u32 = 2_000;
-/// Different numbers of a parameter that are kept each once, with an index of one byte a job; with more, each job has its number.
-const NUMBERS_MAX: usize = 256;
-/// Different texts of a parameter that are kept.
-const TEXTS_MAX: usize = 65_535;
-/// Jobs whose learning curves are asked for at once, and jobs that are asked for by their numbers.
-const CURVES_MAX: usize = 64;
-const NUMBERED_MAX: usize = 200;
-/// Points of a curve: more than a screen has.
-const POINTS_MAX: usize = 2_000;
 
 /// Jobs, column by column. All columns have one entry for each job.
 #[derive(Debug, Default)]
@@ -43,119 +37,29 @@ pub struct JobColumns {
     pub objectives: Vec<f32>,
     /// Seconds of the training loops of the epochs that count.
     pub train_seconds: Vec<f32>,
+    /// The epoch with the best value of the objective; NaN where there is none.
+    pub best_epochs: Vec<f32>,
+    /// How many attempts began.
+    pub attempts: Vec<u32>,
+    /// The worker of the last attempt.
+    pub workers: ParameterColumn,
     /// The parameters that vary, in the order of the space.
     pub parameters: Vec<(String, ParameterColumn)>,
+    /// The metrics at the last epoch, by their names; NaN where there is no value.
+    pub metrics: Vec<(String, Vec<f32>)>,
+    /// What jobs had reached at the rungs of early stopping, rising by their epochs.
+    pub rungs: Vec<RungColumn>,
     /// Jobs that had an attempt and are not here.
     pub left_out: u64,
 }
 
-/// The values of a parameter.
-#[derive(Debug)]
-pub enum ParameterColumn {
-    /// Few that are different: each once, and which one each job has; [`ParameterColumn::ABSENT`] where it has none.
-    Few { values: Vec<ParameterValue>, indexes: Vec<u32> },
-    /// Numbers, nearly all of them different; NaN where a job has none.
-    Numbers(Vec<f32>),
-}
-
-/// A value by which equal ones are found.
-#[derive(Debug, PartialEq, Eq, Hash)]
-enum Key {
-    Null,
-    Boolean(bool),
-    Integer(i64),
-    Float(u64),
-    Text(String),
-}
-
-/// A column that is being filled.
-#[derive(Debug)]
-struct Filling {
-    known: HashMap<Key, u32>,
-    column: ParameterColumn,
-}
-
-/// A learning curve: a metric of the epochs of a job that count.
-#[derive(Debug)]
-pub struct Curve {
-    /// Whose.
-    pub job: u64,
-    /// Numbers of epochs, rising; of a long curve some, evenly, with the last.
-    pub epochs: Vec<u32>,
-    /// The metric's value at each; none where the epoch has none.
-    pub values: Vec<Option<f64>>,
-}
-
-impl ParameterColumn {
-    /// Stands for no value among indexes.
-    pub const ABSENT: u32 = u32::MAX;
-}
-
-impl Key {
-    fn of(value: &ParameterValue) -> Self {
-        match value {
-            ParameterValue::Null => Self::Null,
-            ParameterValue::Boolean(value) => Self::Boolean(*value),
-            ParameterValue::Integer(value) => Self::Integer(*value),
-            ParameterValue::Float(value) => Self::Float(value.to_bits()),
-            ParameterValue::Text(value) => Self::Text(value.clone()),
-        }
-    }
-}
-
-/// A value as charts place it; none where it is no number.
-fn number(value: &ParameterValue) -> Option<f32> {
-    match value {
-        // Charts are drawn to a few digits; whoever wants all of them asks for the job.
-        ParameterValue::Integer(value) => Some(*value as f32),
-        ParameterValue::Float(value) => Some(*value as f32),
-        _ => None,
-    }
-}
-
-impl Filling {
-    fn new() -> Self {
-        let column = ParameterColumn::Few { values: Vec::new(), indexes: Vec::new() };
-        Self { known: HashMap::new(), column }
-    }
-
-    fn push(&mut self, value: Option<&ParameterValue>) {
-        if let ParameterColumn::Few { values, indexes } = &mut self.column {
-            let Some(value) = value else {
-                indexes.push(ParameterColumn::ABSENT);
-                return;
-            };
-            let count = values.len();
-            match self.known.entry(Key::of(value)) {
-                Entry::Occupied(known) => indexes.push(*known.get()),
-                Entry::Vacant(new) if count < NUMBERS_MAX || (count < TEXTS_MAX && !are_numbers(values)) => {
-                    let index = u32::try_from(count).unwrap_or(ParameterColumn::ABSENT);
-                    new.insert(index);
-                    values.push(value.clone());
-                    indexes.push(index);
-                }
-                Entry::Vacant(_) => {
-                    self.spread();
-                    self.push(Some(value));
-                }
-            }
-        } else if let ParameterColumn::Numbers(numbers) = &mut self.column {
-            numbers.push(value.and_then(number).unwrap_or(f32::NAN));
-        }
-    }
-
-    /// Gives each job its number.
-    fn spread(&mut self) {
-        if let ParameterColumn::Few { values, indexes } = &self.column {
-            let at = |index: &u32| values.get(*index as usize).and_then(number).unwrap_or(f32::NAN);
-            self.column = ParameterColumn::Numbers(indexes.iter().map(at).collect());
-            self.known = HashMap::new();
-        }
-    }
-}
-
-fn are_numbers(values: &[ParameterValue]) -> bool {
-    values.iter().all(|value| number(value).is_some())
+/// The jobs that have reached a rung.
+#[derive(Debug, Default)]
+pub struct RungColumn {
+    /// After how many epochs it is.
+    pub epoch: u32,
+    /// Each job by its place among the columns, rising; its value there, NaN without one; and whether it trains on from there.
+    pub reached: Vec<(u32, f32, bool)>,
 }
 
 impl Api {
@@ -166,17 +70,20 @@ impl Api {
     pub async fn columns(&self, sweep: SweepId) -> Result<JobColumns, ApiError> {
         let defined = self.defined(sweep).await?;
         let mut columns = JobColumns::default();
-        let mut filling: Vec<_> = defined.definition.varying.iter().map(|_| Filling::new()).collect();
-        let mut first = 1;
+        let mut filling = Fillings::new(defined.definition.varying.len());
+        let mut next = self.read_jobs(sweep, 1);
         loop {
-            let rows = self.store.jobs(sweep, first, ROWS_READ).await.map_err(unreadable)?;
-            let is_last = rows.len() < ROWS_READ as usize;
-            first = rows.last().map_or(first, |row| row.job + 1);
-            rows.iter().for_each(|row| columns.push(&defined, row, &mut filling));
-            if is_last {
+            let rows = next.await.map_err(|_| task_ended())?.map_err(unreadable)?;
+            let last = rows.last().map(|row| row.job).filter(|_| rows.len() == ROWS_READ as usize);
+            let Some(last) = last else {
+                rows.iter().for_each(|row| columns.push(&defined, row, &mut filling));
                 break;
-            }
-            if columns.jobs.len() >= ROWS_MAX {
+            };
+            // The next page is read while this one is looked through.
+            next = self.read_jobs(sweep, last + 1);
+            rows.iter().for_each(|row| columns.push(&defined, row, &mut filling));
+            if columns.jobs.len() >= columns.rows_max(&defined) {
+                next.abort();
                 columns.left_out =
                     begun(&self.view(sweep).await?.counts).saturating_sub(columns.jobs.len() as u64);
                 break;
@@ -184,67 +91,33 @@ impl Api {
             tokio::task::yield_now().await;
         }
         let names = defined.definition.varying.iter().map(ToString::to_string);
-        columns.parameters = names.zip(filling.into_iter().map(|filling| filling.column)).collect();
+        columns.parameters =
+            names.zip(filling.parameters.into_iter().map(|filling| filling.column)).collect();
+        columns.workers = filling.workers.column;
         Ok(columns)
     }
 
-    /// Some jobs by their numbers, in the order in which they are asked for.
-    ///
-    /// # Errors
-    /// They are too many, or the sweep has no such job.
-    pub async fn jobs_numbered(&self, sweep: SweepId, numbers: &[u64]) -> Result<Vec<JobView>, ApiError> {
-        let defined = self.defined(sweep).await?;
-        check_numbers(&defined, numbers, NUMBERED_MAX)?;
-        let mut jobs = Vec::with_capacity(numbers.len());
-        for number in numbers {
-            jobs.extend(self.jobs_between(&defined, *number, *number).await?);
-        }
-        Ok(jobs)
-    }
-
-    /// The learning curves of some jobs.
-    ///
-    /// # Errors
-    /// They are too many, or the sweep has no such job.
-    pub async fn curves(
+    /// Reads a page of jobs, from a number on.
+    fn read_jobs(
         &self,
         sweep: SweepId,
-        numbers: &[u64],
-        metric: &str,
-    ) -> Result<Vec<Curve>, ApiError> {
-        let defined = self.defined(sweep).await?;
-        check_numbers(&defined, numbers, CURVES_MAX)?;
-        let mut curves = Vec::with_capacity(numbers.len());
-        for number in numbers {
-            let row = self.store.jobs(sweep, *number, 1).await.map_err(unreadable)?.pop();
-            let mut curve = Curve { job: *number, epochs: Vec::new(), values: Vec::new() };
-            if let Some(row) = row.filter(|row| row.job == *number) {
-                self.read_curve(sweep, &row, metric, &mut curve).await?;
-            }
-            curves.push(curve);
-        }
-        Ok(curves)
+        first: u64,
+    ) -> tokio::task::JoinHandle<Result<Vec<JobRow>, StoreError>> {
+        let store: Arc<dyn Store> = Arc::clone(&self.store);
+        tokio::spawn(async move { store.jobs(sweep, first, ROWS_READ).await })
     }
+}
 
-    async fn read_curve(
-        &self,
-        sweep: SweepId,
-        row: &JobRow,
-        metric: &str,
-        curve: &mut Curve,
-    ) -> Result<(), ApiError> {
-        let mut counting = CountingEpochs::new(Arc::clone(&self.store), sweep, row.job, row.job);
-        let every = (row.epochs_done as usize).div_ceil(POINTS_MAX).max(1);
-        while let Some(epoch) =
-            counting.next(row.job, row.attempts, row.epochs_done).await.map_err(unreadable)?
-        {
-            let number = epoch.epoch.number;
-            if (number as usize).is_multiple_of(every) || number == row.epochs_done || number == 1 {
-                curve.epochs.push(number);
-                curve.values.push(epoch.names.get(&epoch.epoch.row, metric));
-            }
-        }
-        Ok(())
+/// The columns of values that are being filled.
+#[derive(Debug)]
+struct Fillings {
+    workers: Filling,
+    parameters: Vec<Filling>,
+}
+
+impl Fillings {
+    fn new(parameters: usize) -> Self {
+        Self { workers: Filling::new(), parameters: (0..parameters).map(|_| Filling::new()).collect() }
     }
 }
 
@@ -254,15 +127,20 @@ fn begun(counts: &JobCounts) -> u64 {
     running + paused + done + diverged + stopped + failed
 }
 
-fn check_numbers(defined: &Defined, numbers: &[u64], most: usize) -> Result<(), ApiError> {
-    if numbers.is_empty() || numbers.len() > most {
-        return Err(ApiError::Invalid(format!("`jobs` names 1 to {most} jobs, not {}", numbers.len())));
-    }
-    numbers.iter().try_for_each(|number| check_job(&defined.definition, *number))
-}
-
 impl JobColumns {
-    fn push(&mut self, defined: &Defined, row: &JobRow, filling: &mut [Filling]) {
+    /// How many jobs there may be, with as many columns as there are.
+    fn rows_max(&self, defined: &Defined) -> usize {
+        let columns = COMMON_COLUMNS + defined.definition.varying.len() + self.metrics.len();
+        ROWS_MAX.min(CELLS_MAX / columns)
+    }
+
+    /// Roughly how many values there are.
+    pub fn cells(&self) -> usize {
+        let rungs: usize = self.rungs.iter().map(|rung| 3 * rung.reached.len()).sum();
+        self.jobs.len() * (COMMON_COLUMNS + self.parameters.len() + self.metrics.len()) + rungs
+    }
+
+    fn push(&mut self, defined: &Defined, row: &JobRow, filling: &mut Fillings) {
         let Ok(job) = u32::try_from(row.job) else {
             self.left_out += 1;
             return;
@@ -276,43 +154,37 @@ impl JobColumns {
         self.epochs_done.push(row.epochs_done);
         self.objectives.push(objective.map_or(f32::NAN, |value| value as f32));
         self.train_seconds.push(row.train_seconds as f32);
+        self.best_epochs.push(row.best.as_ref().map_or(f32::NAN, |best| best.epoch as f32));
+        self.attempts.push(row.attempts);
+        filling.workers.push(Some(&ParameterValue::Text(row.worker.clone())));
         let parameters = defined.definition.parameters(row.job);
-        for (name, filling) in defined.definition.varying.iter().zip(filling) {
+        for (name, filling) in defined.definition.varying.iter().zip(&mut filling.parameters) {
             filling.push(parameters.get(name.as_ref()));
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn filled(values: &[Option<ParameterValue>]) -> ParameterColumn {
-        let mut filling = Filling::new();
-        values.iter().for_each(|value| filling.push(value.as_ref()));
-        filling.column
+        self.push_metrics(row);
+        self.push_rungs(&row.rungs);
     }
 
-    #[test]
-    fn few_values_are_kept_once_each() {
-        let text = |text: &str| Some(ParameterValue::Text(text.to_owned()));
-        let column = filled(&[text("a"), None, text("b"), text("a"), Some(ParameterValue::Integer(1))]);
-        let ParameterColumn::Few { values, indexes } = column else { panic!("{column:?}") };
-        assert_eq!(values.len(), 3);
-        assert_eq!(indexes, [0, ParameterColumn::ABSENT, 1, 0, 2]);
+    fn push_metrics(&mut self, row: &JobRow) {
+        let before = self.jobs.len() - 1;
+        // A sweep's metrics keep their places; more may come while rows are read.
+        for name in row.names.names().iter().skip(self.metrics.len()) {
+            self.metrics.push((name.to_string(), vec![f32::NAN; before]));
+        }
+        for (place, (_, values)) in self.metrics.iter_mut().enumerate() {
+            values.push(row.last.get(place).map_or(f32::NAN, |value| value as f32));
+        }
     }
 
-    #[test]
-    fn many_numbers_stand_for_themselves_and_many_texts_do_not() {
-        let count = NUMBERS_MAX as i64 + 10;
-        let mut values: Vec<_> = (0..count).map(|n| Some(ParameterValue::Integer(n))).collect();
-        values.insert(3, None);
-        let column = filled(&values);
-        let ParameterColumn::Numbers(numbers) = column else { panic!("{column:?}") };
-        assert_eq!(numbers.len(), values.len());
-        assert!(numbers[3].is_nan());
-        assert_eq!((numbers[0], numbers[values.len() - 1]), (0.0, (count - 1) as f32));
-        let texts: Vec<_> = (0..count).map(|n| Some(ParameterValue::Text(n.to_string()))).collect();
-        assert!(matches!(filled(&texts), ParameterColumn::Few { values, .. } if values.len() == texts.len()));
+    fn push_rungs(&mut self, rungs: &[Rung]) {
+        let row = u32::try_from(self.jobs.len() - 1).unwrap_or(u32::MAX);
+        for Rung { epoch, value, goes_on } in rungs {
+            let place = self.rungs.partition_point(|known| known.epoch < *epoch);
+            if self.rungs.get(place).is_none_or(|known| known.epoch != *epoch) {
+                self.rungs.insert(place, RungColumn { epoch: *epoch, reached: Vec::new() });
+            }
+            let value = value.map_or(f32::NAN, |value| value as f32);
+            self.rungs[place].reached.push((row, value, *goes_on));
+        }
     }
 }

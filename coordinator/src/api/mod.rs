@@ -9,6 +9,7 @@
 
 mod analysis;
 mod columns;
+mod curves;
 mod definitions;
 mod error;
 mod jobs;
@@ -16,10 +17,13 @@ mod page;
 mod reading;
 mod report;
 mod retry;
+mod rungs;
 mod search;
 mod snapshots;
 mod sweeps;
+mod table;
 mod text;
+mod timeline;
 mod verify;
 mod watch;
 mod weights;
@@ -40,16 +44,20 @@ use tokio_util::task::TaskTracker;
 pub(crate) use self::definitions::manifests;
 pub use self::{
     analysis::Analyzed,
-    columns::{Curve, JobColumns, ParameterColumn},
+    columns::{JobColumns, ParameterColumn, RungColumn},
+    curves::Curve,
     definitions::{Changed, Source, Submission, Submitted, Validated},
     error::ApiError,
     jobs::{JobDetail, JobTimes, JobView, JobsPage},
     page::Page,
     report::{Report, ReportRow},
     retry::RetryRequest,
+    rungs::{JobAtRung, RungView, Rungs},
     search::{Proposal, SearchFollower},
     snapshots::ContentState,
+    table::{Condition, Question, TablePage},
     text::{for_people, plain},
+    timeline::Timeline,
     verify::Verified,
     watch::{EpochSeen, JobSeen, Snapshots, Watch, WatchEvent},
     weights::{Download, Offer, WeightsReply},

@@ -20,7 +20,7 @@ use subtle::ConstantTimeEq;
 
 use self::cookie::CookieName;
 pub(super) use self::cookie::Session;
-use super::answers::Refusal;
+use super::{answers::Refusal, wanted};
 
 /// Where a browser shows its token.
 pub(super) const LOGIN: &str = "/login";
@@ -162,7 +162,12 @@ pub(super) async fn check(State(access): State<Access>, mut request: Request, ne
                 .insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
             return refusal;
         }
-        None => return Redirect::to(LOGIN).into_response(),
+        // What was to be changed is not done after a login.
+        None if changes => return Redirect::to(LOGIN).into_response(),
+        None => {
+            let wanted = request.uri().path_and_query().map_or("/", |wanted| wanted.as_str());
+            return Redirect::to(&wanted::login(wanted)).into_response();
+        }
     };
     if changes && role == Role::Viewer && !is_public && path != "/logout" {
         return Refusal::new(

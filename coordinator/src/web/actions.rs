@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Web,
     answers::{Answered, Refusal},
+    reader::Reader,
     reading::{number, sweep_id},
 };
 use crate::{api::RetryRequest, rpc::convert, shapes};
@@ -44,6 +45,7 @@ struct Retried {
 
 async fn sweep_action(
     State(web): State<Web>,
+    reader: Reader,
     Extension(issuer): Extension<Issuer>,
     Path((id, action)): Path<(String, String)>,
 ) -> Answered<Json<view::Sweep>> {
@@ -55,11 +57,12 @@ async fn sweep_action(
         "cancel" => web.api.cancel(issuer, id, None).await?,
         other => return Err(unknown(other, "pause, resume, stop, cancel and retry")),
     };
-    Ok(Json(sweep.encode(|sweep| shapes::whole(&convert::sweep(&sweep)))))
+    Ok(Json(sweep.encode(|sweep| reader.sweep(shapes::whole(&convert::sweep(&sweep))))))
 }
 
 async fn job_action(
     State(web): State<Web>,
+    reader: Reader,
     Extension(issuer): Extension<Issuer>,
     Path((id, job, action)): Path<(String, String, String)>,
 ) -> Answered<Json<view::Sweep>> {
@@ -69,7 +72,7 @@ async fn job_action(
         "cancel" => web.api.cancel(issuer, id, job).await?,
         other => return Err(unknown(other, "stop, cancel and retry")),
     };
-    Ok(Json(sweep.encode(|sweep| shapes::whole(&convert::sweep(&sweep)))))
+    Ok(Json(sweep.encode(|sweep| reader.sweep(shapes::whole(&convert::sweep(&sweep))))))
 }
 
 fn unknown(action: &str, known: &str) -> Refusal {
@@ -78,38 +81,45 @@ fn unknown(action: &str, known: &str) -> Refusal {
 
 async fn retry_sweep(
     State(web): State<Web>,
+    reader: Reader,
     Extension(issuer): Extension<Issuer>,
     Path(id): Path<String>,
     asked: Result<Option<Json<Retry>>, JsonRejection>,
 ) -> Answered<Json<Retried>> {
     let asked = asked.map_err(|error| Refusal::invalid(error.body_text()))?;
     let cancelled_too = asked.is_some_and(|Json(asked)| asked.cancelled_too);
-    retry(&web, issuer, RetryRequest { sweep: sweep_id(&id)?, job: None, cancelled_too }).await
+    retry((&web, reader), issuer, RetryRequest { sweep: sweep_id(&id)?, job: None, cancelled_too }).await
 }
 
 async fn retry_job(
     State(web): State<Web>,
+    reader: Reader,
     Extension(issuer): Extension<Issuer>,
     Path((id, job)): Path<(String, String)>,
 ) -> Answered<Json<Retried>> {
     let job = Some(number("job", &job)?);
-    retry(&web, issuer, RetryRequest { sweep: sweep_id(&id)?, job, cancelled_too: false }).await
+    retry((&web, reader), issuer, RetryRequest { sweep: sweep_id(&id)?, job, cancelled_too: false }).await
 }
 
-async fn retry(web: &Web, issuer: Issuer, request: RetryRequest) -> Answered<Json<Retried>> {
+async fn retry(
+    (web, reader): (&Web, Reader),
+    issuer: Issuer,
+    request: RetryRequest,
+) -> Answered<Json<Retried>> {
     let retried = web.api.retry(issuer, request).await?;
     Ok(Json(retried.encode(|retried| Retried {
-        sweep: shapes::whole(&convert::sweep(&retried.sweep)),
+        sweep: reader.sweep(shapes::whole(&convert::sweep(&retried.sweep))),
         retried: retried.jobs,
     })))
 }
 
 async fn drain(
     State(web): State<Web>,
+    reader: Reader,
     Extension(issuer): Extension<Issuer>,
     Path(name): Path<String>,
 ) -> Answered<Json<view::Worker>> {
     let name = name.parse().map_err(|error| Refusal::invalid(format!("{error}")))?;
     let worker = web.api.drain(issuer, name).await?;
-    Ok(Json(shapes::worker(&convert::worker(worker))))
+    Ok(Json(reader.worker(shapes::worker(&convert::worker(worker)))))
 }

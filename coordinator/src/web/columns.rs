@@ -2,7 +2,7 @@
 //! are made once for all that ask within a second, and once for a sweep that has ended.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -29,10 +29,19 @@ use crate::api::{Curve, JobColumns, ParameterColumn};
 
 /// How long columns of a sweep that goes on are good enough: a page draws them again no more often.
 const FRESH: Duration = Duration::from_secs(1);
-/// Sweeps whose columns are kept: those that people look at now.
+/// Of a large sweep, columns that were made serve for so many times as long as it took to make them: who watches it costs at most a tenth of
+/// a processor.
+const FRESH_TIMES: u32 = 10;
+/// Sweeps whose columns are kept, those that people look at now, and most values of them together: some ten megabytes, or one very large
+/// sweep.
 const KEPT_MAX: usize = 4;
+const KEPT_CELLS_MAX: usize = 8_000_000;
+/// Most jobs that are sent to a browser: some megabytes. Its table has the others, too.
+const SENT_MAX: usize = 200_000;
 /// Bytes to which the first column is aligned, so that a page can read all of them where they are.
 const ALIGNMENT: usize = 8;
+/// Digits of a hash that name a version of columns.
+const HASH_CHARACTERS: usize = 32;
 
 /// The routes.
 pub(super) fn routes() -> Router<Web> {
@@ -50,10 +59,24 @@ pub(super) struct Made(Arc<Mutex<Vec<Kept>>>);
 struct Kept {
     sweep: SweepId,
     since: Instant,
+    /// How long they serve.
+    fresh: Duration,
     /// What the sweep was like where it had ended: it does not change any more until a user tries jobs again or ranks them otherwise.
     ended: Option<String>,
-    tag: String,
-    bytes: Bytes,
+    columns: Arc<JobColumns>,
+    /// As they are sent, with their hash; made when someone asks.
+    sent: Arc<OnceLock<(String, Bytes)>>,
+}
+
+impl Kept {
+    fn sent(&self) -> &(String, Bytes) {
+        self.sent.get_or_init(|| {
+            let bytes = encode(&self.columns);
+            let mut hash = blake3::hash(&bytes).to_hex().to_string();
+            hash.truncate(HASH_CHARACTERS);
+            (format!("\"{hash}\""), bytes)
+        })
+    }
 }
 
 /// What comes before the columns.
@@ -124,17 +147,23 @@ async fn curves(
 }
 
 async fn columns(State(web): State<Web>, Path(id): Path<String>, headers: HeaderMap) -> Answered<Response> {
-    let Kept { tag, bytes, .. } = made(&web, sweep_id(&id)?).await?;
+    let kept = made(&web, sweep_id(&id)?).await?;
+    let (tag, bytes) = kept.sent();
     let known = headers.get(header::IF_NONE_MATCH).and_then(|known| known.to_str().ok());
     let told = [(header::ETAG, tag.clone()), (header::CACHE_CONTROL, "private, no-cache".to_owned())];
-    if known == Some(&tag) {
+    if known == Some(tag) {
         return Ok((StatusCode::NOT_MODIFIED, told).into_response());
     }
     let kind = [(header::CONTENT_TYPE, "application/octet-stream")];
-    Ok((told, kind, bytes).into_response())
+    Ok((told, kind, bytes.clone()).into_response())
 }
 
-/// The columns of a sweep: those that were made within the last second, or of the sweep as it ended, or new ones.
+/// The columns of a sweep, as new as they must be.
+pub(super) async fn of(web: &Web, sweep: SweepId) -> Answered<Arc<JobColumns>> {
+    Ok(made(web, sweep).await?.columns)
+}
+
+/// The columns of a sweep: those that were made a moment ago, or of the sweep as it ended, or new ones.
 async fn made(web: &Web, sweep: SweepId) -> Answered<Kept> {
     let asked = Instant::now();
     let mut made = web.columns.0.lock().await;
@@ -144,18 +173,20 @@ async fn made(web: &Web, sweep: SweepId) -> Answered<Kept> {
         is_final.then(|| format!("{:?} {:?} {:?}", view.counts, view.ended_unix_ms, view.definition.metric))
     });
     let serves = |kept: &&Kept| {
-        kept.sweep == sweep && (kept.since + FRESH >= asked || (ended.is_some() && kept.ended == ended))
+        kept.sweep == sweep && kept.ended == ended && (ended.is_some() || kept.since + kept.fresh >= asked)
     };
     if let Some(kept) = made.iter().find(serves) {
         return Ok(kept.clone());
     }
     let since = Instant::now();
-    let bytes = encode(&web.api.columns(sweep).await?);
-    let mut hash = blake3::hash(&bytes).to_hex().to_string();
-    hash.truncate(32);
-    let kept = Kept { sweep, since, ended, tag: format!("\"{hash}\""), bytes };
+    let columns = Arc::new(web.api.columns(sweep).await?);
+    let fresh = FRESH.max(since.elapsed().saturating_mul(FRESH_TIMES));
+    let kept = Kept { sweep, since, fresh, ended, columns, sent: Arc::default() };
     made.retain(|kept| kept.sweep != sweep);
-    if made.len() >= KEPT_MAX {
+    let cells = |made: &[Kept]| made.iter().map(|kept| kept.columns.cells()).sum::<usize>();
+    while !made.is_empty()
+        && (made.len() >= KEPT_MAX || cells(made.as_slice()) + kept.columns.cells() > KEPT_CELLS_MAX)
+    {
         made.remove(0);
     }
     made.push(kept.clone());
@@ -169,24 +200,26 @@ fn encode(columns: &JobColumns) -> Bytes {
         let place = JobState::VARIANTS.iter().position(|known| known == state);
         place.and_then(|place| u32::try_from(place).ok()).unwrap_or(ParameterColumn::ABSENT)
     };
+    let rows = columns.jobs.len().min(SENT_MAX);
     let mut all = vec![
-        ColumnHead::whole("job", columns.jobs.clone()),
-        ColumnHead::indexes("state", states, columns.states.iter().map(state).collect()),
-        ColumnHead::whole("epochs_done", columns.epochs_done.clone()),
-        ColumnHead::real("objective", &columns.objectives),
-        ColumnHead::real("train_seconds", &columns.train_seconds),
+        ColumnHead::whole("job", columns.jobs[..rows].to_vec()),
+        ColumnHead::indexes("state", states, columns.states[..rows].iter().map(state).collect()),
+        ColumnHead::whole("epochs_done", columns.epochs_done[..rows].to_vec()),
+        ColumnHead::real("objective", &columns.objectives[..rows]),
+        ColumnHead::real("train_seconds", &columns.train_seconds[..rows]),
     ];
     all.extend(columns.parameters.iter().map(|(name, column)| {
         let name = format!("parameter:{name}");
         match column {
-            ParameterColumn::Numbers(numbers) => ColumnHead::real(name, numbers),
+            ParameterColumn::Numbers(numbers) => ColumnHead::real(name, &numbers[..rows]),
             ParameterColumn::Few { values, indexes } => {
                 let values = values.iter().map(|value| serde_json::to_value(value).unwrap_or_default());
-                ColumnHead::indexes(name, values.collect(), indexes.clone())
+                ColumnHead::indexes(name, values.collect(), indexes[..rows].to_vec())
             }
         }
     }));
-    let head = Head { rows: columns.jobs.len(), left_out: columns.left_out, columns: all };
+    let left_out = columns.left_out + (columns.jobs.len() - rows) as u64;
+    let head = Head { rows, left_out, columns: all };
     let mut text = serde_json::to_vec(&head).unwrap_or_default();
     text.resize((text.len() + 4).next_multiple_of(ALIGNMENT) - 4, b' ');
     let data: usize = head.columns.iter().map(|column| column.bytes.next_multiple_of(4)).sum();
@@ -287,6 +320,7 @@ mod tests {
                 ("rate".into(), ParameterColumn::Numbers(vec![0.5, 0.25, f32::NAN])),
             ],
             left_out: 7,
+            ..JobColumns::default()
         };
         let (head, read) = decoded(&encode(&columns));
         assert_eq!((head["rows"].as_u64(), head["left_out"].as_u64()), (Some(3), Some(7)));

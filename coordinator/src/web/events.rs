@@ -23,7 +23,7 @@ use report::view;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Web, answers::Answered, reading::sweep_id};
+use super::{Web, answers::Answered, reader::Reader, reading::sweep_id};
 use crate::{
     api::{Watch, WatchEvent},
     rpc::convert,
@@ -33,7 +33,7 @@ use crate::{
 /// Most jobs of a snapshot that train: as many as a page shows at once.
 const RUNNING_SHOWN_MAX: usize = 100;
 /// How often a silent stream says that it lives: proxies close what is silent for a minute.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Bytes of a hash that name a snapshot.
 const ID_CHARACTERS: usize = 16;
 
@@ -41,7 +41,14 @@ const ID_CHARACTERS: usize = 16;
 #[derive(Debug)]
 pub(super) struct Encoded {
     id: String,
-    json: String,
+    english: String,
+    japanese: String,
+}
+
+impl Encoded {
+    fn json(&self, reader: Reader) -> &str {
+        if reader.is_japanese() { &self.japanese } else { &self.english }
+    }
 }
 
 /// A sweep as it is, and what trains.
@@ -112,11 +119,24 @@ pub(super) fn encode(snapshot: Snapshot) -> Encoded {
     let running_count = jobs.len();
     let running = jobs.into_iter().take(RUNNING_SHOWN_MAX).map(running).collect();
     let waiting = sweep.waiting.as_ref().map(|waiting| waiting.text.clone());
-    let seen = Seen { sweep: shapes::listed(&sweep), waiting, running, running_count };
-    let json = json(&seen);
+    let mut seen = Seen { sweep: shapes::listed(&sweep), waiting, running, running_count };
+    let english = json(&seen);
+    seen.sweep = Reader::JAPANESE.sweep(seen.sweep);
+    seen.waiting = seen.waiting.map(|waiting| Reader::JAPANESE.reason(&waiting));
+    let japanese = json(&seen);
+    Encoded { id: snapshot_id(&english), english, japanese }
+}
+
+/// What names a snapshot that says this.
+pub(super) fn snapshot_id(json: &str) -> String {
     let mut id = blake3::hash(json.as_bytes()).to_hex().to_string();
     id.truncate(ID_CHARACTERS);
-    Encoded { id, json }
+    id
+}
+
+/// The last snapshot that someone who connects again has seen; empty for none.
+pub(super) fn last_seen_id(headers: &HeaderMap) -> String {
+    headers.get("last-event-id").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned()
 }
 
 fn running(job: v1::RunningJob) -> Running {
@@ -145,17 +165,17 @@ fn epoch(record: v1::EpochRecord) -> EpochSeen {
 }
 
 /// Everything here can be written as JSON; should it ever not be, a page is told nothing rather than the wrong thing.
-fn json(value: &impl Serialize) -> String {
+pub(super) fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_else(|_| "{}".to_owned())
 }
 
 /// An event of a watch as it goes out; none for a snapshot that its reader has.
-fn event(seen: WatchEvent<Encoded>, known: &mut String) -> Option<Event> {
+fn event(seen: WatchEvent<Encoded>, known: &mut String, reader: Reader) -> Option<Event> {
     match seen {
         WatchEvent::Snapshot(snapshot) if snapshot.id == *known => None,
         WatchEvent::Snapshot(snapshot) => {
             known.clone_from(&snapshot.id);
-            Some(Event::default().event("snapshot").id(&snapshot.id).data(&snapshot.json))
+            Some(Event::default().event("snapshot").id(&snapshot.id).data(snapshot.json(reader)))
         }
         WatchEvent::Epoch(seen) => {
             let (job, attempt) = (seen.attempt.job.job, seen.attempt.attempt);
@@ -168,7 +188,7 @@ fn event(seen: WatchEvent<Encoded>, known: &mut String) -> Option<Event> {
                 attempt: seen.attempt.attempt,
                 state: seen.state.as_str(),
                 worker: seen.worker.into(),
-                reason: seen.reason,
+                reason: reader.reason(&seen.reason),
             };
             Some(Event::default().event("job").data(json(&changed)))
         }
@@ -179,6 +199,7 @@ fn event(seen: WatchEvent<Encoded>, known: &mut String) -> Option<Event> {
 struct Following {
     watch: Watch<Encoded>,
     known: String,
+    reader: Reader,
     is_over: bool,
 }
 
@@ -187,7 +208,7 @@ impl Following {
         while !self.is_over {
             match self.watch.next().await {
                 Ok(Some(seen)) => {
-                    if let Some(event) = event(seen, &mut self.known) {
+                    if let Some(event) = event(seen, &mut self.known, self.reader) {
                         return Some(event);
                     }
                 }
@@ -205,12 +226,12 @@ impl Following {
 
 async fn follow(
     State(web): State<Web>,
+    reader: Reader,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Answered<Sse<impl Stream<Item = Result<Event, Infallible>>>> {
     let watch = web.api.watch(sweep_id(&id)?, &web.snapshots).await?;
-    let known = headers.get("last-event-id").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
-    let following = Following { watch, known, is_over: false };
+    let following = Following { watch, known: last_seen_id(&headers), reader, is_over: false };
     let events = stream::unfold(following, async |mut following| {
         let event = following.next().await?;
         Some((Ok(event), following))

@@ -11,8 +11,13 @@ mod columns;
 mod events;
 mod headers;
 mod listen;
+mod lists;
 mod pages;
+mod reader;
 mod reading;
+mod table;
+mod timeline;
+mod wanted;
 
 use axum::{Router, middleware};
 use tokio_util::sync::CancellationToken;
@@ -35,6 +40,7 @@ struct Web {
     access: Access,
     columns: columns::Made,
     analyses: analysis::Made,
+    lists: lists::Looked,
     /// Ends what would go on for as long as a browser listens.
     stop: CancellationToken,
 }
@@ -48,6 +54,7 @@ pub fn routes(api: Api, tokens: &Tokens, port: u16, is_secure: bool, stop: Cance
         access: access.clone(),
         columns: columns::Made::default(),
         analyses: analysis::Made::default(),
+        lists: lists::Looked::default(),
         stop,
     };
     Router::new()
@@ -56,6 +63,9 @@ pub fn routes(api: Api, tokens: &Tokens, port: u16, is_secure: bool, stop: Cance
         .merge(events::routes())
         .merge(columns::routes())
         .merge(analysis::routes())
+        .merge(lists::routes())
+        .merge(table::routes())
+        .merge(timeline::routes())
         .merge(pages::routes())
         .fallback(answers::no_such_place)
         .layer(middleware::from_fn_with_state(access, access::check))

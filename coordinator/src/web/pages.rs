@@ -7,7 +7,7 @@ use askama::Template;
 use axum::{
     Extension, Form, Router,
     extract::{Path, Query, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     response::{Html, IntoResponse, Redirect, Response},
     routing::{get, post},
 };
@@ -18,15 +18,14 @@ use super::{
     Web,
     access::{LOGIN, Role},
     answers::{self, Refusal},
+    reader::Reader,
+    wanted,
 };
 
 /// How long a browser may keep a file: its address changes with it.
 const KEEP: &str = "public, max-age=31536000, immutable";
 /// Characters of the hash in addresses.
 const VERSION_CHARACTERS: usize = 16;
-/// The cookie with the language that a reader has chosen.
-const LANGUAGE_COOKIE: &str = "sweep-language";
-
 /// Files of the page.
 #[derive(RustEmbed)]
 #[folder = "src/web/assets"]
@@ -66,12 +65,16 @@ struct Login<'a> {
     version: &'a str,
     is_japanese: bool,
     was_wrong: bool,
+    /// Where the reader goes on then.
+    next: &'a str,
 }
 
 /// A token that was typed in, or that stands in the address which `sweep run` prints.
-#[derive(Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 struct Shown {
     token: Option<String>,
+    /// The page that was wanted.
+    next: Option<String>,
 }
 
 /// The routes.
@@ -87,36 +90,37 @@ pub(super) fn routes() -> Router<Web> {
         .route("/assets/{version}/{*name}", get(file))
 }
 
-async fn frame(State(web): State<Web>, Extension(role): Extension<Role>, headers: HeaderMap) -> Response {
+async fn frame(State(web): State<Web>, Extension(role): Extension<Role>, reader: Reader) -> Response {
     let role = match role {
         Role::Admin => "admin",
         Role::Viewer => "viewer",
     };
     let has_session = web.access.wants_token();
-    page(&Frame { language: language(&headers), version: &VERSION, role, has_session })
+    page(&Frame { language: reader.code(), version: &VERSION, role, has_session })
 }
 
-async fn ask(State(web): State<Web>, Query(shown): Query<Shown>, headers: HeaderMap) -> Response {
-    match shown.token {
-        Some(token) => enter(&web, &token, &headers),
-        None => login(&headers, false),
+async fn ask(State(web): State<Web>, Query(shown): Query<Shown>, reader: Reader) -> Response {
+    match &shown.token {
+        Some(token) => enter(&web, token, &shown, reader),
+        None => login(&shown, reader, false),
     }
 }
 
-async fn log_in(State(web): State<Web>, headers: HeaderMap, Form(shown): Form<Shown>) -> Response {
-    enter(&web, shown.token.unwrap_or_default().trim(), &headers)
+async fn log_in(State(web): State<Web>, reader: Reader, Form(shown): Form<Shown>) -> Response {
+    enter(&web, shown.token.as_deref().unwrap_or_default().trim(), &shown, reader)
 }
 
-fn enter(web: &Web, token: &str, headers: &HeaderMap) -> Response {
+fn enter(web: &Web, token: &str, shown: &Shown, reader: Reader) -> Response {
+    let wanted = wanted::path(shown.next.as_deref());
     if !web.access.wants_token() {
-        return Redirect::to("/").into_response();
+        return Redirect::to(wanted).into_response();
     }
     match web.access.log_in(token).map(|session| HeaderValue::from_str(session.cookie())) {
-        Some(Ok(cookie)) => ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response(),
+        Some(Ok(cookie)) => ([(header::SET_COOKIE, cookie)], Redirect::to(wanted)).into_response(),
         Some(Err(_)) => answers::no_page(),
         None => {
             tracing::warn!("a browser showed a wrong token");
-            login(headers, true)
+            login(shown, reader, true)
         }
     }
 }
@@ -126,9 +130,10 @@ async fn log_out(State(web): State<Web>) -> Response {
     ([(header::SET_COOKIE, cookie)], Redirect::to(LOGIN)).into_response()
 }
 
-fn login(headers: &HeaderMap, was_wrong: bool) -> Response {
-    let language = language(headers);
-    let mut page = page(&Login { language, version: &VERSION, is_japanese: language == "ja", was_wrong });
+fn login(shown: &Shown, reader: Reader, was_wrong: bool) -> Response {
+    let next = wanted::path(shown.next.as_deref());
+    let is_japanese = reader.is_japanese();
+    let mut page = page(&Login { language: reader.code(), version: &VERSION, is_japanese, was_wrong, next });
     if was_wrong {
         *page.status_mut() = StatusCode::UNAUTHORIZED;
     }
@@ -143,22 +148,6 @@ fn page(template: &impl Template) -> Response {
             answers::no_page()
         }
     }
-}
-
-/// The language of a page: what its reader has chosen on it, else what the browser asks for first of the two.
-fn language(headers: &HeaderMap) -> &'static str {
-    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let chosen = text(header::COOKIE).split(';').filter_map(|pair| pair.trim().split_once('='));
-    let chosen = chosen.filter(|(name, _)| *name == LANGUAGE_COOKIE).map(|(_, language)| language);
-    let wanted = text(header::ACCEPT_LANGUAGE).split(',').map(|language| language.trim());
-    for language in chosen.chain(wanted) {
-        match language.get(..2).map(str::to_ascii_lowercase).as_deref() {
-            Some("ja") => return "ja",
-            Some("en") => return "en",
-            _ => {}
-        }
-    }
-    "en"
 }
 
 async fn file(Path((version, name)): Path<(String, String)>) -> Response {

@@ -14,9 +14,10 @@ use terms::{JobKey, JobState, SweepId};
 use super::{
     Web,
     answers::{Answered, Refusal},
+    reader::Reader,
 };
 use crate::{
-    api::{Page, token},
+    api::{JobView, Page, token},
     rpc::{convert, cut_page},
     shapes,
 };
@@ -53,11 +54,18 @@ struct PageQuery {
 }
 
 /// A page of a list.
-#[derive(Debug, Serialize)]
-struct Listed<T> {
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Listed<T> {
     items: Vec<T>,
     /// What the next page is asked for with (`after`); null on the last.
     next: Option<String>,
+}
+
+impl<T> Listed<T> {
+    /// The same with each thing as `shape` makes it.
+    pub(super) fn map(self, shape: impl Fn(T) -> T) -> Self {
+        Self { items: self.items.into_iter().map(shape).collect(), next: self.next }
+    }
 }
 
 /// Log lines of an attempt.
@@ -89,6 +97,19 @@ pub(super) fn numbers(text: &str) -> Answered<Vec<u64>> {
     text.split(',').map(|one| number("job", one)).collect()
 }
 
+/// States with commas between them.
+pub(super) fn states_named(text: &str) -> Answered<BTreeSet<JobState>> {
+    if text.len() > VALUE_BYTES_MAX {
+        return Err(Refusal::invalid("`state` names more states than there are"));
+    }
+    let named = text.split(',').filter(|name| !name.is_empty());
+    named
+        .map(|name| {
+            JobState::from_name(name).ok_or_else(|| Refusal::invalid(format!("`state`: no job is {name:?}")))
+        })
+        .collect()
+}
+
 /// The number of a sweep in a path.
 pub(super) fn sweep_id(text: &str) -> Answered<SweepId> {
     number("sweep", text).map(SweepId)
@@ -100,20 +121,6 @@ impl PageQuery {
             return Err(Refusal::invalid("`after` is not what came as `next` with a page"));
         }
         Ok(Page { rows: self.rows, token: self.after.clone() })
-    }
-
-    /// The states that are wanted.
-    fn states(&self) -> Answered<BTreeSet<JobState>> {
-        if self.state.len() > VALUE_BYTES_MAX {
-            return Err(Refusal::invalid("`state` names more states than there are"));
-        }
-        let named = self.state.split(',').filter(|name| !name.is_empty());
-        named
-            .map(|name| {
-                JobState::from_name(name)
-                    .ok_or_else(|| Refusal::invalid(format!("`state`: no job is {name:?}")))
-            })
-            .collect()
     }
 
     /// Refuses what only lists of jobs understand.
@@ -131,43 +138,68 @@ fn some(next: String) -> Option<String> {
 
 async fn sweeps(
     State(web): State<Web>,
+    reader: Reader,
     asked: Result<Query<PageQuery>, QueryRejection>,
 ) -> Answered<Json<Listed<view::Sweep>>> {
-    let listed = web.api.sweeps(&query(asked)?.without_states()?.page()?).await?;
-    Ok(Json(listed.encode(|listed| Listed {
-        items: listed.sweeps.iter().map(|sweep| shapes::listed(&convert::listed(sweep))).collect(),
-        next: some(listed.next),
-    })))
+    let page = query(asked)?.without_states()?.page()?;
+    Ok(Json(sweeps_listed(&web, &page).await?.map(|sweep| reader.sweep(sweep))))
 }
 
-async fn sweep(State(web): State<Web>, Path(id): Path<String>) -> Answered<Json<view::Sweep>> {
+/// A page of sweeps, in English.
+pub(super) async fn sweeps_listed(web: &Web, page: &Page) -> Answered<Listed<view::Sweep>> {
+    Ok(web.api.sweeps(page).await?.encode(|listed| Listed {
+        items: listed.sweeps.iter().map(|sweep| shapes::listed(&convert::listed(sweep))).collect(),
+        next: some(listed.next),
+    }))
+}
+
+async fn sweep(
+    State(web): State<Web>,
+    reader: Reader,
+    Path(id): Path<String>,
+) -> Answered<Json<view::Sweep>> {
     let sweep = web.api.sweep(sweep_id(&id)?).await?;
-    Ok(Json(sweep.encode(|sweep| shapes::whole(&convert::sweep(&sweep)))))
+    Ok(Json(sweep.encode(|sweep| reader.sweep(shapes::whole(&convert::sweep(&sweep))))))
 }
 
 async fn jobs(
     State(web): State<Web>,
+    reader: Reader,
     Path(id): Path<String>,
     asked: Result<Query<PageQuery>, QueryRejection>,
 ) -> Answered<Json<Listed<view::Job>>> {
     let (id, asked) = (sweep_id(&id)?, query(asked)?);
     if !asked.jobs.is_empty() {
         let found = web.api.jobs_numbered(id, &numbers(&asked.jobs)?).await?;
-        let mut shapes = shapes_of(&web, id).await?;
-        let items = found.into_iter().map(|job| shapes.job(convert::job(job))).collect();
-        return Ok(Json(Listed { items, next: None }));
+        return Ok(Json(Listed { items: shown(&web, id, found, reader).await?, next: None }));
     }
-    let found = web.api.jobs(id, &asked.states()?, &asked.page()?).await?;
+    let found = web.api.jobs(id, &states_named(&asked.state)?, &asked.page()?).await?;
     let mut shapes = shapes_of(&web, id).await?;
     let (jobs, next) = cut_page(found.jobs.into_iter().map(convert::job).collect(), found.next);
-    Ok(Json(Listed { items: jobs.into_iter().map(|job| shapes.job(job)).collect(), next: some(token(next)) }))
+    let items = jobs.into_iter().map(|job| reader.job(shapes.job(job))).collect();
+    Ok(Json(Listed { items, next: some(token(next)) }))
 }
 
-async fn job(State(web): State<Web>, Path((id, job)): Path<(String, String)>) -> Answered<Json<view::Job>> {
+/// Jobs of a sweep as they are shown.
+pub(super) async fn shown(
+    web: &Web,
+    sweep: SweepId,
+    jobs: Vec<JobView>,
+    reader: Reader,
+) -> Answered<Vec<view::Job>> {
+    let mut shapes = shapes_of(web, sweep).await?;
+    Ok(jobs.into_iter().map(|job| reader.job(shapes.job(convert::job(job)))).collect())
+}
+
+async fn job(
+    State(web): State<Web>,
+    reader: Reader,
+    Path((id, job)): Path<(String, String)>,
+) -> Answered<Json<view::Job>> {
     let key = JobKey { sweep: sweep_id(&id)?, job: number("job", &job)? };
     let detail = web.api.job(key).await?;
     let mut shapes = shapes_of(&web, key.sweep).await?;
-    Ok(Json(shapes.detail(convert::detail(detail))))
+    Ok(Json(reader.job(shapes.detail(convert::detail(detail)))))
 }
 
 async fn logs(
@@ -182,13 +214,19 @@ async fn logs(
 
 async fn workers(
     State(web): State<Web>,
+    reader: Reader,
     asked: Result<Query<PageQuery>, QueryRejection>,
 ) -> Answered<Json<Listed<view::Worker>>> {
-    let listed = web.api.workers(&query(asked)?.without_states()?.page()?).await?;
-    Ok(Json(listed.encode(|listed| Listed {
+    let page = query(asked)?.without_states()?.page()?;
+    Ok(Json(workers_listed(&web, &page).await?.map(|worker| reader.worker(worker))))
+}
+
+/// A page of workers, in English.
+pub(super) async fn workers_listed(web: &Web, page: &Page) -> Answered<Listed<view::Worker>> {
+    Ok(web.api.workers(page).await?.encode(|listed| Listed {
         items: listed.workers.into_iter().map(|worker| shapes::worker(&convert::worker(worker))).collect(),
         next: some(listed.next),
-    })))
+    }))
 }
 
 /// What makes shapes of a sweep's jobs.

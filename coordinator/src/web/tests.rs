@@ -44,6 +44,11 @@ const ROUTES: &[(Method, &str, Asks)] = &[
     (Method::GET, "/api/v1/sweeps/1/columns", Asks::Viewer),
     (Method::GET, "/api/v1/sweeps/1/analysis", Asks::Viewer),
     (Method::GET, "/api/v1/sweeps/1/curves?jobs=1&metric=loss", Asks::Viewer),
+    (Method::GET, "/api/v1/sweeps/1/table?sort=objective", Asks::Viewer),
+    (Method::GET, "/api/v1/sweeps/1/rungs", Asks::Viewer),
+    (Method::GET, "/api/v1/timeline", Asks::Viewer),
+    (Method::GET, "/api/v1/sweeps/events", Asks::Viewer),
+    (Method::GET, "/api/v1/workers/events", Asks::Viewer),
     (Method::GET, "/api/v1/workers", Asks::Viewer),
     (Method::POST, "/api/v1/sweeps/1/pause", Asks::Admin),
     (Method::POST, "/api/v1/sweeps/1/retry", Asks::Admin),
@@ -51,6 +56,8 @@ const ROUTES: &[(Method, &str, Asks)] = &[
     (Method::POST, "/api/v1/sweeps/1/jobs/2/cancel", Asks::Admin),
     (Method::POST, "/api/v1/workers/a/drain", Asks::Admin),
 ];
+
+mod filled;
 
 struct Served {
     api: Api,
@@ -111,7 +118,9 @@ async fn each_route_is_for_those_who_may_and_for_no_one_else() {
             let is_in = match status {
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => false,
                 // To the page that asks for a token.
-                StatusCode::SEE_OTHER => headers[header::LOCATION] != "/login" || path == "/logout",
+                StatusCode::SEE_OTHER => {
+                    !headers[header::LOCATION].to_str().unwrap().starts_with("/login") || path == "/logout"
+                }
                 _ => true,
             };
             let may = asks == Asks::Admin || asks == *least || *least == Asks::NoOne;
@@ -130,6 +139,9 @@ fn each_route_is_in_the_list_of_those_that_are_tried() {
         include_str!("events.rs"),
         include_str!("columns.rs"),
         include_str!("analysis.rs"),
+        include_str!("table.rs"),
+        include_str!("timeline.rs"),
+        include_str!("lists.rs"),
         include_str!("pages.rs"),
     ];
     let routes: usize = sources.iter().map(|source| source.matches(".route(").count()).sum();

@@ -1,6 +1,9 @@
 //! `make bench`: the coordinator under load, with durability as in production. Every figure is a line of
 //! `target/bench.jsonl` and of the table at the end.
 
+#[path = "bench/page.rs"]
+mod page;
+
 use std::{
     fs::{self, File},
     io::{BufRead, BufReader, Write},
@@ -45,6 +48,7 @@ async fn main() {
     searches(&mut results);
     postgres(&mut results);
     many_workers(&mut results);
+    page::page(&mut results);
     for jobs in [10_000, 100_000, 1_000_000] {
         size(&mut results, jobs).await;
     }
@@ -202,6 +206,8 @@ struct Coordinator {
     store: String,
     child: Child,
     address: SocketAddr,
+    /// Where it serves the page.
+    page: SocketAddr,
     certificates: Option<PathBuf>,
 }
 
@@ -215,16 +221,16 @@ impl Coordinator {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let certificates = tls.then(|| make_certificates(folder.path()));
         let store = store.unwrap_or_else(|| format!("sqlite:{}", folder.path().join("sweep.db").display()));
-        let (child, address) = serve(folder.path(), &store, None, certificates.as_deref());
-        Self { folder, store, child, address, certificates }
+        let (child, address, page) = serve(folder.path(), &store, None, certificates.as_deref());
+        Self { folder, store, child, address, page, certificates }
     }
 
     /// Starts another one on the same store in its place; waits until it leads.
     fn restart(&mut self) {
         self.stop();
         let certificates = self.certificates.as_deref();
-        let (child, address) = serve(self.folder.path(), &self.store, Some(self.address), certificates);
-        (self.child, self.address) = (child, address);
+        let served = serve(self.folder.path(), &self.store, Some(self.address), certificates);
+        (self.child, self.address, self.page) = served;
     }
 
     fn stop(&mut self) {
@@ -309,25 +315,31 @@ fn serve(
     store: &str,
     listen: Option<SocketAddr>,
     certificates: Option<&Path>,
-) -> (Child, SocketAddr) {
+) -> (Child, SocketAddr, SocketAddr) {
     let listen = listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
     let mut command = Command::new(program("sweep"));
     command.args(["serve", "--log-format", "json", "--listen", &listen.to_string(), "--store", store]);
+    command.args(["--http", "127.0.0.1:0"]);
     if let Some(certificates) = certificates {
         command.arg("--tls-cert").arg(certificates).arg("--tls-key").arg(folder.join("key.pem"));
     }
     let mut child = command.stderr(Stdio::piped()).spawn().expect("the coordinator is built");
     let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
-    let address = loop {
+    let (mut address, mut page) = (None, None);
+    while address.is_none() || page.is_none() {
         let line = lines.next().expect("it says when it is ready").expect("its log can be read");
         let line: Value = serde_json::from_str(&line).unwrap_or_default();
-        if line["fields"]["message"] == "the coordinator is ready" {
-            break line["fields"]["address"].as_str().and_then(|text| text.parse().ok()).expect("an address");
+        let said = || line["fields"]["address"].as_str().and_then(|text| text.parse().ok());
+        match line["fields"]["message"].as_str() {
+            Some("the coordinator is ready") => address = said(),
+            Some("the page is served") => page = said(),
+            _ => {}
         }
-    };
+    }
+    let (address, page) = (address.expect("an address"), page.expect("an address"));
     // Its log is read and dropped.
     std::thread::spawn(move || lines.for_each(drop));
-    (child, address)
+    (child, address, page)
 }
 
 /// A certificate for `localhost` that is its own authority, and its key.

@@ -144,6 +144,11 @@ impl Tab {
         result.unwrap_or_else(|error| panic!("{expression}: {error}")).into_value().unwrap()
     }
 
+    /// Runs a statement.
+    pub(crate) async fn run(&self, statement: &str) {
+        self.value::<bool>(&format!("{{ {statement}; }} true")).await;
+    }
+
     /// Waits until an expression is true.
     pub(crate) async fn until(&self, expression: &str) {
         let patience = Instant::now() + PATIENCE;
@@ -187,7 +192,10 @@ impl Tab {
             "Tab" => 9,
             "Enter" => 13,
             "Escape" => 27,
+            "ArrowLeft" => 37,
+            "ArrowUp" => 38,
             "ArrowRight" => 39,
+            "ArrowDown" => 40,
             other => panic!("no code is known of {other}"),
         };
         let event = || DispatchKeyEventParams::builder().key(key).code(key).windows_virtual_key_code(code);

@@ -3,6 +3,7 @@
 // In a test, a panic reports a failure.
 #![allow(clippy::unwrap_used)]
 
+mod charts;
 mod chromium;
 mod pages;
 
@@ -20,6 +21,8 @@ import os, sys, time
 import sweep
 p = sweep.parameters(rate=0.5, width=1, label='')
 print(p.label, flush=True)
+if p.label == 'fails':
+    sys.exit(3)
 wait = os.environ.get('WAIT_FOR')
 for epoch in range(1, 5):
     while wait and epoch > 1 and not os.path.exists(wait):
@@ -47,15 +50,19 @@ impl Site {
 
     /// Submits a sweep of twelve jobs, which go on beyond their first epoch once the file `goes` is there.
     fn submit(&self, goes: Option<&Path>) -> u64 {
+        let wait = goes.map_or(String::new(), |goes| goes.display().to_string());
+        let label = serde_json::to_string(HOSTILE).unwrap();
+        self.submit_this(&format!(
+            "name: twelve\nprogram: train.py\nmetric: {{name: score, goal: maximize}}\nparameters:\n  rate: {{values: [0.001, 0.01, 0.1]}}\n  \
+             width: {{values: [1, 2]}}\n  label: {{values: [plain, {label}]}}\nexecution: {{env: {{WAIT_FOR: {wait:?}}}}}\n"
+        ))
+    }
+
+    /// Submits a sweep by this file, which runs the script.
+    fn submit_this(&self, file: &str) -> u64 {
         let folder = self.cluster.folder.path().join("own");
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("train.py"), SCRIPT).unwrap();
-        let wait = goes.map_or(String::new(), |goes| goes.display().to_string());
-        let label = serde_json::to_string(HOSTILE).unwrap();
-        let file = format!(
-            "name: twelve\nprogram: train.py\nmetric: {{name: score, goal: maximize}}\nparameters:\n  rate: {{values: [0.001, 0.01, 0.1]}}\n  \
-             width: {{values: [1, 2]}}\n  label: {{values: [plain, {label}]}}\nexecution: {{env: {{WAIT_FOR: {wait:?}}}}}\n"
-        );
         fs::write(folder.join("sweep.yaml"), file).unwrap();
         self.sweep(&["submit", folder.join("sweep.yaml").to_str().unwrap(), "-o", "json"])["id"]
             .as_u64()

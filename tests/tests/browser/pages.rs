@@ -75,8 +75,24 @@ async fn jobs_are_sorted_filtered_and_brushed() {
     tab.until(&format!("JSON.stringify({order}) === JSON.stringify([1,2,3,4,5,6,7,8,9,10,11,12])")).await;
     tab.click("th[data-column=job] button").await;
     tab.until(&format!("({order})[0] === 12")).await;
+    // By a metric that does not rank, which only the server has of all jobs.
+    tab.run("document.querySelector('#jobs details.menu').open = true").await;
+    tab.run(
+        "[...document.querySelectorAll('#jobs .checks label')].find((one) => one.innerText === 'loss').querySelector('input').click()",
+    )
+    .await;
+    tab.click("th[data-column='metric:loss'] button").await;
+    let losses = "[...document.querySelectorAll('tbody tr[data-job]')].map((row) => \
+                  Number(row.cells[[...document.querySelectorAll('#jobs th')].findIndex((th) => th.dataset.column === 'metric:loss')].innerText))";
+    tab.until(&format!("(({losses}).every((loss, at, all) => at === 0 || loss >= all[at - 1]))")).await;
+    assert_eq!(tab.value::<Vec<f64>>(losses).await[0], 0.25);
     tab.type_into("#jobs input[type=search]", "rate=0.01").await;
     tab.until(&format!("({order}).length === 4")).await;
+    tab.type_into("#jobs input[type=search]", " width<2").await;
+    tab.until(&format!("({order}).length === 2")).await;
+    tab.run("document.querySelector('#jobs input[type=search]').select()").await;
+    tab.type_into("#jobs input[type=search]", "nothing").await;
+    tab.until("document.querySelector('#jobs tbody').innerText.includes('No job matches')").await;
     tab.check().await;
     chromium.end().await;
 }
@@ -148,13 +164,21 @@ async fn a_token_is_asked_for_once_and_a_viewer_only_looks() {
     let site = format!("http://{}", cluster.coordinator.http());
     for (token, role) in [("another-secret", "viewer"), ("a-long-secret", "admin")] {
         let tab = chromium.tab(&site).await;
-        tab.open_plain("/login").await;
+        if role == "viewer" {
+            // Who has no session yet is asked for it.
+            tab.open_plain("/compare?sweeps=1,2").await;
+            tab.until("location.pathname === '/login'").await;
+        } else {
+            tab.open_plain("/login?next=/compare%3Fsweeps%3D1%2C2").await;
+        }
         tab.type_into("#token", "wrong").await;
         tab.press("Enter").await;
         tab.until("document.body.innerText.includes('The token is wrong')").await;
         tab.type_into("#token", token).await;
         tab.press("Enter").await;
         tab.until(&format!("document.body.dataset.role === '{role}'")).await;
+        let came_to = tab.value::<String>("location.pathname + location.search").await;
+        assert_eq!(came_to, "/compare?sweeps=1,2", "the page that was wanted");
         tab.open("/workers").await;
         assert_eq!(tab.value::<String>("document.body.dataset.role").await, role);
         assert_eq!(tab.value::<String>("document.cookie").await, "", "no script reads it");

@@ -23,7 +23,7 @@ async function ask(path, options) {
   }
   if (response.ok) return response;
   // The session has ended: the server sends a page that asks for the token.
-  if (response.status === 401) location.assign('/login');
+  if (response.status === 401) location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
   let error = {};
   try {
     ({ error = {} } = await response.json());

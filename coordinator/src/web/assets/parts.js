@@ -122,14 +122,20 @@ export function progress(part, label) {
   return bar;
 }
 
-/** Something that a reader should know. The server's own sentences are in English. */
+/** A sentence of the server, which knows most of its own in the reader's language; the others are in English, as programs and systems say them. */
+export function sentence(text, properties) {
+  const isTranslated = isJapanese && /[\u3040-\u30ff\u4e00-\u9fff]/.test(text);
+  return foreign(text, { lang: isTranslated ? null : 'en', ...properties });
+}
+
+/** Something that a reader should know. */
 export function banner(kind, label, text) {
   return el(
     'p',
     { class: 'banner', 'data-kind': kind, role: kind === 'error' ? 'alert' : null },
     label && el('b', { text: label }),
     label && ' ',
-    foreign(text, { lang: 'en' }),
+    sentence(text),
   );
 }
 

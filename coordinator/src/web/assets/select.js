@@ -11,6 +11,8 @@ export class Selection {
     this.mask = null;
     /** How many they leave. */
     this.count = 0;
+    /** What holds of the jobs that they leave, as the server is asked for them. */
+    this.where = [];
     this.listeners = { hover: [], mask: [] };
     this.tellHover = perFrame(() => this.listeners.hover.forEach((listener) => listener(this.hovered, this.by)));
     this.tellMask = perFrame(() => this.listeners.mask.forEach((listener) => listener(this.mask)));
@@ -29,9 +31,10 @@ export class Selection {
     this.tellHover();
   }
 
-  /** Leaves the rows that brushes leave, or all. */
-  choose(mask, isQuiet) {
+  /** Leaves the rows that brushes leave, or all; `where` says which these are. */
+  choose(mask, where, isQuiet) {
     if (!mask && !this.mask) return;
+    this.where = where;
     this.mask = mask;
     this.count = mask ? mask.reduce((sum, is) => sum + is, 0) : 0;
     if (!isQuiet) this.tellMask();

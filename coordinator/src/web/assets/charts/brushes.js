@@ -38,6 +38,17 @@ export class Brushes {
     return Object.fromEntries(this.active(axes).map(({ axis, ranges }) => [axis.name, ranges.map(([from, to]) => [end(axis, from), end(axis, to)])]));
   }
 
+  /** Which numbers of an axis these ranges leave, and how the server is asked for them: by values, or of names by the names. */
+  wanted({ name, numbers, scale }, ranges) {
+    if (scale.names) {
+      const isLeft = (place) => ranges.some(([from, to]) => scale.at(place) >= from && scale.at(place) <= to);
+      return { numbers, isLeft, where: { column: name, values: scale.names.filter((_, place) => isLeft(place)) } };
+    }
+    const limits = ranges.map(([from, to]) => [from <= 0 ? null : scale.value(from), to >= 1 ? null : scale.value(to)]);
+    const isLeft = (value) => !Number.isNaN(value) && limits.some(([from, to]) => (from === null || value >= from) && (to === null || value <= to));
+    return { numbers, isLeft, where: { column: name, ranges: limits } };
+  }
+
   /** Takes ranges of values to where they are on these axes. */
   place(values, axes) {
     if (this.isDragging) return;

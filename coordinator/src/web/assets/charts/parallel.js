@@ -50,7 +50,7 @@ export class Parallel {
     this.count = el('span', { class: 'note', 'aria-live': 'polite' });
     const scrolls = el('div', { class: 'scrolls bare' }, this.surface.element);
     const caption = el('figcaption', {}, el('h2', { text: t('parallel') }), this.controls);
-    this.element = el('figure', {}, caption, scrolls, el('div', { class: 'under' }, this.count, el('span', { class: 'note ramp' }, t('worst'), this.ramp, t('best'))));
+    this.element = el('figure', { class: 'wide' }, caption, scrolls, el('div', { class: 'under' }, this.count, el('span', { class: 'note ramp' }, t('worst'), this.ramp, t('best'))));
     selection.on('hover', () => this.drawOver());
     // Of very many lines only every now and then, so that there is something to see while a brush is dragged.
     const linesSoon = atMost(() => this.drawLines(), () => (this.columns.rows > RASTER_FROM ? BRUSHED_MS : 0));
@@ -124,21 +124,30 @@ export class Parallel {
     const active = this.brushes.active(axes);
     this.clearing.disabled = !active.length && share === 100;
     if (!active.length && share === 100) {
-      this.selection.choose(null, isQuiet);
+      this.selection.choose(null, [], isQuiet);
     } else {
-      const mask = new Uint8Array(columns.rows).fill(share === 100 ? 1 : 0);
-      if (share < 100) for (const row of order.subarray(0, Math.ceil((order.length * share) / 100))) mask[row] = 1;
-      for (const { axis, ranges } of active) {
-        const isLeft = (part) => ranges.some(([from, to]) => part >= from && part <= to);
-        for (let row = 0; row < mask.length; row += 1) if (mask[row] && !isLeft(axis.parts[row])) mask[row] = 0;
+      const wanted = active.map(({ axis, ranges }) => this.brushes.wanted(axis, ranges));
+      if (share < 100) wanted.push(this.best(share));
+      const mask = new Uint8Array(columns.rows).fill(1);
+      for (const { numbers, isLeft } of wanted) {
+        for (let row = 0; row < mask.length; row += 1) if (mask[row] && !isLeft(numbers[row])) mask[row] = 0;
       }
-      this.selection.choose(mask, isQuiet);
+      this.selection.choose(mask, wanted.map(({ where }) => where), isQuiet);
     }
     this.count.textContent = this.selection.mask
       ? t('brushed', { jobs: count(this.selection.count), all: count(columns.rows) })
       : t('brush_hint');
     if (isQuiet) this.surface.redraw();
     else this.brushed();
+  }
+
+  /** The best so many per cent; of equal ones all or none. */
+  best(share) {
+    const { columns, order, metric } = this;
+    const limit = columns.objective[order[Math.ceil((order.length * share) / 100) - 1]] ?? NaN;
+    const ranges = [metric.maximize ? [limit, null] : [null, limit]];
+    const isLeft = metric.maximize ? (value) => value >= limit : (value) => value <= limit;
+    return { numbers: columns.objective, isLeft, where: { column: 'objective', ranges } };
   }
 
   draw() {

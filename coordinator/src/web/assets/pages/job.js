@@ -6,7 +6,7 @@ import { Lines } from '../charts/curves.js';
 import { el, fill, foreign, update } from '../dom.js';
 import { ago, between, clipped, duration, number, parameter } from '../format.js';
 import { poll } from '../live.js';
-import { badge, banner, choice, entitle, facts, isAdmin, liveness, section, trail } from '../parts.js';
+import { badge, banner, choice, entitle, facts, isAdmin, liveness, section, sentence, trail } from '../parts.js';
 import { t } from '../strings.js';
 import { LiveTable } from '../table.js';
 
@@ -175,6 +175,6 @@ function attemptColumns() {
     { label: t('time'), kind: 'number', render: ({ granted, ended }) => duration(between(granted, ended)) },
     { label: t('resumed'), kind: 'number', render: ({ resumed_epochs: resumed }) => (resumed ? String(resumed) : '') },
     { label: t('pack_size'), kind: 'number', render: ({ pack_size: size }) => (size > 1 ? String(size) : '') },
-    { label: t('reason'), kind: 'text', render: ({ reason }) => foreign(clipped(reason, 2_000), { lang: 'en' }) },
+    { label: t('reason'), kind: 'text', render: ({ reason }) => sentence(clipped(reason, 2_000)) },
   ];
 }

@@ -4,13 +4,17 @@
 import { columns as readColumns, get } from '../api.js';
 import { ofSweep } from '../actions.js';
 import { Curves } from '../best.js';
+import { HeatMap } from '../charts/heatmap.js';
 import { Parallel } from '../charts/parallel.js';
+import { Rungs } from '../charts/rungs.js';
 import { Scatter } from '../charts/scatter.js';
+import { Timeline } from '../charts/timeline.js';
 import { el, fill, foreign, update } from '../dom.js';
 import { ago, between, clipped, count, duration, number, parameter, rough } from '../format.js';
 import { JobsTable } from '../jobs.js';
 import { atMost, follow } from '../live.js';
-import { FINAL, banner, entitle, facts, isAdmin, legend, liveness, problem, progress, segments, sweepBadge, timeLeft, trail } from '../parts.js';
+import { Meaning } from '../meaning.js';
+import { FINAL, banner, entitle, facts, isAdmin, legend, liveness, problem, progress, segments, sentence, sweepBadge, timeLeft, trail } from '../parts.js';
 import { Selection } from '../select.js';
 import { t } from '../strings.js';
 import { LiveTable } from '../table.js';
@@ -47,8 +51,12 @@ class Page {
     this.scatter = new Scatter(id, this.selection);
     this.curves = new Curves(id, this.selection);
     this.parallel = new Parallel(id, this.selection);
+    this.heatmap = new HeatMap(id, this.selection);
+    this.meaning = new Meaning(id);
+    this.rungs = new Rungs(id, this.selection);
+    this.timeline = new Timeline({ sweep: id, selection: this.selection });
     this.jobs = new JobsTable(id, this.selection);
-    this.charts = el('div', { class: 'charts' }, this.scatter.element, this.curves.element, this.parallel.element);
+    this.charts = el('div', { class: 'charts' }, this.scatter.element, this.curves.element, this.parallel.element, this.heatmap.element, this.meaning.element, this.rungs.element, this.timeline.element);
     const details = el('details', { class: 'specification' }, el('summary', {}, el('h2', { text: t('specification') })), el('pre', { tabIndex: 0 }, el('code', { text: sweep.specification ?? '' })));
     this.element = el('div', { class: 'page' }, trail([t('sweeps'), '/'], [clipped(sweep.name, 80)]), this.title, this.reasons, this.wrong, this.overview, this.runs, this.charts, el('div', { class: 'tail' }, this.jobs.element, details));
   }
@@ -135,8 +143,12 @@ class Page {
       this.parallel.show(columns, sweep.metric);
       this.scatter.show(columns, sweep.metric);
       this.curves.show(columns, sweep);
+      this.heatmap.show(columns, sweep.metric);
+      this.meaning.read();
+      this.rungs.read(sweep.metric);
+      this.timeline.of(sweep);
     }
-    this.jobs.show(columns, sweep);
+    this.jobs.show(sweep);
   }
 }
 
@@ -146,10 +158,15 @@ function reasons(sweep) {
   const unread = sweep.unread_parameters ?? [];
   return [
     sweep.why_stopped && banner('note', t('why_stopped'), sweep.why_stopped),
-    !isFinal && sweep.waiting && banner('wait', t('waiting'), sweep.waiting),
+    !isFinal && sweep.waiting && waits(sweep),
     sweep.cannot_pause && banner('note', t('cannot_pause'), sweep.cannot_pause),
     unread.length > 0 && banner('note', t('unread'), clipped(unread.join(', '), 500)),
   ];
+}
+
+/** Where nothing runs, this is what one came to see. */
+function waits({ running, waiting }) {
+  return running > 0 ? banner('wait', t('waiting'), waiting) : banner('stuck', t('nothing_moves'), waiting);
 }
 
 function counts(sweep) {
@@ -168,7 +185,7 @@ function counts(sweep) {
       [t('time'), duration(Math.max(0, Math.round(between(sweep.created, isFinal ? sweep.ended : null) ?? NaN)))],
       [t('time_left'), left === null ? null : t('about', { time: duration(rough(left)) })],
       [t('images'), sweep.images ? count(sweep.images) : null],
-      [t('weights'), sweep.weights && foreign(sweep.weights, { lang: 'en' }), true],
+      [t('weights'), sweep.weights && sentence(sweep.weights), true],
     ]),
   );
 }

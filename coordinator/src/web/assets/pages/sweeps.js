@@ -3,13 +3,13 @@
 import { list } from '../api.js';
 import { el, fill, foreign } from '../dom.js';
 import { ago, between, clipped, count, duration, number, parameters, rough } from '../format.js';
-import { poll } from '../live.js';
+import { atMost, follow } from '../live.js';
 import { FINAL, entitle, liveness, problem, segments, sweepBadge, timeLeft } from '../parts.js';
 import { t } from '../strings.js';
 import { LiveTable } from '../table.js';
 
 const AGAIN_MS = 3_000;
-/** Sweeps that are shown at first, and again with each press of the button. */
+/** Sweeps that are shown at first, as many as an event has, and again with each press of the button. */
 const PAGE = 100;
 
 /** Fills the page. */
@@ -32,12 +32,17 @@ export async function show(main) {
   });
   const body = el('div', { class: 'page' });
   let most = PAGE;
-  let again = () => {};
-  const more = el('button', { type: 'button', text: t('more'), onclick: () => again((most += PAGE)) });
+  const more = el('button', {
+    type: 'button',
+    text: t('more'),
+    onclick: () => {
+      most += PAGE;
+      return ask();
+    },
+  });
   const below = el('div', { class: 'pager', hidden: true }, more);
   main.append(el('div', { class: 'caption' }, el('h1', { text: t('sweeps') }), live.element, el('div', { class: 'controls' }, compare)), body);
-  const ask = async () => {
-    const { items, isWhole } = await list('/sweeps', most);
+  const showAll = (items, isWhole) => {
     compare.hidden = items.length < 2;
     if (!items.length) {
       if (!body.querySelector('.nothing')) fill(body, nothing());
@@ -47,8 +52,15 @@ export async function show(main) {
     below.hidden = isWhole;
     if (!table.element.isConnected) fill(body, table.element, below);
   };
+  const ask = async () => {
+    const { items, isWhole } = await list('/sweeps', most);
+    showAll(items, isWhole);
+  };
   await first(ask, body);
-  again = poll(ask, AGAIN_MS, live.set);
+  // An event has the newest sweeps; with more of them on the page, all are read again.
+  const again = atMost(ask, () => AGAIN_MS);
+  const seen = ({ items, next }) => (most > PAGE && next ? again() : showAll(items, !next));
+  follow('/api/v1/sweeps/events', { snapshot: seen }, live.set);
 }
 
 /** The first answer, or what is wrong with it; later ones come by themselves. */

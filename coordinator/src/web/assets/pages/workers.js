@@ -2,10 +2,11 @@
 
 import { list } from '../api.js';
 import { ofWorker } from '../actions.js';
+import { Timeline } from '../charts/timeline.js';
 import { el, fill, foreign } from '../dom.js';
 import { ago, clipped, count } from '../format.js';
-import { poll } from '../live.js';
-import { badge, entitle, isAdmin, liveness, problem } from '../parts.js';
+import { atMost, follow } from '../live.js';
+import { badge, entitle, isAdmin, liveness, problem, sentence } from '../parts.js';
 import { t } from '../strings.js';
 import { LiveTable } from '../table.js';
 
@@ -20,13 +21,14 @@ export async function show(main) {
   const live = liveness();
   const total = el('span', { class: 'note' });
   const body = el('div');
-  let again = () => {};
   const latest = new Map();
-  const action = (worker) => ofWorker(worker, () => latest.get(worker.name), () => again());
+  // What a worker does then comes as an event.
+  const action = (worker) => ofWorker(worker, () => latest.get(worker.name), () => {});
   const table = new LiveTable(t('workers'), tableColumns(action), ({ name }) => name);
-  main.append(el('div', { class: 'caption' }, el('h1', { text: t('workers') }), live.element, total), body);
-  const ask = async () => {
-    const { items } = await list('/workers', WORKERS_MAX);
+  const timeline = new Timeline({});
+  const ran = el('div', { class: 'page', hidden: true }, timeline.element);
+  main.append(el('div', { class: 'caption' }, el('h1', { text: t('workers') }), live.element, total), body, ran);
+  const showAll = (items) => {
     items.forEach((worker) => latest.set(worker.name, worker));
     const sum = (of) => items.reduce((sum, worker) => sum + of(worker), 0);
     const isThere = (worker) => worker.state !== 'disconnected';
@@ -40,11 +42,22 @@ export async function show(main) {
     }
   };
   try {
-    await ask();
+    const [{ items }] = await Promise.all([list('/workers', WORKERS_MAX), timeline.read()]);
+    showAll(items);
+    ran.hidden = false;
   } catch (error) {
     fill(body, problem(error));
   }
-  again = poll(ask, AGAIN_MS, live.set);
+  // Of very many workers, an event has the first.
+  const again = atMost(async () => showAll((await list('/workers', WORKERS_MAX)).items), () => AGAIN_MS);
+  const seen = ({ items, next }) => {
+    if (next) again();
+    else showAll(items);
+    ran.hidden = false;
+    ranAgain();
+  };
+  const ranAgain = atMost(() => timeline.end === null && timeline.read(), () => AGAIN_MS);
+  follow('/api/v1/workers/events', { snapshot: seen }, live.set);
 }
 
 function tableColumns(action) {
@@ -58,7 +71,7 @@ function tableColumns(action) {
     { label: t('trains'), render: trains },
     { label: t('last_seen'), render: ({ last_seen: seen }) => ago(seen) },
     { label: t('version'), render: ({ version }) => foreign(clipped(version, 40)) },
-    { label: t('reason'), kind: 'text', render: ({ reason }) => foreign(clipped(reason, 1_000), { lang: 'en' }) },
+    { label: t('reason'), kind: 'text', render: ({ reason }) => sentence(clipped(reason, 1_000)) },
   ];
 }
 

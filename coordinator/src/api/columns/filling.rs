@@ -1,0 +1,147 @@
+//! Columns of values that are being filled: few different values are kept once each, many numbers as they are.
+
+use std::collections::{HashMap, hash_map::Entry};
+
+use terms::ParameterValue;
+
+/// Different numbers of a parameter that are kept each once, with an index of one byte a job; with more, each job has its number.
+const NUMBERS_MAX: usize = 256;
+/// Different texts of a parameter that are kept.
+const TEXTS_MAX: usize = 65_535;
+
+/// The values of a parameter.
+#[derive(Debug)]
+pub enum ParameterColumn {
+    /// Few that are different: each once, and which one each job has; [`ParameterColumn::ABSENT`] where it has none.
+    Few { values: Vec<ParameterValue>, indexes: Vec<u32> },
+    /// Numbers, nearly all of them different; NaN where a job has none.
+    Numbers(Vec<f32>),
+}
+
+/// A value by which equal ones are found.
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum Key {
+    Null,
+    Boolean(bool),
+    Integer(i64),
+    Float(u64),
+    Text(String),
+}
+
+/// A column that is being filled.
+#[derive(Debug)]
+pub(super) struct Filling {
+    known: HashMap<Key, u32>,
+    pub(super) column: ParameterColumn,
+}
+
+impl Default for ParameterColumn {
+    fn default() -> Self {
+        Self::Few { values: Vec::new(), indexes: Vec::new() }
+    }
+}
+
+impl ParameterColumn {
+    /// Stands for no value among indexes.
+    pub const ABSENT: u32 = u32::MAX;
+}
+
+impl Key {
+    fn of(value: &ParameterValue) -> Self {
+        match value {
+            ParameterValue::Null => Self::Null,
+            ParameterValue::Boolean(value) => Self::Boolean(*value),
+            ParameterValue::Integer(value) => Self::Integer(*value),
+            ParameterValue::Float(value) => Self::Float(value.to_bits()),
+            ParameterValue::Text(value) => Self::Text(value.clone()),
+        }
+    }
+}
+
+/// A value as charts place it; none where it is no number.
+pub(in super::super) fn number(value: &ParameterValue) -> Option<f32> {
+    match value {
+        // Charts are drawn to a few digits; whoever wants all of them asks for the job.
+        ParameterValue::Integer(value) => Some(*value as f32),
+        ParameterValue::Float(value) => Some(*value as f32),
+        _ => None,
+    }
+}
+
+impl Filling {
+    pub(super) fn new() -> Self {
+        Self { known: HashMap::new(), column: ParameterColumn::default() }
+    }
+
+    pub(super) fn push(&mut self, value: Option<&ParameterValue>) {
+        if let ParameterColumn::Few { values, indexes } = &mut self.column {
+            let Some(value) = value else {
+                indexes.push(ParameterColumn::ABSENT);
+                return;
+            };
+            let count = values.len();
+            match self.known.entry(Key::of(value)) {
+                Entry::Occupied(known) => indexes.push(*known.get()),
+                Entry::Vacant(new) if count < NUMBERS_MAX || (count < TEXTS_MAX && !are_numbers(values)) => {
+                    let index = u32::try_from(count).unwrap_or(ParameterColumn::ABSENT);
+                    new.insert(index);
+                    values.push(value.clone());
+                    indexes.push(index);
+                }
+                Entry::Vacant(_) => {
+                    self.spread();
+                    self.push(Some(value));
+                }
+            }
+        } else if let ParameterColumn::Numbers(numbers) = &mut self.column {
+            numbers.push(value.and_then(number).unwrap_or(f32::NAN));
+        }
+    }
+
+    /// Gives each job its number.
+    fn spread(&mut self) {
+        if let ParameterColumn::Few { values, indexes } = &self.column {
+            let at = |index: &u32| values.get(*index as usize).and_then(number).unwrap_or(f32::NAN);
+            self.column = ParameterColumn::Numbers(indexes.iter().map(at).collect());
+            self.known = HashMap::new();
+        }
+    }
+}
+
+fn are_numbers(values: &[ParameterValue]) -> bool {
+    values.iter().all(|value| number(value).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(values: &[Option<ParameterValue>]) -> ParameterColumn {
+        let mut filling = Filling::new();
+        values.iter().for_each(|value| filling.push(value.as_ref()));
+        filling.column
+    }
+
+    #[test]
+    fn few_values_are_kept_once_each() {
+        let text = |text: &str| Some(ParameterValue::Text(text.to_owned()));
+        let column = filled(&[text("a"), None, text("b"), text("a"), Some(ParameterValue::Integer(1))]);
+        let ParameterColumn::Few { values, indexes } = column else { panic!("{column:?}") };
+        assert_eq!(values.len(), 3);
+        assert_eq!(indexes, [0, ParameterColumn::ABSENT, 1, 0, 2]);
+    }
+
+    #[test]
+    fn many_numbers_stand_for_themselves_and_many_texts_do_not() {
+        let count = NUMBERS_MAX as i64 + 10;
+        let mut values: Vec<_> = (0..count).map(|n| Some(ParameterValue::Integer(n))).collect();
+        values.insert(3, None);
+        let column = filled(&values);
+        let ParameterColumn::Numbers(numbers) = column else { panic!("{column:?}") };
+        assert_eq!(numbers.len(), values.len());
+        assert!(numbers[3].is_nan());
+        assert_eq!((numbers[0], numbers[values.len() - 1]), (0.0, (count - 1) as f32));
+        let texts: Vec<_> = (0..count).map(|n| Some(ParameterValue::Text(n.to_string()))).collect();
+        assert!(matches!(filled(&texts), ParameterColumn::Few { values, .. } if values.len() == texts.len()));
+    }
+}

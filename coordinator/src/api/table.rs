@@ -1,0 +1,239 @@
+//! The table of a sweep's jobs in numbered pages: which jobs match, and in which order. Computed from their columns, so that a browser needs
+//! neither all jobs nor the time to sort them.
+
+mod text;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use terms::{JobState, ParameterValue};
+
+use super::{ApiError, JobColumns, ParameterColumn, columns::number};
+
+/// Before the name of a parameter, as a column.
+const PARAMETER: &str = "parameter:";
+/// Before the name of a metric, as a column.
+const METRIC: &str = "metric:";
+
+/// Which jobs are asked for, and in which order.
+#[derive(Debug, Clone, Default)]
+pub struct Question {
+    /// The column that they are sorted by: `job`, `state`, `objective`, `epochs_done`, `train_seconds`, `best_epoch`, `attempts`, `worker`,
+    /// `parameter:NAME` or `metric:NAME`.
+    pub sort: String,
+    /// Whether large values come first. Jobs without a value are last either way, and equal ones in the order of their numbers.
+    pub is_falling: bool,
+    /// States of which one must be the job's; any where there are none.
+    pub states: BTreeSet<JobState>,
+    /// Words that must all be found: in the number, the state, the worker, or a parameter as `name=value`. Of numbers also `name<value`,
+    /// `<=`, `>` and `>=`.
+    pub text: String,
+    /// What else must hold.
+    pub conditions: Vec<Condition>,
+    /// The page, from 1; one beyond the last stands for the last.
+    pub page: usize,
+    /// Rows of a page, at least 1.
+    pub rows: usize,
+}
+
+/// That the value of a column is in one of these ranges, or one of these values.
+#[derive(Debug, Clone, Default)]
+pub struct Condition {
+    pub column: String,
+    /// Both ends belong to a range; without one it is open.
+    pub ranges: Vec<(Option<f64>, Option<f64>)>,
+    pub values: Vec<ParameterValue>,
+}
+
+/// A page of the table.
+#[derive(Debug)]
+pub struct TablePage {
+    /// The numbers of its jobs, in order.
+    pub jobs: Vec<u64>,
+    /// Which page it is, from 1.
+    pub page: usize,
+    /// How many jobs match.
+    pub matching: usize,
+    /// How many jobs there are in each state, whether they match or not.
+    pub states: BTreeMap<JobState, u64>,
+}
+
+/// The values of a column.
+#[derive(Debug, Clone, Copy)]
+enum Values<'a> {
+    Whole(&'a [u32]),
+    Real(&'a [f32]),
+    States(&'a [JobState]),
+    /// Each value once, and which one each job has.
+    Few(&'a [ParameterValue], &'a [u32]),
+}
+
+impl JobColumns {
+    /// A page of the jobs that match.
+    ///
+    /// # Errors
+    /// There is no such column.
+    pub fn page(&self, question: &Question) -> Result<TablePage, ApiError> {
+        let mut rows = self.matching(question)?;
+        let keys = self.column(&question.sort)?.keys();
+        sort(&mut rows, &keys, question.is_falling);
+        let size = question.rows.max(1);
+        let page = question.page.clamp(1, rows.len().div_ceil(size).max(1));
+        let shown = rows.iter().skip((page - 1) * size).take(size);
+        let jobs = shown.filter_map(|row| self.jobs.get(*row as usize)).map(|job| u64::from(*job)).collect();
+        let mut states = BTreeMap::new();
+        self.states.iter().for_each(|state| *states.entry(*state).or_insert(0) += 1);
+        Ok(TablePage { jobs, page, matching: rows.len(), states })
+    }
+
+    /// The rows that match, in the order of the jobs' numbers.
+    fn matching(&self, question: &Question) -> Result<Vec<u32>, ApiError> {
+        let mut tests: Vec<Box<dyn Fn(usize) -> bool + '_>> = Vec::new();
+        if !question.states.is_empty() {
+            tests.push(Box::new(|row| {
+                self.states.get(row).is_some_and(|state| question.states.contains(state))
+            }));
+        }
+        for condition in &question.conditions {
+            tests.push(self.column(&condition.column)?.test(condition));
+        }
+        let words = question.text.split_whitespace().map(str::to_lowercase);
+        tests.extend(words.map(|word| text::test(self, &word)));
+        let rows = 0..u32::try_from(self.jobs.len()).unwrap_or(u32::MAX);
+        Ok(rows.filter(|row| tests.iter().all(|test| test(*row as usize))).collect())
+    }
+
+    fn column(&self, name: &str) -> Result<Values<'_>, ApiError> {
+        let of = |columns: &'_ [(String, Vec<f32>)], name: &str| -> Option<usize> {
+            columns.iter().position(|(known, _)| known == name)
+        };
+        let found = match name {
+            "" | "job" => Some(Values::Whole(&self.jobs)),
+            "state" => Some(Values::States(&self.states)),
+            "objective" => Some(Values::Real(&self.objectives)),
+            "epochs_done" => Some(Values::Whole(&self.epochs_done)),
+            "train_seconds" => Some(Values::Real(&self.train_seconds)),
+            "best_epoch" => Some(Values::Real(&self.best_epochs)),
+            "attempts" => Some(Values::Whole(&self.attempts)),
+            "worker" => Some(Values::of(&self.workers)),
+            name => match (name.strip_prefix(PARAMETER), name.strip_prefix(METRIC)) {
+                (Some(name), _) => {
+                    let found = self.parameters.iter().find(|(known, _)| known == name);
+                    found.map(|(_, column)| Values::of(column))
+                }
+                // Of a metric that no epoch has yet, no job has a value.
+                (_, Some(name)) => Some(
+                    of(&self.metrics, name).map_or(Values::Real(&[]), |at| Values::Real(&self.metrics[at].1)),
+                ),
+                _ => None,
+            },
+        };
+        found.ok_or_else(|| ApiError::Invalid(no_such_column(name)))
+    }
+}
+
+fn no_such_column(name: &str) -> String {
+    format!(
+        "there is no column {name:?}; there are job, state, objective, epochs_done, train_seconds, best_epoch, attempts, worker, \
+         {PARAMETER}NAME of the parameters that vary, and {METRIC}NAME"
+    )
+}
+
+/// Sorts rows by their keys; those without one (NaN) come last, equal ones stay as they are.
+fn sort(rows: &mut [u32], keys: &[f64], is_falling: bool) {
+    let key = |row: &u32| {
+        let key = keys.get(*row as usize).copied().filter(|key| !key.is_nan());
+        key.map_or((true, 0.0), |key| (false, if is_falling { -key } else { key }))
+    };
+    rows.sort_by(|one, other| {
+        let ((is_last, one), (other_is_last, other)) = (key(one), key(other));
+        is_last.cmp(&other_is_last).then(one.total_cmp(&other))
+    });
+}
+
+impl<'a> Values<'a> {
+    fn of(column: &'a ParameterColumn) -> Self {
+        match column {
+            ParameterColumn::Few { values, indexes } => Self::Few(values, indexes),
+            ParameterColumn::Numbers(numbers) => Self::Real(numbers),
+        }
+    }
+
+    /// What rows are sorted by: numbers, and of names their places in the alphabet, after the numbers; NaN where a row has nothing.
+    fn keys(self) -> Vec<f64> {
+        match self {
+            Self::Whole(numbers) => numbers.iter().map(|number| f64::from(*number)).collect(),
+            Self::Real(numbers) => numbers.iter().map(|number| f64::from(*number)).collect(),
+            Self::States(states) => {
+                let names: BTreeSet<&str> = states.iter().map(|state| state.as_str()).collect();
+                let place = |state: &JobState| names.range(..state.as_str()).count() as f64;
+                states.iter().map(place).collect()
+            }
+            Self::Few(values, indexes) => {
+                let keys = keys_of(values);
+                indexes.iter().map(|index| keys.get(*index as usize).copied().unwrap_or(f64::NAN)).collect()
+            }
+        }
+    }
+
+    /// Whether a row has one of the condition's values.
+    fn test(self, condition: &'a Condition) -> Box<dyn Fn(usize) -> bool + 'a> {
+        let is_in =
+            |number: f64| {
+                condition.ranges.iter().any(|(from, to)| {
+                    from.is_none_or(|from| number >= from) && to.is_none_or(|to| number <= to)
+                }) || condition.values.iter().any(|value| number_of(value) == Some(number))
+            };
+        match self {
+            Self::Whole(numbers) => {
+                Box::new(move |row| numbers.get(row).is_some_and(|n| is_in(f64::from(*n))))
+            }
+            Self::Real(numbers) => Box::new(move |row| {
+                numbers.get(row).is_some_and(|number| !number.is_nan() && is_in(f64::from(*number)))
+            }),
+            Self::States(states) => Box::new(move |row| {
+                let is = |value: &ParameterValue, state: JobState| matches!(value, ParameterValue::Text(name) if name == state.as_str());
+                states.get(row).is_some_and(|state| condition.values.iter().any(|value| is(value, *state)))
+            }),
+            Self::Few(values, indexes) => {
+                let holds = |value: &ParameterValue| {
+                    number_of(value).is_some_and(is_in) || condition.values.contains(value)
+                };
+                let holds: Vec<bool> = values.iter().map(holds).collect();
+                Box::new(move |row| {
+                    indexes.get(row).is_some_and(|index| holds.get(*index as usize) == Some(&true))
+                })
+            }
+        }
+    }
+}
+
+/// A value as a number, as a browser reads it from JSON.
+fn number_of(value: &ParameterValue) -> Option<f64> {
+    match value {
+        ParameterValue::Integer(value) => Some(*value as f64),
+        ParameterValue::Float(value) => Some(*value),
+        _ => None,
+    }
+}
+
+/// Where each of these values stands among them.
+fn keys_of(values: &[ParameterValue]) -> Vec<f64> {
+    if values.iter().all(|value| number(value).is_some()) {
+        return values.iter().map(|value| number_of(value).unwrap_or(f64::NAN)).collect();
+    }
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    let key = |place: &usize| {
+        let value = &values[*place];
+        (number_of(value).is_none(), number_of(value).unwrap_or(0.0), value.to_string())
+    };
+    order.sort_by(|one, other| {
+        let (one, other) = (key(one), key(other));
+        one.0.cmp(&other.0).then(one.1.total_cmp(&other.1)).then(one.2.cmp(&other.2))
+    });
+    let mut keys = vec![0.0; values.len()];
+    order.into_iter().enumerate().for_each(|(place, value)| keys[value] = place as f64);
+    keys
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+// What the results say: how much each parameter matters, what its values bring, and whether the best can be told from the runner-up. All of it
+// is computed by the server; intervals are of 95 %.
+
+import { get } from './api.js';
+import { el, fill, foreign, update } from './dom.js';
+import { clipped, count, number, parameter } from './format.js';
+import { choice, problem } from './parts.js';
+import { t } from './strings.js';
+
+const LEVELS_MAX = 40;
+const PAIRS_MAX = 20;
+
+/** The part of a page. */
+export class Meaning {
+  constructor(sweep) {
+    this.sweep = sweep;
+    this.wrong = el('div');
+    this.importance = el('div', { class: 'meaning' });
+    this.how = el('p', { class: 'note' });
+    this.controls = el('div', { class: 'controls' });
+    this.effect = el('div', { class: 'meaning' });
+    this.pairs = el('details', {}, el('summary', { text: t('paired') }));
+    this.verdict = el('p');
+    const effects = (this.effects = el('div', { class: 'effects' }, el('div', { class: 'caption' }, el('h3', { text: t('effect') }), this.controls), this.effect, this.pairs));
+    this.element = el('figure', { hidden: true }, el('figcaption', {}, el('h2', { text: t('meaning') })), this.wrong, this.verdict, this.importance, this.how, effects);
+  }
+
+  /** Reads it again. */
+  async read() {
+    try {
+      this.show(await get(`/sweeps/${this.sweep}/analysis`));
+      fill(this.wrong);
+    } catch (error) {
+      this.element.hidden = false;
+      fill(this.wrong, problem(error));
+    }
+  }
+
+  show(analysis) {
+    this.analysis = analysis;
+    const { importance, effects, best, jobs, points } = analysis;
+    this.element.hidden = !jobs.counted;
+    if (!jobs.counted) return;
+    this.verdict.textContent = verdict(best);
+    this.verdict.hidden = !best;
+    const items = [...importance.items].sort((a, b) => b.share - a.share);
+    update(this.importance, items.map((item) => bar(item)));
+    this.how.textContent = how(importance, { points, counted: jobs.counted });
+    const names = items.map((item) => item.parameter).filter((name) => effects.some((effect) => effect.parameter === name));
+    const known = names.length ? names : effects.map((effect) => effect.parameter);
+    this.effects.hidden = !known.length;
+    if (!known.length) return;
+    if (!known.includes(this.chosen)) this.chosen = known[0];
+    if (known.join('\n') !== this.known) {
+      this.known = known.join('\n');
+      fill(this.controls, choice(t('parameter'), known.map((name) => [name, name]), this.chosen, (name) => {
+        this.chosen = name;
+        this.showEffect();
+      }));
+    }
+    this.showEffect();
+  }
+
+  showEffect() {
+    const { effects, metric } = this.analysis;
+    const { levels, left_out: leftOut, pairs } = effects.find(({ parameter: name }) => name === this.chosen);
+    const shown = levels.slice(0, LEVELS_MAX);
+    const ends = shown.flatMap(({ mean, interval }) => [mean, interval?.low, interval?.high]).filter((value) => typeof value === 'number');
+    const [min, max] = [Math.min(...ends), Math.max(...ends)];
+    const at = (value) => (max > min ? (value - min) / (max - min) : 0.5);
+    const best = Math[metric.maximize ? 'max' : 'min'](...shown.map(({ mean }) => mean).filter((mean) => typeof mean === 'number'));
+    const left = leftOut + levels.length - shown.length;
+    update(this.effect, shown.map((level) => dot(level, at, level.mean === best)), left > 0 && el('p', { class: 'note', text: t('levels_more', { levels: count(left) }) }));
+    this.showPairs(pairs);
+  }
+
+  /** Differences of jobs that are equal in everything else. */
+  showPairs(pairs) {
+    this.pairs.hidden = !pairs.length;
+    const name = (value) => clipped(labelOf({ value }), 24);
+    const row = ({ first, second, pairs: jobs, difference, interval, p }) =>
+      el('tr', {}, [
+        el('td', {}, foreign(`${name(first)} − ${name(second)}`)),
+        el('td', { 'data-kind': 'number', text: count(jobs) }),
+        el('td', { 'data-kind': 'number', text: number(difference, 3) }),
+        el('td', { 'data-kind': 'number', text: range(interval) }),
+        el('td', { 'data-kind': 'number', text: p === null ? '' : number(p, 2) }),
+      ]);
+    const heads = [t('difference'), t('pair_count'), t('mean'), t('interval'), 'p'].map((label, place) => el('th', { scope: 'col', 'data-kind': place ? 'number' : null, text: label }));
+    fill(this.pairs, el('summary', { text: t('paired') }), el('div', { class: 'scrolls', tabIndex: 0, role: 'region', 'aria-label': t('paired') }, el('table', {}, el('thead', {}, el('tr', {}, heads)), el('tbody', {}, pairs.slice(0, PAIRS_MAX).map(row)))));
+  }
+}
+
+/** How much a parameter matters, as a bar with its interval. */
+function bar({ parameter: name, share, interval }) {
+  const text = `${percent(share)}${interval ? ` (${percent(interval.low)}–${percent(interval.high)})` : ''}`;
+  return row(foreign(clipped(name, 60), { class: 'foreign clip' }), text, (track) => {
+    track.append(span('share', 0, share));
+    if (interval) track.append(span('whisker', interval.low, interval.high));
+  });
+}
+
+/** What jobs with a value of a parameter reached, in the mean. */
+function dot(level, at, isBest) {
+  const { mean, interval, count: jobs, diverged } = level;
+  const notes = [t('cell_jobs', { jobs: count(jobs) }), diverged > 0 && t('diverged_too', { jobs: count(diverged) })].filter(Boolean).join(', ');
+  const text = mean === null ? notes : `${number(mean, 4)}${interval ? ` (${range(interval)})` : ''} · ${notes}`;
+  const made = row(foreign(clipped(labelOf(level), 40), { class: 'foreign clip' }), text, (track) => {
+    if (interval) track.append(span('whisker', at(interval.low), at(interval.high)));
+    if (mean !== null) track.append(span('dot-mark', at(mean), at(mean)));
+  });
+  if (isBest) made.classList.add('is-best');
+  return made;
+}
+
+function row(name, text, draw) {
+  const track = el('div', { class: 'track', 'aria-hidden': 'true' });
+  draw(track);
+  return el('div', { class: 'meaning-row' }, el('div', {}, name), track, el('div', { class: 'note', text }));
+}
+
+/** A part of a track, from one place to another. */
+function span(kind, from, to) {
+  const made = el('i', { class: kind });
+  made.style.left = `${Math.max(0, Math.min(1, from)) * 100}%`;
+  made.style.width = `${Math.max(0, Math.min(1, to) - Math.max(0, from)) * 100}%`;
+  return made;
+}
+
+function labelOf({ value, range: ends, absent }) {
+  if (absent) return t('not_set');
+  if (ends) return ends.from === ends.to ? number(ends.from, 4) : `${number(ends.from, 3)}–${number(ends.to, 3)}`;
+  return value === null ? 'null' : parameter(value);
+}
+
+function range(interval) {
+  return interval ? `${number(interval.low, 3)}–${number(interval.high, 3)}` : '';
+}
+
+function percent(share) {
+  return `${number(share * 100, 2)} %`;
+}
+
+/** What the importance is, and what it rests on. */
+function how({ method, quantile, rest, no_interval: none }, { points, counted }) {
+  const sentences = [t(`importance_${method}`, { quantile: quantile === null ? '' : percent(quantile), rest: rest === null ? '' : percent(rest) })];
+  if (none) sentences.push(t(`no_interval_${none}`));
+  sentences.push(t('rests_on', { jobs: count(counted), points: count(points) }));
+  return sentences.filter(Boolean).join(' ');
+}
+
+/** Whether the best can be told from the runner-up. */
+function verdict(best) {
+  if (!best) return '';
+  const { best: first, runner_up: second, not_tested: why, difference, interval, separable, not_separable: others } = best;
+  const values = { first: first.job, second: second?.job, difference: number(difference, 3), interval: range(interval), others: count(others ?? 0) };
+  if (why || separable === null) return t(`untested_${why ?? 'no_repeats'}`, values);
+  return t(separable ? 'separable' : 'not_separable', values);
+}

@@ -1,0 +1,280 @@
+//! What is read of a sweep whose jobs have ended in every way.
+
+use domain::{
+    definition::SweepDefinition,
+    record::{BestEpoch, History, Record, Rung},
+    specification::SpecificationSource,
+};
+use terms::{
+    AttemptKey, AttemptState, Epoch, Goal, JobKey, JobState, MetricRow, MetricUse, Objective, SweepId,
+};
+
+use super::*;
+
+const EARLY: &str = "name: early\ndataset: {path: d}\nearly_terminate: {type: asha, min_iter: 1, eta: 2}\n\
+                     parameters: {learning_rate: {values: [0.1, 0.01, 0.001]}, epochs: {value: 4}, activation: {values: [relu, tanh]}}\n";
+
+/// A coordinator with a sweep of six jobs: 1 is done, 2 and 5 paused at the first rung, 3 was stopped there, 4 has failed twice, and 6 has not
+/// begun.
+pub(super) async fn served() -> Served {
+    let (store, folder) = leader::store().await;
+    let source = SpecificationSource { text: EARLY.to_owned(), ..SpecificationSource::default() };
+    let objective = Objective { name: "val_accuracy".into(), goal: Goal::Maximize, used: MetricUse::Last };
+    let submitted = Record::SweepSubmitted {
+        sweep: SweepId(1),
+        name: "early".into(),
+        request_id: String::new(),
+        specification: SweepDefinition::parse(&source).unwrap().text(),
+        manifest: String::new(),
+        objective,
+        job_count: 6,
+        created_unix_ms: 1_000,
+    };
+    let names = ["train_loss", "val_accuracy"].map(Into::into).into();
+    let named = Record::MetricsNamed { sweep: SweepId(1), first: 0, names };
+    let jobs = [
+        trained(1, &[0.5, 0.625, 0.75, 0.875], JobState::Done),
+        trained(2, &[0.25], JobState::Paused),
+        trained(3, &[0.125], JobState::Stopped),
+        failed(4),
+        trained(5, &[0.375], JobState::Paused),
+    ];
+    let records: Vec<Record> = [submitted, named].into_iter().chain(jobs.into_iter().flatten()).collect();
+    store.commit(&records).await.unwrap();
+    let leadership = leader::led_by(&leader::driver(&store).await);
+    let api = Api::new(leadership, store, None, TaskTracker::new());
+    let routes = routes(api.clone(), &Tokens::default(), 80, false, CancellationToken::new());
+    Served { api, routes, _folder: folder }
+}
+
+fn granted(attempt: AttemptKey, at_unix_ms: u64) -> Record {
+    let worker = if attempt.job.job.is_multiple_of(2) { "b" } else { "a" };
+    Record::AttemptGranted {
+        attempt,
+        is_first: attempt.attempt == 1,
+        worker: worker.parse().unwrap(),
+        slot: 0,
+        device: "cuda:0".into(),
+        pack_size: 1,
+        budget: None,
+        at_unix_ms,
+    }
+}
+
+/// An attempt of a job that had these accuracies, from as many seconds as its number on, and ended in this state.
+fn trained(job: u64, accuracies: &[f64], state: JobState) -> Vec<Record> {
+    let key = AttemptKey::new(1, job, 1);
+    let objective = Objective { name: "val_accuracy".into(), goal: Goal::Maximize, used: MetricUse::Last };
+    let mut records = vec![granted(key, job * 1_000)];
+    let mut best = None;
+    for (number, accuracy) in (1..).zip(accuracies) {
+        let epoch =
+            Epoch { number, seconds: 0.5, row: MetricRow::new(&[1.0 / f64::from(number), *accuracy]) };
+        best = BestEpoch::after(best.clone(), &objective, &epoch, Some(*accuracy));
+        let train_seconds = 0.5 * f64::from(number);
+        records.push(Record::EpochRecorded {
+            attempt: key,
+            epoch,
+            objective: Some(*accuracy),
+            best: best.clone(),
+            train_seconds,
+        });
+        if number == 1 {
+            let rung = Rung { epoch: 1, value: Some(*accuracy), goes_on: state == JobState::Done };
+            records.push(Record::RungReached { job: key.job, rung });
+        }
+    }
+    let ended = match state {
+        JobState::Done => AttemptState::Done,
+        _ => AttemptState::Revoked,
+    };
+    let at_unix_ms = job * 1_000 + 500 * accuracies.len() as u64;
+    records.push(Record::AttemptEnded {
+        attempt: key,
+        state: ended,
+        reason: String::new(),
+        log_tail: vec![format!("job {job} <b>says</b> \u{202e}so")],
+        at_unix_ms,
+    });
+    records.push(changed(key.job, state, ""));
+    records
+}
+
+fn failed(job: u64) -> Vec<Record> {
+    let reason = "the trainer ended with exit status 1 in epoch 1";
+    let attempt = |number: u32| {
+        let attempt = AttemptKey::new(1, job, number);
+        let ended = Record::AttemptEnded {
+            attempt,
+            state: AttemptState::Failed,
+            reason: reason.to_owned(),
+            log_tail: Vec::new(),
+            at_unix_ms: 4_000 + 400 * u64::from(number),
+        };
+        let state = if number == 2 { JobState::Failed } else { JobState::Pending };
+        [granted(attempt, 3_700 + 400 * u64::from(number)), ended, changed(attempt.job, state, reason)]
+    };
+    [1, 2].into_iter().flat_map(attempt).collect()
+}
+
+fn changed(job: JobKey, state: JobState, reason: &str) -> Record {
+    Record::JobChanged { job, state, history: History::default(), reason: reason.to_owned() }
+}
+
+#[tokio::test]
+async fn the_table_is_sorted_filtered_and_cut_into_pages_by_the_server() {
+    let served = served().await;
+    let jobs = async |query: &str| -> Vec<u64> {
+        let (status, page) = served.json(&format!("/api/v1/sweeps/1/table?{query}")).await;
+        assert_eq!(status, StatusCode::OK, "{page}");
+        page["items"].as_array().unwrap().iter().map(|job| job["job"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(jobs("sort=objective&order=descending").await, [1, 5, 2, 3, 4]);
+    assert_eq!(jobs("sort=metric:train_loss&order=ascending").await, [1, 2, 3, 5, 4]);
+    assert_eq!(jobs("sort=attempts&order=descending&rows=1").await, [4]);
+    assert_eq!(jobs("state=paused,failed").await, [2, 4, 5]);
+    assert_eq!(jobs("text=learning_rate%3C0.1%20tanh").await, [5]);
+    assert_eq!(
+        jobs("where=%5B%7B%22column%22:%22objective%22,%22ranges%22:%5B%5B0.2,0.5%5D%5D%7D%5D").await,
+        [2, 5]
+    );
+    let (_, page) = served.json("/api/v1/sweeps/1/table?sort=job&rows=2&page=9").await;
+    assert_eq!((&page["page"], &page["pages"], &page["matching"]), (&3.into(), &3.into(), &5.into()));
+    assert_eq!((&page["items"][0]["job"], &page["left_out"]), (&5.into(), &0.into()));
+    let states = serde_json::json!({"done": 1, "failed": 1, "paused": 2, "stopped": 1});
+    assert_eq!(page["states"], states);
+    for (query, says) in [("sort=odd", "there is no column"), ("rows=201", "1 to 200"), ("order=up", "up")] {
+        let (status, refused) = served.json(&format!("/api/v1/sweeps/1/table?{query}")).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert!(refused["error"]["message"].as_str().unwrap().contains(says), "{refused}");
+    }
+    let (status, _) = served.json("/api/v1/sweeps/2/table").await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn rungs_say_which_jobs_came_there_and_what_became_of_them() {
+    let served = served().await;
+    let (_, rungs) = served.json("/api/v1/sweeps/1/rungs").await;
+    let rung = &rungs["items"][0];
+    let counts = ["epoch", "reached", "went_on", "paused", "stopped"].map(|key| rung[key].as_u64().unwrap());
+    assert_eq!(counts, [1, 4, 1, 2, 1], "{rungs}");
+    let jobs = serde_json::json!([
+        {"job": 1, "value": 0.5, "outcome": "went_on"},
+        {"job": 5, "value": 0.375, "outcome": "paused"},
+        {"job": 2, "value": 0.25, "outcome": "paused"},
+        {"job": 3, "value": 0.125, "outcome": "stopped"},
+    ]);
+    assert_eq!(rung["jobs"], jobs);
+    assert_eq!(rung["quartiles"], serde_json::json!([0.125, 0.21875, 0.3125, 0.40625, 0.5]));
+}
+
+#[tokio::test]
+async fn what_the_system_says_is_in_the_readers_language() {
+    let served = served().await;
+    let read = async |path: &str, headers: &[(&str, &str)]| -> Value {
+        let (_, _, body) = served.ask(&Method::GET, path, headers).await;
+        serde_json::from_slice(&to_bytes(body, usize::MAX).await.unwrap()).unwrap()
+    };
+    let japanese = [("cookie", "sweep-language=ja"), ("accept-language", "en")];
+    let (english, path) = ([("accept-language", "en-US")], "/api/v1/sweeps/1/jobs/4");
+    let job = read(path, &japanese).await;
+    let said = "エポック 1 でトレーナーが終了コード 1 で終了しました";
+    assert_eq!((&job["reason"], &job["attempts"][0]["reason"]), (&said.into(), &said.into()));
+    assert_eq!(read(path, &english).await["reason"], "the trainer ended with exit status 1 in epoch 1");
+    let sweep = read("/api/v1/sweeps/1", &japanese).await;
+    assert_eq!(sweep["waiting"], "接続中のワーカーがありません");
+    assert_eq!(read("/api/v1/sweeps/1", &[]).await["waiting"], "no worker is connected");
+    let table = read("/api/v1/sweeps/1/table?state=failed", &japanese).await;
+    assert_eq!(table["items"][0]["reason"], said);
+    let (_, _, body) = served.ask(&Method::GET, "/api/v1/sweeps/1/events", &japanese).await;
+    let (event, _, seen) = next_event(&mut body.into_data_stream(), &mut String::new()).await.unwrap();
+    assert_eq!((event.as_str(), &seen["waiting"]), ("snapshot", &"接続中のワーカーがありません".into()));
+}
+
+#[tokio::test]
+async fn a_sweep_names_its_metrics() {
+    let (_, sweep) = served().await.json("/api/v1/sweeps/1").await;
+    let metrics: Vec<&str> = sweep["metrics"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert_eq!(metrics, ["train_loss", "val_accuracy", "val_loss", "train_accuracy"]);
+}
+
+#[tokio::test]
+async fn who_logs_in_comes_to_the_page_that_was_wanted_and_to_no_other_server() {
+    let served = super::served(&guarded()).await;
+    let (status, headers, _) = served.ask(&Method::GET, "/compare?sweeps=1,2", &[]).await;
+    let login = headers[header::LOCATION].to_str().unwrap();
+    assert_eq!((status, login), (StatusCode::SEE_OTHER, "/login?next=/compare%3Fsweeps%3D1%2C2"));
+    let (_, _, body) = served.ask(&Method::GET, login, &[]).await;
+    let page = String::from_utf8(to_bytes(body, usize::MAX).await.unwrap().into()).unwrap();
+    assert!(page.contains(r#"<input type="hidden" name="next" value="/compare?sweeps=1,2">"#), "{page}");
+    for (next, expected) in [
+        ("%2Fcompare%3Fsweeps%3D1%2C2", "/compare?sweeps=1,2"),
+        ("%2F%2Fevil.example%2F", "/"),
+        ("https%3A%2F%2Fevil.example", "/"),
+        ("%2F%5Cevil.example", "/"),
+    ] {
+        let form = Request::builder()
+            .method(Method::POST)
+            .uri("/login")
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header("sec-fetch-site", "same-origin")
+            .body(Body::from(format!("token={ADMIN}&next={next}")))
+            .unwrap();
+        let entered = served.routes.clone().oneshot(form).await.unwrap();
+        assert_eq!(entered.headers()[header::LOCATION], expected, "{next}");
+        let (_, headers, _) =
+            served.ask(&Method::GET, &format!("/login?token={ADMIN}&next={next}"), &[]).await;
+        assert_eq!(headers[header::LOCATION], expected, "{next}");
+    }
+    let (_, _, body) = served.ask(&Method::GET, "/login?next=/x%22%3E%3Cscript%3E", &[]).await;
+    let page = String::from_utf8(to_bytes(body, usize::MAX).await.unwrap().into()).unwrap();
+    assert!(!page.contains("<script>"), "{page}");
+}
+
+#[tokio::test]
+async fn a_timeline_says_who_ran_what_when() {
+    let served = served().await;
+    let path = |query: &str| format!("/api/v1/timeline?since=1970-01-01T00:00:02Z&{query}");
+    let (_, found) = served.json(&path("until=1970-01-01T00:00:05Z&sweep=1")).await;
+    let ran: Vec<_> =
+        found["items"].as_array().unwrap().iter().map(|one| (&one["job"], &one["attempt"])).collect();
+    let numbers = [(4, 2), (4, 1), (3, 1), (2, 1), (1, 1)].map(|(job, attempt)| (job.into(), attempt.into()));
+    let numbers: Vec<(&Value, &Value)> = numbers.iter().map(|(job, attempt)| (job, attempt)).collect();
+    assert_eq!(ran, numbers, "{found}");
+    let failed = &found["items"][0];
+    assert_eq!((&failed["worker"], &failed["outcome"]), (&"b".into(), &"failed".into()));
+    assert_eq!(failed["ended"], "1970-01-01T00:00:04.800Z");
+    assert_eq!(found["is_whole"], true);
+    let (_, now) = served.json("/api/v1/timeline").await;
+    assert_eq!(now["items"], serde_json::json!([]), "nothing ran in the last hour");
+    for (query, says) in
+        [("until=1970-01-01T00:00:01Z", "earlier"), ("until=x", "not \"x\""), ("sweep=x", "not \"x\"")]
+    {
+        let (status, refused) = served.json(&path(query)).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert!(refused["error"]["message"].as_str().unwrap().contains(says), "{refused}");
+    }
+    let (status, _) = served.json(&path("sweep=2")).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn who_follows_the_list_of_sweeps_is_told_when_it_changes_and_not_twice_the_same() {
+    let served = served().await;
+    let path = "/api/v1/sweeps/events";
+    let (_, headers, body) = served.ask(&Method::GET, path, &[]).await;
+    assert_eq!(headers[header::CONTENT_TYPE], "text/event-stream");
+    let (event, id, list) = next_event(&mut body.into_data_stream(), &mut String::new()).await.unwrap();
+    assert_eq!((event.as_str(), &list["items"][0]["state"]), ("snapshot", &"running".into()));
+    assert_eq!(list["next"], Value::Null);
+    let (_, _, body) = served.ask(&Method::GET, path, &[("last-event-id", &id)]).await;
+    let (mut body, mut text) = (body.into_data_stream(), String::new());
+    drop(served.api.pause(engine::Issuer::local(), terms::SweepId(1)).await.unwrap());
+    let (_, next, list) = next_event(&mut body, &mut text).await.unwrap();
+    assert_eq!(list["items"][0]["state"], "paused", "the first that is told is what has changed");
+    assert_ne!(next, id);
+    let (_, _, body) = served.ask(&Method::GET, "/api/v1/workers/events", &[]).await;
+    let (event, _, list) = next_event(&mut body.into_data_stream(), &mut String::new()).await.unwrap();
+    assert_eq!((event.as_str(), list), ("snapshot", serde_json::json!({"items": [], "next": null})));
+}
