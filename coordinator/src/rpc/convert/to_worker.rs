@@ -99,6 +99,7 @@ mod tests {
             command: vec!["${program}".into()],
             arguments: ArgumentStyle::Wandb,
             env: vec![("MODE".into(), "fast".into())],
+            epochs_parameter: None,
             files: vec!["lib/**".into()],
             snapshot: None,
             metrics: MetricSource { pattern: None, csv: Some("m.csv".into()) },
