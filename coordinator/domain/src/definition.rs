@@ -426,7 +426,12 @@ impl SweepDefinition {
 /// The first of a sweep's specifications, which has its settings, from [`SweepDefinition::text`] or
 /// [`SweepDefinition::shown_text`].
 pub fn first_document(text: &str) -> &str {
-    text.split(SEPARATOR).next().unwrap_or_default()
+    documents(text).next().unwrap_or_default()
+}
+
+/// All of a sweep's specifications: the first, and those that extended it.
+pub fn documents(text: &str) -> impl Iterator<Item = &str> {
+    text.split(SEPARATOR)
 }
 
 #[cfg(test)]

@@ -4,7 +4,16 @@
 //! sweep gives the same bytes.
 
 mod document;
+mod marker;
+mod mlflow;
+mod optuna;
+mod parquet;
 mod place;
+#[cfg(test)]
+mod samples;
+mod space;
+mod tensorboard;
+mod times;
 
 use std::io;
 
@@ -12,7 +21,12 @@ use report::{Epoch, Job, Sweep};
 
 pub use self::{
     document::DocumentFile,
+    mlflow::{Batches as MlflowBatches, JOB_TAG, MlflowExperiment, MlflowRun, SWEEP_TAG, WRITTEN_TAG},
+    optuna::OptunaFile,
+    parquet::ParquetFolder,
     place::{Held, Place, PlaceError, Shape},
+    space::{Kind, Parameter, Range},
+    tensorboard::TensorBoardFolder,
 };
 
 /// An export that is being written.
@@ -35,6 +49,10 @@ pub trait Export: Send {
 pub enum ExportError {
     #[error(transparent)]
     Write(#[from] io::Error),
+    #[error(transparent)]
+    Database(#[from] rusqlite::Error),
+    #[error(transparent)]
+    Parquet(#[from] ::parquet::errors::ParquetError),
 }
 
 /// What distinguishes a sweep from all others, including those of other coordinators. Exports say it, so that one is recognised.

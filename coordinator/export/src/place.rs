@@ -14,7 +14,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Identity, document};
+use super::{Identity, document, marker, optuna, parquet, tensorboard};
 
 /// Prefix of the folders that hold exports until they are whole.
 const UNFINISHED: &str = ".sweep-export-";
@@ -27,12 +27,19 @@ const BEFORE: &str = "before";
 pub enum Shape {
     /// A file with a document.
     Document(DocumentKind),
+    /// A folder with two tables.
+    Parquet,
+    /// A folder with runs.
+    TensorBoard,
+    /// A file with a storage.
+    Optuna,
 }
 
 impl Shape {
     fn is_file(self) -> bool {
         match self {
-            Self::Document(_) => true,
+            Self::Document(_) | Self::Optuna => true,
+            Self::Parquet | Self::TensorBoard => false,
         }
     }
 }
@@ -67,6 +74,10 @@ pub enum PlaceError {
     #[error("{0} is there and is not such an export; choose another path with --output")]
     NoFile(PathBuf),
     #[error(
+        "{0} is in use: there is a journal next to it; end what has it open, or choose another path with --output"
+    )]
+    InUse(PathBuf),
+    #[error(
         "{path} holds the export of another sweep ({}, sweep {}); choose another path with --output, or replace it with --force",
         of.name,
         of.id
@@ -88,6 +99,9 @@ impl Place {
     /// Something else is there and must not be replaced, or the folder above cannot be written.
     pub fn open(path: &Path, shape: Shape, sweep: &Identity, may_replace: bool) -> Result<Self, PlaceError> {
         let write = |source| PlaceError::Write { path: path.to_owned(), source };
+        if shape == Shape::Optuna && is_in_use(path) {
+            return Err(PlaceError::InUse(path.to_owned()));
+        }
         match held(path, shape).map_err(write)? {
             Held::Other if !path.is_file() || !shape.is_file() => {
                 return Err(PlaceError::NoFile(path.to_owned()));
@@ -145,16 +159,33 @@ impl Place {
 }
 
 /// What is at a path where an export is to be put.
-fn held(path: &Path, shape: Shape) -> io::Result<Held> {
+pub(crate) fn held(path: &Path, shape: Shape) -> io::Result<Held> {
     let found = match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Held::Nothing),
         found => found?,
     };
-    match shape {
-        Shape::Document(_) if !found.is_file() => Ok(Held::Other),
-        Shape::Document(_) if found.len() == 0 => Ok(Held::Nothing),
-        Shape::Document(kind) => document::held(path, kind),
+    if found.is_file() != shape.is_file() || !(found.is_file() || found.is_dir()) {
+        return Ok(Held::Other);
     }
+    match shape {
+        Shape::Document(_) | Shape::Optuna if found.len() == 0 => Ok(Held::Nothing),
+        Shape::Document(kind) => document::held(path, kind),
+        Shape::Optuna => Ok(optuna::held(path)),
+        Shape::Parquet => {
+            let is_own = |name: &str| [marker::NAME, parquet::JOBS, parquet::EPOCHS].contains(&name);
+            marker::held(path, "parquet", is_own)
+        }
+        Shape::TensorBoard => marker::held(path, "tensorboard", tensorboard::is_own),
+    }
+}
+
+/// Whether someone works in an SQLite file: its changes that are not in it yet would be applied to the next one.
+fn is_in_use(path: &Path) -> bool {
+    ["-journal", "-wal"].iter().any(|ending| {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(ending);
+        fs::metadata(beside).is_ok_and(|found| found.len() > 0)
+    })
 }
 
 #[cfg(test)]

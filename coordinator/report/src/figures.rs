@@ -17,7 +17,7 @@ use std::cmp::Reverse;
 
 use terms::ParameterValue;
 
-pub use self::numbers::measured;
+pub use self::{axis::LOGARITHMIC_FROM, numbers::measured};
 pub(super) use self::{
     numbers::{short, short_text},
     svg::dark_style,

@@ -30,7 +30,7 @@ use tempfile::NamedTempFile;
 pub use self::{
     columns::{Columns, EPOCH_COLUMNS, JOB_COLUMNS},
     failures::FailureReasons,
-    figures::measured,
+    figures::{LOGARITHMIC_FROM, measured},
     model::{BestJob, Epoch, Job, JobCounts, Sweep, Weights},
     ranking::Ranking,
     tables::{Document, DocumentKind},

@@ -4,4 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod documents;
+mod mlflow;
+mod readers;
 mod swept;
+mod tools;

@@ -10,7 +10,7 @@ const SMALLEST: f64 = 1e-300;
 const FULL_CHARACTERS_MAX: usize = 7;
 
 /// Positive values whose largest is this many times their smallest are drawn on a logarithmic axis.
-pub(super) const LOGARITHMIC_FROM: f64 = 1_000.0;
+pub const LOGARITHMIC_FROM: f64 = 1_000.0;
 
 /// How an axis maps numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
