@@ -132,7 +132,7 @@ fn of_grid(grid: &Grid, shares: &[f64], varying: &[&Parameter], trainings: &[Vec
         rest: Some((1.0 - shares.iter().sum::<f64>()).max(0.0)),
         samples,
         no_interval: (!are_repeated).then_some(NoInterval::TrainedOnce),
-        items: with_intervals(varying, shares, resampled.collect()),
+        items: with_intervals(varying, shares, &resampled.collect::<Vec<_>>()),
     }
 }
 
@@ -156,7 +156,7 @@ fn of_best(units: &[Unit], varying: &[&Parameter], goal: Goal) -> Importance {
         rest: None,
         samples,
         no_interval: None,
-        items: with_intervals(varying, &shares, resampled.collect()),
+        items: with_intervals(varying, &shares, &resampled.collect::<Vec<_>>()),
     }
 }
 
@@ -172,7 +172,7 @@ fn below(random: &mut ChaCha8Rng, count: usize) -> u32 {
     ((u128::from(random.next_u64()) * count as u128) >> 64) as u32
 }
 
-fn with_intervals(varying: &[&Parameter], shares: &[f64], resampled: Vec<Vec<f64>>) -> Vec<Share> {
+fn with_intervals(varying: &[&Parameter], shares: &[f64], resampled: &[Vec<f64>]) -> Vec<Share> {
     let interval = |place: usize| percentiles(resampled.iter().map(|sample| sample[place]).collect());
     let shares = varying.iter().zip(shares).enumerate();
     shares

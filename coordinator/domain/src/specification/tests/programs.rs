@@ -64,7 +64,7 @@ fn a_programs_number_of_epochs_is_known_where_the_file_says_which_parameter_it_i
     let unknown = file("");
     assert_eq!((unknown.budget(1), unknown.specification.epochs_max()), (None, None));
     // It decides when a job is done, so that it is no setting.
-    let error = unknown.extended(known.specification.clone()).unwrap_err().to_string();
+    let error = unknown.extended(known.specification).unwrap_err().to_string();
     assert!(error.contains("execution.epochs_parameter"), "{error}");
     assert!(!is_setting("execution.epochs_parameter"));
 }
