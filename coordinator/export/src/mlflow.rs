@@ -148,7 +148,7 @@ impl MlflowExperiment {
                 metrics.push((self.metrics.of(name).into_owned(), value, ended, epoch.number));
             };
             for (name, value) in self.sweep.metrics.pairs(&epoch.metrics) {
-                add(&**name, value);
+                add(name, value);
             }
             add("epoch_seconds", epoch.seconds);
             if let Some((_, value)) = best.filter(|(best, _)| *best == epoch.number) {

@@ -136,9 +136,9 @@ impl Place {
         let whole = self.unfinished();
         // A name must not outlive a power cut that its content does not.
         if whole.is_dir() {
-            syncfs(File::open(&whole)?)?
+            syncfs(File::open(&whole)?)?;
         } else {
-            File::open(&whole)?.sync_all()?
+            File::open(&whole)?.sync_all()?;
         }
         let before = match fs::symlink_metadata(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return fs::rename(&whole, &self.path),

@@ -8,8 +8,11 @@ use terms::{
 
 use super::{Parameter, Range};
 
+/// A job and its epochs.
+pub(crate) type Trained = (Job, Vec<Epoch>);
+
 /// A sweep, its parameters, and its jobs with their epochs: one that is done, one that diverged, and one that never began.
-pub(crate) fn sweep() -> (Sweep, Vec<Parameter>, Vec<(Job, Vec<Epoch>)>) {
+pub(crate) fn sweep() -> (Sweep, Vec<Parameter>, Vec<Trained>) {
     let rate = Range { ends: Some((1e-5, 0.1)), is_whole: false, is_log: true };
     let kinds = ["relu", "語"].map(|text| ParameterValue::Text(text.into()));
     let parameters = vec![
