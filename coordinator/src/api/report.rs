@@ -23,7 +23,7 @@ pub(super) const REPORTS_MAX: usize = 16;
 #[derive(Debug)]
 pub enum ReportRow {
     /// Each job, in the order of their numbers, followed by its epochs.
-    Job(JobView),
+    Job(Box<JobView>),
     /// An epoch of the job before that counts, in order.
     Epoch(EpochRow),
 }
@@ -123,7 +123,7 @@ impl Report {
         let job = self.jobs.pop_front();
         self.current =
             job.as_ref().and_then(|job| job.row.as_ref()).map(|row| (row.job, row.attempts, row.epochs_done));
-        Ok(job.map(ReportRow::Job))
+        Ok(job.map(Box::new).map(ReportRow::Job))
     }
 
     /// Reads the next chunk of jobs, where there is one.

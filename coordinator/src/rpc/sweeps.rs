@@ -327,7 +327,7 @@ async fn send_report(report: &mut Report, reader: &Reader<v1::ReportRow>) -> Res
     send(Row::Header(convert::report_header(report))).await?;
     while let Some(row) = report.next().await? {
         send(match row {
-            ReportRow::Job(job) => Row::Job(convert::job(job)),
+            ReportRow::Job(job) => Row::Job(convert::job(*job)),
             ReportRow::Epoch(epoch) => Row::Epoch(convert::epoch_row(&epoch)),
         })
         .await?;

@@ -5,8 +5,11 @@ use terms::ParameterValue;
 use super::{Values, number_of};
 use crate::api::JobColumns;
 
+/// Whether a value compares so with a limit.
+type Comparison = fn(f64, f64) -> bool;
+
 /// How a number is compared, the longer signs first.
-const COMPARISONS: &[(&str, fn(f64, f64) -> bool)] = &[
+const COMPARISONS: &[(&str, Comparison)] = &[
     ("<=", |value, limit| value <= limit),
     (">=", |value, limit| value >= limit),
     ("<", |value, limit| value < limit),

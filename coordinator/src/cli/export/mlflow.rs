@@ -95,9 +95,9 @@ impl Written {
         let ended = ended
             .map_err(|error| Failure::operation(format!("a run was not written: {error}; this is a bug")))?;
         if ended? {
-            self.written += 1
+            self.written += 1;
         } else {
-            self.kept += 1
+            self.kept += 1;
         }
         Ok(())
     }
