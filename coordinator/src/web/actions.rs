@@ -2,9 +2,10 @@
 
 use axum::{
     Extension, Json, Router,
-    extract::{Path, State, rejection::JsonRejection},
+    extract::{DefaultBodyLimit, Path, State, rejection::JsonRejection},
     routing::post,
 };
+use domain::specification::FILE_BYTES_MAX;
 use engine::Issuer;
 use report::view;
 use serde::{Deserialize, Serialize};
@@ -15,16 +16,58 @@ use super::{
     reader::Reader,
     reading::{number, sweep_id},
 };
-use crate::{api::RetryRequest, rpc::convert, shapes};
+use crate::{
+    api::{RetryRequest, Source, Submission},
+    rpc::convert,
+    shapes,
+};
+
+/// Largest request that submits a sweep: its file as a text of JSON, in which a sign of one byte may take two, and what it changes.
+const SUBMISSION_BYTES_MAX: usize = 2 * FILE_BYTES_MAX + (64 << 10);
 
 /// The routes.
 pub(super) fn routes() -> Router<Web> {
     Router::new()
+        .route("/api/v1/sweeps", post(submit).layer(DefaultBodyLimit::max(SUBMISSION_BYTES_MAX)))
         .route("/api/v1/sweeps/{sweep}/retry", post(retry_sweep))
         .route("/api/v1/sweeps/{sweep}/{action}", post(sweep_action))
         .route("/api/v1/sweeps/{sweep}/jobs/{job}/retry", post(retry_job))
         .route("/api/v1/sweeps/{sweep}/jobs/{job}/{action}", post(job_action))
         .route("/api/v1/workers/{worker}/drain", post(drain))
+}
+
+/// A sweep to make, or jobs to add to one.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Submit {
+    /// The text of a sweep file: YAML, of which JSON is a part.
+    file: String,
+    /// Its name, for messages.
+    #[serde(default)]
+    file_name: String,
+    /// Changes in it, each as `KEY=VALUE`.
+    #[serde(default)]
+    overrides: Vec<String>,
+    /// Instead of the file's `dataset.path`.
+    #[serde(default)]
+    dataset_path: String,
+    /// Makes a repeated request harmless.
+    #[serde(default)]
+    request_id: String,
+    /// The sweep that gets the jobs which it lacks, instead of a new one.
+    extend: Option<u64>,
+}
+
+/// What came of a submission.
+#[derive(Debug, Serialize)]
+struct Submitted {
+    sweep: view::Sweep,
+    /// Whether it is new.
+    created: bool,
+    /// How many jobs an extension added.
+    added_jobs: u64,
+    /// What the file says without effect, for people.
+    notes: Vec<String>,
 }
 
 /// Which jobs are tried again.
@@ -41,6 +84,25 @@ struct Retried {
     sweep: view::Sweep,
     /// Jobs that are tried again.
     retried: u64,
+}
+
+async fn submit(
+    State(web): State<Web>,
+    reader: Reader,
+    Extension(issuer): Extension<Issuer>,
+    asked: Result<Json<Submit>, JsonRejection>,
+) -> Answered<Json<Submitted>> {
+    let Json(asked) = asked.map_err(|error| Refusal::new(error.status(), "invalid", error.body_text()))?;
+    let Submit { file, file_name, overrides, dataset_path, request_id, extend } = asked;
+    let source = Source { text: file, file_name, overrides, dataset_path, ..Source::default() };
+    let extend = extend.map(|sweep| sweep_id(&sweep.to_string())).transpose()?;
+    let submitted = web.api.submit(issuer, Submission { source, request_id, extend }).await?;
+    Ok(Json(submitted.encode(|submitted| Submitted {
+        sweep: reader.sweep(shapes::whole(&convert::sweep(&submitted.sweep))),
+        created: submitted.created,
+        added_jobs: submitted.added_jobs,
+        notes: submitted.notes,
+    })))
 }
 
 async fn sweep_action(
@@ -98,7 +160,8 @@ async fn retry_job(
     Path((id, job)): Path<(String, String)>,
 ) -> Answered<Json<Retried>> {
     let job = Some(number("job", &job)?);
-    retry((&web, reader), issuer, RetryRequest { sweep: sweep_id(&id)?, job, cancelled_too: false }).await
+    // Whoever names a job means it, as on the command line.
+    retry((&web, reader), issuer, RetryRequest { sweep: sweep_id(&id)?, job, cancelled_too: true }).await
 }
 
 async fn retry(

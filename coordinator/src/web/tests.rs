@@ -50,6 +50,7 @@ const ROUTES: &[(Method, &str, Asks)] = &[
     (Method::GET, "/api/v1/sweeps/events", Asks::Viewer),
     (Method::GET, "/api/v1/workers/events", Asks::Viewer),
     (Method::GET, "/api/v1/workers", Asks::Viewer),
+    (Method::POST, "/api/v1/sweeps", Asks::Admin),
     (Method::POST, "/api/v1/sweeps/1/pause", Asks::Admin),
     (Method::POST, "/api/v1/sweeps/1/retry", Asks::Admin),
     (Method::POST, "/api/v1/sweeps/1/jobs/1/retry", Asks::Admin),
@@ -242,6 +243,54 @@ async fn sweeps_and_jobs_are_read_and_changed() {
     assert_eq!(job["state"], "cancelled");
     let (_, cancelled) = served.json("/api/v1/sweeps/1/jobs?state=cancelled,failed").await;
     assert_eq!(cancelled["items"][0]["job"], 3);
+}
+
+#[tokio::test]
+async fn a_sweep_is_submitted_once_and_a_wrong_file_is_refused_with_its_place() {
+    let served = served(&Tokens::default()).await;
+    let submit = async |body: Value| {
+        let request = Request::builder().method(Method::POST).uri("/api/v1/sweeps");
+        let request =
+            request.header(header::HOST, "localhost").header(header::CONTENT_TYPE, "application/json");
+        let request = request.body(Body::from(body.to_string())).unwrap();
+        let answer = served.routes.clone().oneshot(request).await.unwrap();
+        let status = answer.status().as_u16();
+        let bytes = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+        (status, serde_json::from_slice::<Value>(&bytes).unwrap())
+    };
+    let asked = serde_json::json!({"file": FILE, "overrides": ["name=other"], "request_id": "a"});
+    let (status, made) = submit(asked.clone()).await;
+    assert_eq!(
+        (status, &made["created"], &made["sweep"]["name"]),
+        (200, &true.into(), &"other".into()),
+        "{made}"
+    );
+    let (_, again) = submit(asked).await;
+    assert_eq!((&again["created"], &again["sweep"]["id"]), (&false.into(), &made["sweep"]["id"]));
+    let more = FILE.replace("[1, 2, 3]", "[1, 2, 3, 4]");
+    let (_, extended) = submit(serde_json::json!({"file": more, "extend": 1})).await;
+    assert_eq!((&extended["added_jobs"], &extended["sweep"]["jobs"]), (&2.into(), &8.into()), "{extended}");
+    let long = format!("{FILE}#{}\n", " ".repeat(BODY_BYTES_MAX));
+    assert_eq!(
+        submit(serde_json::json!({"file": long})).await.0,
+        200,
+        "a file may be longer than other bodies"
+    );
+    for (body, status, says) in [
+        (serde_json::json!({"file": "name: a\nparameter: {}\n", "file_name": "a.yaml"}), 400, "a.yaml:2"),
+        (serde_json::json!({"file": FILE, "extend": 0}), 400, "a sweep is a number from 1"),
+        (serde_json::json!({"files": FILE}), 422, "unknown field `files`"),
+        (serde_json::json!({"file": " ".repeat(5 << 20)}), 413, "length limit"),
+        (
+            serde_json::json!({"file": "program: a.py\nmetric: {name: loss, goal: minimize}\nparameters: {x: {values: [1]}}\n"}),
+            400,
+            "`sweep submit`",
+        ),
+    ] {
+        let (found, answer) = submit(body).await;
+        assert!(answer["error"]["message"].as_str().unwrap().contains(says), "{answer}");
+        assert_eq!(found, status, "{answer}");
+    }
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ mod kills;
 mod leader;
 mod limits;
 mod models;
+mod notebook;
 mod notify;
 mod output;
 mod outside;
