@@ -7,7 +7,7 @@ DEMO_IMAGES ?= 1000
 RUST_MINOR_MIN := 89
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test chaos soak bench bench-pytorch bench-search bench-asha bench-gpu fuzz check clean-demo tools
+.PHONY: help setup build demo test chaos soak wheel bench bench-pytorch bench-search bench-asha bench-gpu fuzz check clean-demo tools
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ demo: build ## Train the sixteen jobs of the report on synthetic images (under 4
 	@rm -rf demo/results
 	$(RELEASE)/sweep run deploy/examples/activation-lr-batch.yaml --dataset demo/train --output demo/results --workers 2
 	@echo "Open demo/results/report.html in a browser."
+
+wheel: build ## Make a wheel of the programs and the Python modules (target/wheels)
+	$(PYTHON) deploy/setup/wheel.py --programs $(RELEASE) --output $(dir $(RELEASE))wheels
 
 test: build ## Run every test
 	@$(PYTHON) deploy/setup/test_tools.py

@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
-"""Puts libtorch 2.11.0 (CPU part) into the user's cache and links it as `.libtorch` in the repository.
+"""Puts libtorch 2.11.0 (CPU part) into the user's cache and links it as `.libtorch` in the repository. The wheel has this file as
+`sweep_setup`: its command `sweep-setup` links libtorch where the installed sweep-trainer looks for it.
 
 Only the standard library and pip are needed, no root. Each wheel is found through the user's own pip
 configuration, fetched with resume, and checked against a pinned SHA-256; the files are unpacked next to their final
 place and renamed into it, so an interruption at any point leaves either nothing or a part to go on with.
 """
 
+from __future__ import annotations
+
 import hashlib
+import importlib.metadata
 import json
 import os
 import pathlib
@@ -43,28 +47,51 @@ class SetupError(Exception):
 
 
 def main() -> None:
+    """For those who build the programs."""
     check_machine()
-    repository = pathlib.Path(__file__).resolve().parents[2]
+    check_compilers()
+    link(pathlib.Path(__file__).resolve().parents[2] / ".libtorch", provide())
+
+
+def for_installed_programs() -> None:
+    """For those who have installed the wheel: `sweep-setup`."""
+    check_machine()
+    programs = importlib.metadata.files("sweep") or []
+    trainer = next((file.locate() for file in programs if file.name == "sweep-trainer"), None)
+    if trainer is None:
+        raise SetupError("the package `sweep` is not installed with its programs; pip install its wheel")
+    # As its RUNPATH says, from its own folder.
+    place = pathlib.Path(trainer).resolve().parent.parent / "lib" / "sweep" / "libtorch"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    link(place, provide())
+    print(f"sweep-trainer finds it by {place}")
+
+
+def provide() -> pathlib.Path:
+    """libtorch's folder in the cache, which has it then."""
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "sweep"
     target = cache / "libtorch" / f"{VERSION}-cpu"
     if is_complete(target):
         print(f"libtorch {VERSION} is in {target}")
     else:
         install(target, cache / "downloads")
-    link(repository / ".libtorch", target)
+    return target
 
 
 def check_machine() -> None:
     if sys.platform != "linux" or platform.machine() != "x86_64":
         raise SetupError(f"libtorch {VERSION} is set up for x86-64 Linux, not for {platform.machine()} {sys.platform}")
+    if subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True).returncode != 0:
+        raise SetupError("pip is missing; on Debian and Ubuntu: apt install python3-pip")
+
+
+def check_compilers() -> None:
     for command, package in [("c++", "g++"), ("cargo", "rustup, from your distribution or the Rust project")]:
         if shutil.which(command) is None:
             raise SetupError(f"`{command}` is missing; install {package}")
     if shutil.which("nasm") is None:
         print("nasm is not installed: JPEG decoding will take twice as long, with the same pixels; `apt install nasm` "
               "before the first build helps (later, `cargo clean --release -p mozjpeg-sys` as well)")
-    if subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True).returncode != 0:
-        raise SetupError("pip is missing; on Debian and Ubuntu: apt install python3-pip")
 
 
 def is_complete(target: pathlib.Path) -> bool:
@@ -241,10 +268,20 @@ def link(place: pathlib.Path, target: pathlib.Path) -> None:
     fresh.replace(place)
 
 
-if __name__ == "__main__":
+def told(action) -> None:
+    """Does it; what a user can fix is one line."""
     try:
-        main()
+        action()
     except SetupError as error:
         sys.exit(f"setup: {error}")
     except KeyboardInterrupt:
         sys.exit("setup: interrupted; run it again to go on from here")
+
+
+def command() -> None:
+    """The command `sweep-setup`."""
+    told(for_installed_programs)
+
+
+if __name__ == "__main__":
+    told(main)

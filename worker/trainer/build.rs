@@ -22,6 +22,8 @@ fn main() {
         panic!("libtorch's folder {} cannot be read: {error}; run `make setup`", found.display())
     });
     println!("cargo::rustc-link-arg=-Wl,-rpath,{}", library_dir.display());
+    // Where a trainer that was installed by its wheel has it, in any folder: `sweep-setup` links it there.
+    println!("cargo::rustc-link-arg=-Wl,-rpath,$ORIGIN/../lib/sweep/libtorch/lib");
 
     let include_dir = library_dir.with_file_name("include");
     cc::Build::new()

@@ -36,3 +36,4 @@ mod services;
 mod snapshots;
 mod stalls;
 mod upgrade;
+mod wheel;
