@@ -14,6 +14,7 @@ mod follow;
 mod identity;
 mod ids;
 mod inspect;
+mod mcp;
 mod notify;
 mod output;
 mod preview;
@@ -109,6 +110,8 @@ enum Command {
     /// List and fetch the trained weights that a sweep keeps
     #[command(subcommand)]
     Artifact(artifact::ArtifactCommand),
+    /// Offer these commands to an assistant, as tools of the Model Context Protocol over standard input and output
+    Mcp(mcp::McpArguments),
     /// Print completions for a shell
     Completions(completions::CompletionsArguments),
 }
@@ -154,6 +157,7 @@ fn refuse_ignored(command: &Command, matches: &ArgMatches) -> Result<(), Failure
         Command::Report(_) => ("report", &[format]),
         Command::Export(_) => ("export", &[format]),
         Command::Drain(_) => ("drain", &[format]),
+        Command::Mcp(_) => ("mcp", &[format]),
         Command::Artifact(artifact::ArtifactCommand::Get { .. }) => ("artifact get", &[format]),
         _ => return Ok(()),
     };
@@ -196,6 +200,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Report(arguments) => report::report(&arguments, &target).await,
         Command::Export(arguments) => export::export(&arguments, &target).await,
         Command::Artifact(command) => artifact::artifact(&command, &target, format).await,
+        Command::Mcp(arguments) => mcp::mcp(&arguments, &target).await,
         Command::Completions(arguments) => completions::print::<Arguments>(&arguments),
     }
 }

@@ -52,7 +52,7 @@ impl SweepFile {
 }
 
 /// The manifests of a file, each as JSON.
-fn manifests(path: &Path) -> Result<Vec<String>, Failure> {
+pub(super) fn manifests(path: &Path) -> Result<Vec<String>, Failure> {
     let refused = |reason: &dyn std::fmt::Display| {
         Failure::operation(format!("--manifest {}: {reason}", path.display()))
     };

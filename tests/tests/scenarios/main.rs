@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod artifacts;
+mod assistant;
 mod brackets;
 mod chaos;
 mod checkpoints;

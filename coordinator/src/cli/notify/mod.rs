@@ -61,6 +61,7 @@ impl NotifyOptions {
             stalled: Stalled { after: self.notify_stalled, told: None },
             on_end: on_end.map_err(|reason| Failure::usage(format!("--on-end: {reason}")))?,
             began_ms: now_ms(),
+            has_seen: false,
         })
     }
 }
@@ -74,11 +75,14 @@ pub(super) struct Notifier {
     stalled: Stalled,
     on_end: Option<CommandLine>,
     began_ms: u64,
+    /// Whether it is known to be there.
+    has_seen: bool,
 }
 
 impl Notifier {
     /// Looks at a sweep that goes on.
     pub(super) fn observe(&mut self, sweep: &v1::Sweep) {
+        self.has_seen = true;
         if let Some(waiting) = self.stalled.news(sweep) {
             self.send(&Message::stalled(sweep, waiting));
         }
@@ -105,7 +109,9 @@ impl Notifier {
             Ok(sweep) if is_final(sweep) => return self.ended(sweep, results).await,
             _ => {}
         }
-        if let Some(failure) = outcome.as_ref().err().or(asked.as_ref().err()) {
+        // Who has mistyped a number or an address sees it at once.
+        let was_followed = self.has_seen || matches!(outcome, Err(Failure::TimedOut(_)));
+        if let Some(failure) = outcome.as_ref().err().or(asked.as_ref().err()).filter(|_| was_followed) {
             self.send(&Message::lost_sight(sweep_id, failure, self.began_ms));
         }
         self.delivered().await

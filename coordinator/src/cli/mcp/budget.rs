@@ -1,0 +1,147 @@
+//! What an assistant may start: jobs, and hours of training. A sweep is counted before it is submitted, by the most that it can take, so
+//! that nothing has to be ended later.
+
+use std::time::Duration;
+
+use domain::specification::Execution;
+
+/// The bounds that the user has set.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Limits {
+    pub(super) jobs: Option<u64>,
+    pub(super) hours: Option<f64>,
+}
+
+/// The bounds, and what was taken of them since the command began.
+#[derive(Debug)]
+pub(super) struct Budget {
+    limits: Limits,
+    jobs: u64,
+    hours: f64,
+}
+
+/// The most that jobs can take.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Cost {
+    jobs: u64,
+    attempts: u32,
+    timeout: Option<Duration>,
+}
+
+impl Cost {
+    /// Of this many jobs that are run in this way.
+    pub(super) fn new(jobs: u64, execution: &Execution) -> Self {
+        let timeout = execution.job_timeout_ms.map(Duration::from_millis);
+        Self { jobs, attempts: execution.attempts_max, timeout }
+    }
+
+    /// Hours of slots: each job may fail in each attempt, at the end of its time.
+    pub(super) fn hours(&self) -> Option<f64> {
+        let attempts = self.jobs as f64 * f64::from(self.attempts);
+        self.timeout.map(|timeout| attempts * timeout.as_secs_f64() / 3_600.0)
+    }
+}
+
+impl Budget {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { limits, jobs: 0, hours: 0.0 }
+    }
+
+    /// Takes what this costs.
+    ///
+    /// # Errors
+    /// It is more than there is left; the sums.
+    pub(super) fn take(&mut self, cost: Cost) -> Result<(), String> {
+        let Limits { jobs, hours } = self.limits;
+        if jobs.is_none() && hours.is_none() {
+            return Err("`sweep mcp` was started without a budget, so it starts no jobs; its user may start it with --budget-jobs N or \
+                        --budget-hours H"
+                .to_owned());
+        }
+        let left = jobs.map(|limit| (limit, limit.saturating_sub(self.jobs)));
+        if let Some((limit, left)) = left.filter(|(_, left)| cost.jobs > *left) {
+            return Err(format!(
+                "this takes {} jobs, and {left} of the {limit} that may be started are left ({} were); fewer values or a `run_cap` make \
+                 fewer jobs",
+                cost.jobs, self.jobs
+            ));
+        }
+        let taken = match (hours, cost.hours()) {
+            (None, _) => 0.0,
+            (Some(_), None) => {
+                return Err(
+                    "hours are counted by `execution: {job_timeout: TIME}`, which this file lacks".to_owned()
+                );
+            }
+            (Some(limit), Some(wanted)) if self.hours + wanted > limit => {
+                return Err(format!(
+                    "this may take {wanted:.1} hours ({} jobs, {} attempts, each up to its job_timeout), and {:.1} of {limit:.1} are left; \
+                     fewer jobs, a shorter execution.job_timeout or a smaller execution.attempts_max take less",
+                    cost.jobs,
+                    cost.attempts,
+                    limit - self.hours
+                ));
+            }
+            (Some(_), Some(wanted)) => wanted,
+        };
+        self.jobs += cost.jobs;
+        self.hours += taken;
+        Ok(())
+    }
+
+    /// Gives back what was taken and not used.
+    pub(super) fn give_back(&mut self, cost: Cost) {
+        self.jobs = self.jobs.saturating_sub(cost.jobs);
+        if self.limits.hours.is_some() {
+            self.hours = (self.hours - cost.hours().unwrap_or(0.0)).max(0.0);
+        }
+    }
+
+    /// What is left, for the assistant.
+    pub(super) fn left(&self) -> serde_json::Value {
+        serde_json::json!({
+            "jobs": self.limits.jobs.map(|limit| limit.saturating_sub(self.jobs)),
+            "hours": self.limits.hours.map(|limit| limit - self.hours),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cost(jobs: u64, attempts: u32, minutes: Option<u64>) -> Cost {
+        Cost { jobs, attempts, timeout: minutes.map(|minutes| Duration::from_secs(60 * minutes)) }
+    }
+
+    #[test]
+    fn what_is_beyond_the_budget_is_refused_with_the_sums() {
+        let mut budget = Budget::new(Limits { jobs: Some(10), hours: Some(6.0) });
+        budget.take(cost(4, 1, Some(60))).unwrap();
+        for (cost, says) in [
+            (cost(7, 1, Some(1)), "this takes 7 jobs, and 6 of the 10 that may be started are left (4 were)"),
+            (
+                cost(2, 3, Some(30)),
+                "this may take 3.0 hours (2 jobs, 3 attempts, each up to its job_timeout), and 2.0 of 6.0 are left",
+            ),
+            (cost(1, 1, None), "which this file lacks"),
+        ] {
+            let refused = budget.take(cost).unwrap_err();
+            assert!(refused.contains(says), "{refused}");
+        }
+        // What was refused took nothing, and what was not used comes back.
+        budget.take(cost(2, 1, Some(60))).unwrap();
+        budget.take(cost(1, 1, Some(1))).unwrap_err();
+        budget.give_back(cost(2, 1, Some(60)));
+        budget.take(cost(4, 1, Some(30))).unwrap();
+        assert_eq!(budget.left(), serde_json::json!({"jobs": 2, "hours": 0.0}));
+    }
+
+    #[test]
+    fn without_a_budget_nothing_starts_and_a_bound_alone_bounds_alone() {
+        let refused = Budget::new(Limits::default()).take(cost(1, 1, Some(1))).unwrap_err();
+        assert!(refused.contains("--budget-jobs"), "{refused}");
+        Budget::new(Limits { jobs: Some(1), hours: None }).take(cost(1, 1, None)).unwrap();
+        Budget::new(Limits { jobs: None, hours: Some(1.0) }).take(cost(60, 1, Some(1))).unwrap();
+    }
+}

@@ -1,0 +1,203 @@
+//! Tools that change something, and the check of a file before.
+
+use std::path::Path;
+
+use domain::{
+    definition::{SweepDefinition, first_document},
+    points::Jobs,
+    specification::{Execution, FILE_BYTES_MAX, Models, Specification},
+};
+use proto::v1;
+use report::view;
+use serde_json::{Value, json};
+use terms::SweepId;
+
+use super::{
+    Assistant,
+    budget::Cost,
+    looking::shape,
+    tools::{Again, Extension, OfEither, OfSweep, SweepText},
+};
+use crate::{
+    api::Source,
+    cli::{failure::Failure, files},
+    shapes,
+};
+
+/// Jobs of a file that a check shows.
+const PREVIEW: u64 = 5;
+/// The name of an assistant's file, in messages about it.
+const FILE_NAME: &str = "sweep file";
+
+/// A sweep file as it was understood.
+struct Checked {
+    source: v1::SweepSource,
+    specification: Specification,
+    jobs: Jobs,
+}
+
+impl Assistant {
+    fn check(&self, asked: SweepText, is_extension: bool) -> Result<Checked, Failure> {
+        let SweepText { file, changes } = asked;
+        if file.len() > FILE_BYTES_MAX {
+            return Err(Failure::usage(format!("a sweep file has at most {} MiB", FILE_BYTES_MAX >> 20)));
+        }
+        let source = v1::SweepSource {
+            text: file,
+            file_name: FILE_NAME.to_owned(),
+            overrides: changes,
+            manifests: self.manifests.clone(),
+            ..v1::SweepSource::default()
+        };
+        let wrong = |error: &dyn std::fmt::Display| Failure::operation(error.to_string());
+        let mut read = Source::from(source.clone()).specification().map_err(|error| wrong(&error))?;
+        read.is_extension = is_extension;
+        let (specification, jobs) = Specification::parse_with_jobs(&read).map_err(|error| wrong(&error))?;
+        Ok(Checked { source, specification, jobs })
+    }
+
+    pub(super) async fn validate(&self, asked: SweepText) -> Result<Value, Failure> {
+        let Checked { specification, jobs, .. } = self.check(asked, false)?;
+        // Of a search that learns, points are not known before.
+        let shown = if jobs.learned().is_some() { 0 } else { jobs.count().min(PREVIEW) };
+        let first =
+            (1..=shown).filter_map(|job| Some(view::parameters(&jobs.parameters(job)?))).collect::<Vec<_>>();
+        let cost = Cost::new(jobs.count(), &specification.execution);
+        Ok(json!({
+            "name": specification.name,
+            "jobs": jobs.count(),
+            "first_jobs": first,
+            "notes": specification.notes,
+            "is_of_program": specification.trainable.program().is_some(),
+            "hours_at_most": cost.hours(),
+            "budget_left": self.budget.lock().await.left(),
+        }))
+    }
+
+    pub(super) async fn submit(&self, asked: SweepText) -> Result<Value, Failure> {
+        self.send(asked, 0).await
+    }
+
+    pub(super) async fn extend(&self, asked: Extension) -> Result<Value, Failure> {
+        let Extension { sweep, file, changes } = asked;
+        if sweep == 0 {
+            return Err(Failure::usage("sweeps are numbered from 1"));
+        }
+        self.send(SweepText { file, changes }, sweep).await
+    }
+
+    /// Submits a file, or adds what a sweep lacks of it. What is in doubt after an error stays counted.
+    async fn send(&self, asked: SweepText, extend_sweep_id: u64) -> Result<Value, Failure> {
+        let Checked { mut source, specification, jobs } = self.check(asked, extend_sweep_id > 0)?;
+        if specification.trainable.program().is_some() && !self.allows_programs {
+            return Err(Failure::usage(
+                "`sweep mcp` was started without --allow-programs, so it submits models alone: a program runs any code on the workers",
+            ));
+        }
+        let new = match extend_sweep_id {
+            0 => jobs.count(),
+            sweep => added(&self.asked(sweep).await?, &specification, &jobs),
+        };
+        let cost = |jobs| Cost::new(jobs, &specification.execution);
+        self.reserve(cost(new)).await?;
+        let sent = async {
+            files::send_with(&mut source, Path::new(""), &self.target).await?;
+            let request_id = uuid::Uuid::new_v4().to_string();
+            let request = v1::SubmitRequest { source: Some(source), request_id, extend_sweep_id };
+            self.target.call(async |client| client.submit(request.clone()).await).await
+        };
+        let answer = match sent.await {
+            Ok(answer) => answer,
+            Err(failure) => {
+                if matches!(failure, Failure::Refused(_) | Failure::Usage(_)) {
+                    self.budget.lock().await.give_back(cost(new));
+                }
+                return Err(failure);
+            }
+        };
+        if extend_sweep_id > 0 {
+            self.budget.lock().await.give_back(cost(new.saturating_sub(answer.added_jobs)));
+        }
+        let sweep = answer.sweep.as_ref().map(shapes::listed);
+        Ok(json!({
+            "sweep": shape(&sweep)?,
+            "added_jobs": if extend_sweep_id > 0 { answer.added_jobs } else { jobs.count() },
+            "notes": answer.notes,
+            "budget_left": self.budget.lock().await.left(),
+        }))
+    }
+
+    async fn reserve(&self, cost: Cost) -> Result<(), Failure> {
+        self.budget.lock().await.take(cost).map_err(Failure::Operation)
+    }
+
+    pub(super) async fn pause(&self, asked: OfSweep) -> Result<Value, Failure> {
+        let request = v1::PauseSweepRequest { sweep_id: asked.sweep };
+        shown(&self.target.call(async |client| client.pause_sweep(request).await).await?)
+    }
+
+    pub(super) async fn resume(&self, asked: OfSweep) -> Result<Value, Failure> {
+        let request = v1::ResumeSweepRequest { sweep_id: asked.sweep };
+        shown(&self.target.call(async |client| client.resume_sweep(request).await).await?)
+    }
+
+    pub(super) async fn stop(&self, asked: OfEither) -> Result<Value, Failure> {
+        let request = v1::StopSweepRequest { sweep_id: asked.sweep, job: one(asked.job)? };
+        shown(&self.target.call(async |client| client.stop_sweep(request).await).await?)
+    }
+
+    pub(super) async fn cancel(&self, asked: OfEither) -> Result<Value, Failure> {
+        let request = v1::CancelSweepRequest { sweep_id: asked.sweep, job: one(asked.job)? };
+        shown(&self.target.call(async |client| client.cancel_sweep(request).await).await?)
+    }
+
+    pub(super) async fn retry(&self, asked: Again) -> Result<Value, Failure> {
+        let Again { sweep: sweep_id, job, cancelled_too } = asked;
+        let job = one(job)?;
+        let sweep = self.asked(sweep_id).await?;
+        let (counts, execution) = (sweep.counts.unwrap_or_default(), execution(&sweep)?);
+        let jobs = match job {
+            0 => counts.failed + if cancelled_too { counts.cancelled } else { 0 },
+            _ => 1,
+        };
+        self.reserve(Cost::new(jobs, &execution)).await?;
+        let request = v1::RetrySweepRequest { sweep_id, job, cancelled_too };
+        let answer = self.target.call(async |client| client.retry_sweep(request).await).await;
+        let tried = match &answer {
+            Ok(answer) => answer.jobs,
+            Err(Failure::Refused(_)) => 0,
+            Err(_) => jobs,
+        };
+        self.budget.lock().await.give_back(Cost::new(jobs.saturating_sub(tried), &execution));
+        let sweep = answer?.sweep.as_ref().map(shapes::listed);
+        Ok(json!({"sweep": shape(&sweep)?, "retried": tried, "budget_left": self.budget.lock().await.left()}))
+    }
+}
+
+/// The job of a request, in which 0 stands for all.
+fn one(job: Option<u64>) -> Result<u64, Failure> {
+    match job {
+        Some(0) => Err(Failure::usage("jobs are numbered from 1; leave `job` out for the whole sweep")),
+        job => Ok(job.unwrap_or(0)),
+    }
+}
+
+/// How many jobs a sweep lacks of a file; all of them where that cannot be told here, as of a sweep that was extended very often.
+fn added(sweep: &v1::Sweep, specification: &Specification, jobs: &Jobs) -> u64 {
+    let manifest = Some(sweep.manifest.as_str()).filter(|manifest| !manifest.is_empty());
+    let before = SweepDefinition::from_stored(SweepId(sweep.sweep_id), &sweep.specification, manifest);
+    let after = before.and_then(|before| before.extended_with(specification.clone(), jobs.clone()));
+    after.map_or(jobs.count(), |after| after.job_count().saturating_sub(sweep.job_count))
+}
+
+/// How the jobs of a sweep are run.
+fn execution(sweep: &v1::Sweep) -> Result<Execution, Failure> {
+    let models = Models::from_json(&sweep.manifest).unwrap_or_default();
+    Specification::from_stored(first_document(&sweep.specification), &models)
+        .map(|specification| specification.execution)
+        .map_err(|error| Failure::operation(format!("the file of sweep {}: {error}", sweep.sweep_id)))
+}
+
+fn shown(sweep: &v1::Sweep) -> Result<Value, Failure> {
+    shape(&shapes::listed(sweep))
+}
