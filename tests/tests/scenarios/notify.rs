@@ -90,6 +90,9 @@ async fn what_cannot_be_told_and_a_wait_that_fails_are_said() {
     assert_eq!((&lost["event"], &lost["sweep"]), (&"lost_sight".into(), &Value::Null));
     assert!(lost["text"].as_str().unwrap().contains("still runs after 10ms"), "{lost}");
 
+    let output = waiting(&cluster, &["wait", "99"], &address(&receiver)).wait_with_output().unwrap();
+    assert_eq!((output.status.code(), receiver.rest()), (Some(1), vec![]), "{}", said(&output));
+
     let _worker = cluster.worker("one");
     let refuses = HttpReceiver::start(&[404]);
     let arguments = ["wait", number.as_str(), "--on-end", "false"];

@@ -105,9 +105,10 @@ impl Notifier {
         }
         let asked =
             target.call(async |client| client.get_sweep(v1::GetSweepRequest { sweep_id }).await).await;
-        match &asked {
-            Ok(sweep) if is_final(sweep) => return self.ended(sweep, results).await,
-            _ => {}
+        if let Ok(sweep) = &asked
+            && is_final(sweep)
+        {
+            return self.ended(sweep, results).await;
         }
         // Who has mistyped a number or an address sees it at once.
         let was_followed = self.has_seen || matches!(outcome, Err(Failure::TimedOut(_)));
