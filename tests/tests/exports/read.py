@@ -3,6 +3,10 @@
 import json
 import struct
 import sys
+import time
+
+# How long a program may take to have read an export.
+PATIENCE_SECONDS = 60
 
 
 def bits(value):
@@ -38,16 +42,42 @@ def csv(path):
 
 
 def tensorboard(path):
-    from google.protobuf import json_format
-    from tensorboard import context
     from tensorboard.backend.event_processing import data_provider, plugin_event_multiplexer
-    from tensorboard.plugins import base_plugin
-    from tensorboard.plugins.hparams import api_pb2, backend_context, get_experiment, list_session_groups
 
     multiplexer = plugin_event_multiplexer.EventMultiplexer()
     multiplexer.AddRunsFromDirectory(path)
     multiplexer.Reload()
-    provider = data_provider.MultiplexerDataProvider(multiplexer, path)
+    seen = seen_by_tensorboard(data_provider.MultiplexerDataProvider(multiplexer, path))
+    # The loader that TensorBoard uses by default reads while it is asked.
+    patience = time.monotonic() + PATIENCE_SECONDS
+    provider = fast_loader(path)
+    while (fast := seen_by_tensorboard(provider)) != seen:
+        if time.monotonic() > patience:
+            sys.exit(f"the loaders differ: {json.dumps(fast)}\n{json.dumps(seen)}")
+        time.sleep(0.1)
+    return seen
+
+
+def fast_loader(path):
+    from tensorboard.data import server_ingester
+    from tensorboard.util import grpc_util
+
+    ingester = server_ingester.SubprocessServerDataIngester(
+        server_binary=server_ingester.get_server_binary(),
+        logdir=path,
+        reload_interval=0,
+        channel_creds_type=grpc_util.ChannelCredsType.LOCAL,
+    )
+    ingester.start()
+    return ingester.data_provider
+
+
+def seen_by_tensorboard(provider):
+    from google.protobuf import json_format
+    from tensorboard import context
+    from tensorboard.plugins import base_plugin
+    from tensorboard.plugins.hparams import api_pb2, backend_context, get_experiment, list_session_groups
+
     request = context.RequestContext()
     read = provider.read_scalars(request, experiment_id="", plugin_name="scalars", downsample=10**6)
     scalars = {
@@ -67,7 +97,7 @@ def tensorboard(path):
     return {
         "scalars": scalars,
         "experiment": json_format.MessageToDict(experiment),
-        "groups": json_format.MessageToDict(groups)["sessionGroups"],
+        "groups": sorted(json_format.MessageToDict(groups).get("sessionGroups", []), key=json.dumps),
     }
 
 

@@ -144,6 +144,7 @@ async fn tensorboard_shows_every_scalar_and_the_parameters_of_each_run() {
     swept.export("tensorboard", &path, &[]);
     assert_eq!(files(&path), first, "the same sweep gives the same bytes");
 
+    // By the loader in Python and the one that TensorBoard uses by default, which must agree.
     let seen = read(&readers, "tensorboard", &path);
     let begun: Vec<_> = jobs.iter().filter(|job| job.attempts > 0).collect();
     let run = |job: &Job| format!("job-{:02}", job.number);
@@ -151,7 +152,7 @@ async fn tensorboard_shows_every_scalar_and_the_parameters_of_each_run() {
         let mut expected: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
         for (epoch, metrics) in &job.epochs {
             for (name, value) in metrics {
-                expected.entry(name).or_default().push(json!([epoch, bits(*value)]));
+                expected.entry(name).or_default().push(json!([epoch, bits(f64::from(*value as f32))]));
             }
         }
         for (name, values) in expected {

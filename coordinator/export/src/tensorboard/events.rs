@@ -6,8 +6,8 @@ use crc::{CRC_32_ISCSI, Crc, Table};
 use prost::Message;
 
 use super::messages::{
-    DataClass, Dimension, Event, Metadata, Plugin, PluginContent, PluginData, Shape, Summary, SummaryValue,
-    Tensor, TensorType, What,
+    Dimension, Event, Metadata, Plugin, PluginContent, PluginData, Shape, Summary, SummaryValue, Tensor,
+    TensorType, What,
 };
 use crate::ExportError;
 
@@ -45,16 +45,14 @@ impl<W: Write> Events<W> {
         let shape = Shape { dimensions: vec![Dimension { size: 0 }] };
         let value = SummaryValue {
             tag: tag.to_owned(),
-            tensor: Some(Tensor { of: TensorType::Float.into(), shape: Some(shape), doubles: Vec::new() }),
-            metadata: Some(Metadata {
-                plugin: Some(Plugin { name: "hparams".to_owned(), content }),
-                class: DataClass::Unknown.into(),
-            }),
+            simple: None,
+            tensor: Some(Tensor { of: TensorType::Float.into(), shape: Some(shape) }),
+            metadata: Some(Metadata { plugin: Some(Plugin { name: "hparams".to_owned(), content }) }),
         };
         self.summary(wall_time, 0, vec![value])
     }
 
-    /// Adds numbers of a step, as doubles, so that they stay what they are.
+    /// Adds numbers of a step, in single precision: of doubles, TensorBoard's own loader shows nothing.
     pub(super) fn scalars<'n>(
         &mut self,
         wall_time: f64,
@@ -63,15 +61,9 @@ impl<W: Write> Events<W> {
     ) -> Result<(), ExportError> {
         let value = |(tag, value): (&String, f64)| SummaryValue {
             tag: tag.clone(),
-            tensor: Some(Tensor {
-                of: TensorType::Double.into(),
-                shape: Some(Shape::default()),
-                doubles: vec![value],
-            }),
-            metadata: Some(Metadata {
-                plugin: Some(Plugin { name: "scalars".to_owned(), content: Vec::new() }),
-                class: DataClass::Scalar.into(),
-            }),
+            simple: Some(value as f32),
+            tensor: None,
+            metadata: None,
         };
         self.summary(wall_time, step, values.map(value).collect())
     }

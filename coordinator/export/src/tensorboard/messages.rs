@@ -33,6 +33,8 @@ pub(super) struct Summary {
 pub(super) struct SummaryValue {
     #[prost(string, tag = "1")]
     pub(super) tag: String,
+    #[prost(float, optional, tag = "2")]
+    pub(super) simple: Option<f32>,
     #[prost(message, optional, tag = "8")]
     pub(super) tensor: Option<Tensor>,
     #[prost(message, optional, tag = "9")]
@@ -45,8 +47,6 @@ pub(super) struct Tensor {
     pub(super) of: i32,
     #[prost(message, optional, tag = "2")]
     pub(super) shape: Option<Shape>,
-    #[prost(double, repeated, tag = "6")]
-    pub(super) doubles: Vec<f64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
@@ -54,10 +54,8 @@ pub(super) struct Tensor {
 pub(super) enum TensorType {
     Invalid = 0,
     Float = 1,
-    Double = 2,
 }
 
-/// Without dimensions, a single number.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Shape {
     #[prost(message, repeated, tag = "2")]
@@ -74,8 +72,6 @@ pub(super) struct Dimension {
 pub(super) struct Metadata {
     #[prost(message, optional, tag = "1")]
     pub(super) plugin: Option<Plugin>,
-    #[prost(enumeration = "DataClass", tag = "4")]
-    pub(super) class: i32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -84,13 +80,6 @@ pub(super) struct Plugin {
     pub(super) name: String,
     #[prost(bytes = "vec", tag = "2")]
     pub(super) content: Vec<u8>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
-#[repr(i32)]
-pub(super) enum DataClass {
-    Unknown = 0,
-    Scalar = 1,
 }
 
 /// What a run says to the HParams plugin. Its field 1, the version, is 0.
