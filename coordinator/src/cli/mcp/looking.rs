@@ -35,7 +35,7 @@ fn rows(asked: u32) -> u32 {
 
 /// A page of a list.
 fn page(items: Vec<Value>, next: String) -> Value {
-    json!({"items": items, "next": Some(next).filter(|next| !next.is_empty())})
+    json!({"items": Value::Array(items), "next": Some(next).filter(|next| !next.is_empty())})
 }
 
 /// The states of these names.
