@@ -39,7 +39,19 @@ _TEXTS = {"state", "worker", "weights", "reason"}  # Keys of a job that are no n
 _JOB_KEYS = _TEXTS | {"job", "attempts", "epochs_done", "train_seconds", "pack_size", "best_epoch"}
 _NUMBERS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}  # JSON has none for these.
 _KINDS = {"u8": "B", "u16": "H", "u32": "I", "f32": "f"}
-_LITERAL = {"name", "dataset.path"}  # Keys of a sweep file whose values are taken as they are.
+# Keys of a sweep file whose values are taken as they are, and how others of them begin.
+_LITERAL = {
+    "name",
+    "description",
+    "program",
+    "dataset.path",
+    "dataset.val_path",
+    "execution.epochs_parameter",
+    "execution.snapshot",
+    "metrics.csv",
+    "metrics.pattern",
+}
+_LITERAL_BEGIN = "execution.env."
 
 
 class SweepError(Exception):
@@ -107,7 +119,7 @@ class Client:
             text = file
         else:
             # JSON is YAML, too.
-            text = json.dumps(file, allow_nan=False, indent=1)
+            text = json.dumps(file, allow_nan=False, ensure_ascii=False, indent=1)
         changes = ["%s=%s" % (key, _override(key, value)) for key, value in (set or {}).items()]
         asked = {"file": text, "file_name": name, "overrides": changes, "request_id": str(uuid.uuid4())}
         if dataset is not None:
@@ -381,7 +393,9 @@ def _refusal(error):
 
 def _override(key, value):
     """A value as `--set` reads it."""
-    return value if key in _LITERAL else json.dumps(value, allow_nan=False)
+    if isinstance(value, str) and (key in _LITERAL or key.startswith(_LITERAL_BEGIN)):
+        return value
+    return json.dumps(value, allow_nan=False, ensure_ascii=False)
 
 
 def _number(value):

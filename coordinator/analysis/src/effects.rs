@@ -115,16 +115,26 @@ fn of_ranges(frame: &Frame, numbers: &[f64], units: &[Unit]) -> Vec<Level> {
         .filter_map(|range| sorted.get((sorted.len() * range / count).checked_sub(1)?))
         .copied()
         .collect();
+    // Where trainings diverged beyond all that ended well, they have ranges of their own: below the least number, and above the last.
+    let all = frame.values.iter().zip(numbers).filter(|(value, number)| value.is_nan() && !number.is_nan());
+    let mut diverged: Vec<f64> = all.map(|(_, number)| *number).collect();
+    diverged.sort_by(f64::total_cmp);
+    let last = ends.last().copied().unwrap_or(f64::NEG_INFINITY);
+    if let Some(first) = sorted.first().filter(|first| diverged.first().is_some_and(|lowest| lowest < *first))
+    {
+        ends.insert(0, first.next_down());
+    }
+    ends.extend(diverged.last().filter(|highest| **highest > last));
     ends.dedup();
     let of_number = |number: f64| ends.partition_point(|end| *end < number);
     let place = |row: usize| match numbers[row] {
         number if number.is_nan() => ends.len(),
-        // Where trainings diverged, numbers may lie beyond.
-        number => of_number(number).min(ends.len().saturating_sub(1)),
+        number => of_number(number),
     };
     let sums = summed(frame, units, ends.len() + 1, place);
     let range = |place: usize| {
-        let within = sorted.iter().filter(|number| of_number(**number) == place);
+        let all = sorted.iter().chain(diverged.iter());
+        let within = all.filter(|number| of_number(**number) == place);
         let (from, to) = within.fold((f64::INFINITY, f64::NEG_INFINITY), |(from, to), number| {
             (number.min(from), number.max(to))
         });

@@ -11,7 +11,7 @@ use super::{
     frame::{Frame, Parameter, Unit},
     grid::Grid,
     ped_anova::{self, Places},
-    points::{Point, trainings},
+    points::Point,
     statistics::{Interval, percentiles},
 };
 
@@ -91,7 +91,7 @@ pub(crate) fn importance(frame: &Frame, points: &[Point], goal: Goal) -> Importa
     if let Some(grid) = Grid::of(frame, points, &varying)
         && let Some(shares) = grid.shares(&values)
     {
-        return of_grid(&grid, &shares, &varying, &trainings(frame));
+        return of_grid(&shares, &varying, counted.iter().all(|point| point.mean.count > 1));
     }
     if values.len() < POINTS_MIN {
         return none(Method::TooFew);
@@ -112,27 +112,17 @@ fn none(method: Method) -> Importance {
     }
 }
 
-/// Of a complete grid. Where each point was trained several times, the trainings are drawn anew within each.
-fn of_grid(grid: &Grid, shares: &[f64], varying: &[&Parameter], trainings: &[Vec<f64>]) -> Importance {
-    let are_repeated = trainings.iter().all(|values| values.len() > 1);
-    let count = trainings.iter().map(Vec::len).sum();
-    let samples = if are_repeated { samples(count, varying.len(), 0) } else { 0 };
-    let mut random = ChaCha8Rng::seed_from_u64(SEED);
-    let mut mean = |values: &Vec<f64>| {
-        let drawn = (0..values.len()).map(|_| values[below(&mut random, values.len()) as usize]);
-        drawn.sum::<f64>() / values.len() as f64
-    };
-    let resampled = (0..samples).filter_map(|_| {
-        let means: Vec<f64> = trainings.iter().map(&mut mean).collect();
-        grid.shares(&means)
-    });
+/// Of a complete grid. Drawing the trainings of each point anew would add their noise a second time, so that an interval would lie
+/// beside its own share.
+fn of_grid(shares: &[f64], varying: &[&Parameter], are_repeated: bool) -> Importance {
+    let why = if are_repeated { NoInterval::NotComputed } else { NoInterval::TrainedOnce };
     Importance {
         method: Method::GridAnova,
         quantile: None,
         rest: Some((1.0 - shares.iter().sum::<f64>()).max(0.0)),
-        samples,
-        no_interval: (!are_repeated).then_some(NoInterval::TrainedOnce),
-        items: with_intervals(varying, shares, &resampled.collect::<Vec<_>>()),
+        samples: 0,
+        no_interval: Some(why),
+        items: with_intervals(varying, shares, &[]),
     }
 }
 

@@ -109,16 +109,3 @@ pub(crate) fn better(goal: Goal, one: f64, other: f64) -> std::cmp::Ordering {
         Goal::Minimize => other.total_cmp(&one),
     }
 }
-
-/// The values of the trainings of each point, in the order of [`points`].
-pub(crate) fn trainings(frame: &Frame) -> Vec<Vec<f64>> {
-    let columns = frame.parameters.iter().map(|parameter| parameter.codes.as_slice());
-    let mut trainings: Vec<Vec<f64>> = Vec::new();
-    for (group, value) in frame.grouped(columns).into_iter().zip(&frame.values) {
-        if group as usize == trainings.len() {
-            trainings.push(Vec::new());
-        }
-        trainings[group as usize].extend(value.is_finite().then_some(*value));
-    }
-    trainings
-}

@@ -87,15 +87,13 @@ fn a_complete_grid_has_exact_shares_and_no_intervals() {
 }
 
 #[test]
-fn a_grid_that_was_trained_with_several_seeds_has_intervals_and_repeats() {
+fn a_grid_that_was_trained_with_several_seeds_has_repeats() {
     let analysis = analysis(&WITH_SEED, &experiment(3));
     assert_eq!((analysis.points, analysis.jobs.counted), (16, 48));
     assert_eq!(analysis.importance.method, Method::GridAnova);
     assert_eq!(analysis.importance.items.len(), 3, "the seed is no parameter");
-    for Share { share, interval, .. } in &analysis.importance.items {
-        let interval = interval.unwrap();
-        assert!(interval.low <= interval.high && (interval.low - share).abs() < 0.05, "{interval:?}");
-    }
+    assert!(analysis.importance.items.iter().all(|item| item.interval.is_none()));
+    assert_eq!(analysis.importance.no_interval, Some(NoInterval::NotComputed));
     let repeats = analysis.repeats.unwrap();
     assert_eq!((repeats.points, repeats.items.len(), repeats.items[0].count), (16, 16, 3));
     assert!(repeats.items[0].interval.contains(repeats.items[0].mean));
@@ -121,6 +119,21 @@ fn an_effect_has_a_mean_for_each_value_and_differences_between_equal_points() {
     assert_eq!((rates.levels.len(), rates.pairs.len()), (4, 6));
     assert_eq!(rates.levels[0].value, Some(ParameterValue::Float(0.00005)));
     assert_eq!(rates.pairs[0].pairs, 4);
+}
+
+#[test]
+fn trainings_that_diverged_beyond_all_others_are_in_ranges_of_their_own() {
+    let job = |rate: f64, end| (vec![("rate", ParameterValue::Float(rate))], end);
+    let mut jobs: Vec<Job> = (1..=40).map(|n| job(f64::from(n) / 400.0, End::Done(Some(0.5)))).collect();
+    jobs.extend((1..=10).map(|n| job(0.1 + f64::from(n), End::Diverged)));
+    jobs.push(job(0.0001, End::Diverged));
+    let analysis = analysis(&["rate"], &jobs);
+    let levels = &analysis.effects[0].levels;
+    let diverged: Vec<u64> = levels.iter().map(|level| level.diverged).collect();
+    assert_eq!((diverged.first(), diverged.last()), (Some(&1), Some(&10)), "{levels:?}");
+    assert_eq!(diverged.iter().sum::<u64>(), 11);
+    let (first, last) = (levels[0].range.unwrap(), levels.last().unwrap().range.unwrap());
+    assert_eq!((first.from, first.to, last.from, last.to), (0.0001, 0.0001, 1.1, 10.1));
 }
 
 #[test]

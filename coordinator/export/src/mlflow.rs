@@ -31,6 +31,8 @@ pub struct MlflowExperiment {
     ranking: Ranking,
     parameters: Names,
     metrics: Names,
+    /// The name of the time of an epoch, which no metric of the jobs has.
+    seconds: String,
 }
 
 /// A run for a job.
@@ -51,11 +53,17 @@ impl MlflowExperiment {
     pub fn new(sweep: &Sweep) -> Self {
         let columns = Columns::new(&sweep.parameters, &sweep.metrics, &sweep.objective.name);
         let metrics = sweep.metrics.names().iter().map(|name| &**name);
+        // A metric of that name is the job's own.
+        let mut seconds = "epoch_seconds".to_owned();
+        while sweep.metrics.names().iter().any(|name| **name == *seconds) || columns.best == seconds {
+            seconds.insert_str(0, "sweep_");
+        }
         Self {
             ranking: Ranking::new(sweep.objective.clone(), &sweep.metrics),
             parameters: Names::new(sweep.parameters.iter().map(String::as_str)),
             // What the coordinator measured comes after what jobs reported.
-            metrics: Names::new(metrics.chain([columns.best.as_str(), "epoch_seconds"])),
+            metrics: Names::new(metrics.chain([columns.best.as_str(), seconds.as_str()])),
+            seconds,
             columns,
             sweep: sweep.clone(),
         }
@@ -103,7 +111,13 @@ impl MlflowExperiment {
         let number = job.number.to_string();
         Some(MlflowRun {
             job: job.number,
-            written: format!("{state}, attempt {}, {} epochs", job.attempts, job.epochs_done),
+            // A metric that came later would be missing from a run that was written before.
+            written: format!(
+                "{state}, attempt {}, {} epochs, {} metrics",
+                job.attempts,
+                job.epochs_done,
+                self.sweep.metrics.names().len()
+            ),
             create: json!({
                 "run_name": name,
                 "start_time": times::began(&self.sweep, job),
@@ -150,7 +164,7 @@ impl MlflowExperiment {
             for (name, value) in self.sweep.metrics.pairs(&epoch.metrics) {
                 add(name, value);
             }
-            add("epoch_seconds", epoch.seconds);
+            add(&self.seconds, epoch.seconds);
             if let Some((_, value)) = best.filter(|(best, _)| *best == epoch.number) {
                 add(&self.columns.best, value);
             }

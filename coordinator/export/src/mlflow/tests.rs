@@ -42,7 +42,7 @@ fn a_run_says_what_its_job_was_and_one_that_never_began_has_none() {
     let experiment = MlflowExperiment::new(&sweep);
     let runs: Vec<_> = jobs.iter().map(|(job, epochs)| experiment.run(job, epochs)).collect();
     let [Some(done), Some(diverged), None] = &runs[..] else { panic!("{runs:?}") };
-    assert_eq!(done.written, "done, attempt 1, 2 epochs");
+    assert_eq!(done.written, "done, attempt 1, 2 epochs, 2 metrics");
     assert_eq!(
         done.end("r"),
         json!({ "run_id": "r", "status": "FINISHED", "end_time": 1_700_000_006_000_u64 })

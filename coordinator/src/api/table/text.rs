@@ -58,6 +58,8 @@ fn compared<'a>(columns: &'a JobColumns, word: &str) -> Option<Test<'a>> {
             })
         }
         Values::Real(numbers) => {
+            // As the column has it, or a value would not equal itself.
+            let limit = f64::from(limit as f32);
             Box::new(move |row| numbers.get(row).is_some_and(|number| holds(f64::from(*number), limit)))
         }
         Values::Whole(_) | Values::States(_) => return None,

@@ -89,6 +89,12 @@ impl Budget {
         Ok(())
     }
 
+    /// Counts what was started all the same, also where it is more than there was left: the coordinator started more than could be told before.
+    pub(super) fn overdraw(&mut self, cost: Cost) {
+        self.jobs = self.jobs.saturating_add(cost.jobs);
+        self.hours += self.limits.hours.and(cost.hours()).unwrap_or(0.0);
+    }
+
     /// Gives back what was taken and not used.
     pub(super) fn give_back(&mut self, cost: Cost) {
         self.jobs = self.jobs.saturating_sub(cost.jobs);

@@ -94,14 +94,21 @@ impl Assistant {
                 "`sweep mcp` was started without --allow-programs, so it submits models alone: a program runs any code on the workers",
             ));
         }
-        let new = match extend_sweep_id {
-            0 => jobs.count(),
-            sweep => added(&self.asked(sweep).await?, &specification, &jobs),
+        let (new, goes_on) = match extend_sweep_id {
+            0 => (jobs.count(), 0),
+            sweep => {
+                let before = self.asked(sweep).await?;
+                (added(&before, &specification, &jobs), gone_on_with(&before, &specification)?)
+            }
         };
         let cost = |jobs| Cost::new(jobs, &specification.execution);
-        self.reserve(cost(new)).await?;
+        let all = new.saturating_add(goes_on);
+        self.reserve(cost(all)).await?;
+        if let Err(failure) = files::send_with(&mut source, Path::new(""), &self.target).await {
+            self.budget.lock().await.give_back(cost(all));
+            return Err(failure);
+        }
         let sent = async {
-            files::send_with(&mut source, Path::new(""), &self.target).await?;
             let request_id = uuid::Uuid::new_v4().to_string();
             let request = v1::SubmitRequest { source: Some(source), request_id, extend_sweep_id };
             self.target.call(async |client| client.submit(request.clone()).await).await
@@ -110,13 +117,19 @@ impl Assistant {
             Ok(answer) => answer,
             Err(failure) => {
                 if matches!(failure, Failure::Refused(_) | Failure::Usage(_)) {
-                    self.budget.lock().await.give_back(cost(new));
+                    self.budget.lock().await.give_back(cost(all));
                 }
                 return Err(failure);
             }
         };
-        if extend_sweep_id > 0 {
-            self.budget.lock().await.give_back(cost(new.saturating_sub(answer.added_jobs)));
+        match (extend_sweep_id, &answer.sweep) {
+            (0, Some(sweep)) => _ = self.paid.lock().await.insert(sweep.sweep_id),
+            (0, None) => {}
+            _ => {
+                let mut budget = self.budget.lock().await;
+                budget.give_back(cost(new.saturating_sub(answer.added_jobs)));
+                budget.overdraw(cost(answer.added_jobs.saturating_sub(new)));
+            }
         }
         let sweep = answer.sweep.as_ref().map(shapes::listed);
         Ok(json!({
@@ -136,9 +149,20 @@ impl Assistant {
         shown(&self.target.call(async |client| client.pause_sweep(request).await).await?)
     }
 
+    /// Resumes a sweep. Of one that was not submitted here, the jobs that may start then are counted.
     pub(super) async fn resume(&self, asked: OfSweep) -> Result<Value, Failure> {
+        let sweep = self.asked(asked.sweep).await?;
+        let counts = sweep.counts.unwrap_or_default();
+        let is_paid = self.paid.lock().await.contains(&sweep.sweep_id);
+        let jobs = if is_paid { 0 } else { counts.pending + counts.paused };
+        let cost = Cost::new(jobs, &execution(&sweep)?);
+        self.reserve(cost).await?;
         let request = v1::ResumeSweepRequest { sweep_id: asked.sweep };
-        shown(&self.target.call(async |client| client.resume_sweep(request).await).await?)
+        let answer = self.target.call(async |client| client.resume_sweep(request).await).await;
+        if matches!(answer, Err(Failure::Refused(_))) {
+            self.budget.lock().await.give_back(cost);
+        }
+        shown(&answer?)
     }
 
     pub(super) async fn stop(&self, asked: OfEither) -> Result<Value, Failure> {
@@ -157,6 +181,7 @@ impl Assistant {
         let sweep = self.asked(sweep_id).await?;
         let (counts, execution) = (sweep.counts.unwrap_or_default(), execution(&sweep)?);
         let jobs = match job {
+            0 if is_ended_early(&sweep) => counts.failed + counts.cancelled + counts.stopped,
             0 => counts.failed + if cancelled_too { counts.cancelled } else { 0 },
             _ => 1,
         };
@@ -168,7 +193,10 @@ impl Assistant {
             Err(Failure::Refused(_)) => 0,
             Err(_) => jobs,
         };
-        self.budget.lock().await.give_back(Cost::new(jobs.saturating_sub(tried), &execution));
+        let mut budget = self.budget.lock().await;
+        budget.give_back(Cost::new(jobs.saturating_sub(tried), &execution));
+        budget.overdraw(Cost::new(tried.saturating_sub(jobs), &execution));
+        drop(budget);
         let sweep = answer?.sweep.as_ref().map(shapes::listed);
         Ok(json!({"sweep": shape(&sweep)?, "retried": tried, "budget_left": self.budget.lock().await.left()}))
     }
@@ -188,6 +216,22 @@ fn added(sweep: &v1::Sweep, specification: &Specification, jobs: &Jobs) -> u64 {
     let before = SweepDefinition::from_stored(SweepId(sweep.sweep_id), &sweep.specification, manifest);
     let after = before.and_then(|before| before.extended_with(specification.clone(), jobs.clone()));
     after.map_or(jobs.count(), |after| after.job_count().saturating_sub(sweep.job_count))
+}
+
+/// Whether a sweep has ended with jobs that never began or were paused: they go on with it.
+fn is_ended_early(sweep: &v1::Sweep) -> bool {
+    matches!(sweep.state(), v1::SweepState::Stopped | v1::SweepState::Cancelled)
+}
+
+/// How many of its own jobs a sweep trains because of an extension: those with which it goes on if its target had stopped it, and those
+/// that have not ended yet where they may take longer than before.
+fn gone_on_with(before: &v1::Sweep, after: &Specification) -> Result<u64, Failure> {
+    let counts = before.counts.unwrap_or_default();
+    if is_ended_early(before) {
+        return Ok(counts.cancelled + counts.stopped);
+    }
+    let is_run_alike = execution(before)? == after.execution;
+    Ok(if is_run_alike { 0 } else { counts.pending + counts.running + counts.paused })
 }
 
 /// How the jobs of a sweep are run.

@@ -7,7 +7,7 @@ mod changing;
 mod looking;
 mod tools;
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use rmcp::{
@@ -70,6 +70,7 @@ pub(super) async fn mcp(arguments: &McpArguments, target: &Target) -> Result<(),
         allows_programs: arguments.allow_programs,
         manifests: read.concat(),
         budget: Mutex::new(Budget::new(limits)),
+        paid: Mutex::default(),
     };
     let (calls, called) = mpsc::channel(CALLS_MAX);
     let handler = Handler { is_read_only: arguments.read_only, calls };
@@ -92,6 +93,8 @@ struct Assistant {
     /// What models that are not built in say of themselves, each as JSON.
     manifests: Vec<String>,
     budget: Mutex<Budget>,
+    /// Sweeps all of whose jobs were counted when they were submitted.
+    paid: Mutex<BTreeSet<u64>>,
 }
 
 /// A call of a tool.

@@ -80,7 +80,7 @@ export class Meaning {
     const name = (value) => clipped(labelOf({ value }), 24);
     const row = ({ first, second, pairs: jobs, difference, interval, p }) =>
       el('tr', {}, [
-        el('td', {}, foreign(`${name(first)} − ${name(second)}`)),
+        el('td', {}, foreign(`${name(second)} − ${name(first)}`)),
         el('td', { 'data-kind': 'number', text: count(jobs) }),
         el('td', { 'data-kind': 'number', text: number(difference, 3) }),
         el('td', { 'data-kind': 'number', text: range(interval) }),
