@@ -144,7 +144,7 @@ impl Assistant {
         }
         let told = reasons.most_frequent().into_iter().take(REASONS_TOLD_MAX);
         Ok(told
-            .map(|(reason, count, jobs)| json!({"reason": reason, "count": count, "jobs": jobs.to_string()}))
+            .map(|(reason, count, jobs)| json!({"reason": reason, "count": count, "jobs": jobs}))
             .collect())
     }
 
