@@ -67,7 +67,7 @@ async fn a_sweep_is_submitted_followed_inspected_and_reported() {
     assert!(fs::read_to_string(report.join("report.md")).unwrap().contains("検証精度"));
     let results = fs::read_to_string(report.join("results.csv")).unwrap();
     assert!(results.starts_with(
-        "job,activation,learning_rate,batch_size,epochs,seed,precision,channels,hidden_units,batch_norm,dropout,optimizer,momentum,weight_decay,lr_schedule,warmup_epochs,gradient_clip_norm,label_smoothing,augmentation,state,attempts,worker,epochs_done,train_seconds,val_accuracy,train_loss,pack_size,val_loss,train_accuracy,best_epoch,best_val_accuracy,reason\n"
+        "job,activation,learning_rate,batch_size,epochs,seed,precision,channels,hidden_units,batch_norm,dropout,optimizer,momentum,weight_decay,lr_schedule,warmup_epochs,gradient_clip_norm,label_smoothing,augmentation,state,attempts,worker,epochs_done,train_seconds,val_accuracy,train_loss,pack_size,val_loss,train_accuracy,best_epoch,best_val_accuracy,reason,started,ended\n"
     ));
     assert_eq!(results.lines().count(), 3);
     assert_eq!(fs::read_to_string(report.join("epochs.csv")).unwrap().lines().count(), 5);
