@@ -23,7 +23,7 @@ FAKETIME = "libfaketime==3.0.1"
 # A server with the protocol of S3, without what its other services need.
 S3_SERVER = ("moto[s3]==5.1.4", "flask==3.1.3", "flask-cors==6.0.5")
 # For a user's program that is swept.
-NUMPY = "numpy==2.3.5"
+NUMPY = ("numpy==2.3.5",)
 # The programs that `sweep export` writes for: 120 MB to fetch, and so all in one folder, where they share their numpy. MLflow's small
 # package has the server, which needs the four after it; DuckDB reads Parquet with half of pyarrow's size.
 EXPORT_READERS = (
@@ -37,9 +37,9 @@ EXPORT_READERS = (
     "alembic==1.20.1",
 )
 # For tables of the notebook's client; 2.3 runs on every Python that the client does.
-PANDAS = "pandas==2.3.3"
+PANDAS = ("pandas==2.3.3",)
 # The official client of the Model Context Protocol.
-MCP = "mcp==1.30.0"
+MCP = ("mcp==1.30.0",)
 POSTGRESQL_PROGRAMS = ("initdb", "postgres", "psql")
 # How long a package manager may take; without a network it waits long for its mirrors.
 PATIENCE_SECONDS = 300
@@ -57,11 +57,11 @@ def main() -> int:
     print(f"{VALIDATOR} is in {target}")
     postgresql(cache)
     faketime(cache)
-    s3_server(cache)
+    library(cache, "s3-server", S3_SERVER, "HOW CHECKPOINTS ARE KEPT IN S3")
     library(cache, "numpy", NUMPY, "A SCRIPT THAT USES NUMPY")
     library(cache, "pandas", PANDAS, "THE NOTEBOOK'S CLIENT WITH PANDAS")
     library(cache, "mcp", MCP, "`sweep mcp`")
-    export_readers(cache)
+    library(cache, "export-readers", EXPORT_READERS, "WHAT OTHER PROGRAMS READ IN EXPORTS")
     chromium()
     if shutil.which("kubectl") is None:
         print("kubectl is not on the PATH: the tests will not render the kustomize overlays")
@@ -120,43 +120,17 @@ def faketime(cache: pathlib.Path) -> None:
     print(f"{FAKETIME} is in {target}")
 
 
-def s3_server(cache: pathlib.Path) -> None:
-    """Installs a server that checkpoints can be kept in as in S3; says so when it cannot."""
-    target = cache / S3_SERVER[0].replace("==", "-").replace("[s3]", "")
-    problem = None if (target / "complete").exists() else install([*S3_SERVER], cache, target)
+def library(cache: pathlib.Path, name: str, packages: tuple[str, ...], tested: str) -> None:
+    """Installs Python packages in one folder; says what is not tested when it cannot."""
+    target = cache / "-".join([name, *(package.split("==")[1] for package in packages)])
+    problem = None if (target / "complete").exists() else install([*packages], cache, target)
     if problem:
-        print(f"{S3_SERVER[0]} cannot be installed: CHECKPOINTS IN S3 ARE NOT TESTED\n  {problem}")
-        return
-    link = cache / "s3-server"
-    link.unlink(missing_ok=True)
-    link.symlink_to(target)
-    print(f"{S3_SERVER[0]} is in {target}")
-
-
-def library(cache: pathlib.Path, name: str, package: str, tested: str) -> None:
-    """Installs a library for Python programs of the tests; says what is not tested when it cannot."""
-    target = cache / package.replace("==", "-")
-    problem = None if (target / "complete").exists() else install([package], cache, target)
-    if problem:
-        print(f"{package} cannot be installed: {tested} IS NOT TESTED\n  {problem}")
+        print(f"{', '.join(packages)} cannot be installed: NOT TESTED IS {tested}\n  {problem}")
         return
     link = cache / name
     link.unlink(missing_ok=True)
     link.symlink_to(target)
-    print(f"{package} is in {target}")
-
-
-def export_readers(cache: pathlib.Path) -> None:
-    """Installs the programs that exports are read back with; says so when it cannot."""
-    target = cache / ("export-readers-" + "-".join(package.split("==")[1] for package in EXPORT_READERS))
-    problem = None if (target / "complete").exists() else install([*EXPORT_READERS], cache, target)
-    if problem:
-        print(f"{', '.join(EXPORT_READERS)} cannot be installed: EXPORTS ARE NOT READ BACK\n  {problem}")
-        return
-    link = cache / "export-readers"
-    link.unlink(missing_ok=True)
-    link.symlink_to(target)
-    print(f"{', '.join(EXPORT_READERS)} are in {target}")
+    print(f"{', '.join(packages)}: in {target}")
 
 
 def install(packages: list[str], cache: pathlib.Path, target: pathlib.Path) -> str | None:

@@ -422,3 +422,22 @@ fn no_metric_is_known_by_name_but_where_older_formats_are_understood() {
     let expected = |files: &[&str]| files.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
     assert_eq!((tables, uses), (expected(METRIC_TABLES), expected(METRIC_USES)));
 }
+
+/// The words between quotation marks in a list, which this begins.
+fn quoted(text: &str, begins: &str) -> BTreeSet<String> {
+    let list = text.split_once(begins).unwrap().1;
+    let list = list.split(['}', ']']).next().unwrap();
+    list.split('"').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_notebooks_client_takes_the_same_keys_as_text_as_the_coordinator() {
+    let read = |path: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let client = read("../worker/python/sweep_client.py");
+    let coordinator = read("../coordinator/domain/src/specification/file/overrides.rs");
+    let keys = quoted(&coordinator, "const TEXT_KEYS: [&str; 9] = [");
+    assert_eq!(keys.len(), 9);
+    assert_eq!(quoted(&client, "_LITERAL = {"), keys);
+    let begin = "= \"execution.env.\"";
+    assert!(client.contains(begin) && coordinator.contains(begin));
+}

@@ -34,8 +34,6 @@ pub enum NotTested {
     NoRepeats,
     /// The trainings of each came out the same, so that nothing says how far they vary.
     NoVariation,
-    /// Not all jobs were looked at.
-    TooMany,
 }
 
 /// A point among the best.
@@ -108,13 +106,7 @@ impl Comparison {
 
 /// The best point against the others. A point of which trainings are missing comes after those that are complete, as a single good training
 /// says little.
-pub(crate) fn verdict(
-    frame: &Frame,
-    points: &[Point],
-    goal: Goal,
-    images: Option<u64>,
-    is_sample: bool,
-) -> Option<Verdict> {
+pub(crate) fn verdict(frame: &Frame, points: &[Point], goal: Goal, images: Option<u64>) -> Option<Verdict> {
     let complete = points.iter().map(|point| point.mean.count).max().unwrap_or(0);
     let mut ranked: Vec<&Point> = points.iter().filter(|point| point.is_counted()).collect();
     let is_complete = |point: &Point| point.mean.count == complete;
@@ -127,13 +119,13 @@ pub(crate) fn verdict(
     let is_share = |point: &&Point| (0.0..=1.0).contains(&point.mean.mean);
     let comparison = Comparison { images: images.filter(|_| ranked.iter().all(is_share)) };
     let outcome = match others.first() {
-        _ if is_sample => Err(NotTested::TooMany),
         None => Err(NotTested::OnlyOne),
         Some(other) => comparison.of(best, other),
     };
+    // One that cannot be compared by a test is not told from the best either.
     let not_separable = outcome.is_ok().then(|| {
         let not_told =
-            |other: &&&Point| comparison.of(best, other).is_ok_and(|one| one.interval.contains(0.0));
+            |other: &&&Point| comparison.of(best, other).map_or(true, |one| one.interval.contains(0.0));
         others.iter().filter(not_told).count() as u64
     });
     let runner_up = others.first().map(|other| comparison.winner(frame, other));

@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 
 use serde::Serialize;
-use terms::{DatasetSummary, Goal, Objective, ParameterMap, ParameterValue, manifest::Manifest};
+use terms::{
+    DatasetSummary, Goal, Objective, ParameterMap, ParameterValue,
+    manifest::{Manifest, ShareOf},
+};
 
 use super::{Analysis, best, best_of, effects, frame::Frame, importance, points};
 
@@ -11,11 +14,6 @@ use super::{Analysis, best, best_of, effects, frame::Frame, importance, points};
 pub const JOBS_MAX: u64 = 200_000;
 /// Most values of parameters that are kept: 32 MB.
 const CELLS_MAX: u64 = 2_000_000;
-
-/// Unit of metrics that are a share, in [0, 1].
-const UNIT_SHARE: &str = "share";
-/// How the names of metrics over the validation set begin.
-const VALIDATION: &str = "val_";
 
 /// How a job ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -93,8 +91,7 @@ impl Collector {
         };
         let seed = manifest.and_then(|manifest| manifest.seed.as_deref());
         let metric = manifest.and_then(|manifest| manifest.metric(&objective.name));
-        let is_share =
-            metric.is_some_and(|metric| metric.unit == UNIT_SHARE && metric.name.starts_with(VALIDATION));
+        let is_share = metric.is_some_and(|metric| metric.share_of == Some(ShareOf::ValidationImages));
         let images = dataset.map(|dataset| dataset.val_images);
         Self {
             goal: objective.goal,
@@ -182,7 +179,8 @@ impl Collector {
             importance: importance::importance(&frame, &points, goal),
             effects: effects::effects(&frame, &rows),
             repeats: points::repeats(&frame, &points, goal),
-            best: best::verdict(&frame, &points, goal, images, jobs.not_looked_at > 0),
+            // The best may be among those that were not looked at.
+            best: (jobs.not_looked_at == 0).then(|| best::verdict(&frame, &points, goal, images)).flatten(),
             best_of: best_of::expected(frame.finite(), goal),
         }
     }

@@ -34,11 +34,12 @@ impl Grid {
         Some(Self { columns: varying.iter().map(column).collect() })
     }
 
-    /// The share of each parameter's main effect, for one value a point; none where all are the same.
+    /// The share of each parameter's main effect, for one value a point; none where all are the same, or so large that their squares are not
+    /// finite.
     pub(crate) fn shares(&self, values: &[f64]) -> Option<Vec<f64>> {
         let mean = values.iter().sum::<f64>() / values.len() as f64;
         let total = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / values.len() as f64;
-        if total <= 0.0 {
+        if total <= 0.0 || !total.is_finite() {
             return None;
         }
         let share = |(codes, count): &(Vec<u32>, usize)| {

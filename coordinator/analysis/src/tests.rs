@@ -3,7 +3,8 @@
 mod golden;
 
 use terms::{
-    DatasetSummary, Goal, MetricUse, Objective, ParameterMap, ParameterValue, manifest::builtins_described,
+    DatasetSummary, Goal, MetricUse, Objective, ParameterMap, ParameterValue,
+    manifest::{Manifest, builtins_described},
 };
 
 use super::*;
@@ -119,6 +120,33 @@ fn an_effect_has_a_mean_for_each_value_and_differences_between_equal_points() {
     assert_eq!((rates.levels.len(), rates.pairs.len()), (4, 6));
     assert_eq!(rates.levels[0].value, Some(ParameterValue::Float(0.00005)));
     assert_eq!(rates.pairs[0].pairs, 4);
+}
+
+#[test]
+fn only_a_metric_that_counts_images_has_the_error_of_a_proportion() {
+    let mut manifest = builtins_described()[0].manifest().as_ref().clone();
+    let dataset = DatasetSummary { val_images: 100, ..DatasetSummary::default() };
+    let objective = Objective { name: "val_accuracy".into(), goal: Goal::Maximize, used: MetricUse::Last };
+    let tested = |manifest: &Manifest| {
+        let names = ["activation".to_owned()];
+        let mut collector = Collector::new(&objective, &names, Some(manifest), Some(&dataset), 2);
+        for (number, name, value) in [(1, "relu", 0.9), (2, "gelu", 0.5)] {
+            let parameters = ParameterMap(vec![("activation".to_owned(), text(name))]);
+            collector.job(number, &parameters, End::Done(Some(value)));
+        }
+        collector.analyze().best.unwrap().test
+    };
+    assert_eq!(tested(&manifest), Some(Test::Newcombe));
+    manifest.metrics.iter_mut().for_each(|metric| metric.share_of = None);
+    assert_eq!(tested(&manifest), None, "its name says nothing");
+}
+
+#[test]
+fn of_values_whose_squares_are_not_finite_no_shares_are_told() {
+    let job = |a, b, value| (vec![("a", whole(a)), ("b", whole(b))], End::Done(Some(value)));
+    let jobs = [job(1, 1, 1e200), job(1, 2, 1.0), job(2, 1, 2.0), job(2, 2, 3.0)];
+    let importance = analysis(&["a", "b"], &jobs).importance;
+    assert_eq!((importance.method, importance.items.len()), (Method::TooFew, 0));
 }
 
 #[test]
@@ -338,7 +366,7 @@ fn of_too_many_jobs_an_even_choice_is_looked_at_and_the_rest_counted() {
     assert!((looked_at as f64 / JOBS_MAX as f64 - 1.0).abs() < 0.02, "{looked_at}");
     let levels = &analysis.effects[0].levels;
     assert!((levels[0].count as f64 / levels[1].count as f64 - 1.0).abs() < 0.02, "{levels:?}");
-    assert_eq!(analysis.best.unwrap().not_tested, Some(NotTested::TooMany));
+    assert_eq!(analysis.best, None, "it may not have been looked at");
 }
 
 proptest::proptest! {

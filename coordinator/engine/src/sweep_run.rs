@@ -7,6 +7,7 @@ mod active;
 mod choice;
 mod invariants;
 pub(crate) mod metrics;
+mod plan;
 mod points;
 mod queue;
 mod restored;
@@ -29,8 +30,11 @@ use terms::{
     manifest::Described,
 };
 
-use self::active::Plan;
-pub(super) use self::active::{ActiveAttempt, Lease, Placement, WaitingJob};
+use self::plan::Plan;
+pub(super) use self::{
+    active::{ActiveAttempt, Lease, WaitingJob},
+    plan::Placement,
+};
 use self::{metrics::LeftOutMetrics, queue::Queue, stopping::Stopping};
 use super::{
     EndsSeen, JobCounts,

@@ -120,11 +120,12 @@ impl Document {
 
 /// Writes records of CSV.
 fn records(out: &mut impl Write, records: impl IntoIterator<Item = Vec<String>>) -> io::Result<()> {
-    let mut writer = csv::WriterBuilder::new().buffer_capacity(RECORD_BYTES).from_writer(out);
+    // Into memory first: a writer of CSV that ends flushes what it writes to, and so would each job.
+    let mut writer = csv::WriterBuilder::new().buffer_capacity(RECORD_BYTES).from_writer(Vec::new());
     for record in records {
         writer.write_record(record)?;
     }
-    writer.flush()
+    out.write_all(&writer.into_inner().map_err(csv::IntoInnerError::into_error)?)
 }
 
 impl Layout {

@@ -15,10 +15,10 @@ pub use self::filling::ParameterColumn;
 pub(super) use self::filling::number;
 use super::{Api, ApiError, error::unreadable, jobs::shown, task_ended};
 
-/// Most jobs of which there are columns, and most values of them together: a hundred megabytes. Of a larger sweep, those that come first
-/// by their numbers.
+/// Most jobs of which there are columns, and most values of them together, but for those of one page of jobs more: a hundred megabytes. Of a
+/// larger sweep, those that come first by their numbers.
 const ROWS_MAX: usize = 1_000_000;
-const CELLS_MAX: usize = 24_000_000;
+pub const CELLS_MAX: usize = 24_000_000;
 /// Columns of every sweep: number, state, epochs, objective, time, best epoch, attempts, worker.
 const COMMON_COLUMNS: usize = 8;
 /// Jobs read at a time: a few milliseconds, after which others have their turn.
@@ -82,7 +82,7 @@ impl Api {
             // The next page is read while this one is looked through.
             next = self.read_jobs(sweep, last + 1);
             rows.iter().for_each(|row| columns.push(&defined, row, &mut filling));
-            if columns.jobs.len() >= columns.rows_max(&defined) {
+            if columns.jobs.len() >= ROWS_MAX || columns.cells_with(filling.parameters.len()) >= CELLS_MAX {
                 next.abort();
                 columns.left_out =
                     begun(&self.view(sweep).await?.counts).saturating_sub(columns.jobs.len() as u64);
@@ -128,16 +128,15 @@ fn begun(counts: &JobCounts) -> u64 {
 }
 
 impl JobColumns {
-    /// How many jobs there may be, with as many columns as there are.
-    fn rows_max(&self, defined: &Defined) -> usize {
-        let columns = COMMON_COLUMNS + defined.definition.varying.len() + self.metrics.len();
-        ROWS_MAX.min(CELLS_MAX / columns)
-    }
-
     /// Roughly how many values there are.
     pub fn cells(&self) -> usize {
+        self.cells_with(self.parameters.len())
+    }
+
+    /// The same with so many columns of parameters.
+    fn cells_with(&self, parameters: usize) -> usize {
         let rungs: usize = self.rungs.iter().map(|rung| 3 * rung.reached.len()).sum();
-        self.jobs.len() * (COMMON_COLUMNS + self.parameters.len() + self.metrics.len()) + rungs
+        self.jobs.len() * (COMMON_COLUMNS + parameters + self.metrics.len()) + rungs
     }
 
     fn push(&mut self, defined: &Defined, row: &JobRow, filling: &mut Fillings) {

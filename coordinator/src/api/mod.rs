@@ -44,7 +44,7 @@ use tokio_util::task::TaskTracker;
 pub(crate) use self::definitions::manifests;
 pub use self::{
     analysis::Analyzed,
-    columns::{JobColumns, ParameterColumn, RungColumn},
+    columns::{CELLS_MAX, JobColumns, ParameterColumn, RungColumn},
     curves::Curve,
     definitions::{Changed, Source, Submission, Submitted, Validated},
     error::ApiError,

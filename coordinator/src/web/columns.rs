@@ -1,47 +1,44 @@
-//! What charts are drawn from: the jobs of a sweep as columns of bytes, and learning curves. A hundred open pages ask for the same columns; they
-//! are made once for all that ask within a second, and once for a sweep that has ended.
+//! What charts are drawn from: the jobs of a sweep as columns of bytes, and learning curves.
 
 use std::{
     sync::{Arc, OnceLock},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use axum::{
     Json, Router,
     body::Bytes,
     extract::{Path, Query, State, rejection::QueryRejection},
-    http::{HeaderMap, StatusCode, header},
-    response::{IntoResponse, Response},
+    http::HeaderMap,
+    response::Response,
     routing::get,
 };
 use report::view;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use terms::{JobState, SweepId, VariantArray};
-use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
 
 use super::{
     Web,
     answers::Answered,
+    kept::{Bounds, Version},
     reading::{numbers, query, sweep_id},
 };
-use crate::api::{Curve, JobColumns, ParameterColumn};
+use crate::api::{CELLS_MAX, Curve, JobColumns, ParameterColumn, task_ended};
 
-/// How long columns of a sweep that goes on are good enough: a page draws them again no more often.
-const FRESH: Duration = Duration::from_secs(1);
-/// Of a large sweep, columns that were made serve for so many times as long as it took to make them: who watches it costs at most a tenth of
-/// a processor.
-const FRESH_TIMES: u32 = 10;
-/// Sweeps whose columns are kept, those that people look at now, and most values of them together: some ten megabytes, or one very large
-/// sweep.
-const KEPT_MAX: usize = 4;
-const KEPT_CELLS_MAX: usize = 8_000_000;
+/// A hundred open pages ask for the same columns, and draw them again no more than once a second. Kept are as many values as the largest
+/// sweep has, and some more, so that looking at a small sweep does not drop it: some hundred megabytes, where people look at such a one.
+const BOUNDS: Bounds<Columns> = Bounds {
+    fresh: Duration::from_secs(1),
+    sweeps_max: 4,
+    size: Columns::cells,
+    size_max: CELLS_MAX + (8 << 20),
+};
 /// Most jobs that are sent to a browser: some megabytes. Its table has the others, too.
 const SENT_MAX: usize = 200_000;
 /// Bytes to which the first column is aligned, so that a page can read all of them where they are.
 const ALIGNMENT: usize = 8;
-/// Digits of a hash that name a version of columns.
-const HASH_CHARACTERS: usize = 32;
 
 /// The routes.
 pub(super) fn routes() -> Router<Web> {
@@ -50,32 +47,17 @@ pub(super) fn routes() -> Router<Web> {
         .route("/api/v1/sweeps/{sweep}/curves", get(curves))
 }
 
-/// Columns that were made, the latest last. Who makes some holds the lock: one at a time is made.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Made(Arc<Mutex<Vec<Kept>>>);
-
 /// Columns of a sweep.
 #[derive(Debug, Clone)]
-struct Kept {
-    sweep: SweepId,
-    since: Instant,
-    /// How long they serve.
-    fresh: Duration,
-    /// What the sweep was like where it had ended: it does not change any more until a user tries jobs again or ranks them otherwise.
-    ended: Option<String>,
+pub(super) struct Columns {
     columns: Arc<JobColumns>,
-    /// As they are sent, with their hash; made when someone asks.
-    sent: Arc<OnceLock<(String, Bytes)>>,
+    /// As they are sent; made when someone asks.
+    sent: Arc<OnceLock<Version>>,
 }
 
-impl Kept {
-    fn sent(&self) -> &(String, Bytes) {
-        self.sent.get_or_init(|| {
-            let bytes = encode(&self.columns);
-            let mut hash = blake3::hash(&bytes).to_hex().to_string();
-            hash.truncate(HASH_CHARACTERS);
-            (format!("\"{hash}\""), bytes)
-        })
+impl Columns {
+    fn cells(&self) -> usize {
+        self.columns.cells()
     }
 }
 
@@ -147,15 +129,11 @@ async fn curves(
 }
 
 async fn columns(State(web): State<Web>, Path(id): Path<String>, headers: HeaderMap) -> Answered<Response> {
-    let kept = made(&web, sweep_id(&id)?).await?;
-    let (tag, bytes) = kept.sent();
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|known| known.to_str().ok());
-    let told = [(header::ETAG, tag.clone()), (header::CACHE_CONTROL, "private, no-cache".to_owned())];
-    if known == Some(tag) {
-        return Ok((StatusCode::NOT_MODIFIED, told).into_response());
-    }
-    let kind = [(header::CONTENT_TYPE, "application/octet-stream")];
-    Ok((told, kind, bytes.clone()).into_response())
+    let Columns { columns, sent } = made(&web, sweep_id(&id)?).await?;
+    // Some megabytes are written and hashed.
+    let version = spawn_blocking(move || sent.get_or_init(|| Version::new(encode(&columns))).clone());
+    let version = version.await.map_err(|_| task_ended())?;
+    Ok(version.answer(&headers, "application/octet-stream"))
 }
 
 /// The columns of a sweep, as new as they must be.
@@ -163,34 +141,12 @@ pub(super) async fn of(web: &Web, sweep: SweepId) -> Answered<Arc<JobColumns>> {
     Ok(made(web, sweep).await?.columns)
 }
 
-/// The columns of a sweep: those that were made a moment ago, or of the sweep as it ended, or new ones.
-async fn made(web: &Web, sweep: SweepId) -> Answered<Kept> {
-    let asked = Instant::now();
-    let mut made = web.columns.0.lock().await;
-    let view = web.api.sweep(sweep).await?;
-    let ended = view.encode(|view| {
-        let is_final = view.state.is_final();
-        is_final.then(|| format!("{:?} {:?} {:?}", view.counts, view.ended_unix_ms, view.definition.metric))
-    });
-    let serves = |kept: &&Kept| {
-        kept.sweep == sweep && kept.ended == ended && (ended.is_some() || kept.since + kept.fresh >= asked)
+async fn made(web: &Web, sweep: SweepId) -> Answered<Columns> {
+    let make = async {
+        let columns = Arc::new(web.api.columns(sweep).await?);
+        Ok(Columns { columns, sent: Arc::default() })
     };
-    if let Some(kept) = made.iter().find(serves) {
-        return Ok(kept.clone());
-    }
-    let since = Instant::now();
-    let columns = Arc::new(web.api.columns(sweep).await?);
-    let fresh = FRESH.max(since.elapsed().saturating_mul(FRESH_TIMES));
-    let kept = Kept { sweep, since, fresh, ended, columns, sent: Arc::default() };
-    made.retain(|kept| kept.sweep != sweep);
-    let cells = |made: &[Kept]| made.iter().map(|kept| kept.columns.cells()).sum::<usize>();
-    while !made.is_empty()
-        && (made.len() >= KEPT_MAX || cells(made.as_slice()) + kept.columns.cells() > KEPT_CELLS_MAX)
-    {
-        made.remove(0);
-    }
-    made.push(kept.clone());
-    Ok(kept)
+    web.columns.of(web, sweep, &BOUNDS, make).await
 }
 
 /// The length of the head, the head, filled up with spaces, and the columns one after the other.

@@ -10,6 +10,7 @@ mod answers;
 mod columns;
 mod events;
 mod headers;
+mod kept;
 mod listen;
 mod lists;
 mod pages;
@@ -38,8 +39,8 @@ struct Web {
     api: Api,
     snapshots: Snapshots<events::Encoded>,
     access: Access,
-    columns: columns::Made,
-    analyses: analysis::Made,
+    columns: kept::Kept<columns::Columns>,
+    analyses: kept::Kept<kept::Version>,
     lists: lists::Looked,
     /// Ends what would go on for as long as a browser listens.
     stop: CancellationToken,
@@ -52,8 +53,8 @@ pub fn routes(api: Api, tokens: &Tokens, port: u16, is_secure: bool, stop: Cance
         api,
         snapshots: Snapshots::new(events::encode),
         access: access.clone(),
-        columns: columns::Made::default(),
-        analyses: analysis::Made::default(),
+        columns: kept::Kept::default(),
+        analyses: kept::Kept::default(),
         lists: lists::Looked::default(),
         stop,
     };

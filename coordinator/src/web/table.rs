@@ -10,6 +10,7 @@ use axum::{
 use report::view;
 use serde::{Deserialize, Serialize};
 use terms::ParameterValue;
+use tokio::task::spawn_blocking;
 
 use super::{
     Web,
@@ -18,7 +19,7 @@ use super::{
     reader::Reader,
     reading::{self, query, states_named, sweep_id},
 };
-use crate::api::{Condition, JobAtRung, Question, RungView, Rungs};
+use crate::api::{Condition, JobAtRung, Question, RungView, Rungs, task_ended};
 
 /// Rows of a page where none are asked for, and at most: each is read from the store.
 const ROWS: usize = 100;
@@ -170,8 +171,8 @@ async fn table(
     let columns = columns::of(&web, id).await?;
     let left_out = columns.left_out;
     // Sorting a million rows takes a while.
-    let found = tokio::task::spawn_blocking(move || columns.page(&question)).await;
-    let page = found.map_err(|_| crate::api::task_ended())??;
+    let found = spawn_blocking(move || columns.page(&question)).await;
+    let page = found.map_err(|_| task_ended())??;
     let jobs = if page.jobs.is_empty() { Vec::new() } else { web.api.jobs_numbered(id, &page.jobs).await? };
     let states: BTreeMap<_, _> = page.states.iter().map(|(state, jobs)| (state.as_str(), *jobs)).collect();
     Ok(Json(Table {
@@ -188,7 +189,10 @@ async fn rungs(State(web): State<Web>, Path(id): Path<String>) -> Answered<Json<
     let id = sweep_id(&id)?;
     let maximize =
         web.api.sweep(id).await?.encode(|sweep| sweep.definition.metric.goal == terms::Goal::Maximize);
-    let Rungs { shown, left_out } = columns::of(&web, id).await?.rungs(maximize);
+    let columns = columns::of(&web, id).await?;
+    // A million jobs may have come to each.
+    let found = spawn_blocking(move || columns.rungs(maximize)).await;
+    let Rungs { shown, left_out } = found.map_err(|_| task_ended())?;
     Ok(Json(RungsShape { items: shown.into_iter().map(rung).collect(), left_out }))
 }
 

@@ -84,6 +84,17 @@ pub struct ManifestMetric {
     /// The parameters that change what it measures, so that it does not compare jobs which differ in them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub redefined_by: Vec<String>,
+    /// What it is a share of, where each of these is counted as right or wrong: then its error is that of a proportion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share_of: Option<ShareOf>,
+}
+
+/// What a metric may be a share of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ShareOf {
+    /// The images for validation.
+    ValidationImages,
 }
 
 /// What a trainable trains on.

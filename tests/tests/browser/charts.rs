@@ -28,9 +28,7 @@ async fn choose(tab: &Tab, list: &str, text: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_brush_leaves_the_same_jobs_in_all_charts_and_in_the_table() {
     let Some(chromium) = Chromium::start().await else { return };
-    let site = Site::start(&[]);
-    let sweep = site.submit(None);
-    site.sweep(&["wait", &sweep.to_string()]);
+    let (site, sweep) = Site::with_sweep();
     let tab = chromium.tab(&site.url).await;
     tab.open(&format!("/sweeps/{sweep}")).await;
     let rows = "document.querySelectorAll('tbody tr[data-job]').length";
@@ -63,9 +61,7 @@ async fn a_brush_leaves_the_same_jobs_in_all_charts_and_in_the_table() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_parameters_make_a_map_whose_cells_are_read_out() {
     let Some(chromium) = Chromium::start().await else { return };
-    let site = Site::start(&[]);
-    let sweep = site.submit(None);
-    site.sweep(&["wait", &sweep.to_string()]);
+    let (site, sweep) = Site::with_sweep();
     let tab = chromium.tab(&site.url).await;
     tab.open(&format!("/sweeps/{sweep}")).await;
     tab.until("document.querySelector('.heatmap')?.clientWidth > 0").await;
@@ -88,6 +84,12 @@ async fn two_parameters_make_a_map_whose_cells_are_read_out() {
     choose(&tab, &list(0), "width").await;
     tab.until(&format!("{}.value === 'parameter:rate'", list(1))).await;
     choose(&tab, &list(1), "label").await;
+    // The larger width has the smaller score, half of that of the other.
+    choose(&tab, "document.querySelector('.effects select')", "width").await;
+    let pair = "[...document.querySelectorAll('.effects details tbody td')].map((cell) => cell.textContent)";
+    let pair = tab.value::<Vec<String>>(pair).await;
+    assert_eq!((pair[0].as_str(), pair[1].as_str()), ("2 − 1", "6"));
+    assert!(pair[2].parse::<f64>().unwrap() < 0.0, "{pair:?}");
     tab.check().await;
     focus(&tab, ".heatmap").await;
     tab.press("ArrowRight").await;
@@ -105,7 +107,7 @@ async fn rungs_show_who_went_on_and_who_was_stopped() {
         "name: early\nprogram: train.py\nmetric: {name: score, goal: maximize}\nparameters:\n  rate: {values: [0.001, 0.01, 0.1]}\n  \
          width: {values: [1, 2, 4]}\nearly_terminate: {type: asha, min_iter: 1, eta: 3}\n",
     );
-    site.sweep(&["wait", &sweep.to_string()]);
+    site.wait(sweep);
     let tab = chromium.tab(&site.url).await;
     tab.open(&format!("/sweeps/{sweep}")).await;
     let figure = "document.querySelector('figure:has(.rungs)')";
@@ -128,7 +130,7 @@ async fn rungs_show_who_went_on_and_who_was_stopped() {
     tab.check().await;
     // A sweep without early stopping has no such chart.
     let other = site.submit(None);
-    site.sweep(&["wait", &other.to_string()]);
+    site.wait(other);
     tab.open(&format!("/sweeps/{other}")).await;
     tab.until("document.querySelectorAll('tbody tr[data-job]').length === 12").await;
     assert!(tab.value::<bool>(&format!("{figure}.hidden")).await);
@@ -150,7 +152,7 @@ async fn a_timeline_shows_attempts_as_they_begin_and_end() {
     tab.until("/[1-9]\\d* of \\d+ slots busy/.test(document.body.innerText)").await;
     tab.until(&format!("/[1-9]\\d* attempts on/.test({figure}.innerText)")).await;
     fs::write(goes, "").unwrap();
-    site.sweep(&["wait", &sweep.to_string()]);
+    site.wait(sweep);
     tab.until(&format!("{figure}.innerText.includes('12 attempts on')")).await;
     tab.until("/(^|\\D)0 of \\d+ slots busy/.test(document.body.innerText)").await;
     assert!(tab.value::<bool>("window.same").await);

@@ -48,6 +48,19 @@ impl Site {
         Self { cluster, url, _worker: worker }
     }
 
+    /// A site with a sweep of twelve jobs that has ended, and the sweep's number.
+    fn with_sweep() -> (Self, u64) {
+        let site = Self::start(&[]);
+        let sweep = site.submit(None);
+        site.wait(sweep);
+        (site, sweep)
+    }
+
+    /// Waits for the end of a sweep.
+    fn wait(&self, sweep: u64) {
+        self.sweep(&["wait", &sweep.to_string()]);
+    }
+
     /// Submits a sweep of twelve jobs, which go on beyond their first epoch once the file `goes` is there.
     fn submit(&self, goes: Option<&Path>) -> u64 {
         let wait = goes.map_or(String::new(), |goes| goes.display().to_string());

@@ -7,9 +7,7 @@ use crate::{HOSTILE, Site, chromium::Chromium};
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_is_whole_in_both_languages_and_on_a_phone() {
     let Some(chromium) = Chromium::start().await else { return };
-    let site = Site::start(&[]);
-    let sweep = site.submit(None);
-    site.sweep(&["wait", &sweep.to_string()]);
+    let (site, _) = Site::with_sweep();
     let tab = chromium.tab(&site.url).await;
     let pages = ["/", "/sweeps/1", "/sweeps/1/jobs/1", "/sweeps/1/jobs/2", "/workers", "/compare?sweeps=1"];
     for (language, says) in [("en", "Sweeps"), ("ja", "スイープ")] {
@@ -61,9 +59,7 @@ async fn a_sweep_is_seen_as_it_goes_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_are_sorted_filtered_and_brushed() {
     let Some(chromium) = Chromium::start().await else { return };
-    let site = Site::start(&[]);
-    let sweep = site.submit(None);
-    site.sweep(&["wait", &sweep.to_string()]);
+    let (site, sweep) = Site::with_sweep();
     let tab = chromium.tab(&site.url).await;
     tab.open(&format!("/sweeps/{sweep}")).await;
     tab.until("document.querySelectorAll('tbody tr[data-job]').length === 12").await;
@@ -132,9 +128,7 @@ async fn a_sweep_is_cancelled_after_asking_by_keyboard_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_jobs_say_stays_text() {
     let Some(chromium) = Chromium::start().await else { return };
-    let site = Site::start(&[]);
-    let sweep = site.submit(None);
-    site.sweep(&["wait", &sweep.to_string()]);
+    let (site, sweep) = Site::with_sweep();
     let tab = chromium.tab(&site.url).await;
     // Of the twelve jobs, every other has the hostile label.
     for path in [format!("/sweeps/{sweep}"), format!("/sweeps/{sweep}/jobs/2")] {

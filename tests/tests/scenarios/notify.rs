@@ -46,7 +46,8 @@ async fn a_standstill_and_the_end_reach_all_receivers_over_a_restart_of_the_coor
     let addresses = format!("{} slack:{}", address(&whole), address(&slack));
     let number = sweep_id.to_string();
     let ended = cluster.folder.path().join("ended.json");
-    let on_end = format!("tee '{}'", ended.display());
+    let environment = cluster.folder.path().join("environment");
+    let on_end = format!("sh -c \"env > '{}'; cat > '{}'\"", environment.display(), ended.display());
     let arguments = ["wait", number.as_str(), "--notify-stalled", "1s", "--on-end", &on_end];
     let waiter = waiting(&cluster, &arguments, &addresses);
 
@@ -70,6 +71,8 @@ async fn a_standstill_and_the_end_reach_all_receivers_over_a_restart_of_the_coor
     assert!(output.status.success(), "{}", said(&output));
     let given: Value = serde_json::from_str(&fs::read_to_string(&ended).unwrap()).unwrap();
     assert_eq!(given, last.body, "the command reads what was posted");
+    let environment = fs::read_to_string(environment).unwrap();
+    assert!(environment.contains("SWEEP_EVENT=finished") && !environment.contains("SWEEP_NOTIFY"));
 
     // Told again by another command, it is the same message.
     let again = waiting(&cluster, &["wait", &number], &address(&whole)).wait_with_output().unwrap();

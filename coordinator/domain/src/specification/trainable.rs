@@ -180,6 +180,7 @@ impl Program {
             parameters: axes.iter().map(parameter).collect(),
             metrics: vec![ManifestMetric {
                 redefined_by: Vec::new(),
+                share_of: None,
                 name: objective.clone(),
                 unit: String::new(),
                 goal: metric.goal,

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     CloseReason, ControlError, Effect, Engine, EngineConfig, Event, Hello, Now, SessionId, SlotDescription,
     WaitReason,
-    command::{Cancel, Submit},
+    command::{Cancel, Retry, Submit},
     control::SPECIFICATIONS_BYTES_MAX,
     query::DescribeSweep,
     waiting::LOOKED_AT,
@@ -109,6 +109,28 @@ fn so_are_the_points_of_searches_also_once_they_have_ended() {
     cluster.order(Cancel(SweepId(1)));
     // The eleventh had begun.
     assert_eq!(kept(&cluster), all / 2_000 * 11, "those that it has proposed are kept");
+}
+
+#[test]
+fn a_search_that_goes_on_needs_room_for_all_that_it_may_propose() {
+    let mut cluster = Cluster::new();
+    let another = || SweepDefinition::new(SweepId(0), search(10_000, RATES)).unwrap();
+    cluster.submit_this(search(10_000, RATES));
+    cluster.order(Cancel(SweepId(1)));
+    while cluster.try_order(Submit::new(Box::new(another()), String::new()).unwrap()).is_ok() {}
+    let again = |cluster: &Cluster| Retry {
+        sweep: SweepId(1),
+        jobs: Vec::new(),
+        all: true,
+        seen: cluster.engine.sweep(SweepId(1)).unwrap().ends().clone(),
+        revived: Default::default(),
+    };
+    let retry = again(&cluster);
+    assert!(matches!(cluster.refusal(retry), ControlError::TooManySpecifications { .. }));
+    cluster.order(Cancel(SweepId(2)));
+    // There is room now, and no searcher was brought.
+    let retry = again(&cluster);
+    assert_eq!(cluster.refusal(retry), ControlError::Overtaken);
 }
 
 #[test]

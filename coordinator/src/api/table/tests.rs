@@ -1,3 +1,5 @@
+//! Sorting, filtering and pages of small tables.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -161,7 +161,8 @@ impl Notifier {
 #[derive(Debug)]
 struct Stalled {
     after: Duration,
-    told: Option<v1::WaitReason>,
+    /// Why, and how many jobs had ended then.
+    told: Option<(v1::WaitReason, u64)>,
 }
 
 impl Stalled {
@@ -173,13 +174,14 @@ impl Stalled {
                 v1::WaitReason::Paused | v1::WaitReason::MaxParallel | v1::WaitReason::SlotsBusy
             ) && Duration::from_millis(waiting.idle_ms) >= self.after
         };
-        let waiting = sweep.waiting.as_ref().filter(needs_someone);
-        let reason = waiting.map(v1::Waiting::reason);
-        let is_new = reason.is_some() && std::mem::replace(&mut self.told, reason) != reason;
-        if reason.is_none() {
+        let v1::JobCounts { pending, running, .. } = sweep.counts.unwrap_or_default();
+        if running > 0 {
             self.told = None;
         }
-        waiting.filter(|_| is_new)
+        // That the time is short says nothing: a coordinator that starts again counts it anew.
+        let waiting = sweep.waiting.as_ref().filter(needs_someone)?;
+        let now = Some((waiting.reason(), sweep.job_count.saturating_sub(pending + running)));
+        (std::mem::replace(&mut self.told, now) != now).then_some(waiting)
     }
 }
 
@@ -212,15 +214,21 @@ mod tests {
     #[test]
     fn a_standstill_is_told_once_and_again_when_it_is_another() {
         let mut stalled = Stalled { after: Duration::from_secs(300), told: None };
-        let mut news = |reason: v1::WaitReason, idle_ms| {
+        let mut seen = |reason: v1::WaitReason, idle_ms, pending, running| {
             let waiting = v1::Waiting { reason: reason.into(), idle_ms, ..v1::Waiting::default() };
-            stalled.news(&v1::Sweep { waiting: Some(waiting), ..v1::Sweep::default() }).is_some()
+            let counts = Some(v1::JobCounts { pending, running, ..v1::JobCounts::default() });
+            let sweep = v1::Sweep { waiting: Some(waiting), counts, job_count: 9, ..v1::Sweep::default() };
+            stalled.news(&sweep).is_some()
         };
+        let mut news = |reason, idle_ms| seen(reason, idle_ms, 9, 0);
         use v1::WaitReason::{AllQuarantined, NoWorker, Paused, SlotsBusy};
         assert!(!news(NoWorker, 299_999), "too short");
         assert!(news(NoWorker, 300_000) && !news(NoWorker, 301_000), "once");
         assert!(news(AllQuarantined, 302_000), "another reason");
-        assert!(!news(AllQuarantined, 0) && news(AllQuarantined, 300_000), "jobs ran in between");
+        assert!(!news(AllQuarantined, 0) && !news(AllQuarantined, 300_000), "the coordinator began again");
         assert!(!news(Paused, 900_000) && !news(SlotsBusy, 900_000), "no one is needed");
+        assert!(!seen(AllQuarantined, 0, 8, 1), "a job runs");
+        assert!(seen(AllQuarantined, 300_000, 9, 0), "one ran in between");
+        assert!(seen(AllQuarantined, 300_000, 8, 0), "one has ended in between");
     }
 }

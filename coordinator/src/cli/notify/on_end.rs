@@ -29,6 +29,9 @@ impl CommandLine {
         let mut child = Command::new(&self.program)
             .args(&self.arguments)
             .env("SWEEP_EVENT", message.event())
+            // A command that waits for another sweep would run itself again.
+            .env_remove("SWEEP_ON_END")
+            .env_remove("SWEEP_NOTIFY")
             .stdin(Stdio::piped())
             // It goes with this command where that is told to stop at once.
             .kill_on_drop(true)

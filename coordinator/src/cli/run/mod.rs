@@ -3,6 +3,7 @@
 mod gpus;
 mod placement;
 mod places;
+mod summary;
 mod supervision;
 mod workers;
 
@@ -25,25 +26,24 @@ use terms::DatasetSummary;
 
 use self::{
     places::{absolute_dataset, store_url},
-    workers::{LOGS, Workers, WorkersOptions},
+    summary::write_results,
+    workers::{Workers, WorkersOptions},
 };
 use super::{
     artifact,
     client::{Target, Token},
     failure::Failure,
     files,
-    follow::{Follower, is_final, verdict},
-    ids::TargetId,
-    inspect::each_job_page,
+    follow::{Follower, is_final},
     notify::{Notifier, NotifyOptions},
-    output::{Unprinted, count, print, table},
+    output::{Unprinted, count},
     progress::Progress,
     report::{self, Lang},
     set::changes,
     signals::StopRequests,
     submit,
     sweep_file::SweepFile,
-    tables::{JobTable, say_cannot_pause, say_left_out, say_unread, sweep_state_name},
+    tables::sweep_state_name,
 };
 use crate::{
     descriptors,
@@ -68,8 +68,6 @@ const WEIGHTS_POLL: Duration = Duration::from_millis(50);
 /// Printed when the user asks to stop.
 const STOPPING: &str =
     "stopping: the same command continues from here (press again after two seconds to stop at once)";
-/// Most jobs whose rows are printed at the end; larger sweeps have them in the report.
-const ROWS_PRINTED_MAX: u64 = 64;
 
 /// Arguments of `sweep run`.
 #[derive(Debug, clap::Args)]
@@ -226,46 +224,6 @@ async fn train_to_the_end(
         train(workers, (sweep.sweep_id, target), notifier, stop, &mut unprinted).await?;
     }
     until_stopped(stop, write_results(sweep.sweep_id, arguments.lang, folder, target, unprinted)).await
-}
-
-/// Writes the best weights and the report, which names them, and prints a summary. The report is written even without
-/// the weights.
-async fn write_results(
-    sweep_id: u64,
-    lang: Lang,
-    folder: &Path,
-    target: &Target,
-    mut unprinted: Unprinted,
-) -> Result<(), Failure> {
-    let sweep = target.call(async |client| client.get_sweep(v1::GetSweepRequest { sweep_id }).await).await?;
-    let best = keep_best(&sweep, target, folder).await;
-    let page = report::write(target, sweep_id, |_| folder.to_owned(), lang.into()).await?;
-    unprinted.note(print_results(&sweep, target).await);
-    if !sweep.stopped.is_empty() {
-        say(&format!("stopped: {}", sweep.stopped));
-    }
-    say_unread(&sweep.unread_parameters);
-    say_cannot_pause(&sweep.cannot_pause);
-    unprinted.note(print(&format!("\nreport: {}\n", page.display())));
-    let kept = match best {
-        Ok(best) => {
-            unprinted.note(print(&best));
-            Ok(())
-        }
-        Err(failure) => Err(Failure::operation(format!(
-            "the report is written, but not the best weights: {failure}; the same command tries again"
-        ))),
-    };
-    // Programs have a log for each job.
-    let logs = Some(folder.join(LOGS)).filter(|logs| logs.is_dir()).unwrap_or_else(|| folder.join("workers"));
-    let reasons = format!("{} and {}", folder.join("results.csv").display(), logs.display());
-    let judged = verdict(&sweep, &reasons);
-    if let (Err(failure), Err(_)) = (&kept, &judged) {
-        // Two things went wrong; the second decides the exit code.
-        failure.tell();
-    }
-    judged.and(kept)?;
-    unprinted.end()
 }
 
 /// What the command line asks for.
@@ -468,41 +426,4 @@ async fn await_weights(sweep_id: u64, target: &Target) -> Result<(), Failure> {
         }
         tokio::time::sleep(WEIGHTS_POLL).await;
     }
-}
-
-/// Writes the best weights next to the report; returns what to print about it.
-async fn keep_best(sweep: &v1::Sweep, target: &Target, folder: &Path) -> Result<String, Failure> {
-    if sweep.best_weights.is_none() {
-        return Ok(String::new());
-    }
-    let which = TargetId { sweep: sweep.sweep_id, job: None };
-    let written = artifact::get(which, target, &[], |_| folder.join(BEST)).await?;
-    let what = if written.is_of_files() { "best job's files" } else { "best weights" };
-    Ok(format!("{what}: {} (job {})\n", written.describe(), written.job))
-}
-
-/// The table of results, if a terminal can show it.
-async fn print_results(sweep: &v1::Sweep, target: &Target) -> Result<(), Failure> {
-    if sweep.job_count > ROWS_PRINTED_MAX {
-        return Ok(());
-    }
-    let hidden = ["attempts", "reason"];
-    let all_done = sweep.counts.unwrap_or_default().done == sweep.job_count;
-    let (jobs, left_out) = JobTable::for_people(&sweep.varying, sweep);
-    let columns = jobs.columns();
-    let shown = |index: &usize| !(all_done && hidden.contains(&columns[*index].as_str()));
-    let mut rows = Vec::new();
-    each_job_page(target, sweep.sweep_id, &[], |page| {
-        for job in page {
-            let row = jobs.row(job).into_iter().enumerate();
-            rows.push(row.filter(|(index, _)| shown(index)).map(|(_, cell)| cell).collect());
-        }
-        Ok(())
-    })
-    .await?;
-    let header =
-        (0..columns.len()).filter(|index| shown(index)).map(|index| columns[index].clone()).collect();
-    print(&format!("\n{}", table(Some(&header), &rows)))?;
-    say_left_out(left_out);
-    Ok(())
 }

@@ -192,7 +192,6 @@ const TEXTS = {
   untested_only_one: ['Job {first} is the only one to compare.', '比較できるのはジョブ {first} だけです。'],
   untested_no_repeats: ['Whether job {first} is really better than job {second} cannot be said: points were trained once. `repeats: 3` in the sweep file trains each three times.', 'ジョブ {first} がジョブ {second} より本当に優れているかはわかりません (各設定の学習は 1 回)。スイープのファイルに `repeats: 3` と書くと 3 回ずつ学習します。'],
   untested_no_variation: ['Jobs {first} and {second} vary too little to be compared by a test.', 'ジョブ {first} と {second} はばらつきがなく、検定できません。'],
-  untested_too_many: ['There are too many points for a test.', '設定が多すぎるため、検定していません。'],
   paired: ['Differences between jobs that are equal in everything else', 'ほかの条件が等しいジョブどうしの差'],
   difference: ['Difference', '差'],
   pair_count: ['Pairs', '組'],
