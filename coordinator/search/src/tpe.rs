@@ -4,7 +4,8 @@
 //!
 //! - `space`: dimensions, conditions, coordinates
 //! - `history`: which jobs are good and which are bad
-//! - `column`, `density`: kernels and mixtures of them; `normal`: the functions that they are made of
+//! - `column`, `density`: kernels and mixtures of them; `normal`: the functions that they are made of; `lanes`: the loops over all kernels; `masses`: the
+//!   probabilities of cells that are known
 //! - `used`: which points are taken
 //!
 //! A proposal is a function of the seed, its number, and what is known of the jobs, whatever the order in which it was said.
@@ -13,6 +14,8 @@
 mod column;
 mod density;
 mod history;
+mod lanes;
+mod masses;
 mod normal;
 mod normals;
 mod remaining;

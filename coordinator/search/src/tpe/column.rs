@@ -100,9 +100,19 @@ impl Column {
         matches!(self, Self::Choice(Choices { count: 2.., .. }))
     }
 
-    /// Whether it has steps, whose masses cost more than all else.
-    pub(super) fn has_cells(&self) -> bool {
-        matches!(self, Self::Normal(normals) if normals.has_cells())
+    /// Forgets probabilities of cells if they are many.
+    pub(super) fn bound_masses(&mut self) {
+        if let Self::Normal(normals) = self {
+            normals.bound_masses();
+        }
+    }
+
+    /// Roughly the memory of the probabilities of cells.
+    pub(super) fn masses_bytes(&self) -> usize {
+        match self {
+            Self::Normal(normals) => normals.masses_bytes(),
+            Self::Choice(_) => 0,
+        }
     }
 
     /// The logarithm of the probability of a value by the kernel of a row. Of a column that is not continuous.

@@ -12,7 +12,7 @@ use super::{
     column::Column,
     normal::uniform,
     normals::Counting,
-    remaining::{BLOCK, Masses, Remaining},
+    remaining::{BLOCK, Remaining},
     space::{Point, Space},
 };
 
@@ -65,7 +65,6 @@ struct Partial {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Scratch {
     partials: Vec<Partial>,
-    masses: Masses,
 }
 
 impl Density {
@@ -179,7 +178,8 @@ impl Density {
 
     /// Roughly the memory that it takes.
     pub(super) fn bytes(&self) -> usize {
-        self.jobs.len() * self.columns.len() * KERNEL_BYTES
+        let masses = self.columns.iter().map(Column::masses_bytes).sum::<usize>();
+        self.jobs.len() * self.columns.len() * KERNEL_BYTES + masses
     }
 
     /// The job of a row.
@@ -188,9 +188,9 @@ impl Density {
     }
 
     /// The logarithms of the density at the coordinates of some candidates.
-    pub(super) fn ln(&self, candidates: &[Vec<f64>], scratch: &mut Scratch) -> Vec<f64> {
-        let Scratch { partials, masses } = scratch;
-        masses.clear();
+    pub(super) fn ln(&mut self, candidates: &[Vec<f64>], scratch: &mut Scratch) -> Vec<f64> {
+        let Scratch { partials } = scratch;
+        self.columns.iter_mut().for_each(Column::bound_masses);
         partials.resize_with(candidates.len(), Partial::default);
         for (partial, coordinates) in partials.iter_mut().zip(candidates) {
             self.begin(partial, coordinates);
@@ -201,7 +201,7 @@ impl Density {
             }
         }
         let each = partials.iter_mut().zip(candidates);
-        each.map(|(partial, coordinates)| self.end(partial, coordinates, masses)).collect()
+        each.map(|(partial, coordinates)| self.end(partial, coordinates)).collect()
     }
 
     /// The columns in which a candidate has a value, of some kind.
@@ -233,10 +233,10 @@ impl Density {
     }
 
     /// Computes the other dimensions, and sums up.
-    fn end(&self, partial: &mut Partial, coordinates: &[f64], masses: &mut Masses) -> f64 {
+    fn end(&mut self, partial: &mut Partial, coordinates: &[f64]) -> f64 {
         let Partial { prior, remaining } = partial;
         if !self.is_in_order {
-            // Sums depend on the order, and so does which negligible masses are computed.
+            // Sums depend on the order.
             remaining.sort_by_key(|row| self.jobs[row]);
         }
         // The kernel that is largest so far, or the prior, bounds the sum from below. What the other dimensions add is a
@@ -252,9 +252,9 @@ impl Density {
         for (column, coordinate) in self.present(coordinates, Column::is_choice) {
             remaining.add_choice(column, coordinate, floor);
         }
-        for (index, column) in self.columns.iter().enumerate() {
-            if column.has_cells() && !coordinates[index].is_nan() {
-                remaining.multiply_by_cell((index, column), coordinates[index], floor, masses);
+        for (column, coordinate) in self.columns.iter_mut().zip(coordinates) {
+            if !coordinate.is_nan() {
+                remaining.add_cell(column, *coordinate, floor);
             }
         }
         let sum = remaining.weighted_sum(&self.weights, least) + libm::exp(*prior - least);

@@ -9,7 +9,9 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{
     density::keep_rows,
-    normal::{LN_SQRT_2PI, ln_mass, mass, truncated},
+    lanes,
+    masses::Masses,
+    normal::{LN_SQRT_2PI, ln_mass, truncated},
     space::Cells,
 };
 
@@ -17,6 +19,8 @@ use super::{
 const KERNELS_ACROSS_RANGE_MAX: f64 = 100.0;
 /// If more than one of so many rows began or ceased to count, all kernels are computed again.
 const CHANGED_SHARE: usize = 16;
+/// More than what the logarithm of a probability differs from its exact value.
+const ROUNDING: f64 = 1e-9;
 /// Pairs of mean and deviation that are remembered besides twice as many as there were when all were computed: those of the past
 /// stay until then.
 const NUMBERS_SPARE: usize = 64;
@@ -68,8 +72,6 @@ pub(super) struct Normals {
     /// By row, 1 / (√2 · deviation).
     scales: Vec<f64>,
     ln_norms: Vec<f64>,
-    /// By row, of a discrete dimension: 1 / mass of the range.
-    norms: Vec<f64>,
     /// By row, of a discrete dimension: kernels with the same mean and deviation have the same number.
     alike: Vec<u32>,
     /// By row, its job.
@@ -82,6 +84,8 @@ pub(super) struct Normals {
     numbers: HashMap<(u64, u64), u32>,
     /// How many there were when all kernels were computed.
     numbers_fitted: usize,
+    /// Of a discrete dimension: the probabilities of cells by the number of the kernel, as long as the numbers stay.
+    masses: Masses,
     /// How narrow a kernel may be.
     narrowest: f64,
 }
@@ -97,13 +101,13 @@ impl Normals {
             deviations: Vec::new(),
             scales: Vec::new(),
             ln_norms: Vec::new(),
-            norms: Vec::new(),
             alike: Vec::new(),
             jobs: Vec::new(),
             has_value: Vec::new(),
             sorted: Vec::new(),
             numbers: HashMap::new(),
             numbers_fitted: 0,
+            masses: Masses::default(),
             narrowest: 0.0,
         };
         let Kernel { mean, deviation, .. } = normals.prior;
@@ -125,7 +129,6 @@ impl Normals {
         self.deviations.push(if has_value { f64::NAN } else { deviation });
         self.scales.push(FRAC_1_SQRT_2 / deviation);
         self.ln_norms.push(ln_norm);
-        self.norms.push(libm::exp(ln_norm));
         self.alike.push(0);
         self.jobs.push(job);
         self.has_value.push(has_value);
@@ -133,9 +136,7 @@ impl Normals {
 
     /// Keeps some rows, with those that count.
     pub(super) fn keep(&mut self, keeps: &[bool]) {
-        for list in
-            [&mut self.means, &mut self.deviations, &mut self.scales, &mut self.ln_norms, &mut self.norms]
-        {
+        for list in [&mut self.means, &mut self.deviations, &mut self.scales, &mut self.ln_norms] {
             keep_rows(list, keeps);
         }
         keep_rows(&mut self.alike, keeps);
@@ -172,6 +173,7 @@ impl Normals {
             }
         } else {
             self.numbers.clear();
+            self.masses.clear();
             (0..self.sorted.len()).for_each(|at| self.widen(at));
             self.numbers_fitted = self.numbers.len();
         }
@@ -228,9 +230,6 @@ impl Normals {
             self.deviations[row] = deviation;
             self.scales[row] = FRAC_1_SQRT_2 / deviation;
             self.ln_norms[row] = self.ln_norm(value, deviation);
-            if self.cells.is_some() {
-                self.norms[row] = libm::exp(self.ln_norms[row]);
-            }
         }
         if self.cells.is_some() {
             // The prior is number 0.
@@ -240,10 +239,10 @@ impl Normals {
         }
     }
 
-    /// The probability of a cell by the kernel of a row.
-    pub(super) fn cell(&self, row: usize, from: f64, to: f64) -> f64 {
+    /// The logarithm of the probability of a cell by the kernel of a row.
+    fn ln_cell(&self, row: usize, from: f64, to: f64) -> f64 {
         let (mean, deviation) = (self.means[row], self.deviations[row]);
-        self.norms[row] * mass((from - mean) / deviation, (to - mean) / deviation)
+        self.ln_norms[row] + ln_mass((from - mean) / deviation, (to - mean) / deviation)
     }
 
     pub(super) fn ln_prior(&self, coordinate: f64) -> f64 {
@@ -264,25 +263,52 @@ impl Normals {
         self.cells.is_some()
     }
 
-    /// The cells of a discrete dimension.
-    pub(super) fn cells(&self) -> Option<&Cells> {
-        self.cells.as_ref()
+    /// Adds the logarithms of the probabilities of a cell to those of some rows, and leaves the rows below `floor` out. Says how many
+    /// are left, which come first then. Of a discrete dimension. Few kernels differ, so that most probabilities are known.
+    pub(super) fn add_cell(
+        &mut self,
+        coordinate: f64,
+        floor: f64,
+        rows: &mut [u32],
+        sums: &mut [f64],
+    ) -> usize {
+        let Some(cells) = &self.cells else { return rows.len() };
+        let (from, to) = cells.ends(coordinate);
+        let mut masses = std::mem::take(&mut self.masses);
+        let known = masses.of(coordinate, self.numbers.len() + 1);
+        // The prior is number 0.
+        known[0] = self.ln_prior(coordinate);
+        let mut kept = 0;
+        for index in 0..rows.len().min(sums.len()) {
+            let row = rows[index] as usize;
+            let ln_mass = &mut known[self.alike[row] as usize];
+            // A bound first, as most of those that are unknown are far away. What is left out by it would be by its value.
+            if ln_mass.is_nan() && sums[index] + self.ln_cell_bound(row, from, to) >= floor {
+                *ln_mass = self.ln_cell(row, from, to);
+            }
+            let sum = sums[index] + *ln_mass;
+            (rows[kept], sums[kept]) = (rows[index], sum);
+            kept += usize::from(sum >= floor);
+        }
+        self.masses = masses;
+        kept
     }
 
-    /// How many different kernels there are, the prior included; of a discrete dimension.
-    pub(super) fn numbers(&self) -> usize {
-        self.numbers.len() + 1
+    /// Forgets probabilities if they are many.
+    pub(super) fn bound_masses(&mut self) {
+        self.masses.bound();
     }
 
-    /// Which of them a row has; 0 is the prior.
-    pub(super) fn number(&self, row: usize) -> usize {
-        self.alike[row] as usize
+    /// Roughly the memory of the probabilities of cells.
+    pub(super) fn masses_bytes(&self) -> usize {
+        self.masses.bytes()
     }
 
-    /// What the logarithm of the probability of a cell does not exceed: the whole tail from its nearer end has less than this.
-    pub(super) fn ln_cell_bound(&self, row: usize, from: f64, to: f64) -> f64 {
+    /// What the logarithm of the probability of a cell does not exceed: the whole tail from its nearer end has at most half of this, and
+    /// rounding changes less than what is added.
+    fn ln_cell_bound(&self, row: usize, from: f64, to: f64) -> f64 {
         let distance = (from - self.means[row]).max(self.means[row] - to).max(0.0) * self.scales[row];
-        self.ln_norms[row] - distance * distance
+        self.ln_norms[row] - distance * distance + ROUNDING
     }
 
     /// Draws a coordinate from the kernel of a row, or from the prior.
@@ -296,7 +322,7 @@ impl Normals {
     pub(super) fn ln_probability(&self, row: usize, coordinate: f64) -> f64 {
         self.cells.as_ref().map_or(0.0, |cells| {
             let (from, to) = cells.ends(coordinate);
-            libm::log(self.cell(row, from, to))
+            self.ln_cell(row, from, to)
         })
     }
 
@@ -305,10 +331,6 @@ impl Normals {
         let rows = first..first + sums.len();
         let (means, scales) = (&self.means[rows.clone()], &self.scales[rows.clone()]);
         let ln_norms = &self.ln_norms[rows];
-        // Without branches and lookups, so that the processor computes several at a time.
-        for (((sum, mean), scale), ln_norm) in sums.iter_mut().zip(means).zip(scales).zip(ln_norms) {
-            let distance = (coordinate - mean) * scale;
-            *sum += ln_norm - distance * distance;
-        }
+        lanes::add_ln_densities(coordinate, (means, scales, ln_norms), sums);
     }
 }

@@ -1,48 +1,15 @@
 //! The kernels that are not negligible at a point, and what is left of them from dimension to dimension.
 
-use super::{column::Column, normal::exponential};
+use super::{column::Column, lanes};
 
 /// Rows that are computed at a time. Their columns and sums take some kilobytes.
 pub(super) const BLOCK: usize = 128;
-/// The kernels that are not negligible at a point so far: the logarithm of each, and a factor that is not in it.
+/// The kernels that are not negligible at a point so far, and the logarithm of each.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Remaining {
     rows: Vec<u32>,
     sums: Vec<f64>,
-    factors: Vec<f64>,
     count: usize,
-}
-
-/// The probabilities of some cells by `alike`, for all candidates that have a cell; NaN where not computed.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Masses {
-    /// By column, the bits of each coordinate and its place in `lists`.
-    cells: Vec<Vec<(u64, usize)>>,
-    lists: Vec<Vec<f64>>,
-    used: usize,
-}
-
-impl Masses {
-    pub(super) fn clear(&mut self) {
-        self.cells.iter_mut().for_each(Vec::clear);
-        self.used = 0;
-    }
-
-    /// Those of a cell of a column; where it has none yet, a list of `count` unknown ones.
-    fn of(&mut self, column: usize, cell: u64, count: usize) -> &mut Vec<f64> {
-        self.cells.resize_with(self.cells.len().max(column + 1), Vec::new);
-        let cells = &mut self.cells[column];
-        let known = cells.iter().find(|(known, _)| *known == cell).map(|(_, at)| *at);
-        let at = known.unwrap_or(self.used);
-        if known.is_none() {
-            cells.push((cell, at));
-            self.used += 1;
-            self.lists.resize_with(self.lists.len().max(self.used), Vec::new);
-            self.lists[at].clear();
-            self.lists[at].resize(count, f64::NAN);
-        }
-        &mut self.lists[at]
-    }
 }
 
 impl Remaining {
@@ -80,11 +47,9 @@ impl Remaining {
         all.max_by(|(_, one), (_, other)| one.total_cmp(other)).map(|(row, sum)| (*row as usize, *sum))
     }
 
-    /// Drops those below `floor`. The others have the factor 1.
+    /// Drops those below `floor`.
     pub(super) fn drop_below(&mut self, floor: f64) {
         self.keep(floor, |_| 0.0);
-        self.factors.clear();
-        self.factors.resize(self.count, 1.0);
     }
 
     /// Adds the logarithms of the probabilities of a choice, and drops kernels that are below `floor` then.
@@ -105,49 +70,17 @@ impl Remaining {
         self.count = kept;
     }
 
-    /// Multiplies by the probabilities of a cell, and drops kernels that are below `floor` then. Few masses differ.
-    pub(super) fn multiply_by_cell(
-        &mut self,
-        (index, column): (usize, &Column),
-        coordinate: f64,
-        floor: f64,
-        masses: &mut Masses,
-    ) {
+    /// Adds the logarithms of the probabilities of a cell, and drops kernels that are below `floor` then.
+    pub(super) fn add_cell(&mut self, column: &mut Column, coordinate: f64, floor: f64) {
         let Column::Normal(normals) = column else { return };
-        let Some(cells) = normals.cells().filter(|_| self.count > 0) else { return };
-        let (from, to) = cells.ends(coordinate);
-        let masses = masses.of(index, coordinate.to_bits(), normals.numbers());
-        // One without a value here has the prior.
-        masses[0] = libm::exp(normals.ln_prior(coordinate));
-        // As slices of one length, so that it is not compared with each index.
-        let count = self.count;
-        let (rows, sums) = (&mut self.rows[..count], &mut self.sums[..count]);
-        let factors = &mut self.factors[..count];
-        let mut kept = 0;
-        for index in 0..count {
-            let (row, sum, factor) = (rows[index], sums[index], factors[index]);
-            let mass = &mut masses[normals.number(row as usize)];
-            let mut probability = *mass;
-            if probability.is_nan() {
-                let row = row as usize;
-                probability = 0.0;
-                // A bound first, as most are far away.
-                if sum + normals.ln_cell_bound(row, from, to) >= floor {
-                    probability = normals.cell(row, from, to);
-                    *mass = probability;
-                }
-            }
-            (rows[kept], sums[kept], factors[kept]) = (row, sum, factor * probability);
-            kept += usize::from(probability > 0.0);
-        }
-        self.count = kept;
+        let (rows, sums) = (&mut self.rows[..self.count], &mut self.sums[..self.count]);
+        self.count = normals.add_cell(coordinate, floor, rows, sums);
     }
 
     /// The sum of all with their weights, divided by the exponential of `reference`. What is left then are the quotients.
     pub(super) fn weighted_sum(&mut self, weights: &[f64], reference: f64) -> f64 {
-        let (sums, factors) = (&mut self.sums[..self.count], &self.factors[..self.count]);
-        sums.iter_mut().for_each(|sum| *sum = exponential(*sum - reference));
-        let each = self.rows.iter().zip(sums.iter()).zip(factors);
-        each.map(|((row, sum), factor)| weights[*row as usize] * factor * sum).sum()
+        let sums = &mut self.sums[..self.count];
+        lanes::exponentials(reference, sums);
+        self.rows.iter().zip(sums.iter()).map(|(row, sum)| weights[*row as usize] * sum).sum()
     }
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod conditions;
+mod densities;
 mod duplicates;
 mod golden;
 mod proposals;

@@ -127,7 +127,7 @@ fn kernel_bounds(scale: &Scale, values: &[f64], own: f64, at: f64) -> (f64, f64)
 /// The least and the most of the logarithm of the density at a point, whatever the order of ties.
 fn bounds(space: &Space, observed: &[Point], point: &[f64]) -> RangeInclusive<f64> {
     let observed: Vec<Vec<f64>> = observed.iter().map(|point| space.coordinates(point)).collect();
-    let none = Density::new(space);
+    let mut none = Density::new(space);
     let prior = none.ln(&[point.to_vec()], &mut Scratch::default())[0].exp();
     let (mut least, mut most, mut total) = (prior, prior, 1.0);
     for (place, kernel) in observed.iter().enumerate() {
@@ -169,7 +169,7 @@ fn densities_are_optunas() {
             continue;
         }
         let stable = || vec![(0..observed.len() as u64).collect(); names.len()];
-        let density = density(&space, &observed, &places.unwrap_or_else(stable));
+        let mut density = density(&space, &observed, &places.unwrap_or_else(stable));
         let found = density.ln(&points, &mut Scratch::default());
         for (found, expected) in found.into_iter().zip(numbers(&case["log_pdf"])) {
             let difference = (found - expected).abs();
