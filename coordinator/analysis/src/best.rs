@@ -6,6 +6,7 @@
 
 use serde::Serialize;
 use terms::Goal;
+use utoipa::ToSchema;
 
 use super::{
     frame::Frame,
@@ -14,7 +15,7 @@ use super::{
 };
 
 /// Which test was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Test {
     /// Welch's t-test of the trainings of both.
@@ -25,7 +26,7 @@ pub enum Test {
 }
 
 /// Why no test was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NotTested {
     /// There is one point.
@@ -37,7 +38,7 @@ pub enum NotTested {
 }
 
 /// A point among the best.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 pub struct Winner {
     /// Its first job.
     pub job: u64,
@@ -50,7 +51,7 @@ pub struct Winner {
 }
 
 /// The best point against the runner-up.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 pub struct Verdict {
     pub best: Winner,
     pub runner_up: Option<Winner>,

@@ -2,11 +2,12 @@
 
 use serde::Serialize;
 use terms::Goal;
+use utoipa::ToSchema;
 
 use super::points::better;
 
 /// The expected best of so many.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 pub struct BestOf {
     /// How many trainings.
     pub jobs: u64,

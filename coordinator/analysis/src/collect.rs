@@ -7,6 +7,7 @@ use terms::{
     DatasetSummary, Goal, Objective, ParameterMap, ParameterValue,
     manifest::{Manifest, ShareOf},
 };
+use utoipa::ToSchema;
 
 use super::{Analysis, best, best_of, effects, frame::Frame, importance, points};
 
@@ -27,7 +28,7 @@ pub enum End {
 }
 
 /// How many jobs there are, and what they count for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ToSchema)]
 pub struct Counted {
     /// Those with a value.
     pub counted: u64,

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use terms::ParameterValue;
+use utoipa::ToSchema;
 
 use super::{
     frame::{ABSENT, Frame, Kind, LEVELS_MAX, Parameter, Unit},
@@ -15,7 +16,7 @@ const RANGES_MAX: usize = 8;
 const RANGE_MIN: usize = 4;
 
 /// The effect of a parameter.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Effect {
     pub parameter: String,
     /// Its values, or ranges of them with about as many points each: numbers rising.
@@ -27,9 +28,10 @@ pub struct Effect {
 }
 
 /// The points, or the trainings of the only parameter, with a value.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Level {
     /// The value; null for a range, and where points do not have the parameter.
+    #[schema(value_type = Value)]
     pub value: Option<ParameterValue>,
     /// The smallest and the largest number.
     pub range: Option<Range>,
@@ -47,7 +49,7 @@ pub struct Level {
 }
 
 /// Some numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 pub struct Range {
     pub from: f64,
     pub to: f64,

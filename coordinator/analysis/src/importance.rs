@@ -6,6 +6,7 @@ use rand_chacha::{
 };
 use serde::Serialize;
 use terms::Goal;
+use utoipa::ToSchema;
 
 use super::{
     frame::{Frame, Parameter, Unit},
@@ -27,7 +28,7 @@ const POINT_NS: u64 = 15;
 const DENSITY_NS: u64 = 200_000;
 
 /// How importances were computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
     /// Exact main effects of a complete grid: shares of the variance between its points.
@@ -43,7 +44,7 @@ pub enum Method {
 }
 
 /// Why importances have no intervals.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NoInterval {
     /// All points of the grid were trained, once each: none was drawn by chance, and nothing says how far trainings vary.
@@ -53,7 +54,7 @@ pub enum NoInterval {
 }
 
 /// The importance of each parameter.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Importance {
     pub method: Method,
     /// With PED-ANOVA, which share of the points are the best.
@@ -68,7 +69,7 @@ pub struct Importance {
 }
 
 /// The importance of a parameter.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Share {
     pub parameter: String,
     /// Between 0 and 1.

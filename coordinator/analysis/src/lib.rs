@@ -29,6 +29,7 @@ mod points;
 mod statistics;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 pub use self::{
     best::{NotTested, Test, Verdict, Winner},
@@ -45,7 +46,7 @@ pub use self::{
 pub const CONFIDENCE: f64 = 0.95;
 
 /// What an analysis found.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Analysis {
     /// How many jobs it rests on, and how many count for nothing.
     pub jobs: Counted,

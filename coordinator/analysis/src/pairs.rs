@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 use terms::ParameterValue;
+use utoipa::ToSchema;
 
 use super::{
     frame::{ABSENT, Frame, Parameter, Unit},
@@ -15,9 +16,11 @@ use super::{
 const ALL_PAIRS_MAX: usize = 5;
 
 /// Two values of a parameter.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Pair {
+    #[schema(value_type = Value)]
     pub first: ParameterValue,
+    #[schema(value_type = Value)]
     pub second: ParameterValue,
     /// How many pairs of points are equal in everything else.
     pub pairs: u64,

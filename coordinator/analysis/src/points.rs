@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use terms::Goal;
+use utoipa::ToSchema;
 
 use super::{
     frame::Frame,
@@ -22,7 +23,7 @@ pub(crate) struct Point {
 }
 
 /// What trainings of the same points come to.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Repeats {
     /// How many points have several values.
     pub points: u64,
@@ -35,7 +36,7 @@ pub struct Repeats {
 }
 
 /// A point that was trained several times.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct RepeatedPoint {
     /// Its first job.
     pub job: u64,

@@ -5,6 +5,7 @@ use statrs::function::{
     beta::{beta_reg, inv_beta_reg},
     erf::erfc,
 };
+use utoipa::ToSchema;
 
 use super::CONFIDENCE;
 
@@ -16,14 +17,14 @@ const NORMAL_QUANTILE: f64 = 1.959_963_984_540_054;
 const NEARLY_NORMAL: f64 = 1_000.0;
 
 /// Between which numbers something lies with 95 % confidence.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 pub struct Interval {
     pub low: f64,
     pub high: f64,
 }
 
 /// Some values together.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, ToSchema)]
 pub struct Mean {
     /// How many values.
     pub count: u64,
@@ -34,7 +35,7 @@ pub struct Mean {
 }
 
 /// A comparison of two means.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 pub struct Compared {
     pub difference: f64,
     pub interval: Interval,

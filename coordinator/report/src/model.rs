@@ -8,6 +8,7 @@ use terms::{
     DatasetSummary, JobState, MetricRow, MetricSchema, Objective, ParameterMap, SweepState,
     manifest::Manifest,
 };
+use utoipa::ToSchema;
 
 #[derive(Debug, Clone)]
 pub struct Sweep {
@@ -71,7 +72,7 @@ pub struct BestJob {
 }
 
 /// How many jobs are in each state.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, ToSchema)]
 pub struct JobCounts {
     pub pending: u64,
     pub running: u64,
@@ -90,7 +91,7 @@ pub struct JobCounts {
 }
 
 /// A file of weights.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Weights {
     pub job: u64,
     /// The attempt that trained them.

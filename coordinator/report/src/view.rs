@@ -4,18 +4,21 @@
 //! The shapes live in this crate because it knows neither a wire format nor the domain, and because its columns name a job's keys.
 
 mod own;
+mod schema;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use terms::{DatasetSummary, Goal, LeftOut, Objective, ParameterMap, SweepState};
+use utoipa::ToSchema;
 
 use self::own::Own;
+pub use self::schema::{ExportedJob, ShownJob, ShownSweep};
 use super::{columns::Columns, model};
 
 /// A sweep.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Sweep {
     /// Its number, from 1.
     pub id: u64,
@@ -33,6 +36,7 @@ pub struct Sweep {
     /// The best job's number.
     pub best_job: Option<u64>,
     /// Those of its parameters that vary, or all where none does.
+    #[schema(schema_with = schema::parameters_or_null)]
     pub best_parameters: Option<Value>,
     /// What ranks jobs.
     pub metric: Metric,
@@ -50,11 +54,12 @@ pub struct Sweep {
     pub unread_parameters: Vec<String>,
     /// What lists leave out.
     #[serde(flatten)]
+    #[schema(schema_with = schema::nothing)]
     pub details: Option<SweepDetails>,
 }
 
 /// What a list of sweeps leaves out, as it may be long.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct SweepDetails {
     /// What the workers found in the data set.
     pub dataset: Option<Dataset>,
@@ -73,7 +78,7 @@ pub struct SweepDetails {
 }
 
 /// What ranks jobs.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Metric {
     /// The metric's name.
     pub name: String,
@@ -85,7 +90,8 @@ pub struct Metric {
 }
 
 /// What the results of a sweep say: the keys of [`analysis::Analysis`], whose documentation says what they mean.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SweepAnalysis)]
 pub struct Analysis<'a> {
     /// What ranked the jobs, and so what is analysed.
     pub metric: Metric,
@@ -111,7 +117,7 @@ impl Metric {
 
 /// What the workers found in a data set. A type of its own, as scripts read it: all keys are always there, while the
 /// [`DatasetSummary`] that trainers send and the store keeps leaves out what is empty.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Dataset {
     pub content_hash: String,
     pub classes: Vec<String>,
@@ -122,19 +128,22 @@ pub struct Dataset {
     pub train_by_class: Vec<u64>,
     pub val_by_class: Vec<u64>,
     pub validation: Option<String>,
+    #[schema(schema_with = schema::left_out)]
     pub left_out: Vec<LeftOut>,
 }
 
 /// A job. Parameters and metrics are also keys of their own; the columns of its sweep name them.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Job {
     /// Its number within the sweep, from 1.
     pub job: u64,
     /// Its parameters by name; those whose condition does not hold are not there.
+    #[schema(schema_with = schema::parameters)]
     pub parameters: Value,
     /// `pending`, `running`, `paused`, `done`, `diverged`, `stopped`, `failed`, `cancelled`; `unknown` where this version does not know it.
     pub state: &'static str,
     /// How many attempts began; where one job is shown, the attempts themselves.
+    #[schema(value_type = u32)]
     pub attempts: Attempts,
     /// Worker of the last attempt; empty before the first.
     pub worker: String,
@@ -152,20 +161,23 @@ pub struct Job {
     pub reason: String,
     /// When it trained, where that is shown.
     #[serde(flatten)]
+    #[schema(schema_with = schema::nothing)]
     pub times: Option<JobTimes>,
     /// Its parameters, the metrics of its last epoch, and `best_` with the objective's name: the objective at `best_epoch`.
     #[serde(flatten)]
     own: Own,
     /// Why it has its parameters, where a search that learns from results chose them and one job is shown.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(ignore)]
     pub proposal: Option<String>,
     /// The epochs that count, where they are shown.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(ignore)]
     pub epochs: Option<Vec<Epoch>>,
 }
 
 /// When a job trained.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct JobTimes {
     /// When its first attempt began.
     pub started: Option<String>,
@@ -184,7 +196,7 @@ pub enum Attempts {
 }
 
 /// An attempt of a job.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Attempt {
     /// Its number, from 1.
     pub attempt: u32,
@@ -209,7 +221,7 @@ pub struct Attempt {
 }
 
 /// An epoch that counts. The metrics of its sweep are keys of their own.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Epoch {
     /// Its number, from 1.
     pub epoch: u32,
@@ -222,7 +234,7 @@ pub struct Epoch {
 }
 
 /// A worker.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Worker {
     /// Its name.
     pub name: String,

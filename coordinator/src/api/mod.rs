@@ -13,6 +13,7 @@ mod curves;
 mod definitions;
 mod error;
 mod jobs;
+mod outputs;
 mod page;
 mod reading;
 mod report;

@@ -20,7 +20,10 @@ use subtle::ConstantTimeEq;
 
 use self::cookie::CookieName;
 pub(super) use self::cookie::Session;
-use super::{answers::Refusal, wanted};
+use super::{
+    answers::{Code, Refusal},
+    wanted,
+};
 
 /// Where a browser shows its token.
 pub(super) const LOGIN: &str = "/login";
@@ -130,7 +133,7 @@ pub(super) async fn check(State(access): State<Access>, mut request: Request, ne
     if access.0.tokens.is_local && !access.wants_token() && !is_this_machine(request.headers()) {
         return Refusal::new(
             StatusCode::MISDIRECTED_REQUEST,
-            "not_this_machine",
+            Code::NotThisMachine,
             "this coordinator serves its own machine without a token, by the names localhost, 127.0.0.1 and [::1] alone",
         )
         .into_response();
@@ -140,7 +143,7 @@ pub(super) async fn check(State(access): State<Access>, mut request: Request, ne
     if changes && !matches!(known, Some(Known::Token(_))) && is_of_another_page(request.headers()) {
         return Refusal::new(
             StatusCode::FORBIDDEN,
-            "cross_origin",
+            Code::CrossOrigin,
             "this was asked by a page of another server",
         )
         .into_response();
@@ -153,7 +156,7 @@ pub(super) async fn check(State(access): State<Access>, mut request: Request, ne
         None if path.starts_with("/api/") => {
             let mut refusal = Refusal::new(
                 StatusCode::UNAUTHORIZED,
-                "no_token",
+                Code::NoToken,
                 "this coordinator wants a token: send `Authorization: Bearer TOKEN`, or log in at /login",
             )
             .into_response();
@@ -172,7 +175,7 @@ pub(super) async fn check(State(access): State<Access>, mut request: Request, ne
     if changes && role == Role::Viewer && !is_public && path != "/logout" {
         return Refusal::new(
             StatusCode::FORBIDDEN,
-            "viewer",
+            Code::Viewer,
             "the viewers' token only looks; log in with the other one",
         )
         .into_response();

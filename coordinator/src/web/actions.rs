@@ -1,18 +1,22 @@
 //! What changes something: the same commands that the command line gives, answered with the thing as it is then.
 
 use axum::{
-    Extension, Json, Router,
+    Extension, Json,
     extract::{DefaultBodyLimit, Path, State, rejection::JsonRejection},
-    routing::post,
 };
 use domain::specification::FILE_BYTES_MAX;
 use engine::Issuer;
 use report::view;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{
+    router::{OpenApiRouter, UtoipaMethodRouterExt},
+    routes,
+};
 
 use super::{
     Web,
-    answers::{Answered, Refusal},
+    answers::{Answered, Code, Refusal},
     reader::Reader,
     reading::{number, sweep_id},
 };
@@ -26,18 +30,18 @@ use crate::{
 const SUBMISSION_BYTES_MAX: usize = 2 * FILE_BYTES_MAX + (64 << 10);
 
 /// The routes.
-pub(super) fn routes() -> Router<Web> {
-    Router::new()
-        .route("/api/v1/sweeps", post(submit).layer(DefaultBodyLimit::max(SUBMISSION_BYTES_MAX)))
-        .route("/api/v1/sweeps/{sweep}/retry", post(retry_sweep))
-        .route("/api/v1/sweeps/{sweep}/{action}", post(sweep_action))
-        .route("/api/v1/sweeps/{sweep}/jobs/{job}/retry", post(retry_job))
-        .route("/api/v1/sweeps/{sweep}/jobs/{job}/{action}", post(job_action))
-        .route("/api/v1/workers/{worker}/drain", post(drain))
+pub(super) fn routes() -> OpenApiRouter<Web> {
+    OpenApiRouter::new()
+        .routes(routes!(submit).layer(DefaultBodyLimit::max(SUBMISSION_BYTES_MAX)))
+        .routes(routes!(retry_sweep))
+        .routes(routes!(sweep_action))
+        .routes(routes!(retry_job))
+        .routes(routes!(job_action))
+        .routes(routes!(drain))
 }
 
 /// A sweep to make, or jobs to add to one.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Submit {
     /// The text of a sweep file: YAML, of which JSON is a part.
@@ -59,8 +63,9 @@ struct Submit {
 }
 
 /// What came of a submission.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Submitted {
+    #[schema(value_type = view::ShownSweep)]
     sweep: view::Sweep,
     /// Whether it is new.
     created: bool,
@@ -71,7 +76,7 @@ struct Submitted {
 }
 
 /// Which jobs are tried again.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Retry {
     /// Cancelled jobs too, and not only failed ones.
@@ -79,20 +84,24 @@ struct Retry {
 }
 
 /// What a retry has done.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Retried {
+    #[schema(value_type = view::ShownSweep)]
     sweep: view::Sweep,
     /// Jobs that are tried again.
     retried: u64,
 }
 
+/// Submits a sweep, or adds to one the jobs that it lacks.
+#[utoipa::path(post, path = "/api/v1/sweeps", request_body = Submit, responses((status = 200, body = Submitted)))]
 async fn submit(
     State(web): State<Web>,
     reader: Reader,
     Extension(issuer): Extension<Issuer>,
     asked: Result<Json<Submit>, JsonRejection>,
 ) -> Answered<Json<Submitted>> {
-    let Json(asked) = asked.map_err(|error| Refusal::new(error.status(), "invalid", error.body_text()))?;
+    let Json(asked) =
+        asked.map_err(|error| Refusal::new(error.status(), Code::Invalid, error.body_text()))?;
     let Submit { file, file_name, overrides, dataset_path, request_id, extend } = asked;
     let source = Source { text: file, file_name, overrides, dataset_path, ..Source::default() };
     let extend = extend.map(|sweep| sweep_id(&sweep.to_string())).transpose()?;
@@ -105,6 +114,12 @@ async fn submit(
     })))
 }
 
+/// Pauses, resumes, stops or cancels a sweep, and answers with the sweep as it is then.
+#[utoipa::path(
+    post,
+    path = "/api/v1/sweeps/{sweep}/{action}",
+    responses((status = 200, body = view::ShownSweep)),
+)]
 async fn sweep_action(
     State(web): State<Web>,
     reader: Reader,
@@ -122,6 +137,12 @@ async fn sweep_action(
     Ok(Json(sweep.encode(|sweep| reader.sweep(shapes::whole(&convert::sweep(&sweep))))))
 }
 
+/// Stops or cancels a job, and answers with its sweep as it is then.
+#[utoipa::path(
+    post,
+    path = "/api/v1/sweeps/{sweep}/jobs/{job}/{action}",
+    responses((status = 200, body = view::ShownSweep)),
+)]
 async fn job_action(
     State(web): State<Web>,
     reader: Reader,
@@ -141,6 +162,13 @@ fn unknown(action: &str, known: &str) -> Refusal {
     Refusal::invalid(format!("there is no action {action:?}; there are {known}"))
 }
 
+/// Tries the failed jobs of a sweep again.
+#[utoipa::path(
+    post,
+    path = "/api/v1/sweeps/{sweep}/retry",
+    request_body = Option<Retry>,
+    responses((status = 200, body = Retried)),
+)]
 async fn retry_sweep(
     State(web): State<Web>,
     reader: Reader,
@@ -153,6 +181,12 @@ async fn retry_sweep(
     retry((&web, reader), issuer, RetryRequest { sweep: sweep_id(&id)?, job: None, cancelled_too }).await
 }
 
+/// Tries a job again that has failed or was cancelled.
+#[utoipa::path(
+    post,
+    path = "/api/v1/sweeps/{sweep}/jobs/{job}/retry",
+    responses((status = 200, body = Retried)),
+)]
 async fn retry_job(
     State(web): State<Web>,
     reader: Reader,
@@ -176,6 +210,8 @@ async fn retry(
     })))
 }
 
+/// Lets a worker finish what it trains and leave.
+#[utoipa::path(post, path = "/api/v1/workers/{worker}/drain", responses((status = 200, body = view::Worker)))]
 async fn drain(
     State(web): State<Web>,
     reader: Reader,

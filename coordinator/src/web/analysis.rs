@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use axum::{
-    Router,
     extract::{Path, State},
     http::HeaderMap,
     response::Response,
-    routing::get,
 };
 use report::view;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     Web,
@@ -23,10 +22,21 @@ const BOUNDS: Bounds<Version> =
     Bounds { fresh: Duration::from_secs(2), sweeps_max: 8, size: Version::len, size_max: 16 << 20 };
 
 /// The routes.
-pub(super) fn routes() -> Router<Web> {
-    Router::new().route("/api/v1/sweeps/{sweep}/analysis", get(analysis))
+pub(super) fn routes() -> OpenApiRouter<Web> {
+    OpenApiRouter::new().routes(routes!(analysis))
 }
 
+/// What the results of a sweep say.
+///
+/// Who has it already is told so by its `ETag`.
+#[utoipa::path(
+    get,
+    path = "/api/v1/sweeps/{sweep}/analysis",
+    responses(
+        (status = 200, body = view::Analysis<'static>),
+        (status = 304, description = "It is the one that `If-None-Match` names."),
+    ),
+)]
 async fn analysis(State(web): State<Web>, Path(id): Path<String>, headers: HeaderMap) -> Answered<Response> {
     let sweep = sweep_id(&id)?;
     let make = async {

@@ -7,18 +7,71 @@ use axum::{
 };
 use domain::text::shortened;
 use serde::Serialize;
+use strum::VariantArray;
+use utoipa::ToSchema;
 
 use crate::api::ApiError;
 
 /// Longest message of an error, in bytes.
 const MESSAGE_BYTES_MAX: usize = 2_000;
 
+/// What kind of error it is, for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema, VariantArray)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = ErrorCode)]
+pub(super) enum Code {
+    /// 400, 413, 422: the request itself is wrong; its message says where.
+    Invalid,
+    /// 401: a token is wanted.
+    NoToken,
+    /// 403: the viewers' token only looks.
+    Viewer,
+    /// 403: a page of another server asked.
+    CrossOrigin,
+    /// 404: there is no such thing.
+    NotFound,
+    /// 409: what is asked for is not possible as things are.
+    Refused,
+    /// 409: something else came first; asking again may help.
+    Aborted,
+    /// 416: it begins beyond the end.
+    OutOfRange,
+    /// 421: a coordinator without a token was reached by another name than this machine's.
+    NotThisMachine,
+    /// 429: too much at once; `Retry-After` says when to ask again.
+    Busy,
+    /// 500: what is kept is damaged.
+    Corrupt,
+    /// 500: a fault of the coordinator, which its log tells.
+    Internal,
+    /// 503: another coordinator leads.
+    NotLeading,
+    /// 503: what is needed cannot be reached now.
+    Unavailable,
+    /// 507: there is no room or no place.
+    Full,
+}
+
+/// An error.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Error)]
+pub(super) struct ErrorAnswer {
+    error: ErrorDetail,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct ErrorDetail {
+    code: Code,
+    /// For people, in English: where the fault is and what to do.
+    message: String,
+}
+
 /// An error as it goes out: `{"error": {"code": …, "message": …}}`.
 #[derive(Debug)]
 pub(super) struct Refusal {
     status: StatusCode,
-    /// For programs; a word of its kind.
-    code: &'static str,
+    /// For programs.
+    code: Code,
     /// For people: where the fault is and what to do.
     message: String,
     /// When it is worth asking again, in seconds.
@@ -31,11 +84,11 @@ pub(super) type Answered<T> = Result<T, Refusal>;
 impl Refusal {
     /// The request itself is wrong.
     pub(super) fn invalid(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "invalid", message)
+        Self::new(StatusCode::BAD_REQUEST, Code::Invalid, message)
     }
 
     /// With this status, code and message.
-    pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+    pub(super) fn new(status: StatusCode, code: Code, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into(), retry_after: None }
     }
 }
@@ -44,17 +97,17 @@ impl From<ApiError> for Refusal {
     fn from(error: ApiError) -> Self {
         let message = error.to_string();
         let (status, code) = match &error {
-            ApiError::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid"),
-            ApiError::OutOfRange(_) => (StatusCode::RANGE_NOT_SATISFIABLE, "out_of_range"),
-            ApiError::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
-            ApiError::Refused(_) => (StatusCode::CONFLICT, "refused"),
-            ApiError::Aborted(_) => (StatusCode::CONFLICT, "aborted"),
-            ApiError::Full(_) => (StatusCode::INSUFFICIENT_STORAGE, "full"),
-            ApiError::Busy { .. } => (StatusCode::TOO_MANY_REQUESTS, "busy"),
-            ApiError::NotLeading { .. } => (StatusCode::SERVICE_UNAVAILABLE, "not_leading"),
-            ApiError::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
-            ApiError::Corrupt(_) => (StatusCode::INTERNAL_SERVER_ERROR, "corrupt"),
-            ApiError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+            ApiError::Invalid(_) => (StatusCode::BAD_REQUEST, Code::Invalid),
+            ApiError::OutOfRange(_) => (StatusCode::RANGE_NOT_SATISFIABLE, Code::OutOfRange),
+            ApiError::NotFound(_) => (StatusCode::NOT_FOUND, Code::NotFound),
+            ApiError::Refused(_) => (StatusCode::CONFLICT, Code::Refused),
+            ApiError::Aborted(_) => (StatusCode::CONFLICT, Code::Aborted),
+            ApiError::Full(_) => (StatusCode::INSUFFICIENT_STORAGE, Code::Full),
+            ApiError::Busy { .. } => (StatusCode::TOO_MANY_REQUESTS, Code::Busy),
+            ApiError::NotLeading { .. } => (StatusCode::SERVICE_UNAVAILABLE, Code::NotLeading),
+            ApiError::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
+            ApiError::Corrupt(_) => (StatusCode::INTERNAL_SERVER_ERROR, Code::Corrupt),
+            ApiError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal),
         };
         let retry_after = match error {
             ApiError::Busy { retry_after, .. } => Some(retry_after.as_secs().max(1)),
@@ -66,17 +119,8 @@ impl From<ApiError> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        #[derive(Serialize)]
-        struct Body {
-            error: Error,
-        }
-        #[derive(Serialize)]
-        struct Error {
-            code: &'static str,
-            message: String,
-        }
         let message = shortened(&self.message, MESSAGE_BYTES_MAX);
-        let body = Body { error: Error { code: self.code, message } };
+        let body = ErrorAnswer { error: ErrorDetail { code: self.code, message } };
         let mut response = (self.status, Json(body)).into_response();
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -89,7 +133,7 @@ impl IntoResponse for Refusal {
 pub(super) async fn no_such_place() -> Refusal {
     Refusal::new(
         StatusCode::NOT_FOUND,
-        "not_found",
+        Code::NotFound,
         "there is nothing at this address; / has the sweeps, /api/v1/sweeps as JSON",
     )
 }
@@ -98,7 +142,7 @@ pub(super) async fn no_such_place() -> Refusal {
 pub(super) fn no_page() -> Response {
     Refusal::new(
         StatusCode::INTERNAL_SERVER_ERROR,
-        "internal",
+        Code::Internal,
         "the page cannot be made; see the coordinator's log",
     )
     .into_response()

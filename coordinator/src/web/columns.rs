@@ -6,18 +6,19 @@ use std::{
 };
 
 use axum::{
-    Json, Router,
+    Json,
     body::Bytes,
     extract::{Path, Query, State, rejection::QueryRejection},
     http::HeaderMap,
     response::Response,
-    routing::get,
 };
 use report::view;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use terms::{JobState, SweepId, VariantArray};
 use tokio::task::spawn_blocking;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     Web,
@@ -41,10 +42,8 @@ const SENT_MAX: usize = 200_000;
 const ALIGNMENT: usize = 8;
 
 /// The routes.
-pub(super) fn routes() -> Router<Web> {
-    Router::new()
-        .route("/api/v1/sweeps/{sweep}/columns", get(columns))
-        .route("/api/v1/sweeps/{sweep}/curves", get(curves))
+pub(super) fn routes() -> OpenApiRouter<Web> {
+    OpenApiRouter::new().routes(routes!(columns)).routes(routes!(curves))
 }
 
 /// Columns of a sweep.
@@ -62,15 +61,16 @@ impl Columns {
 }
 
 /// What comes before the columns.
-#[derive(Debug, Serialize)]
-struct Head<'a> {
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ColumnsHead)]
+pub(super) struct Head<'a> {
     rows: usize,
     left_out: u64,
     columns: Vec<ColumnHead<'a>>,
 }
 
 /// What a column is.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct ColumnHead<'a> {
     name: String,
     /// `u8`, `u16`, `u32` or `f32`, the lowest byte first.
@@ -92,27 +92,38 @@ enum Column<'a> {
 }
 
 /// Which curves are asked for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct CurvesQuery {
+    /// Numbers of at most 64 jobs, with commas between them.
     jobs: String,
+    /// Its name.
     metric: String,
 }
 
 /// Learning curves.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Curves {
     metric: String,
     items: Vec<CurveShape>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Curve)]
 struct CurveShape {
     job: u64,
     epochs: Vec<u32>,
     values: Vec<view::Number>,
 }
 
+/// Learning curves of some jobs.
+#[utoipa::path(
+    get,
+    path = "/api/v1/sweeps/{sweep}/curves",
+    params(CurvesQuery),
+    responses((status = 200, body = Curves)),
+)]
 async fn curves(
     State(web): State<Web>,
     Path(id): Path<String>,
@@ -128,6 +139,19 @@ async fn curves(
     Ok(Json(Curves { metric, items: curves.into_iter().map(shape).collect() }))
 }
 
+/// Up to 200,000 jobs, column by column, for charts.
+///
+/// First come four bytes with the length of the head, the lowest first, then the head, a
+/// `ColumnsHead` as JSON that is filled up with spaces to a multiple of 8 bytes with its length, then the numbers of each column, one column
+/// after the other, each filled up to a multiple of four bytes. Who has them already is told so by their `ETag`.
+#[utoipa::path(
+    get,
+    path = "/api/v1/sweeps/{sweep}/columns",
+    responses(
+        (status = 200, body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 304, description = "They are those that `If-None-Match` names."),
+    ),
+)]
 async fn columns(State(web): State<Web>, Path(id): Path<String>, headers: HeaderMap) -> Answered<Response> {
     let Columns { columns, sent } = made(&web, sweep_id(&id)?).await?;
     // Some megabytes are written and hashed.

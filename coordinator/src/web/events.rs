@@ -7,14 +7,12 @@
 use std::{convert::Infallible, time::Duration};
 
 use axum::{
-    Router,
     extract::{Path, State},
     http::HeaderMap,
     response::{
         Sse,
         sse::{Event, KeepAlive},
     },
-    routing::get,
 };
 use engine::Snapshot;
 use futures_util::{Stream, StreamExt, stream};
@@ -22,6 +20,8 @@ use proto::v1;
 use report::view;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{Web, answers::Answered, reader::Reader, reading::sweep_id};
 use crate::{
@@ -52,8 +52,9 @@ impl Encoded {
 }
 
 /// A sweep as it is, and what trains.
-#[derive(Debug, Serialize)]
-struct Seen {
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SweepSnapshot)]
+pub(super) struct Seen {
     sweep: view::Sweep,
     /// Why jobs wait, for people.
     waiting: Option<String>,
@@ -63,7 +64,8 @@ struct Seen {
 }
 
 /// A job that trains.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RunningJob)]
 struct Running {
     job: u64,
     attempt: u32,
@@ -81,16 +83,17 @@ struct Running {
 }
 
 /// An epoch and its metrics.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct EpochSeen {
     epoch: u32,
     epoch_seconds: view::Number,
+    #[schema(value_type = HashMap<String, view::Number>)]
     metrics: Map<String, Value>,
 }
 
 /// An epoch that became durable.
-#[derive(Debug, Serialize)]
-struct NewEpoch {
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct NewEpoch {
     job: u64,
     attempt: u32,
     #[serde(flatten)]
@@ -98,8 +101,8 @@ struct NewEpoch {
 }
 
 /// A job that changed its state.
-#[derive(Debug, Serialize)]
-struct NewState {
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct NewState {
     job: u64,
     attempt: u32,
     state: &'static str,
@@ -108,8 +111,8 @@ struct NewState {
 }
 
 /// The routes.
-pub(super) fn routes() -> Router<Web> {
-    Router::new().route("/api/v1/sweeps/{sweep}/events", get(follow))
+pub(super) fn routes() -> OpenApiRouter<Web> {
+    OpenApiRouter::new().routes(routes!(follow))
 }
 
 /// A snapshot as it goes out.
@@ -224,6 +227,16 @@ impl Following {
     }
 }
 
+/// What happens to a sweep, as server-sent events.
+///
+/// `snapshot` comes first and again while something changes, `epoch` and `job` between them, and
+/// `end` last of all. Who connects again names the last snapshot in `Last-Event-ID`, and is not told the same twice.
+#[utoipa::path(
+    get,
+    path = "/api/v1/sweeps/{sweep}/events",
+    operation_id = "sweep_events",
+    responses((status = 200, body = String, content_type = "text/event-stream")),
+)]
 async fn follow(
     State(web): State<Web>,
     reader: Reader,

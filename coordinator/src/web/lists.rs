@@ -10,14 +10,12 @@ use std::{
 };
 
 use axum::{
-    Router,
     extract::State,
     http::HeaderMap,
     response::{
         Sse,
         sse::{Event, KeepAlive},
     },
-    routing::get,
 };
 use futures_util::{Stream, stream};
 use report::view;
@@ -26,6 +24,7 @@ use tokio::{
     sync::Mutex,
     time::{Interval, MissedTickBehavior, interval},
 };
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     Web,
@@ -45,8 +44,8 @@ const WORKERS: u32 = 1_000;
 const TEN_SECONDS: usize = "2026-11-29T12:00:0".len();
 
 /// The routes.
-pub(super) fn routes() -> Router<Web> {
-    Router::new().route("/api/v1/sweeps/events", get(sweeps)).route("/api/v1/workers/events", get(workers))
+pub(super) fn routes() -> OpenApiRouter<Web> {
+    OpenApiRouter::new().routes(routes!(sweeps)).routes(routes!(workers))
 }
 
 /// The lists as they were last looked at.
@@ -150,10 +149,28 @@ impl Following {
 type Events = Sse<axum::response::sse::KeepAliveStream<Followed>>;
 type Followed = std::pin::Pin<Box<dyn Stream<Item = Result<Event, Infallible>> + Send>>;
 
+/// The newest sweeps as server-sent events.
+///
+/// `snapshot` is a page of the list; it comes again whenever it has changed.
+#[utoipa::path(
+    get,
+    path = "/api/v1/sweeps/events",
+    operation_id = "sweeps_events",
+    responses((status = 200, body = String, content_type = "text/event-stream")),
+)]
 async fn sweeps(State(web): State<Web>, reader: Reader, headers: HeaderMap) -> Answered<Events> {
     follow(web, Of::Sweeps, reader, &headers).await
 }
 
+/// Workers as server-sent events.
+///
+/// `snapshot` is a page of the list; it comes again whenever it has changed.
+#[utoipa::path(
+    get,
+    path = "/api/v1/workers/events",
+    operation_id = "workers_events",
+    responses((status = 200, body = String, content_type = "text/event-stream")),
+)]
 async fn workers(State(web): State<Web>, reader: Reader, headers: HeaderMap) -> Answered<Events> {
     follow(web, Of::Workers, reader, &headers).await
 }

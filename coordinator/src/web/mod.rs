@@ -7,8 +7,11 @@ mod access;
 mod actions;
 mod analysis;
 mod answers;
+mod artifacts;
 mod columns;
+mod description;
 mod events;
+mod exports;
 mod headers;
 mod kept;
 mod listen;
@@ -16,12 +19,15 @@ mod lists;
 mod pages;
 mod reader;
 mod reading;
+mod sending;
 mod table;
 mod timeline;
 mod wanted;
 
 use axum::{Router, middleware};
 use tokio_util::sync::CancellationToken;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
 
 use self::access::Access;
 pub use self::{
@@ -42,6 +48,8 @@ struct Web {
     columns: kept::Kept<columns::Columns>,
     analyses: kept::Kept<kept::Version>,
     lists: lists::Looked,
+    /// What programs read about the JSON API.
+    description: kept::Version,
     /// Ends what would go on for as long as a browser listens.
     stop: CancellationToken,
 }
@@ -49,6 +57,7 @@ struct Web {
 /// All routes of the HTTP interface of these use cases, served on this port, by TLS or without.
 pub fn routes(api: Api, tokens: &Tokens, port: u16, is_secure: bool, stop: CancellationToken) -> Router {
     let access = Access::new(tokens, port, is_secure);
+    let (json, described) = json_routes().split_for_parts();
     let web = Web {
         api,
         snapshots: Snapshots::new(events::encode),
@@ -56,9 +65,21 @@ pub fn routes(api: Api, tokens: &Tokens, port: u16, is_secure: bool, stop: Cance
         columns: kept::Kept::default(),
         analyses: kept::Kept::default(),
         lists: lists::Looked::default(),
+        description: description::encode(&described),
         stop,
     };
-    Router::new()
+    json.merge(pages::routes())
+        .fallback(answers::no_such_place)
+        .layer(middleware::from_fn_with_state(access, access::check))
+        .layer(middleware::from_fn(headers::add))
+        .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(web)
+}
+
+/// The routes of the JSON API with their description.
+fn json_routes() -> OpenApiRouter<Web> {
+    OpenApiRouter::with_openapi(description::Base::openapi())
+        .merge(description::routes())
         .merge(reading::routes())
         .merge(actions::routes())
         .merge(events::routes())
@@ -67,12 +88,8 @@ pub fn routes(api: Api, tokens: &Tokens, port: u16, is_secure: bool, stop: Cance
         .merge(lists::routes())
         .merge(table::routes())
         .merge(timeline::routes())
-        .merge(pages::routes())
-        .fallback(answers::no_such_place)
-        .layer(middleware::from_fn_with_state(access, access::check))
-        .layer(middleware::from_fn(headers::add))
-        .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .with_state(web)
+        .merge(artifacts::routes())
+        .merge(exports::routes())
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use super::{
     Web,
     access::{LOGIN, Role},
-    answers::{self, Refusal},
+    answers::{self, Code, Refusal},
     reader::Reader,
     wanted,
 };
@@ -155,7 +155,7 @@ async fn file(Path((version, name)): Path<(String, String)>) -> Response {
     let Some(found) = found else {
         return Refusal::new(
             StatusCode::NOT_FOUND,
-            "not_found",
+            Code::NotFound,
             "there is no such file in this version; load the page again",
         )
         .into_response();

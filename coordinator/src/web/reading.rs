@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use axum::{
-    Json, Router,
+    Json,
     extract::{Path, Query, State, rejection::QueryRejection},
-    routing::get,
 };
 use report::view;
 use serde::{Deserialize, Serialize};
 use terms::{JobKey, JobState, SweepId};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     Web,
@@ -29,21 +30,33 @@ const VALUE_BYTES_MAX: usize = 1_000;
 const NUMBERS_BYTES_MAX: usize = 4_000;
 
 /// The routes.
-pub(super) fn routes() -> Router<Web> {
-    Router::new()
-        .route("/api/v1/sweeps", get(sweeps))
-        .route("/api/v1/sweeps/{sweep}", get(sweep))
-        .route("/api/v1/sweeps/{sweep}/jobs", get(jobs))
-        .route("/api/v1/sweeps/{sweep}/jobs/{job}", get(job))
-        .route("/api/v1/sweeps/{sweep}/jobs/{job}/logs", get(logs))
-        .route("/api/v1/workers", get(workers))
+pub(super) fn routes() -> OpenApiRouter<Web> {
+    OpenApiRouter::new()
+        .routes(routes!(sweeps))
+        .routes(routes!(sweep))
+        .routes(routes!(jobs))
+        .routes(routes!(job))
+        .routes(routes!(logs))
+        .routes(routes!(workers))
 }
 
 /// Which page of a list is asked for.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields, default)]
-struct PageQuery {
-    /// Rows, at most 1,000.
+#[into_params(parameter_in = Query)]
+pub(super) struct PageQuery {
+    /// Rows, at most 1,000; 0 for the usual number.
+    rows: u32,
+    /// `next` of the page before.
+    after: String,
+}
+
+/// Which jobs are asked for.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+struct JobsQuery {
+    /// Rows, at most 1,000; 0 for the usual number.
     rows: u32,
     /// `next` of the page before.
     after: String,
@@ -54,7 +67,7 @@ struct PageQuery {
 }
 
 /// A page of a list.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct Listed<T> {
     items: Vec<T>,
     /// What the next page is asked for with (`after`); null on the last.
@@ -69,7 +82,7 @@ impl<T> Listed<T> {
 }
 
 /// Log lines of an attempt.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct AttemptLog {
     attempt: u32,
     lines: Vec<String>,
@@ -116,19 +129,11 @@ pub(super) fn sweep_id(text: &str) -> Answered<SweepId> {
 }
 
 impl PageQuery {
-    fn page(&self) -> Answered<Page> {
+    fn page(self) -> Answered<Page> {
         if self.after.len() > VALUE_BYTES_MAX {
             return Err(Refusal::invalid("`after` is not what came as `next` with a page"));
         }
-        Ok(Page { rows: self.rows, token: self.after.clone() })
-    }
-
-    /// Refuses what only lists of jobs understand.
-    fn without_states(self) -> Answered<Self> {
-        if self.state.is_empty() && self.jobs.is_empty() {
-            return Ok(self);
-        }
-        Err(Refusal::invalid("`state` and `jobs` are for lists of jobs"))
+        Ok(Page { rows: self.rows, token: self.after })
     }
 }
 
@@ -136,12 +141,14 @@ fn some(next: String) -> Option<String> {
     Some(next).filter(|next| !next.is_empty())
 }
 
+/// Sweeps, the newest first.
+#[utoipa::path(get, path = "/api/v1/sweeps", params(PageQuery), responses((status = 200, body = Listed<view::Sweep>)))]
 async fn sweeps(
     State(web): State<Web>,
     reader: Reader,
     asked: Result<Query<PageQuery>, QueryRejection>,
 ) -> Answered<Json<Listed<view::Sweep>>> {
-    let page = query(asked)?.without_states()?.page()?;
+    let page = query(asked)?.page()?;
     Ok(Json(sweeps_listed(&web, &page).await?.map(|sweep| reader.sweep(sweep))))
 }
 
@@ -153,6 +160,8 @@ pub(super) async fn sweeps_listed(web: &Web, page: &Page) -> Answered<Listed<vie
     }))
 }
 
+/// A sweep.
+#[utoipa::path(get, path = "/api/v1/sweeps/{sweep}", responses((status = 200, body = view::ShownSweep)))]
 async fn sweep(
     State(web): State<Web>,
     reader: Reader,
@@ -162,18 +171,26 @@ async fn sweep(
     Ok(Json(sweep.encode(|sweep| reader.sweep(shapes::whole(&convert::sweep(&sweep))))))
 }
 
+/// Jobs of a sweep, in the order of their numbers.
+#[utoipa::path(
+    get,
+    path = "/api/v1/sweeps/{sweep}/jobs",
+    params(JobsQuery),
+    responses((status = 200, body = Listed<view::Job>)),
+)]
 async fn jobs(
     State(web): State<Web>,
     reader: Reader,
     Path(id): Path<String>,
-    asked: Result<Query<PageQuery>, QueryRejection>,
+    asked: Result<Query<JobsQuery>, QueryRejection>,
 ) -> Answered<Json<Listed<view::Job>>> {
-    let (id, asked) = (sweep_id(&id)?, query(asked)?);
-    if !asked.jobs.is_empty() {
-        let found = web.api.jobs_numbered(id, &numbers(&asked.jobs)?).await?;
+    let (id, JobsQuery { rows, after, state, jobs }) = (sweep_id(&id)?, query(asked)?);
+    if !jobs.is_empty() {
+        let found = web.api.jobs_numbered(id, &numbers(&jobs)?).await?;
         return Ok(Json(Listed { items: shown(&web, id, found, reader).await?, next: None }));
     }
-    let found = web.api.jobs(id, &states_named(&asked.state)?, &asked.page()?).await?;
+    let page = PageQuery { rows, after }.page()?;
+    let found = web.api.jobs(id, &states_named(&state)?, &page).await?;
     let mut shapes = shapes_of(&web, id).await?;
     let (jobs, next) = cut_page(found.jobs.into_iter().map(convert::job).collect(), found.next);
     let items = jobs.into_iter().map(|job| reader.job(shapes.job(job))).collect();
@@ -191,6 +208,12 @@ pub(super) async fn shown(
     Ok(jobs.into_iter().map(|job| reader.job(shapes.job(convert::job(job)))).collect())
 }
 
+/// A job with its attempts and epochs.
+#[utoipa::path(
+    get,
+    path = "/api/v1/sweeps/{sweep}/jobs/{job}",
+    responses((status = 200, body = view::ShownJob)),
+)]
 async fn job(
     State(web): State<Web>,
     reader: Reader,
@@ -202,6 +225,12 @@ async fn job(
     Ok(Json(reader.job(shapes.detail(convert::detail(detail)))))
 }
 
+/// The last log lines of each attempt of a job.
+#[utoipa::path(
+    get,
+    path = "/api/v1/sweeps/{sweep}/jobs/{job}/logs",
+    responses((status = 200, body = Listed<AttemptLog>)),
+)]
 async fn logs(
     State(web): State<Web>,
     Path((id, job)): Path<(String, String)>,
@@ -212,12 +241,14 @@ async fn logs(
     Ok(Json(Listed { items: detail.attempts.into_iter().map(log).collect(), next: None }))
 }
 
+/// Workers.
+#[utoipa::path(get, path = "/api/v1/workers", params(PageQuery), responses((status = 200, body = Listed<view::Worker>)))]
 async fn workers(
     State(web): State<Web>,
     reader: Reader,
     asked: Result<Query<PageQuery>, QueryRejection>,
 ) -> Answered<Json<Listed<view::Worker>>> {
-    let page = query(asked)?.without_states()?.page()?;
+    let page = query(asked)?.page()?;
     Ok(Json(workers_listed(&web, &page).await?.map(|worker| reader.worker(worker))))
 }
 

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use axum::{
-    Json, Router,
+    Json,
     extract::{Path, Query, State, rejection::QueryRejection},
-    routing::get,
 };
 use report::view;
 use serde::{Deserialize, Serialize};
 use terms::ParameterValue;
 use tokio::task::spawn_blocking;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     Web,
@@ -29,18 +30,18 @@ const TEXT_BYTES_MAX: usize = 500;
 const WHERE_BYTES_MAX: usize = 16 << 10;
 
 /// The routes.
-pub(super) fn routes() -> Router<Web> {
-    Router::new()
-        .route("/api/v1/sweeps/{sweep}/table", get(table))
-        .route("/api/v1/sweeps/{sweep}/rungs", get(rungs))
+pub(super) fn routes() -> OpenApiRouter<Web> {
+    OpenApiRouter::new().routes(routes!(table)).routes(routes!(rungs))
 }
 
 /// Which page of the table is asked for.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
 struct TableQuery {
-    /// A column.
+    /// A column: `job`, `state`, `worker`, `attempts`, `epochs_done`, `objective`, `train_seconds`, `parameter:NAME` or `metric:NAME`.
     sort: String,
+    #[param(inline)]
     order: Order,
     /// States, with commas between them.
     state: String,
@@ -50,10 +51,11 @@ struct TableQuery {
     r#where: String,
     /// From 1.
     page: usize,
+    /// At most 200; 100 where it is 0.
     rows: usize,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum Order {
     #[default]
@@ -73,7 +75,7 @@ struct Wanted {
 }
 
 /// A page of the table.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Table {
     items: Vec<view::Job>,
     /// Which page it is, from 1.
@@ -89,7 +91,8 @@ struct Table {
 }
 
 /// Rungs of early stopping.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Rungs)]
 struct RungsShape {
     items: Vec<RungShape>,
     /// How many more there are.
@@ -97,7 +100,8 @@ struct RungsShape {
 }
 
 /// A rung.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Rung)]
 struct RungShape {
     epoch: u32,
     reached: usize,
@@ -111,7 +115,8 @@ struct RungShape {
 }
 
 /// A job that has come to a rung.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = JobAtRung)]
 struct JobAtRungShape {
     job: u32,
     value: view::Number,
@@ -160,6 +165,13 @@ fn conditions(text: &str) -> Answered<Vec<Condition>> {
     Ok(wanted.into_iter().map(condition).collect())
 }
 
+/// The jobs that had an attempt, sorted and filtered, in numbered pages.
+#[utoipa::path(
+    get,
+    path = "/api/v1/sweeps/{sweep}/table",
+    params(TableQuery),
+    responses((status = 200, body = Table)),
+)]
 async fn table(
     State(web): State<Web>,
     reader: Reader,
@@ -185,6 +197,8 @@ async fn table(
     }))
 }
 
+/// The rungs of early stopping.
+#[utoipa::path(get, path = "/api/v1/sweeps/{sweep}/rungs", responses((status = 200, body = RungsShape)))]
 async fn rungs(State(web): State<Web>, Path(id): Path<String>) -> Answered<Json<RungsShape>> {
     let id = sweep_id(&id)?;
     let maximize =

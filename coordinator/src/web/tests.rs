@@ -17,53 +17,16 @@ const FILE: &str = "name: <b>x\ndataset: {path: d}\nparameters: {learning_rate: 
 const ADMIN: &str = "a-secret";
 const VIEWER: &str = "to-look";
 
-/// Who asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asks {
-    NoOne,
-    Viewer,
-    Admin,
-}
-
-/// All routes with an example of each, and who may use them.
-const ROUTES: &[(Method, &str, Asks)] = &[
-    (Method::GET, "/", Asks::Viewer),
-    (Method::GET, "/sweeps/1", Asks::Viewer),
-    (Method::GET, "/sweeps/1/jobs/1", Asks::Viewer),
-    (Method::GET, "/workers", Asks::Viewer),
-    (Method::GET, "/compare", Asks::Viewer),
-    (Method::GET, "/login", Asks::NoOne),
-    (Method::POST, "/logout", Asks::NoOne),
-    (Method::GET, "/assets/VERSION/style.css", Asks::NoOne),
-    (Method::GET, "/api/v1/sweeps", Asks::Viewer),
-    (Method::GET, "/api/v1/sweeps/1", Asks::Viewer),
-    (Method::GET, "/api/v1/sweeps/1/jobs", Asks::Viewer),
-    (Method::GET, "/api/v1/sweeps/1/jobs/1", Asks::Viewer),
-    (Method::GET, "/api/v1/sweeps/1/jobs/1/logs", Asks::Viewer),
-    (Method::GET, "/api/v1/sweeps/1/events", Asks::Viewer),
-    (Method::GET, "/api/v1/sweeps/1/columns", Asks::Viewer),
-    (Method::GET, "/api/v1/sweeps/1/analysis", Asks::Viewer),
-    (Method::GET, "/api/v1/sweeps/1/curves?jobs=1&metric=loss", Asks::Viewer),
-    (Method::GET, "/api/v1/sweeps/1/table?sort=objective", Asks::Viewer),
-    (Method::GET, "/api/v1/sweeps/1/rungs", Asks::Viewer),
-    (Method::GET, "/api/v1/timeline", Asks::Viewer),
-    (Method::GET, "/api/v1/sweeps/events", Asks::Viewer),
-    (Method::GET, "/api/v1/workers/events", Asks::Viewer),
-    (Method::GET, "/api/v1/workers", Asks::Viewer),
-    (Method::POST, "/api/v1/sweeps", Asks::Admin),
-    (Method::POST, "/api/v1/sweeps/1/pause", Asks::Admin),
-    (Method::POST, "/api/v1/sweeps/1/retry", Asks::Admin),
-    (Method::POST, "/api/v1/sweeps/1/jobs/1/retry", Asks::Admin),
-    (Method::POST, "/api/v1/sweeps/1/jobs/2/cancel", Asks::Admin),
-    (Method::POST, "/api/v1/workers/a/drain", Asks::Admin),
-];
-
+mod described;
+mod files;
 mod filled;
+mod routes;
 
 struct Served {
     api: Api,
     routes: Router,
-    _folder: tempfile::TempDir,
+    /// They go with it.
+    folders: Vec<tempfile::TempDir>,
 }
 
 /// A coordinator with one sweep of six jobs.
@@ -74,8 +37,13 @@ async fn served(tokens: &Tokens) -> Served {
     let source = Source { text: FILE.to_owned(), file_name: "x.yaml".to_owned(), ..Source::default() };
     let submission = Submission { source, request_id: String::new(), extend: None };
     drop(api.submit(engine::Issuer::local(), submission).await.unwrap());
-    let routes = routes(api.clone(), tokens, 80, false, CancellationToken::new());
-    Served { api, routes, _folder: folder }
+    let routes = checked_routes(api.clone(), tokens, CancellationToken::new());
+    Served { api, routes, folders: vec![folder] }
+}
+
+/// All routes, whose answers are compared with their description.
+fn checked_routes(api: Api, tokens: &Tokens, stop: CancellationToken) -> Router {
+    routes(api, tokens, 80, false, stop).layer(middleware::from_fn(described::checked))
 }
 
 fn guarded() -> Tokens {
@@ -102,51 +70,6 @@ impl Served {
         let (status, _, body) = self.ask(&Method::GET, path, &[]).await;
         (status, serde_json::from_slice(&to_bytes(body, usize::MAX).await.unwrap()).unwrap())
     }
-}
-
-#[tokio::test]
-async fn each_route_is_for_those_who_may_and_for_no_one_else() {
-    let served = served(&guarded()).await;
-    for (method, path, least) in ROUTES {
-        let path = path.replace("VERSION", pages::version());
-        for asks in [Asks::NoOne, Asks::Viewer, Asks::Admin] {
-            let bearer = match asks {
-                Asks::NoOne => vec![],
-                Asks::Viewer => vec![("authorization", "Bearer to-look")],
-                Asks::Admin => vec![("authorization", "Bearer a-secret")],
-            };
-            let (status, headers, _) = served.ask(method, &path, &bearer).await;
-            let is_in = match status {
-                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => false,
-                // To the page that asks for a token.
-                StatusCode::SEE_OTHER => {
-                    !headers[header::LOCATION].to_str().unwrap().starts_with("/login") || path == "/logout"
-                }
-                _ => true,
-            };
-            let may = asks == Asks::Admin || asks == *least || *least == Asks::NoOne;
-            assert_eq!(is_in, may, "{method} {path} {asks:?}: {status}");
-            assert!(headers["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'"));
-            assert_eq!(headers["x-content-type-options"], "nosniff", "{path}");
-        }
-    }
-}
-
-#[test]
-fn each_route_is_in_the_list_of_those_that_are_tried() {
-    let sources = [
-        include_str!("reading.rs"),
-        include_str!("actions.rs"),
-        include_str!("events.rs"),
-        include_str!("columns.rs"),
-        include_str!("analysis.rs"),
-        include_str!("table.rs"),
-        include_str!("timeline.rs"),
-        include_str!("lists.rs"),
-        include_str!("pages.rs"),
-    ];
-    let routes: usize = sources.iter().map(|source| source.matches(".route(").count()).sum();
-    assert_eq!(routes, ROUTES.len(), "who may use a route is tested for each");
 }
 
 #[tokio::test]
@@ -195,6 +118,18 @@ async fn a_browser_that_has_shown_the_token_has_a_cookie_which_lets_it_in() {
     assert_eq!(served.ask(&Method::POST, "/api/v1/sweeps/1/resume", &others).await.0, StatusCode::FORBIDDEN);
 }
 
+#[test]
+fn each_kind_of_error_has_its_sentence_on_the_page_in_both_languages() {
+    use strum::VariantArray;
+    let texts = include_str!("assets/strings.js");
+    for code in answers::Code::VARIANTS {
+        let key = format!("  kind_{}: ['", serde_json::to_value(code).unwrap().as_str().unwrap());
+        let line = texts.lines().find(|line| line.starts_with(&key)).unwrap_or_else(|| panic!("{key}"));
+        let (english, japanese) = line[key.len()..].split_once("', '").unwrap();
+        assert!(english.is_ascii() && !japanese.is_ascii(), "{line}");
+    }
+}
+
 #[tokio::test]
 async fn what_cannot_be_is_said_with_its_kind() {
     let served = served(&Tokens::default()).await;
@@ -204,7 +139,7 @@ async fn what_cannot_be_is_said_with_its_kind() {
         ("/api/v1/sweeps/1/jobs/7", 404, "not_found", "jobs 1 to 6, not 7"),
         ("/api/v1/sweeps?rows=1001", 400, "invalid", "1 to 1000 rows"),
         ("/api/v1/sweeps?rowz=1", 400, "invalid", "rowz"),
-        ("/api/v1/sweeps?state=done", 400, "invalid", "are for lists of jobs"),
+        ("/api/v1/sweeps?state=done", 400, "invalid", "unknown field `state`"),
         ("/api/v1/sweeps/1/jobs?state=odd", 400, "invalid", "no job is \"odd\""),
         ("/api/v1/sweeps/1/jobs?jobs=1,,2", 400, "invalid", "not \"\""),
         ("/api/v1/sweeps/1/curves?jobs=1", 400, "invalid", "metric"),
@@ -374,7 +309,7 @@ async fn a_stream_ends_with_its_coordinator() {
     let submission = Submission { source, request_id: String::new(), extend: None };
     drop(api.submit(engine::Issuer::local(), submission).await.unwrap());
     let stop = CancellationToken::new();
-    let routes = routes(api, &Tokens::default(), 80, false, stop.clone());
+    let routes = checked_routes(api, &Tokens::default(), stop.clone());
     let request = Request::builder().uri("/api/v1/sweeps/1/events").body(Body::empty()).unwrap();
     let (mut body, mut text) =
         (routes.oneshot(request).await.unwrap().into_body().into_data_stream(), String::new());

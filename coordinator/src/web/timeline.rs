@@ -3,14 +3,15 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::{
-    Json, Router,
+    Json,
     extract::{Query, State, rejection::QueryRejection},
-    routing::get,
 };
 use report::view;
 use serde::{Deserialize, Serialize};
 use store::AttemptRow;
 use terms::JobKey;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     Web,
@@ -24,23 +25,26 @@ use crate::api::Timeline;
 const SPAN: Duration = Duration::from_secs(60 * 60);
 
 /// The routes.
-pub(super) fn routes() -> Router<Web> {
-    Router::new().route("/api/v1/timeline", get(timeline))
+pub(super) fn routes() -> OpenApiRouter<Web> {
+    OpenApiRouter::new().routes(routes!(timeline))
 }
 
 /// Which span of time is asked for.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
 struct TimelineQuery {
     /// Of a sweep alone.
     sweep: Option<String>,
     /// Moments as in answers, such as `2026-11-29T12:00:00Z`; without them, the last hour.
     since: Option<String>,
+    /// Likewise; now where there is none.
     until: Option<String>,
 }
 
 /// Attempts, those that began last first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Timeline)]
 struct TimelineShape {
     since: Option<String>,
     until: Option<String>,
@@ -50,7 +54,7 @@ struct TimelineShape {
 }
 
 /// An attempt on its slot.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Ran {
     sweep: u64,
     job: u64,
@@ -67,6 +71,8 @@ struct Ran {
     reason: String,
 }
 
+/// Which attempts ran when, slot by slot.
+#[utoipa::path(get, path = "/api/v1/timeline", params(TimelineQuery), responses((status = 200, body = TimelineShape)))]
 async fn timeline(
     State(web): State<Web>,
     reader: Reader,

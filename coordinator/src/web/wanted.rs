@@ -28,15 +28,20 @@ pub(super) fn login(path_and_query: &str) -> String {
     if !is_local(path_and_query) || path_and_query == HOME {
         return super::access::LOGIN.to_owned();
     }
+    format!("{}?next={}", super::access::LOGIN, encoded(path_and_query))
+}
+
+/// A text as it stands in addresses and headers.
+pub(super) fn encoded(text: &str) -> String {
     let mut encoded = String::new();
-    for byte in path_and_query.bytes() {
+    for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'.' | b'_' | b'~') {
             encoded.push(byte.into());
         } else {
             encoded.push_str(&format!("%{byte:02X}"));
         }
     }
-    format!("{}?next={encoded}", super::access::LOGIN)
+    encoded
 }
 
 #[cfg(test)]

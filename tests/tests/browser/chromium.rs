@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -11,6 +11,10 @@ use chromiumoxide::{
     Browser, BrowserConfig, Page,
     cdp::{
         browser_protocol::{
+            browser::{
+                DownloadProgressState, EventDownloadProgress, SetDownloadBehaviorBehavior,
+                SetDownloadBehaviorParams,
+            },
             emulation::SetDeviceMetricsOverrideParams,
             input::{DispatchKeyEventParams, DispatchKeyEventType},
             log::EventEntryAdded,
@@ -20,6 +24,7 @@ use chromiumoxide::{
         js_protocol::runtime::{EventConsoleApiCalled, EventExceptionThrown},
     },
     handler::viewport::Viewport,
+    listeners::EventStream,
 };
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
@@ -40,6 +45,23 @@ pub(crate) struct Chromium {
     browser: Browser,
     handler: JoinHandle<()>,
     _profile: TempDir,
+}
+
+/// What becomes of downloads.
+pub(crate) struct Downloads(EventStream<EventDownloadProgress>);
+
+impl Downloads {
+    /// How the next one ended: `completed` or `canceled`.
+    pub(crate) async fn ended(&mut self) -> &'static str {
+        while let Some(progress) = self.0.next().await {
+            match progress.state {
+                DownloadProgressState::InProgress => {}
+                DownloadProgressState::Completed => return "completed",
+                DownloadProgressState::Canceled => return "canceled",
+            }
+        }
+        "the browser ended"
+    }
 }
 
 /// A page in it.
@@ -86,6 +108,17 @@ impl Chromium {
         let tab = Tab { page, site: site.to_owned(), faults: Arc::default() };
         tab.listen().await;
         tab
+    }
+
+    /// Keeps what is downloaded from now on in a folder, and says what became of it.
+    pub(crate) async fn downloads(&self, folder: &Path) -> Downloads {
+        let events = self.browser.event_listener::<EventDownloadProgress>().await.unwrap();
+        let keep = SetDownloadBehaviorParams::builder()
+            .behavior(SetDownloadBehaviorBehavior::Allow)
+            .download_path(folder.display().to_string())
+            .events_enabled(true);
+        self.browser.execute(keep.build().unwrap()).await.unwrap();
+        Downloads(events)
     }
 
     /// Ends it.

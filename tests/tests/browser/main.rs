@@ -5,6 +5,7 @@
 
 mod charts;
 mod chromium;
+mod downloads;
 mod pages;
 
 use std::{fs, path::Path, process::Command};
@@ -71,12 +72,18 @@ impl Site {
         ))
     }
 
-    /// Submits a sweep by this file, which runs the script.
-    fn submit_this(&self, file: &str) -> u64 {
+    /// Puts a file next to the sweep files that are submitted.
+    fn put(&self, name: &str, content: &str) {
         let folder = self.cluster.folder.path().join("own");
         fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("train.py"), SCRIPT).unwrap();
-        fs::write(folder.join("sweep.yaml"), file).unwrap();
+        fs::write(folder.join(name), content).unwrap();
+    }
+
+    /// Submits a sweep by this file, which runs the script.
+    fn submit_this(&self, file: &str) -> u64 {
+        self.put("train.py", SCRIPT);
+        self.put("sweep.yaml", file);
+        let folder = self.cluster.folder.path().join("own");
         self.sweep(&["submit", folder.join("sweep.yaml").to_str().unwrap(), "-o", "json"])["id"]
             .as_u64()
             .unwrap()

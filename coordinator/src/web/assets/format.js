@@ -60,6 +60,19 @@ export function named(text) {
   return `\u2068${clipped(text.replace(/[\u0000-\u001f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, ''), 60)}\u2069`;
 }
 
+/** How long a file is. */
+export function bytes(length) {
+  if (typeof length !== 'number') return '';
+  const units = ['B', 'kB', 'MB', 'GB'];
+  let place = 0;
+  let size = length;
+  while (size >= 1000 && place < units.length - 1) {
+    size /= 1000;
+    place += 1;
+  }
+  return `${place ? Number(size.toPrecision(3)) : size} ${units[place]}`;
+}
+
 /** How long, from seconds. */
 export function duration(seconds) {
   if (typeof seconds !== 'number' || !Number.isFinite(seconds)) return '';

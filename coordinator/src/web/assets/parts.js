@@ -2,7 +2,7 @@
 
 import { el, fill, foreign, say, svg } from './dom.js';
 import { between, count } from './format.js';
-import { isJapanese, t } from './strings.js';
+import { isJapanese, isKnown, t } from './strings.js';
 
 /** Whether the reader may change something. */
 export const isAdmin = document.body.dataset.role === 'admin';
@@ -139,10 +139,12 @@ export function banner(kind, label, text) {
   );
 }
 
-/** What went wrong, in place of what could not be shown. */
+/** What went wrong, in place of what could not be shown: its kind in the reader's language, then what the server says of it. */
 export function problem(error) {
   if (!error.code) console.error(error);
-  return banner('error', error.code ? t('error') : t('error_page'), error.message);
+  const kind = `kind_${error.code}`;
+  const label = !error.code ? t('error_page') : isKnown(kind) ? t(kind) : t('error');
+  return banner('error', label, error.message);
 }
 
 /** Whether what is shown is kept up to date. Gives the element and what sets its state. */

@@ -12,6 +12,11 @@ export function t(key, values) {
   return values ? text.replace(/\{(\w+)\}/g, (_, name) => String(values[name])) : text;
 }
 
+/** Whether there is such a text. */
+export function isKnown(key) {
+  return Object.hasOwn(TEXTS, key);
+}
+
 const TEXTS = {
   // The frame.
   skip: ['Skip to the content', '本文へ移動'],
@@ -28,6 +33,22 @@ const TEXTS = {
   error_page: ['This page has a fault; please report it.', 'このページに不具合があります。報告をお願いします。'],
   error_offline: ['The coordinator cannot be reached.', 'コーディネーターに接続できません。'],
   error_slow: ['The coordinator does not answer.', 'コーディネーターが応答しません。'],
+  // The kinds of errors that the server knows, by its words for them.
+  kind_invalid: ['The request is not valid.', 'リクエストが正しくありません。'],
+  kind_no_token: ['You are not logged in.', 'ログインしていません。'],
+  kind_viewer: ['You may only look.', '閲覧のみが許可されています。'],
+  kind_cross_origin: ['The page of another server asked for this.', '別のサーバーのページからの操作です。'],
+  kind_not_found: ['There is no such thing.', '見つかりませんでした。'],
+  kind_refused: ['This is not possible as things are.', '現在の状態では実行できません。'],
+  kind_aborted: ['Something else came first; try again.', 'ほかの変更と重なりました。もう一度お試しください。'],
+  kind_out_of_range: ['It has no such part.', '範囲外の指定です。'],
+  kind_not_this_machine: ['This address does not lead to this machine.', 'このマシンのものではないアドレスです。'],
+  kind_busy: ['The coordinator is busy; try again soon.', 'コーディネーターが混み合っています。しばらくしてからもう一度お試しください。'],
+  kind_corrupt: ['What is stored is damaged.', '保存されたデータが壊れています。'],
+  kind_internal: ['The coordinator has a fault; its log says more.', 'コーディネーターで内部エラーが発生しました。詳しくはログをご覧ください。'],
+  kind_not_leading: ['Another coordinator leads now.', '現在は別のコーディネーターが担当しています。'],
+  kind_unavailable: ['Something cannot be reached now; try again soon.', '現在利用できません。しばらくしてからもう一度お試しください。'],
+  kind_full: ['There is no room for this now; try again soon.', '現在空きがありません。しばらくしてからもう一度お試しください。'],
   no_such_page: ['There is no such page.', 'ページが見つかりません。'],
   done_that: ['Done.', '完了しました。'],
   not_now: ['Close', '閉じる'],
@@ -129,6 +150,11 @@ const TEXTS = {
   preparing: ['reads its data set', 'データセットを読み込み中'],
   epochs_of: ['{done} of {total} epochs', '{done} / {total} エポック'],
   epochs_done: ['{done} epochs', '{done} エポック'],
+  exports: ['Export', 'エクスポート'],
+  export_jobs: ['Jobs (CSV)', 'ジョブ (CSV)'],
+  export_epochs: ['Epochs (CSV)', 'エポック (CSV)'],
+  export_json: ['Everything (JSON)', 'すべて (JSON)'],
+  export_now: ['The sweep goes on: a file has what there is now.', 'スイープは実行中です。ファイルには現時点の結果が入ります。'],
   specification: ['Specification', 'スイープの定義'],
 
   // Charts.
@@ -237,6 +263,11 @@ const TEXTS = {
   pack_size: ['Pack size', '同時学習数'],
   outcome: ['Outcome', '結果'],
   resumed: ['Resumed from', '再開位置'],
+  files: ['Files', 'ファイル'],
+  file: ['File', 'ファイル'],
+  file_size: ['Size', 'サイズ'],
+  file_whole: ['all files as one', '全ファイルをまとめたもの'],
+  files_left_out: ['Not kept: {what}', '保存しなかったもの: {what}'],
   job_log: ['Log', 'ログ'],
   no_log: ['There are no log lines.', 'ログはありません。'],
 

@@ -10,6 +10,10 @@ use terms::{
 };
 
 use super::*;
+use crate::artifacts::MaybeArtifacts;
+
+/// When the sweep was submitted.
+pub(super) const CREATED_UNIX_MS: u64 = 1_000;
 
 const EARLY: &str = "name: early\ndataset: {path: d}\nearly_terminate: {type: asha, min_iter: 1, eta: 2}\n\
                      parameters: {learning_rate: {values: [0.1, 0.01, 0.001]}, epochs: {value: 4}, activation: {values: [relu, tanh]}}\n";
@@ -17,6 +21,11 @@ const EARLY: &str = "name: early\ndataset: {path: d}\nearly_terminate: {type: as
 /// A coordinator with a sweep of six jobs: 1 is done, 2 and 5 paused at the first rung, 3 was stopped there, 4 has failed twice, and 6 has not
 /// begun.
 pub(super) async fn served() -> Served {
+    served_with(Vec::new(), None).await
+}
+
+/// The same with more that has happened, and a place for files.
+pub(super) async fn served_with(more: Vec<Record>, artifacts: MaybeArtifacts) -> Served {
     let (store, folder) = leader::store().await;
     let source = SpecificationSource { text: EARLY.to_owned(), ..SpecificationSource::default() };
     let objective = Objective { name: "val_accuracy".into(), goal: Goal::Maximize, used: MetricUse::Last };
@@ -28,7 +37,7 @@ pub(super) async fn served() -> Served {
         manifest: String::new(),
         objective,
         job_count: 6,
-        created_unix_ms: 1_000,
+        created_unix_ms: CREATED_UNIX_MS,
     };
     let names = ["train_loss", "val_accuracy"].map(Into::into).into();
     let named = Record::MetricsNamed { sweep: SweepId(1), first: 0, names };
@@ -39,12 +48,13 @@ pub(super) async fn served() -> Served {
         failed(4),
         trained(5, &[0.375], JobState::Paused),
     ];
-    let records: Vec<Record> = [submitted, named].into_iter().chain(jobs.into_iter().flatten()).collect();
+    let all = [submitted, named].into_iter().chain(jobs.into_iter().flatten());
+    let records: Vec<Record> = all.chain(more).collect();
     store.commit(&records).await.unwrap();
     let leadership = leader::led_by(&leader::driver(&store).await);
-    let api = Api::new(leadership, store, None, TaskTracker::new());
-    let routes = routes(api.clone(), &Tokens::default(), 80, false, CancellationToken::new());
-    Served { api, routes, _folder: folder }
+    let api = Api::new(leadership, store, artifacts, TaskTracker::new());
+    let routes = checked_routes(api.clone(), &Tokens::default(), CancellationToken::new());
+    Served { api, routes, folders: vec![folder] }
 }
 
 fn granted(attempt: AttemptKey, at_unix_ms: u64) -> Record {

@@ -1,9 +1,10 @@
-// One job: its parameters, why it is as it is, the curves of all metrics, its attempts, and the last lines of its log.
+// One job: its parameters, why it is as it is, the curves of all metrics, what it left, its attempts, and the last lines of its log.
 
 import { get } from '../api.js';
 import { ofJob } from '../actions.js';
 import { Lines } from '../charts/curves.js';
 import { el, fill, foreign, update } from '../dom.js';
+import { Files } from '../files.js';
 import { ago, between, clipped, duration, number, parameter } from '../format.js';
 import { poll } from '../live.js';
 import { badge, banner, choice, entitle, facts, isAdmin, liveness, section, sentence, trail } from '../parts.js';
@@ -38,6 +39,7 @@ class Page {
     this.log = el('pre', { class: 'log', tabIndex: 0, 'aria-label': t('job_log') });
     this.logTools = el('div', { class: 'controls' });
     this.logSection = el('section', {}, el('div', { class: 'caption' }, el('h2', { text: t('job_log') }), this.logTools), this.log);
+    this.files = new Files(sweep.id, job.job);
     this.attemptsSection = section(t('attempts'), this.attempts.element);
     this.element = el(
       'div',
@@ -47,16 +49,17 @@ class Page {
       this.notes,
       this.facts,
       this.plots,
+      this.files.element,
       this.attemptsSection,
       this.logSection,
     );
   }
 
-  /** Asks again until the job has ended. */
+  /** Asks again until the job has ended and nothing of it is on its way. */
   start() {
     this.again = poll(async () => {
       await this.read();
-      return !ENDED.has(this.job.state);
+      return !ENDED.has(this.job.state) || this.job.weights === 'awaited';
     }, AGAIN_MS, this.live.set);
   }
 
@@ -76,6 +79,7 @@ class Page {
     update(this.notes, job.reason && banner(job.state === 'failed' ? 'bad' : 'note', t('reason'), clipped(job.reason, 4_000)), job.proposal && banner('note', t('proposal'), job.proposal));
     update(this.facts, results(sweep, job), chosen(sweep, job));
     this.showCurves(job.epochs ?? []);
+    this.files.of(job);
     this.attemptsSection.hidden = !job.attempts.length;
     this.attempts.show([...job.attempts].reverse());
   }

@@ -58,7 +58,15 @@ class Page {
     this.jobs = new JobsTable(id, this.selection);
     this.charts = el('div', { class: 'charts' }, this.scatter.element, this.curves.element, this.parallel.element, this.heatmap.element, this.meaning.element, this.rungs.element, this.timeline.element);
     const details = el('details', { class: 'specification' }, el('summary', {}, el('h2', { text: t('specification') })), el('pre', { tabIndex: 0 }, el('code', { text: sweep.specification ?? '' })));
-    this.element = el('div', { class: 'page' }, trail([t('sweeps'), '/'], [clipped(sweep.name, 80)]), this.title, this.reasons, this.wrong, this.overview, this.runs, this.charts, el('div', { class: 'tail' }, this.jobs.element, details));
+    this.element = el('div', { class: 'page' }, trail([t('sweeps'), '/'], [clipped(sweep.name, 80)]), this.title, this.reasons, this.wrong, this.overview, this.runs, this.charts, el('div', { class: 'tail' }, this.jobs.element, this.exports(), details));
+  }
+
+  /** Links to its results as files. */
+  exports() {
+    const link = (key, query) => el('a', { href: `/api/v1/sweeps/${this.id}/export?format=${query}`, download: '', text: t(key) });
+    this.exportNote = el('span', { class: 'note' });
+    const links = [link('export_jobs', 'csv'), link('export_epochs', 'csv&epochs=true'), link('export_json', 'json')];
+    return el('section', { id: 'exports' }, el('h2', { text: t('exports') }), el('p', { class: 'links' }, links, this.exportNote));
   }
 
   start() {
@@ -131,6 +139,7 @@ class Page {
       this.shownState = state;
     }
     update(this.reasons, reasons(sweep));
+    this.exportNote.textContent = FINAL.has(sweep.state) ? '' : t('export_now');
     update(this.overview, counts(sweep), best(this.id, sweep, this.selection));
   }
 

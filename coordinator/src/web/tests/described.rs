@@ -1,0 +1,187 @@
+//! Every answer of every test here is as the description says: with its status, with all keys and no others.
+
+use std::sync::LazyLock;
+
+use axum::{extract::Request, middleware::Next, response::Response};
+use boon::{Compiler, Schemas};
+
+use super::{routes::ROUTES, *};
+
+/// Where the validator finds the description.
+const PLACE: &str = "file:///openapi.json";
+
+static DOCUMENT: LazyLock<Value> = LazyLock::new(|| description::whole(json_routes().get_openapi()));
+
+/// The operation that a request is of, with its path as the description has it.
+fn operation(method: &Method, path: &str) -> Option<(&'static str, &'static Value)> {
+    let parts: Vec<&str> = path.split('/').collect();
+    let is_it = |template: &str| {
+        let wanted: Vec<&str> = template.split('/').collect();
+        wanted.len() == parts.len()
+            && wanted.iter().zip(&parts).all(|(wanted, part)| wanted.starts_with('{') || wanted == part)
+    };
+    let paths = DOCUMENT["paths"].as_object().unwrap();
+    let all = paths.iter().filter(|(template, _)| is_it(template));
+    let with_method = all
+        .filter_map(|(template, item)| Some((template.as_str(), item.get(method.as_str().to_lowercase())?)));
+    // What is named comes before what is anything.
+    with_method.min_by_key(|(template, _)| template.matches('{').count())
+}
+
+/// Whether a value is as the schema says that lies at this place of the description.
+fn fault(pointer: &str, value: &Value) -> Option<String> {
+    let mut compiler = Compiler::new();
+    compiler.add_resource(PLACE, DOCUMENT.clone()).unwrap();
+    let mut schemas = Schemas::new();
+    let pointer = pointer.replace('{', "%7B").replace('}', "%7D");
+    let schema = compiler.compile(&format!("{PLACE}#{pointer}"), &mut schemas).unwrap();
+    schemas.validate(value, schema).err().map(|error| format!("{error:#}"))
+}
+
+fn escaped(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}
+
+fn check(method: &Method, path: &str, query: Option<&str>, status: StatusCode, answer: &Value) {
+    let Some((template, operation)) = operation(method, path) else {
+        // There is nothing at this address, which is an error like others.
+        assert_eq!(fault("/components/schemas/Error", answer), None, "{path}: {answer}");
+        return;
+    };
+    let status = status.as_u16().to_string();
+    let described = operation["responses"].get(&status).map_or("default", |_| status.as_str());
+    let pointer = match operation["responses"][described].get("$ref") {
+        Some(_) => "/components/schemas/Error".to_owned(),
+        None => {
+            let (path, method) = (escaped(template), method.as_str().to_lowercase());
+            format!("/paths/{path}/{method}/responses/{described}/content/application~1json/schema")
+        }
+    };
+    assert_eq!(fault(&pointer, answer), None, "{method} {path} {status}: {answer:#}");
+    if status == "200" {
+        let known = |name: &str| {
+            operation["parameters"].as_array().unwrap().iter().any(|parameter| parameter["name"] == name)
+        };
+        let names = query.unwrap_or_default().split('&').filter_map(|pair| pair.split('=').next());
+        for name in names.filter(|name| !name.is_empty()) {
+            assert!(known(name), "{template} does not describe the parameter {name}");
+        }
+    }
+}
+
+/// Checks the events of a stream as they come.
+fn check_events(path: &str, chunk: &[u8]) {
+    let text = std::str::from_utf8(chunk).unwrap();
+    let of = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)).map(str::trim_start);
+    let (Some(event), Some(data)) = (of("event:"), of("data:")) else { return };
+    let (template, operation) = operation(&Method::GET, path).unwrap();
+    assert!(operation["x-events"].get(event).is_some(), "{template} does not describe the event {event}");
+    let pointer = format!("/paths/{}/get/x-events/{event}", escaped(template));
+    assert_eq!(fault(&pointer, &serde_json::from_str(data).unwrap()), None, "{path} {event}: {data}");
+}
+
+/// Checks what goes out.
+pub(super) async fn checked(request: Request, next: Next) -> Response {
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let answer = next.run(request).await;
+    let kind = answer.headers().get(header::CONTENT_TYPE).map(|kind| kind.to_str().unwrap().to_owned());
+    if !uri.path().starts_with("/api/") {
+        return answer;
+    }
+    let (parts, body) = answer.into_parts();
+    match kind.as_deref() {
+        Some("application/json") => {
+            let bytes = to_bytes(body, usize::MAX).await.unwrap();
+            let answer = serde_json::from_slice(&bytes).unwrap();
+            check(&method, uri.path(), uri.query(), parts.status, &answer);
+            Response::from_parts(parts, Body::from(bytes))
+        }
+        Some("text/event-stream") => {
+            let path = uri.path().to_owned();
+            let events = body.into_data_stream().inspect(move |chunk| {
+                check_events(&path, chunk.as_ref().unwrap());
+            });
+            Response::from_parts(parts, Body::from_stream(events))
+        }
+        _ => Response::from_parts(parts, body),
+    }
+}
+
+#[tokio::test]
+async fn the_description_is_one_of_openapi_and_is_sent_once() {
+    let served = served(&Tokens::default()).await;
+    let path = "/api/v1/openapi.json";
+    let (_, headers, body) = served.ask(&Method::GET, path, &[]).await;
+    let document: Value = serde_json::from_slice(&to_bytes(body, usize::MAX).await.unwrap()).unwrap();
+    assert_eq!(document, *DOCUMENT);
+    let tag = headers[header::ETAG].to_str().unwrap();
+    let again = served.ask(&Method::GET, path, &[("if-none-match", tag)]).await;
+    assert_eq!(again.0, StatusCode::NOT_MODIFIED);
+    // By the schema of the OpenAPI Initiative, https://spec.openapis.org/oas/3.1/schema/2022-10-07.
+    let schema: Value = serde_json::from_str(include_str!("openapi-3.1.json")).unwrap();
+    let mut compiler = Compiler::new();
+    compiler.add_resource("file:///schema.json", schema).unwrap();
+    let mut schemas = Schemas::new();
+    let index = compiler.compile("file:///schema.json", &mut schemas).unwrap();
+    if let Err(error) = schemas.validate(&document, index) {
+        panic!("{error:#}");
+    }
+}
+
+#[test]
+fn each_schema_of_the_description_is_one_and_each_route_has_its_name() {
+    for name in DOCUMENT["components"]["schemas"].as_object().unwrap().keys() {
+        // Compiles it with all that it refers to.
+        fault(&format!("/components/schemas/{name}"), &Value::Null);
+    }
+    let mut names: Vec<&str> =
+        operations().map(|(.., operation)| operation["operationId"].as_str().unwrap()).collect();
+    names.sort_unstable();
+    let count = names.len();
+    names.dedup();
+    assert_eq!(names.len(), count, "{names:?}");
+    for (method, path, operation) in operations() {
+        assert!(
+            operation["summary"].as_str().is_some_and(|text| text.len() > 5),
+            "{method} {path} says what it does"
+        );
+    }
+}
+
+fn operations() -> impl Iterator<Item = (&'static str, &'static str, &'static Value)> {
+    let paths = DOCUMENT["paths"].as_object().unwrap().iter();
+    paths.flat_map(|(path, item)| {
+        let methods = item.as_object().unwrap().iter();
+        methods.map(move |(method, operation)| (method.as_str(), path.as_str(), operation))
+    })
+}
+
+#[test]
+fn each_route_that_is_described_is_tried_and_each_that_is_tried_is_described() {
+    let tried: Vec<(String, &str)> = ROUTES
+        .iter()
+        .filter(|(_, path, _)| path.starts_with("/api/"))
+        .map(|(method, path, _)| {
+            let path = path.split('?').next().unwrap();
+            let (template, _) = operation(method, path).unwrap_or_else(|| panic!("{method} {path}"));
+            (method.as_str().to_lowercase(), template)
+        })
+        .collect();
+    for (method, path, _) in operations() {
+        assert!(tried.contains(&(method.to_owned(), path)), "who may use {method} {path} is tested nowhere");
+    }
+}
+
+#[test]
+fn what_differs_from_the_description_is_found() {
+    let error = serde_json::json!({"error": {"code": "invalid", "message": "x"}});
+    assert_eq!(fault("/components/schemas/Error", &error), None);
+    for wrong in [
+        serde_json::json!({"error": {"code": "odd", "message": "x"}}),
+        serde_json::json!({"error": {"code": "invalid"}}),
+        serde_json::json!({"error": {"code": "invalid", "message": "x", "more": 1}}),
+        serde_json::json!({"error": {"code": "invalid", "message": "x"}, "more": 1}),
+    ] {
+        assert!(fault("/components/schemas/Error", &wrong).is_some(), "{wrong}");
+    }
+}
