@@ -3,6 +3,7 @@
 mod axis;
 mod curve_points;
 mod curves;
+mod effects;
 mod labels;
 mod legend;
 mod looks;
@@ -15,11 +16,13 @@ mod svg;
 
 use std::cmp::Reverse;
 
+use analysis::mixed;
 use terms::ParameterValue;
 
 pub use self::{axis::LOGARITHMIC_FROM, numbers::measured};
 pub(super) use self::{
-    numbers::{short, short_text},
+    effects::Weighed,
+    numbers::{percent, short, short_parameter, short_text},
     svg::dark_style,
 };
 use super::{
@@ -45,6 +48,9 @@ const TIME_AND_SHARE: [&str; 2] = ["figures/time-vs-accuracy.svg", "figures/time
 /// The same where it is another metric.
 const TIME_AND_OBJECTIVE: [&str; 2] = ["figures/time-vs-objective.svg", "figures/time-vs-objective.png"];
 
+/// Files of the figure with the effects of parameters.
+const EFFECTS: [&str; 2] = ["figures/effects.svg", "figures/effects.png"];
+
 #[derive(Debug)]
 pub(super) struct Figure {
     pub(super) svg_name: &'static str,
@@ -54,6 +60,13 @@ pub(super) struct Figure {
     pub(super) notes: Vec<String>,
     pub(super) svg: String,
     pub(super) png: Vec<u8>,
+}
+
+impl Figure {
+    /// Whether it shows the effects of parameters, which are discussed apart from single jobs.
+    pub(super) fn is_of_effects(&self) -> bool {
+        self.svg_name == EFFECTS[0]
+    }
 }
 
 /// The result of a figure's module.
@@ -184,7 +197,14 @@ impl Figures {
         self.worst_curves.offer((is_result, Reverse(rank)), curve);
     }
 
-    pub(super) fn draw(self, headings: &Headings) -> Result<Vec<Figure>, ReportError> {
+    /// Draws the figures: the scatter plot, the learning curves, and, where some parameter has one, the effects, of which `left_out` are
+    /// not given.
+    pub(super) fn draw(
+        self,
+        headings: &Headings,
+        effects: &[Weighed<'_>],
+        left_out: usize,
+    ) -> Result<Vec<Figure>, ReportError> {
         let strings = headings.strings;
         let epochs = self.epochs.filter(|(fewest, most)| fewest == most);
         let at = match (self.uses_best, epochs) {
@@ -220,10 +240,15 @@ impl Figures {
             headings,
         );
         let [svg, png] = if headings.objective().is_share { TIME_AND_SHARE } else { TIME_AND_OBJECTIVE };
-        Ok(vec![
+        let mut figures = vec![
             figure(svg, png, scatter, strings)?,
             figure("figures/learning-curves.svg", "figures/learning-curves.png", curves, strings)?,
-        ])
+        ];
+        if let Some(effects) = effects::draw(effects, left_out, headings) {
+            let [svg, png] = EFFECTS;
+            figures.push(figure(svg, png, effects, strings)?);
+        }
+        Ok(figures)
     }
 }
 
@@ -236,15 +261,6 @@ fn group(varying: &[String], row: &JobRow) -> Option<String> {
         )
     };
     varying.iter().find(is_kind).or_else(|| varying.first()).cloned()
-}
-
-/// Hashes a job's number (the finaliser of SplitMix64, a bijection): jobs are numbered along the grid, so that a fixed
-/// stride would pick jobs with the same values.
-fn mixed(number: u64) -> u64 {
-    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ (number >> 31)
 }
 
 /// The points of an even selection and those of the best, each once, the best first.

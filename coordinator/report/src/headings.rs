@@ -102,6 +102,25 @@ impl Headings {
         self.texts.and_then(|texts| texts.parameter(name, self.strings.language())).unwrap_or(name)
     }
 
+    /// A parameter within a sentence.
+    pub(crate) fn parameter_within(&self, name: &str) -> String {
+        Self::lowered(self.parameter(name), name)
+    }
+
+    /// The objective within a sentence.
+    pub(crate) fn objective_within(&self) -> String {
+        Self::lowered(&self.objective().heading, &self.objective().name)
+    }
+
+    /// A heading within a sentence; a name of the user's stays as it is.
+    fn lowered(heading: &str, name: &str) -> String {
+        let mut signs = heading.chars();
+        match signs.next().filter(|_| heading != name) {
+            Some(first) => first.to_lowercase().chain(signs).collect(),
+            None => heading.to_owned(),
+        }
+    }
+
     /// `lr=0.0001, bs=32, relu`: parameters with their values, without those that a job lacks.
     pub(crate) fn label(&self, names: &[String], value: impl Fn(&str) -> Option<String>) -> String {
         let in_label =

@@ -11,10 +11,12 @@ mod headings;
 mod model;
 mod pages;
 mod ranking;
+mod recorded;
 mod repeats;
 mod rows;
 mod strings;
 mod tables;
+mod training;
 pub mod view;
 
 use std::{
@@ -24,6 +26,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use analysis::{Collector, End};
 use held_folder::HeldFolder;
 use tempfile::NamedTempFile;
 
@@ -41,10 +44,12 @@ use self::{
     headings::Headings,
     pages::Content,
     ranking::{Best, Rank},
+    recorded::Recorded,
     repeats::Repeats,
     rows::JobRow,
     strings::Strings,
     tables::Tables,
+    training::Training,
 };
 
 /// Where `sweep run` writes the best weights, or the files of the best program, within the report's folder.
@@ -79,6 +84,9 @@ pub struct ReportWriter {
     figures: Figures,
     failures: Failures,
     repeats: Option<Repeats>,
+    training: Training,
+    /// Keeps a bounded number of jobs.
+    collector: Collector,
     best: Best<Rank, JobRow>,
     train_seconds: f64,
     packed: bool,
@@ -125,6 +133,14 @@ impl ReportWriter {
             ranking,
             failures: Failures::default(),
             repeats: Repeats::new(&sweep),
+            training: Training::new(&sweep.parameters),
+            collector: Collector::new(
+                &sweep.objective,
+                &sweep.varying,
+                sweep.manifest.as_deref(),
+                sweep.dataset.as_ref(),
+                sweep.job_count,
+            ),
             best: Best::new(TABLE_ROWS_MAX),
             train_seconds: 0.0,
             packed: false,
@@ -149,6 +165,8 @@ impl ReportWriter {
         let rank = self.ranking.rank(&row);
         self.figures.job(rank, &row, epochs, &self.headings);
         self.failures.job(&row);
+        self.training.job(&row);
+        self.collector.job(row.number, &row.parameters, end(&row));
         if let Some(repeats) = &mut self.repeats {
             repeats.job(&row, &self.ranking);
         }
@@ -170,25 +188,29 @@ impl ReportWriter {
             figures,
             failures,
             repeats,
+            training,
+            collector,
             best,
             train_seconds,
             packed,
             unfinished,
         } = self;
         let write = |source| ReportError::Write { path: directory.clone(), source };
-        let figures = figures.draw(&headings)?;
+        let analysis = collector.analyze();
+        let (effects, effects_left_out) = pages::weighed(&analysis);
+        let figures = figures.draw(&headings, &effects, effects_left_out)?;
         let failures = failures.into_groups();
         let points = repeats.map(Repeats::into_points).filter(|(points, _)| !points.is_empty());
         let selection = best.is_selection();
-        let mut rows = best.into_ranked();
+        let rows = best.into_ranked();
         let best_job = rows.first().filter(|row| ranking.rank(row).is_candidate()).cloned();
-        if !selection {
-            rows.sort_by_key(|row| row.number);
-        }
         let content = Content {
             strings: headings.strings,
             headings: &headings,
             sweep: &sweep,
+            recorded: &Recorded::read(&sweep.specification),
+            training: &training,
+            analysis: &analysis,
             rows,
             selection,
             points: points.as_ref(),
@@ -220,6 +242,15 @@ impl ReportWriter {
             persisted.map_err(|error| ReportError::Write { path, source: error.error })?;
         }
         Ok(directory.join("report.html"))
+    }
+}
+
+/// How a job ended, for the analysis.
+fn end(row: &JobRow) -> End {
+    match row.state {
+        "done" => End::Done(row.ranked.map(|(_, value)| value)),
+        "diverged" => End::Diverged,
+        _ => End::Unfinished,
     }
 }
 

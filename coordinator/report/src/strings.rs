@@ -1,17 +1,24 @@
 //! Every text of a report, in English and in Japanese: fixed texts here, those with numbers in `sentences`, the reasons
 //! that the system itself gives in `reasons`.
 
+mod document;
 mod english;
+mod findings;
 mod japanese;
+mod left_out;
+mod method;
 mod models;
 mod reasons;
 mod sentences;
+mod verdict;
 
-use self::{english::ENGLISH, japanese::JAPANESE};
 pub(super) use self::{
+    document::Title,
+    findings::Extreme,
     models::{InLabel, ModelTexts},
     sentences::At,
 };
+use self::{english::ENGLISH, japanese::JAPANESE};
 use super::Language;
 
 /// The texts of one language.
@@ -23,8 +30,6 @@ pub(super) struct Strings {
     pub(super) report_of: &'static str,
     pub(super) summary: &'static str,
     pub(super) results: &'static str,
-    pub(super) figures: &'static str,
-    pub(super) specification: &'static str,
     pub(super) dataset: &'static str,
     pub(super) jobs: &'static str,
     pub(super) best: &'static str,
@@ -51,6 +56,8 @@ pub(super) struct Strings {
     pub(super) best_epoch: &'static str,
     pub(super) epoch: &'static str,
     pub(super) learning_curves: &'static str,
+    pub(super) effects_title: &'static str,
+    pub(super) intervals_beyond: &'static str,
     pub(super) best_jobs: &'static str,
     pub(super) worst_jobs: &'static str,
     pub(super) unfinished_are_last: &'static str,

@@ -1,8 +1,15 @@
 //! Numbers in figures, which are short.
 
+use terms::ParameterValue;
+
 /// Three significant digits: `2.15e-5` for 0.0000215443469, `0.0001`, `12.3`, `1e8`.
 pub(crate) fn short(value: f64) -> String {
     rounded(value, 3)
+}
+
+/// A share as people read it: `62 %`, `1.5 %`.
+pub(crate) fn percent(share: f64) -> String {
+    format!("{} %", rounded(share * 100.0, 2))
 }
 
 /// From this size on, a number with fixed decimals is mostly digits that no one reads.
@@ -57,6 +64,18 @@ pub(crate) fn short_text(text: &str) -> String {
     let beginning: String = text.chars().take(VALUE_CHARACTERS_MAX - ending - 1).collect();
     let ending: String = text.chars().skip(length - ending).collect();
     format!("{beginning}…{ending}")
+}
+
+/// Longest number that is written in full where there is little room.
+const NUMBER_CHARACTERS_MAX: usize = 10;
+
+/// A parameter's value in little room: in full, unless it is long.
+pub(crate) fn short_parameter(value: &ParameterValue) -> String {
+    let text = value.to_string();
+    match value {
+        ParameterValue::Float(number) if text.len() > NUMBER_CHARACTERS_MAX => short(*number),
+        _ => short_text(&text),
+    }
 }
 
 /// A value's text for labels, number or not.

@@ -1,4 +1,4 @@
-//! The summary of a report: facts as pairs of name and text.
+//! The summary of a report and what it says of the data set: facts as pairs of name and text.
 
 use terms::{DatasetSummary, MetricUse};
 
@@ -52,24 +52,13 @@ impl Content<'_> {
             strings.training_time_in_all.to_owned(),
             strings.seconds_in_all(self.train_seconds, self.packed),
         ));
-        if sweep.metrics_left_out > 0 {
-            let why = match sweep.metrics_left_out_reason.as_str() {
-                "" => String::new(),
-                reason => format!(" ({reason})"),
-            };
-            facts.push((strings.metrics_left_out.to_owned(), format!("{}{why}", sweep.metrics_left_out)));
-        }
         if let Some(why) = &sweep.stopped {
             facts.push((strings.stopped.to_owned(), strings.reason(why)));
         }
         if let Some(why) = &sweep.cannot_pause {
             facts.push((strings.pauses.to_owned(), strings.reason(why)));
         }
-        if !sweep.unread_parameters.is_empty() {
-            facts.push((strings.unread_parameters.to_owned(), sweep.unread_parameters.join(", ")));
-        }
         facts.extend(self.weights());
-        facts.extend(self.dataset());
         facts
     }
 
@@ -95,7 +84,8 @@ impl Content<'_> {
         Some((self.strings.weights.to_owned(), format!("{} {}: {place}", self.strings.job, best.job)))
     }
 
-    fn dataset(&self) -> Vec<(String, String)> {
+    /// What was trained on.
+    pub(super) fn dataset(&self) -> Vec<(String, String)> {
         let strings = self.strings;
         let Some(dataset) = self.sweep.dataset.as_ref().filter(|dataset| !is_none(dataset)) else {
             return Vec::new();
@@ -112,8 +102,13 @@ impl Content<'_> {
                 bounded(dataset.classes.iter().cloned(), strings)
             ),
         )];
-        let from = if dataset.validation.is_empty() { strings.held_out } else { dataset.validation.as_str() };
-        facts.push((strings.validation_from.to_owned(), from.to_owned()));
+        let recorded = &self.recorded.dataset;
+        let from = match (dataset.validation.as_str(), recorded.val_fraction) {
+            ("", Some(fraction)) => strings.split(fraction, recorded.split_seed),
+            ("", None) => strings.held_out.to_owned(),
+            (place, _) => place.to_owned(),
+        };
+        facts.push((strings.validation_from.to_owned(), from));
         facts.push((strings.content_hash.to_owned(), dataset.content_hash.clone()));
         if dataset.skipped_count > 0 {
             let names =

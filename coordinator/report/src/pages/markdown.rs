@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Content, Table};
+use super::{Block, Content, Table};
 
 /// Most columns that are listed because they do not fit into the table.
 const COLUMNS_NAMED_MAX: usize = 50;
@@ -10,49 +10,59 @@ const COLUMNS_NAMED_MAX: usize = 50;
 /// The page as Markdown.
 pub(crate) fn markdown(content: &Content<'_>) -> String {
     let strings = content.strings;
-    let mut page =
-        format!("# {}: {}\n\n## {}\n\n", strings.report_of, text(&content.sweep.name), strings.summary);
-    for (name, fact) in content.facts() {
-        let _ = writeln!(page, "- **{}**: {}", name, text(&fact));
+    let mut page = format!("# {}: {}\n", strings.report_of, text(&content.sweep.name));
+    for block in content.document() {
+        page.push('\n');
+        write_block(&mut page, block, content);
     }
-    let _ = writeln!(page, "\n## {}\n", strings.results);
-    write_table(&mut page, &content.table());
-    if let Some(folded) = content.folded() {
-        let names: Vec<_> =
-            folded.headings.iter().skip(1).take(COLUMNS_NAMED_MAX).map(|name| text(name)).collect();
-        let columns = folded.headings.len() - 1;
-        let more = columns.saturating_sub(names.len()) as u64;
-        let more = if more > 0 { strings.more(more) } else { String::new() };
-        let _ = writeln!(page, "\n{}: {}{more}", strings.more_columns(columns), names.join(", "));
-    }
-    if content.selection {
-        let _ = writeln!(page, "\n{}", strings.best_rows_only);
-    }
-    if content.shows_packs() {
-        let _ = writeln!(page, "\n{}", strings.packs);
-    }
-    if let Some((table, notes)) = content.points().zip(content.notes_on_points()) {
-        let _ = writeln!(page, "\n## {}\n", strings.points);
-        write_table(&mut page, &table);
-        let _ = writeln!(page, "\n{notes}");
-    }
-    let failures = content.failures();
-    if !failures.is_empty() {
-        let _ = writeln!(page, "\n## {}\n", strings.failures);
-        for (what, why) in failures {
-            let _ = writeln!(page, "- **{}**: {}", text(&what), text(&why));
-        }
-    }
-    let _ = writeln!(page, "\n## {}\n", strings.figures);
-    for figure in content.figures {
-        let _ = writeln!(page, "![{}]({})\n", text(&figure.title), figure.png_name);
-        if !figure.notes.is_empty() {
-            let _ = writeln!(page, "{}\n", text(&figure.notes.join(" ")));
-        }
-    }
-    let _ = writeln!(page, "## {}\n\n{}", strings.specification, fenced(&content.sweep.specification));
-    let _ = writeln!(page, "{}", strings.other_files);
+    let _ = writeln!(page, "\n{}", strings.other_files);
     page
+}
+
+fn write_block(page: &mut String, block: Block<'_>, content: &Content<'_>) {
+    let strings = content.strings;
+    let _ = match block {
+        Block::Section(title) => writeln!(page, "## {title}"),
+        Block::Part(title) => writeln!(page, "### {title}"),
+        Block::Text(words) => writeln!(page, "{}", paragraph(&words)),
+        Block::Facts(items) | Block::List(items) => {
+            let each = items.iter().map(|(what, why)| format!("- **{}**: {}\n", text(what), text(why)));
+            write!(page, "{}", each.collect::<String>())
+        }
+        Block::Table { caption, table } => {
+            let _ = writeln!(page, "{}\n", text(&caption));
+            write_table(page, &table);
+            Ok(())
+        }
+        Block::Folded { table, cut_to: _ } => {
+            let names: Vec<_> =
+                table.headings.iter().skip(1).take(COLUMNS_NAMED_MAX).map(|name| text(name)).collect();
+            let columns = table.headings.len() - 1;
+            let more = columns.saturating_sub(names.len()) as u64;
+            let more = if more > 0 { strings.more(more) } else { String::new() };
+            writeln!(page, "{}: {}{more}", strings.more_columns(columns), names.join(", "))
+        }
+        Block::Figure { caption, figure } => {
+            let _ = writeln!(page, "![{}]({})\n\n{}", text(&figure.title), figure.png_name, text(&caption));
+            if figure.notes.is_empty() {
+                Ok(())
+            } else {
+                writeln!(page, "\n{}", text(&figure.notes.join(" ")))
+            }
+        }
+        Block::Code { language, text } => write!(page, "{}", fenced(language, &text)),
+    };
+}
+
+/// A paragraph: what would begin something else, such as a list, is text there.
+fn paragraph(words: &str) -> String {
+    let words = text(words);
+    let digits = words.len() - words.trim_start_matches(|sign: char| sign.is_ascii_digit()).len();
+    match words[digits..].chars().next() {
+        Some('.' | ')') if digits > 0 => format!("{}\\{}", &words[..digits], &words[digits..]),
+        Some('-' | '+' | '>' | '=' | ':') if digits == 0 => format!("\\{words}"),
+        _ => words,
+    }
 }
 
 fn write_table(page: &mut String, table: &Table) {
@@ -76,11 +86,11 @@ fn text(text: &str) -> String {
 }
 
 /// A block of code whose fence is longer than any run of backticks within.
-fn fenced(code: &str) -> String {
+fn fenced(language: &str, code: &str) -> String {
     let longest = code.split(|sign| sign != '`').map(str::len).max().unwrap_or(0);
     let code = terminal::text::lines(code);
     let fence = "`".repeat(longest.max(2) + 1);
-    format!("{fence}yaml\n{}\n{fence}\n", code.trim_end())
+    format!("{fence}{language}\n{}\n{fence}\n", code.trim_end())
 }
 
 #[cfg(test)]
@@ -90,8 +100,17 @@ mod tests {
     #[test]
     fn foreign_text_keeps_its_cell() {
         assert_eq!(text("a|b\n<i>`c`"), "a\\|b &lt;i>\\`c\\`");
-        assert!(fenced("a: ```b").starts_with("````yaml"));
+        for (words, written) in [
+            ("- a", "\\- a"),
+            ("1. a", "1\\. a"),
+            ("10) a", "10\\) a"),
+            ("2 jobs.", "2 jobs."),
+            ("> a", "\\> a"),
+        ] {
+            assert_eq!(paragraph(words), written);
+        }
+        assert!(fenced("yaml", "a: ```b").starts_with("````yaml"));
         assert_eq!(text("a\u{1b}[2J\u{202e}b"), "a\\u{1b}\\[2J\\u{202e}b");
-        assert!(fenced("a: \u{9b}1m").contains("a: \\u{9b}1m"));
+        assert!(fenced("yaml", "a: \u{9b}1m").contains("a: \\u{9b}1m"));
     }
 }

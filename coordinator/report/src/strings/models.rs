@@ -10,6 +10,8 @@ type Text = [&'static str; 2];
 pub(crate) struct ModelTexts {
     /// Its name, as its manifest has it.
     model: &'static str,
+    /// What it is.
+    meaning: Text,
     parameters: &'static [ParameterTexts],
     metrics: &'static [MetricTexts],
 }
@@ -47,6 +49,10 @@ struct MetricTexts {
 /// The texts of SimpleCNN: those of the original report where it has them.
 static SIMPLE_CNN: ModelTexts = ModelTexts {
     model: "simple_cnn",
+    meaning: [
+        "a network of convolutions and two linear layers that classifies images",
+        "畳み込み層と 2 つの全結合層からなる画像分類のネットワーク",
+    ],
     parameters: &[
         parameter("activation", ["Activation", "活性化関数"], InLabel::BareLast),
         parameter("learning_rate", ["Learning rate", "学習率"], InLabel::First(0, "lr")),
@@ -103,6 +109,11 @@ impl ModelTexts {
     /// The texts of the built-in model of this name.
     pub(crate) fn of(model: &str) -> Option<&'static Self> {
         [&SIMPLE_CNN].into_iter().find(|texts| texts.model == model)
+    }
+
+    /// What the model is.
+    pub(crate) fn meaning(&self, language: Language) -> &'static str {
+        self.meaning[place(language)]
     }
 
     pub(crate) fn parameter(&self, name: &str, language: Language) -> Option<&'static str> {

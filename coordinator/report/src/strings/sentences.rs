@@ -1,9 +1,10 @@
 //! Texts with numbers: singular, plural and word order depend on the language.
 
+use analysis::Level;
 use terminal::count as counted;
 
 use super::{
-    super::figures::{measured, short},
+    super::figures::{measured, percent, short, short_parameter},
     Strings,
 };
 
@@ -24,7 +25,7 @@ pub(crate) enum At {
 }
 
 impl Strings {
-    pub(crate) fn jobs(&self, count: u64) -> String {
+    pub(crate) fn job_count(&self, count: u64) -> String {
         self.either_of(|| counted(count, "job"), || format!("{count} ジョブ"))
     }
 
@@ -305,7 +306,48 @@ impl Strings {
         )
     }
 
-    fn either_of(&self, english: impl FnOnce() -> String, japanese: impl FnOnce() -> String) -> String {
+    /// A value of a parameter, or a range of values, in little room.
+    pub(crate) fn level(&self, level: &Level) -> String {
+        let range = level.range.map(|range| match range.from == range.to {
+            true => short(range.from),
+            false => format!("{} \u{2013} {}", short(range.from), short(range.to)),
+        });
+        match &level.value {
+            _ if level.absent => self.either("not set", "設定なし").to_owned(),
+            Some(value) => short_parameter(value),
+            None => range.unwrap_or_default(),
+        }
+    }
+
+    /// The importance of a parameter, next to its name.
+    pub(crate) fn importance_of(&self, share: f64) -> String {
+        self.either_of(|| format!("importance {}", percent(share)), || format!("重要度 {}", percent(share)))
+    }
+
+    /// How many configurations a mean is of, and how many trainings diverged.
+    pub(crate) fn points_and_diverged(&self, points: u64, diverged: u64) -> String {
+        let diverged = match diverged {
+            0 => String::new(),
+            diverged => self.either_of(|| format!(", {diverged} diverged"), || format!("、発散 {diverged}")),
+        };
+        format!("n = {points}{diverged}")
+    }
+
+    /// Says that not every parameter is drawn.
+    pub(crate) fn effects_left_out(&self, parameters: usize) -> String {
+        let parameters = parameters as u64;
+        let are = agreeing(parameters, "is", "are");
+        self.either_of(
+            || format!("{} {are} not drawn.", counted(parameters, "more parameter")),
+            || format!("ほか {parameters} 個のパラメーターは表示していません。"),
+        )
+    }
+
+    pub(super) fn either_of(
+        &self,
+        english: impl FnOnce() -> String,
+        japanese: impl FnOnce() -> String,
+    ) -> String {
         if self.is_japanese() { japanese() } else { english() }
     }
 }
@@ -318,8 +360,8 @@ mod tests {
     fn numbers_are_written_as_people_say_them() {
         let strings = Strings::of(Language::English);
         for (text, expected) in [
-            (strings.jobs(1), "1 job"),
-            (strings.jobs(2), "2 jobs"),
+            (strings.job_count(1), "1 job"),
+            (strings.job_count(2), "2 jobs"),
             (strings.seconds_in_all(4536.0, false), "4536.0 s"),
             (strings.seconds_in_all(0.0123, false), "0.0123 s"),
             (strings.seconds_in_all(0.0, false), "0.0 s"),

@@ -54,7 +54,15 @@ fn no_text_leaves_its_figure_or_is_too_small_for_a_telephone() {
         for language in [Language::English, Language::Japanese] {
             let folder = write(&header, &jobs, language);
             let scatter = if header.manifest.is_some() { "accuracy" } else { "objective" };
-            for figure in [&format!("figures/time-vs-{scatter}.svg"), "figures/learning-curves.svg"] {
+            let mut figures =
+                vec![format!("figures/time-vs-{scatter}.svg"), "figures/learning-curves.svg".to_owned()];
+            // Where nothing varies, there are no effects.
+            figures.extend(
+                ["figures/effects.svg".to_owned()]
+                    .into_iter()
+                    .filter(|name| folder.path().join(name).exists()),
+            );
+            for figure in &figures {
                 let svg = read(&folder, figure);
                 let (width, height) = (number(&svg, "width"), number(&svg, "height"));
                 for text in texts(&svg) {
@@ -205,18 +213,26 @@ fn hostile_values_and_names_draw_nothing() {
     let mut hostile = header(2, JobCounts { done: 2, ..JobCounts::default() });
     let evil = "</text><script>alert(1)</script>\u{1b}[2J\u{0}\u{fffe}\"'&\n";
     hostile.varying = vec!["activation".into(), evil.into()];
+    hostile.parameters.push(evil.into());
+    hostile.name = evil.into();
+    hostile.specification = "description: \"</pre><script>alert(1)</script>\"\nmethod: \"<script>\"\n".into();
     let jobs: Vec<_> = (1..=2)
         .map(|number| {
             let (mut job, epochs) = job(point(number, evil, 0.1, 32), 0.5 + number as f64 / 10.0, 10.0);
-            job.parameters.0.push((evil.into(), ParameterValue::Text(evil.into())));
+            job.parameters.0.push((evil.into(), ParameterValue::Text(format!("{evil}{number}"))));
             job.reason = evil.into();
             (job, epochs)
         })
         .collect();
     let folder = write(&hostile, &jobs, Language::English);
-    for name in ["figures/time-vs-accuracy.svg", "figures/learning-curves.svg", "report.html", "report.md"] {
+    let figures = ["figures/time-vs-accuracy.svg", "figures/learning-curves.svg", "figures/effects.svg"];
+    for name in figures.into_iter().chain(["report.html", "report.md"]) {
         let text = read(&folder, name);
-        assert!(!text.contains("<script") && !text.contains(['\u{1b}', '\0']), "{name}");
+        // The sweep file is a block of code, in which nothing has a meaning.
+        let text = if name.ends_with("md") { text.split("```yaml").next().unwrap() } else { &text };
+        let own = usize::from(name == "report.html");
+        assert_eq!(text.matches("<script").count(), own, "{name}");
+        assert!(!text.contains(['\u{1b}', '\0']), "{name}");
     }
 }
 

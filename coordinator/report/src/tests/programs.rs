@@ -154,8 +154,10 @@ fn hundreds_of_columns_are_all_there_and_the_table_stays_narrow() {
     let page = read(&folder, "report.html");
     let (main, folded) = page.split_once("<details>").unwrap();
     let columns = |part: &str| {
-        let table =
-            part.rsplit_once("<table class=\"screen\">").or_else(|| part.rsplit_once("<table>")).unwrap().1;
+        let table = part
+            .rsplit_once("<table class=\"sorts screen\">")
+            .or_else(|| part.rsplit_once("<table class=\"sorts\">"));
+        let table = table.unwrap().1;
         table.split("</tr>").next().unwrap().matches("</th>").count()
     };
     let all = columns(folded.split("</table>").next().unwrap());

@@ -25,8 +25,8 @@ fn the_means_of_repeated_trainings_are_shown_with_their_spread_and_incomplete_po
         [Some(0.5), Some(0.7), Some(0.9), Some(0.97), None, Some(0.95), Some(0.8), Some(0.81), Some(0.82)];
     let (header, jobs) = trained(3, &accuracies);
     let page = read(&write(&header, &jobs, Language::English), "report.md");
-    let (_, table) = page.split_once("\n## Points\n\n").unwrap();
-    let rows: Vec<&str> = table.lines().take(5).collect();
+    let (_, table) = page.split_once("\n### Points\n\n").unwrap();
+    let rows: Vec<&str> = table.lines().skip(2).take(5).collect();
     let headings = "| Point | Jobs | Activation | Learning rate | Batch size | Done | Mean | Standard deviation | Smallest | Largest |";
     assert_eq!(rows[0], headings);
     assert_eq!(
@@ -40,7 +40,7 @@ fn the_means_of_repeated_trainings_are_shown_with_their_spread_and_incomplete_po
     assert!(page.contains("- **Best mean**: Validation accuracy 0.8100 ± 0.0100 — Point 3: "), "{page}");
     assert!(table.contains("over the 3 trainings of each point"), "{table}");
     let html = read(&write(&header, &jobs, Language::Japanese), "report.html");
-    assert!(html.contains("<h2>条件ごとの平均</h2>") && html.contains("各条件の 3 回の学習"), "{html}");
+    assert!(html.contains("<h3>条件ごとの平均</h3>") && html.contains("各条件の 3 回の学習"), "{html}");
 }
 
 #[test]

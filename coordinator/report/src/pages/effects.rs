@@ -1,0 +1,122 @@
+//! The effects of parameters as tables, and which of them are shown at all.
+
+use analysis::{Analysis, Effect, Interval, Level, Pair};
+use terms::Goal;
+
+use super::{Content, PARAMETERS_SHOWN_MAX, Table, TableRow, decimals};
+use crate::figures::{Weighed, percent, short_parameter};
+
+/// Most rows of the table of differences: no one reads more.
+const PAIRS_SHOWN_MAX: usize = 60;
+
+/// The parameters that are shown, the most important first, and how many others there are.
+pub(crate) fn weighed(analysis: &Analysis) -> (Vec<Weighed<'_>>, usize) {
+    let share = |effect: &Effect| {
+        let items = &analysis.importance.items;
+        items.iter().find(|item| item.parameter == effect.parameter).map(|item| item.share)
+    };
+    let mut effects: Vec<Weighed<'_>> =
+        analysis.effects.iter().map(|effect| (effect, share(effect))).collect();
+    // Stable: where nothing is known, the order of the space remains.
+    effects.sort_by(|(_, one), (_, other)| other.unwrap_or(0.0).total_cmp(&one.unwrap_or(0.0)));
+    let left_out = effects.len().saturating_sub(PARAMETERS_SHOWN_MAX);
+    effects.truncate(PARAMETERS_SHOWN_MAX);
+    (effects, left_out)
+}
+
+impl Content<'_> {
+    /// The mean of each value of each parameter; none where no value has one.
+    pub(super) fn effects(&self) -> Option<Table> {
+        let strings = self.strings;
+        let (effects, _) = weighed(self.analysis);
+        let mut headings = vec![strings.parameter_name(), strings.value_name(), "n", strings.mean];
+        headings.extend([strings.deviation, strings.interval_name()]);
+        let has_importance = effects.iter().any(|(_, share)| share.is_some());
+        headings.extend(has_importance.then_some(strings.importance_name()));
+        let has_diverged = self.analysis.jobs.diverged > 0;
+        headings.extend(has_diverged.then_some(strings.diverged_name()));
+        let mut rows = Vec::new();
+        for (effect, share) in effects {
+            let best = best_of(&effect.levels, self.sweep.objective.goal);
+            for level in &effect.levels {
+                let mut cells =
+                    vec![self.headings.parameter(&effect.parameter).to_owned(), strings.level(level)];
+                cells.extend([
+                    level.count.to_string(),
+                    decimals(level.mean, 4),
+                    decimals(level.deviation, 4),
+                ]);
+                cells.push(self.interval(level.interval));
+                cells.extend(has_importance.then(|| share.map(percent).unwrap_or_default()));
+                cells.extend(has_diverged.then(|| level.diverged.to_string()));
+                rows.push(TableRow { cells, best: level.mean.is_some() && level.mean == best });
+            }
+        }
+        let is_known =
+            self.analysis.effects.iter().flat_map(|effect| &effect.levels).any(|level| level.mean.is_some());
+        (is_known && !rows.is_empty())
+            .then(|| Table { headings: headings.into_iter().map(str::to_owned).collect(), rows })
+    }
+
+    /// The differences between configurations that differ in nothing else; none where there are no such.
+    pub(super) fn pairs(&self) -> Option<Table> {
+        let strings = self.strings;
+        let headings =
+            [strings.parameter_name(), strings.difference_name(), strings.pairs_name(), strings.mean];
+        let headings = headings.into_iter().chain([strings.interval_name(), "p"]);
+        let rows: Vec<TableRow> = self
+            .shown_pairs()
+            .take(PAIRS_SHOWN_MAX)
+            .map(|(effect, pair)| TableRow {
+                cells: vec![
+                    self.headings.parameter(&effect.parameter).to_owned(),
+                    format!("{} \u{2212} {}", short_parameter(&pair.second), short_parameter(&pair.first)),
+                    pair.pairs.to_string(),
+                    decimals(Some(pair.difference), 4),
+                    self.interval(pair.interval),
+                    decimals(pair.p, 4),
+                ],
+                best: false,
+            })
+            .collect();
+        (!rows.is_empty()).then(|| Table { headings: headings.map(str::to_owned).collect(), rows })
+    }
+
+    fn shown_pairs(&self) -> impl Iterator<Item = (&Effect, &Pair)> {
+        let (effects, _) = weighed(self.analysis);
+        effects.into_iter().flat_map(|(effect, _)| effect.pairs.iter().map(move |pair| (effect, pair)))
+    }
+
+    /// How many differences are in no table.
+    pub(super) fn pairs_not_shown(&self) -> usize {
+        self.shown_pairs().count().saturating_sub(PAIRS_SHOWN_MAX)
+    }
+
+    /// What the means rest on, and what the importance is.
+    pub(super) fn how_analysed(&self) -> String {
+        let (strings, analysis) = (self.strings, self.analysis);
+        let importance = &analysis.importance;
+        let how = strings.importance_method(importance.method, importance.quantile, importance.rest);
+        let mut sentences =
+            vec![strings.rests_on(analysis.jobs.counted, analysis.points, analysis.effects.len() < 2), how];
+        let why = importance.no_interval.and_then(|why| strings.no_interval(why));
+        sentences.extend(why.map(str::to_owned));
+        sentences.join(strings.between_sentences())
+    }
+
+    /// An interval as text; empty where there is none.
+    pub(super) fn interval(&self, interval: Option<Interval>) -> String {
+        let end = |value| decimals(Some(value), 4);
+        interval
+            .map_or_else(String::new, |Interval { low, high }| self.strings.interval(&end(low), &end(high)))
+    }
+}
+
+/// The best mean.
+fn best_of(levels: &[Level], goal: Goal) -> Option<f64> {
+    let means = levels.iter().filter_map(|level| level.mean);
+    match goal {
+        Goal::Maximize => means.max_by(f64::total_cmp),
+        Goal::Minimize => means.min_by(f64::total_cmp),
+    }
+}

@@ -1,0 +1,36 @@
+//! How to do it again: the command, and the sweep file as the record has it.
+
+use super::{Block, Content};
+use crate::{Language, strings::Title};
+
+/// What the file is called that people save.
+const FILE: &str = "sweep.yaml";
+
+impl<'a> Content<'a> {
+    pub(super) fn reproduction(&self) -> Vec<Block<'a>> {
+        let (strings, recorded) = (self.strings, self.recorded);
+        let language = if strings.language() == Language::Japanese { " --lang ja" } else { "" };
+        let command = match recorded.method.as_str() {
+            "external" => format!("sweep submit {FILE}"),
+            _ => format!("sweep run {FILE} --output again{language}"),
+        };
+        let mut blocks =
+            vec![Block::Text(strings.save_and_run(FILE)), Block::Code { language: "sh", text: command }];
+        if let Some((files, hash)) = recorded.files() {
+            blocks.push(Block::Text(strings.files_of_program(files, hash)));
+        }
+        if recorded.method == "external" {
+            blocks.push(Block::Text(strings.needs_searcher().to_owned()));
+        }
+        if recorded.extensions > 0 {
+            blocks.push(Block::Text(strings.extended(recorded.extensions)));
+        }
+        blocks.push(Block::Text(match self.sweep.manifest {
+            Some(_) => strings.what_is_the_same().to_owned(),
+            None => strings.what_a_program_decides().to_owned(),
+        }));
+        blocks.push(Block::Part(strings.title(Title::SweepFile)));
+        blocks.push(Block::Code { language: "yaml", text: self.sweep.specification.clone() });
+        blocks
+    }
+}

@@ -1,0 +1,70 @@
+//! Whether the best configuration can be told from the runner-up, and what follows.
+
+use analysis::{Method, Verdict};
+
+use super::{Content, decimals};
+use crate::figures::percent;
+
+/// From this share of the variance on, what single parameters leave over is worth a sentence.
+const REST_TOLD_FROM: f64 = 0.1;
+
+impl Content<'_> {
+    /// Whether the best can be told from the runner-up, and from how many others it cannot.
+    pub(super) fn verdict(&self) -> Vec<String> {
+        let strings = self.strings;
+        let Some(verdict) = &self.analysis.best else {
+            return vec![strings.no_verdict(self.analysis.jobs.not_looked_at > 0).to_owned()];
+        };
+        let mut sentences = vec![self.told_apart(verdict)];
+        if verdict.separable == Some(false) {
+            sentences.extend(verdict.not_separable.map(|others| strings.others_not_told(others)));
+        }
+        sentences
+    }
+
+    fn told_apart(&self, verdict: &Verdict) -> String {
+        let strings = self.strings;
+        let (best, second) = (verdict.best.job, verdict.runner_up.map_or(0, |second| second.job));
+        let not_tested = || {
+            let why = verdict.not_tested.unwrap_or(analysis::NotTested::NoRepeats);
+            strings.not_tested(why, best, second)
+        };
+        let Some((test, separable)) = verdict.test.zip(verdict.separable) else { return not_tested() };
+        let interval = self.interval(verdict.interval);
+        let how = strings.tested_by(test, &interval, verdict.p, verdict.freedom);
+        strings.verdict((best, second), &decimals(verdict.difference, 4), &how, separable)
+    }
+
+    /// What the results do not say.
+    pub(super) fn limits(&self) -> Vec<String> {
+        let (strings, analysis) = (self.strings, self.analysis);
+        let mut limits = Vec::new();
+        if analysis.points < 2 {
+            return limits;
+        }
+        if analysis.repeats.is_none() {
+            limits.push(strings.trained_once().to_owned());
+        }
+        let rest = analysis.importance.rest.filter(|rest| *rest >= REST_TOLD_FROM);
+        if let Some(rest) =
+            rest.filter(|_| analysis.importance.method == Method::GridAnova && analysis.effects.len() > 1)
+        {
+            limits.push(strings.not_additive(&percent(rest)));
+        }
+        limits.push(strings.each_by_itself().to_owned());
+        limits.push(strings.chosen_by_the_same(&self.headings.objective_within()));
+        limits
+    }
+
+    /// What follows.
+    pub(super) fn conclusion(&self) -> Vec<String> {
+        let strings = self.strings;
+        let Some(best) = &self.best else { return vec![strings.no_conclusion().to_owned()] };
+        let label = best.label(&self.sweep.varying, self.headings);
+        let value = decimals(best.ranked.map(|(_, value)| value), 4);
+        let mut sentences =
+            vec![strings.best_is(&label, &self.headings.objective_within(), &value, best.number)];
+        sentences.extend(self.verdict().into_iter().take(1));
+        sentences
+    }
+}

@@ -1,0 +1,160 @@
+//! What the results do not hold, and what they do not say.
+
+use terminal::count as counted;
+
+use super::Strings;
+
+impl Strings {
+    /// Jobs that count for nothing, by what became of them.
+    pub(crate) fn not_counted_name(&self) -> &'static str {
+        self.either("In no mean and no test", "平均にも検定にも含まれないジョブ")
+    }
+
+    /// Why those jobs do not count.
+    pub(crate) fn not_counted(&self, jobs: u64, states: &str) -> String {
+        self.either_of(
+            || {
+                format!(
+                    "{} ({states}), not trained to the end: a value after fewer epochs does not compare",
+                    counted(jobs, "job")
+                )
+            },
+            || {
+                format!(
+                    "{jobs} 件 ({states})。最後まで学習しておらず、少ないエポックでの値は比較できないため"
+                )
+            },
+        )
+    }
+
+    pub(crate) fn diverged_name(&self) -> &'static str {
+        self.either("Diverged", "発散")
+    }
+
+    pub(crate) fn diverged_jobs(&self, jobs: u64) -> String {
+        self.either_of(
+            || format!("{}, counted at each value of the parameters, in no mean", counted(jobs, "job")),
+            || format!("{jobs} 件。パラメーターの値ごとに数えていますが、平均には含まれません"),
+        )
+    }
+
+    pub(crate) fn without_value_name(&self) -> &'static str {
+        self.either("Without a finite objective", "評価指標の値がない")
+    }
+
+    pub(crate) fn not_looked_at_name(&self) -> &'static str {
+        self.either("Not analysed", "分析していないジョブ")
+    }
+
+    /// Jobs that the analysis did not look at.
+    pub(crate) fn not_looked_at(&self, jobs: u64) -> String {
+        self.either_of(
+            || format!("{}: the analysis is of an even choice of the others", counted(jobs, "job")),
+            || format!("{jobs} 件。残りから均等に選んだジョブを分析しました"),
+        )
+    }
+
+    pub(crate) fn not_listed_name(&self) -> &'static str {
+        self.either("Not listed here", "表にないジョブ")
+    }
+
+    /// Jobs that are only in the files for programs.
+    pub(crate) fn not_listed(&self, jobs: u64) -> String {
+        self.either_of(
+            || format!("{} (results.csv has every job)", counted(jobs, "job")),
+            || format!("{jobs} 件 (すべてのジョブは results.csv にあります)"),
+        )
+    }
+
+    pub(crate) fn effects_not_shown_name(&self) -> &'static str {
+        self.either("Parameters without a row in the tables of effects", "影響の表にないパラメーター")
+    }
+
+    pub(crate) fn pairs_not_shown_name(&self) -> &'static str {
+        self.either("Differences that are not listed", "表にない差")
+    }
+
+    /// Nothing was left out.
+    pub(crate) fn nothing_left_out(&self) -> &'static str {
+        self.either(
+            "Nothing: every job trained to its end and counts.",
+            "ありません。すべてのジョブが最後まで学習しました。",
+        )
+    }
+
+    /// Intervals and tests are each by itself.
+    pub(crate) fn each_by_itself(&self) -> &'static str {
+        self.either(
+            "Intervals and p-values of the tables are each by itself, and those of the discussion are corrected within a parameter alone: of many, some \
+             leave out 0 by chance.",
+            "表の信頼区間と p 値は個々の比較のもので、考察の p 値の補正も同じパラメーターの中だけのものです。比較が多ければ、偶然 0 を含まない区間も現れます。",
+        )
+    }
+
+    /// Results of one training each.
+    pub(crate) fn trained_once(&self) -> &'static str {
+        self.either(
+            "Each configuration was trained once: how far results vary with the seed is not known.",
+            "各設定の学習は 1 回のため、シードによる結果のばらつきはわかりません。",
+        )
+    }
+
+    /// What single parameters leave over.
+    pub(crate) fn not_additive(&self, rest: &str) -> String {
+        self.either_of(
+            || {
+                format!(
+                    "Single parameters leave {rest} of the variance unexplained: what one value brings depends on the others, or on chance, so that the \
+                     means are to be read together with the table of jobs."
+                )
+            },
+            || {
+                format!(
+                    "分散の {rest} は単独のパラメーターでは説明されません。ある値の効果はほかの値 (または偶然) に左右されるため、平均はジョブの表とあわせて読む必要があります。"
+                )
+            },
+        )
+    }
+
+    /// The best is measured by what chose it.
+    pub(crate) fn chosen_by_the_same(&self, objective: &str) -> String {
+        let objective = self.within(objective);
+        self.either_of(
+            || {
+                format!(
+                    "The best was chosen by the same {objective} that measures it, so that its value is more likely too good than too bad; data that \
+                     chose nothing would tell."
+                )
+            },
+            || {
+                format!(
+                    "最良の設定は、評価に用いた{objective}そのもので選んだため、その値は実力より良い側に偏りやすくなります。選択に使っていないデータでの確認が必要です。"
+                )
+            },
+        )
+    }
+
+    /// The best configuration, in the conclusion.
+    pub(crate) fn best_is(&self, label: &str, objective: &str, value: &str, number: u64) -> String {
+        self.either_of(
+            || match label {
+                "" => format!("The best {objective} is {value}, that of job {number}."),
+                label => format!("The best {objective} is {value}, that of job {number} ({label})."),
+            },
+            || match label {
+                "" => format!("最良の{}は {value} (ジョブ {number}) でした。", self.within(objective)),
+                label => {
+                    format!("最良の{}は {value} (ジョブ {number}: {label}) でした。", self.within(objective))
+                }
+            },
+        )
+    }
+
+    /// No job is done.
+    pub(crate) fn no_conclusion(&self) -> &'static str {
+        self.either(
+            "No job is done with a value, so that nothing follows.",
+            "値のある完了したジョブがないため、結論はありません。",
+        )
+    }
+}

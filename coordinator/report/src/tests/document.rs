@@ -1,0 +1,179 @@
+//! The report as a document: its sections in order, what it concludes, and what it does not claim.
+
+use super::*;
+
+/// The headings of a page in Markdown.
+fn sections(page: &str) -> Vec<&str> {
+    page.lines().filter_map(|line| line.strip_prefix("## ")).collect()
+}
+
+/// What follows a heading.
+fn part<'a>(page: &'a str, heading: &str) -> &'a str {
+    let (_, rest) =
+        page.split_once(&format!("# {heading}\n\n")).unwrap_or_else(|| panic!("{heading}: {page}"));
+    rest.split("\n#").next().unwrap()
+}
+
+fn grid() -> (Sweep, Vec<Trained>) {
+    (header(16, JobCounts { done: 16, ..JobCounts::default() }), whole_grid())
+}
+
+#[test]
+fn a_report_is_a_document_from_its_question_to_how_to_do_it_again() {
+    let (header, jobs) = grid();
+    let page = |language| read(&write(&header, &jobs, language), "report.md");
+    let english = page(Language::English);
+    let expected = ["Summary", "Question", "Method", "Results", "Discussion", "Conclusion", "Reproduction"];
+    assert_eq!(sections(&english), expected);
+    assert_eq!(
+        sections(&page(Language::Japanese)),
+        ["概要", "目的", "方法", "結果", "考察", "まとめ", "再現方法"]
+    );
+    let question = part(&english, "Question");
+    assert!(
+        question.contains("activation, learning rate and batch size give the largest validation accuracy?"),
+        "{question}"
+    );
+    assert!(question.contains("- **Learning rate**: 0.00005, 0.0001, 0.005, 0.01\n"), "{question}");
+    for caption in ["Table 1. ", "Table 2. ", "Figure 1. ", "Figure 2. ", "Figure 3. "] {
+        assert_eq!(english.matches(&format!("\n{caption}")).count(), 1, "{caption}: {english}");
+    }
+    insta::assert_snapshot!("document_English", english);
+    insta::assert_snapshot!("document_Japanese", page(Language::Japanese));
+}
+
+#[test]
+fn jobs_are_listed_the_best_first() {
+    let (header, jobs) = grid();
+    let page = read(&write(&header, &jobs, Language::English), "report.md");
+    let rows = part(&page, "Results").lines().filter(|line| line.starts_with('|')).skip(2);
+    let values: Vec<f64> = rows
+        .take(16)
+        .map(|row| row.split('|').nth(6).unwrap().trim_matches(['*', ' ']).parse().unwrap())
+        .collect();
+    assert!(values.is_sorted_by(|better, worse| better >= worse), "{values:?}");
+}
+
+#[test]
+fn a_best_that_cannot_be_told_from_the_runner_up_is_called_not_separable_with_the_reason() {
+    let (mut header, jobs) = grid();
+    // A share of 200 images.
+    let page = read(&write(&header, &jobs, Language::English), "report.md");
+    let told = part(&page, "The best configuration");
+    assert!(told.contains("are not separable: they differ by 0.0050 (95 % interval -0."), "{told}");
+    assert!(told.contains("Newcombe"), "{told}");
+    assert!(part(&page, "Conclusion").contains("are not separable"), "{page}");
+    // Nothing is known of how far other metrics vary.
+    header.objective = objective("val_loss", Goal::Minimize, MetricUse::Last);
+    let mut jobs = jobs;
+    for (place, (job, _)) in jobs.iter_mut().enumerate() {
+        set(&mut job.metrics, VAL_LOSS, 0.25 + place as f64 / 64.0);
+    }
+    let page = read(&write(&header, &jobs, Language::English), "report.md");
+    let told = part(&page, "The best configuration");
+    assert!(told.contains("No test was possible") && told.contains("trained once each"), "{told}");
+    let page = read(&write(&header, &jobs, Language::Japanese), "report.md");
+    assert!(part(&page, "最良の設定").contains("検定できません"), "{page}");
+}
+
+/// A sweep of one parameter with these values, each trained so often with these accuracies.
+fn repeated(values: &[(&str, [f64; 4])]) -> (Sweep, Vec<Trained>) {
+    let count = 4 * values.len() as u64;
+    let mut header = header(count, JobCounts { done: count, ..JobCounts::default() });
+    header.varying = vec!["activation".into(), "seed".into()];
+    header.repeats = 4;
+    header.dataset = None;
+    let mut jobs = Vec::new();
+    for (activation, accuracies) in values {
+        for (seed, accuracy) in (0..).zip(accuracies) {
+            let mut point = point(jobs.len() as u64 + 1, activation, 0.1, 32);
+            point.parameters.0[4].1 = ParameterValue::Integer(seed);
+            jobs.push(job(point, *accuracy, 1.0));
+        }
+    }
+    (header, jobs)
+}
+
+#[test]
+fn a_difference_is_significant_only_where_a_test_corrected_for_the_choice_says_so() {
+    let apart = [("relu", [0.90, 0.91, 0.92, 0.93]), ("tanh", [0.70, 0.70, 0.73, 0.72])];
+    let (header, jobs) = repeated(&apart);
+    let page = read(&write(&header, &jobs, Language::English), "report.md");
+    assert!(part(&page, "Discussion").contains("significant at the 5 % level"), "{page}");
+    assert!(part(&page, "The best configuration").contains("is better than the runner-up"), "{page}");
+    // By itself p is 0.04; of three values the largest of three differences was chosen.
+    let chosen = [
+        ("relu", [0.90, 0.92, 0.95, 0.90]),
+        ("tanh", [0.88, 0.91, 0.91, 0.89]),
+        ("gelu", [0.89, 0.90, 0.91, 0.88]),
+    ];
+    let (header, jobs) = repeated(&chosen);
+    let page = read(&write(&header, &jobs, Language::English), "report.md");
+    let discussion = part(&page, "Discussion");
+    assert!(discussion.contains("corrected for 3 comparisons): not separable"), "{discussion}");
+    let pairs = page.lines().filter(|line| line.contains(" \u{2212} ")).collect::<Vec<_>>();
+    assert!(
+        pairs.iter().any(|row| row.split('|').nth(6).unwrap().trim().parse::<f64>().unwrap() < 0.05),
+        "{pairs:?}"
+    );
+}
+
+#[test]
+fn what_was_not_counted_is_said_with_its_numbers() {
+    let mut header = some_header();
+    let mut jobs = some_jobs();
+    header.counts.stopped = 1;
+    header.job_count = 5;
+    jobs.push((
+        Job { state: Some(JobState::Stopped), epochs_done: 1, ..point(5, "relu", 0.1, 32) },
+        Vec::new(),
+    ));
+    for (language, heading, told) in [
+        (
+            Language::English,
+            "What was left out",
+            ["2 jobs (1 stopped, 1 failed)", "**Diverged**: 1 job, counted"],
+        ),
+        (Language::Japanese, "集計に含めていないもの", ["2 件 (打ち切り 1, 失敗 1)", "**発散**: 1 件。"]),
+    ] {
+        let page = read(&write(&header, &jobs, language), "report.md");
+        let left_out = part(&page, heading);
+        assert!(told.iter().all(|text| left_out.contains(text)), "{left_out}");
+    }
+    let (header, jobs) = grid();
+    let page = read(&write(&header, &jobs, Language::English), "report.md");
+    assert!(part(&page, "What was left out").contains("Nothing: "), "{page}");
+}
+
+#[test]
+fn of_a_sweep_with_very_many_jobs_a_choice_is_analysed_and_the_rest_is_counted() {
+    let (mut header, jobs) = grid();
+    header.job_count = u64::MAX;
+    let page = read(&write(&header, &jobs, Language::English), "report.md");
+    let left_out = part(&page, "What was left out");
+    assert!(left_out.contains("**Not analysed**: 16 jobs"), "{left_out}");
+    assert!(part(&page, "The best configuration").contains("too many jobs"), "{page}");
+}
+
+#[test]
+fn a_report_says_how_to_do_it_again() {
+    let mut header = some_header();
+    header.specification = "name: x\ndescription: Which is best?\nprogram: train.py\nmethod: grid\nexecution:\n  files:\n  - train.py\n  \
+                            snapshot: 0123abcd\n---\nname: x\n"
+        .into();
+    header.manifest = None;
+    let folder = write(&header, &some_jobs(), Language::English);
+    let page = read(&folder, "report.md");
+    let again = part(&page, "Reproduction");
+    assert!(again.contains("```sh\nsweep run sweep.yaml --output again\n```"), "{again}");
+    assert!(again.contains("(train.py)") && again.contains("0123abcd"), "{again}");
+    assert!(again.contains("extended by 1 more file"), "{again}");
+    assert!(part(&page, "Question").starts_with("Which is best?\n"), "{page}");
+    assert!(part(&page, "Method").contains("- **Program**: train.py\n"), "{page}");
+    assert!(read(&folder, "report.html").contains("  snapshot: 0123abcd"));
+    let japanese = read(&write(&header, &some_jobs(), Language::Japanese), "report.md");
+    assert!(
+        part(&japanese, "再現方法").contains("sweep run sweep.yaml --output again --lang ja"),
+        "{japanese}"
+    );
+}
