@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use self::{
     known::{EXITS, KNOWN, PLACED, PLACES, WRAPPED},
-    shown::{OF_WORKERS, PROGRAMS, PROPOSALS, WAITING, WEIGHTS},
+    shown::{OF_WORKERS, OUTPUTS, PROGRAMS, PROPOSALS, WAITING, WEIGHTS},
 };
 use super::Strings;
 
@@ -27,7 +27,9 @@ static FORMS: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
         forms.extend(at_each_place((english, japanese)).map(said));
     }
     forms.extend(EXITS.iter().chain(PLACED).copied().flat_map(at_each_place));
-    forms.extend([KNOWN, WAITING, OF_WORKERS, PROGRAMS, PROPOSALS, WEIGHTS].concat().iter().map(owned));
+    forms.extend(
+        [KNOWN, WAITING, OF_WORKERS, PROGRAMS, PROPOSALS, WEIGHTS, OUTPUTS].concat().iter().map(owned),
+    );
     forms
 });
 

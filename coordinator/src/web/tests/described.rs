@@ -80,10 +80,26 @@ fn check_events(path: &str, chunk: &[u8]) {
     assert_eq!(fault(&pointer, &serde_json::from_str(data).unwrap()), None, "{path} {event}: {data}");
 }
 
-/// Checks what goes out.
+/// A body that was taken is one that is described.
+fn check_body(method: &Method, path: &str, body: &[u8]) {
+    let (template, operation) = operation(method, path).unwrap();
+    if body.is_empty() || operation.get("requestBody").is_none() {
+        return;
+    }
+    let pointer = format!("/paths/{}/post/requestBody/content/application~1json/schema", escaped(template));
+    let body = serde_json::from_slice(body).unwrap();
+    assert_eq!(fault(&pointer, &body), None, "{method} {path}: {body}");
+}
+
+/// Checks what goes out, and what came in where it was taken.
 pub(super) async fn checked(request: Request, next: Next) -> Response {
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    let answer = next.run(request).await;
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap();
+    let answer = next.run(Request::from_parts(parts, Body::from(body.clone()))).await;
+    if uri.path().starts_with("/api/") && answer.status() == StatusCode::OK {
+        check_body(&method, uri.path(), &body);
+    }
     let kind = answer.headers().get(header::CONTENT_TYPE).map(|kind| kind.to_str().unwrap().to_owned());
     if !uri.path().starts_with("/api/") {
         return answer;
@@ -117,7 +133,7 @@ async fn the_description_is_one_of_openapi_and_is_sent_once() {
     let tag = headers[header::ETAG].to_str().unwrap();
     let again = served.ask(&Method::GET, path, &[("if-none-match", tag)]).await;
     assert_eq!(again.0, StatusCode::NOT_MODIFIED);
-    // By the schema of the OpenAPI Initiative, https://spec.openapis.org/oas/3.1/schema/2022-10-07.
+    // By the schema of the OpenAPI Initiative (Apache-2.0), https://spec.openapis.org/oas/3.1/schema/2022-10-07.
     let schema: Value = serde_json::from_str(include_str!("openapi-3.1.json")).unwrap();
     let mut compiler = Compiler::new();
     compiler.add_resource("file:///schema.json", schema).unwrap();

@@ -30,8 +30,11 @@ async fn served() -> (Served, Vec<u8>) {
         executable: false,
     };
     let (long, odd) = (vec![7; LONG], b"<script>alert(1)</script>".to_vec());
-    let left_out =
-        OutputsLeftOut { reason: "too large".to_owned(), count: 3, examples: vec!["a.bin".into()] };
+    let left_out = OutputsLeftOut {
+        reason: "links are not followed".to_owned(),
+        count: 3,
+        examples: vec!["a.bin".into()],
+    };
     let index =
         OutputIndex { files: vec![file("long.bin", &long), file(ODD_NAME, &odd)], left_out: vec![left_out] };
     let mut archive = index.head();
@@ -101,7 +104,7 @@ async fn what_is_kept_of_a_job_is_listed_and_downloaded_to_the_byte() {
     assert_eq!(names, ["files.tar", "files/long.bin", &format!("files/{ODD_NAME}")]);
     assert_eq!(
         two["left_out"],
-        serde_json::json!([{"reason": "too large", "count": 3, "examples": ["a.bin"]}])
+        serde_json::json!([{"reason": "links are not followed", "count": 3, "examples": ["a.bin"]}])
     );
     let fetch = async |name: &str| {
         let name = super::wanted::encoded(name).replace('/', "%2F");
@@ -195,4 +198,27 @@ async fn an_export_has_each_job_once_and_is_a_file() {
         assert!(refused["error"]["message"].as_str().unwrap().contains(says), "{refused}");
     }
     assert_eq!(served.json("/api/v1/sweeps/9/export?format=csv").await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn only_a_bounded_number_of_exports_is_made_at_a_time() {
+    let served = filled::served().await;
+    let path = "/api/v1/sweeps/1/export?format=json";
+    let mut held = Vec::new();
+    while let Ok(report) = served.api.report(SweepId(1)).await {
+        held.push(report);
+    }
+    let (status, refused) = served.json(path).await;
+    assert_eq!((status, &refused["error"]["code"]), (StatusCode::INSUFFICIENT_STORAGE, &"full".into()));
+    held.pop();
+    assert_eq!(served.json(path).await.0, StatusCode::OK, "the next one takes the place that is free");
+}
+
+#[tokio::test]
+async fn what_was_not_kept_is_said_in_the_readers_language() {
+    let (served, _) = served().await;
+    let japanese = [("accept-language", "ja")];
+    let (_, _, body) = served.ask(&Method::GET, "/api/v1/sweeps/1/jobs/2/artifacts", &japanese).await;
+    let kept: Value = serde_json::from_slice(&to_bytes(body, usize::MAX).await.unwrap()).unwrap();
+    assert_eq!(kept["left_out"][0]["reason"], "リンクはたどりません");
 }

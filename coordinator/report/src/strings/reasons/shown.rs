@@ -128,6 +128,20 @@ pub(super) const WEIGHTS: Forms = &[
     ("{} on their way", "{} 件は転送待ち"),
 ];
 
+/// Why files that jobs wrote are not kept, or are lost.
+pub(super) const OUTPUTS: Forms = &[
+    ("links are not followed", "リンクはたどりません"),
+    ("it is neither a file nor a folder", "ファイルでもフォルダーでもありません"),
+    ("the name is not UTF-8", "名前が UTF-8 ではありません"),
+    ("the path: {}", "パス: {}"),
+    ("the folder cannot be read: {}", "フォルダーを読み込めません: {}"),
+    ("it cannot be read: {}", "読み込めません: {}"),
+    ("there are more than {} files and folders", "ファイルとフォルダーが {} 個を超えています"),
+    ("there are more than {}", "{} 個を超えています"),
+    ("all of them would have more than {} GiB", "合計で {} GiB を超えます"),
+    ("the file was corrupted on the worker's disk", "ワーカーのディスク上でファイルが壊れました"),
+];
+
 /// How the programs of users end.
 pub(super) const PROGRAMS: Forms = &[
     ("the program ended with exit status {}: {}", "プログラムが終了コード {} で終了しました: {}"),
