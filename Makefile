@@ -7,7 +7,7 @@ DEMO_IMAGES ?= 1000
 RUST_MINOR_MIN := 89
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test chaos soak wheel bench bench-pytorch bench-search bench-asha bench-gpu fuzz check clean-demo tools
+.PHONY: help setup build demo test chaos soak wheel bench bench-pytorch bench-search bench-asha bench-gpu images-test fuzz check clean-demo tools
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ bench-asha: build ## Compare early stopping with the whole grid on synthetic pic
 
 bench-gpu: ## Measure the report's experiment on an NVIDIA GPU, with programs built before and an installed PyTorch 2.11
 	$(PYTHON) tests/benches/bench_gpu.py --target $(dir $(RELEASE)) $(BENCH_OPTIONS)
+
+images-test: build ## Build the images on a Debian made here and run them (as root, with buildah and podman)
+	$(PYTHON) deploy/docker/images_test.py --programs $(RELEASE)
 
 fuzz: setup ## Give CASES (100,000) corrupt or random inputs to each of the twelve tests that read them
 	@# In memory where there is such a place: the spool forces each case to the disk.
