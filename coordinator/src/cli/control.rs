@@ -115,7 +115,7 @@ pub(super) async fn watch(arguments: &SweepArgument, target: &Target) -> Result<
 pub(super) async fn wait(arguments: &WaitArguments, target: &Target) -> Result<(), Failure> {
     let TargetId { sweep, job } = arguments.target;
     if let Some(job) = job {
-        if arguments.notify.is_used() {
+        if arguments.notify.is_given() {
             return Err(Failure::usage("--notify and --on-end are for a sweep, not for one job of it"));
         }
         return in_time(arguments, wait_for_job(sweep, job, target)).await;

@@ -6,5 +6,6 @@
 mod documents;
 mod mlflow;
 mod readers;
+mod relay;
 mod swept;
 mod tools;

@@ -7,6 +7,7 @@ use terms::JobState;
 use tests::{PATIENCE, kill};
 
 use super::{
+    relay::{Fault, Relay},
     swept::{HOSTILE_NAME, HOSTILE_TEXT, Job, Swept},
     tools::{Mlflow, readers},
 };
@@ -178,4 +179,49 @@ async fn an_experiment_of_another_sweep_and_a_server_that_is_away_are_refused_by
     let said = String::from_utf8_lossy(&away.stderr);
     assert!(!away.status.success() && said.contains(&address) && !said.contains("secret"), "{said}");
     assert!(said.contains("export again once the server answers"), "{said}");
+}
+
+#[tokio::test]
+async fn lost_answers_and_a_busy_server_double_nothing_and_lose_nothing() {
+    let Some(readers) = readers() else { return };
+    let swept = Swept::start().await;
+    swept.end().await;
+    let jobs = swept.jobs().await;
+    let mlflow = Mlflow::start(&readers, &swept.cluster.folder.path().join("mlflow"));
+    let id = swept.id.to_string();
+    let export = |relay: &Relay| swept.sweep(&["export", &id, "--to", "mlflow", "--url", &relay.address]);
+
+    // A server that stays away ends the export, and the next one goes on from what is there.
+    let away = [("runs/create", Fault::Refused(503)); 33];
+    let relay = Relay::start(&mlflow.address, &away);
+    let output = export(&relay);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.code() == Some(1) && said.contains("export again once the server answers"),
+        "{said}"
+    );
+
+    let faults = [
+        ("experiments/get-by-name", Fault::Refused(503)),
+        ("experiments/get-by-name", Fault::AnswerLost),
+        ("runs/search", Fault::Refused(502)),
+        ("runs/search", Fault::AnswerLost),
+        // Runs that no one knows of.
+        ("runs/create", Fault::AnswerLost),
+        ("runs/create", Fault::Refused(429)),
+        // Metrics that would be there twice if they were sent once more.
+        ("runs/log-batch", Fault::AnswerLost),
+        ("runs/log-batch", Fault::Refused(500)),
+        ("runs/log-batch", Fault::AnswerLost),
+        ("runs/update", Fault::AnswerLost),
+        ("runs/update", Fault::Refused(503)),
+        // What is removed is half-written, and is gone already when it is removed once more.
+        ("runs/delete", Fault::AnswerLost),
+    ];
+    let relay = Relay::start(&mlflow.address, &faults);
+    let output = export(&relay);
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && told.contains("exported 11 runs, 0 were there"), "{output:?}");
+    assert_eq!(relay.left(), []);
+    check(&mlflow, &jobs);
 }

@@ -22,7 +22,7 @@ use tests::{
 use crate::disk::{fill, small_disk};
 
 /// Bytes of weights that take long enough to upload that a kill hits them in transit.
-const LARGE: usize = 48 << 20;
+const LARGE: usize = 192 << 20;
 
 pub(crate) fn folder_of(cluster: &Cluster) -> PathBuf {
     cluster.folder.path().join("sweep.db-artifacts")

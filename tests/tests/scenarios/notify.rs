@@ -107,12 +107,15 @@ async fn what_cannot_be_told_and_a_wait_that_fails_are_said() {
 
     for (arguments, addresses, expected) in [
         (&["wait", "1"][..], format!("ftp://{SECRET}"), "address 1 of --notify"),
-        (&["wait", "1/1"], address(&receiver), "are for a sweep"),
+        (&["wait", "1/1", "--on-end", "true"], String::new(), "are for a sweep"),
     ] {
         let output = waiting(&cluster, arguments, &addresses).wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(2));
         assert!(said(&output).contains(expected), "{}", said(&output));
     }
+    // The variable is for all that one waits for.
+    let output = waiting(&cluster, &["wait", "1/1"], &address(&receiver)).wait_with_output().unwrap();
+    assert_eq!((output.status.code(), receiver.rest()), (Some(0), vec![]), "{}", said(&output));
 }
 
 #[test]

@@ -202,7 +202,7 @@ impl ServerHandler for Handler {
             answer = answered => answer.map_err(|_| ending())?,
             () = context.ct.cancelled() => Err(Failure::Interrupted),
         };
-        let answer = answer.and_then(|answer| answer::bounded(answer).map_err(Failure::Operation));
+        let answer = answer.and_then(|answer| answer::bounded(&answer).map_err(Failure::Operation));
         Ok(match answer {
             Ok(answer) => CallToolResult::structured(answer),
             Err(failure) => CallToolResult::error(vec![ContentBlock::text(failure.to_string())]),

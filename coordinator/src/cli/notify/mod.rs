@@ -36,9 +36,13 @@ pub(super) struct NotifyOptions {
 }
 
 impl NotifyOptions {
-    /// Whether anything is asked for.
-    pub(super) fn is_used(&self) -> bool {
-        self.on_end.is_some() || self.notify.iter().any(|url| !url.is_empty())
+    /// Whether anything is asked for on the command line, and not by the environment, which is for all commands.
+    pub(super) fn is_given(&self) -> bool {
+        let environment = |name: &str| std::env::var(name).ok();
+        let of_all = environment("SWEEP_NOTIFY").unwrap_or_default();
+        let mut given = self.notify.iter().filter(|url| !url.is_empty());
+        given.any(|url| of_all.split(' ').all(|other| other != url))
+            || (self.on_end.is_some() && self.on_end != environment("SWEEP_ON_END"))
     }
 
     /// What tells of this sweep.
@@ -208,7 +212,7 @@ mod tests {
             let failure = failure.to_string();
             assert!(failure.contains(says) && !failure.contains("secret"), "{failure}");
         }
-        assert!(!options(&[""], None).is_used() && options(&["https://a"], None).is_used());
+        assert!(!options(&[""], None).is_given() && options(&["https://a"], None).is_given());
     }
 
     #[test]
