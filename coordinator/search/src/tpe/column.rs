@@ -100,18 +100,18 @@ impl Column {
         matches!(self, Self::Choice(Choices { count: 2.., .. }))
     }
 
-    /// Forgets probabilities of cells if they are many.
-    pub(super) fn bound_masses(&mut self) {
-        if let Self::Normal(normals) = self {
-            normals.bound_masses();
+    /// How many probabilities of cells are kept.
+    pub(super) fn masses_count(&self) -> usize {
+        match self {
+            Self::Normal(normals) => normals.masses_count(),
+            Self::Choice(_) => 0,
         }
     }
 
-    /// Roughly the memory of the probabilities of cells.
-    pub(super) fn masses_bytes(&self) -> usize {
-        match self {
-            Self::Normal(normals) => normals.masses_bytes(),
-            Self::Choice(_) => 0,
+    /// Forgets the probabilities of cells.
+    pub(super) fn forget_masses(&mut self) {
+        if let Self::Normal(normals) = self {
+            normals.forget_masses();
         }
     }
 

@@ -10,6 +10,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{
     column::Column,
+    masses::KEPT_MAX,
     normal::uniform,
     normals::Counting,
     remaining::{BLOCK, Remaining},
@@ -178,8 +179,7 @@ impl Density {
 
     /// Roughly the memory that it takes.
     pub(super) fn bytes(&self) -> usize {
-        let masses = self.columns.iter().map(Column::masses_bytes).sum::<usize>();
-        self.jobs.len() * self.columns.len() * KERNEL_BYTES + masses
+        self.jobs.len() * self.columns.len() * KERNEL_BYTES + self.masses_count() * size_of::<f64>()
     }
 
     /// The job of a row.
@@ -190,7 +190,7 @@ impl Density {
     /// The logarithms of the density at the coordinates of some candidates.
     pub(super) fn ln(&mut self, candidates: &[Vec<f64>], scratch: &mut Scratch) -> Vec<f64> {
         let Scratch { partials } = scratch;
-        self.columns.iter_mut().for_each(Column::bound_masses);
+        self.bound_masses();
         partials.resize_with(candidates.len(), Partial::default);
         for (partial, coordinates) in partials.iter_mut().zip(candidates) {
             self.begin(partial, coordinates);
@@ -202,6 +202,17 @@ impl Density {
         }
         let each = partials.iter_mut().zip(candidates);
         each.map(|(partial, coordinates)| self.end(partial, coordinates)).collect()
+    }
+
+    /// Forgets the probabilities of cells if they are many. Between the cells of one proposal nothing is forgotten.
+    fn bound_masses(&mut self) {
+        if self.masses_count() > KEPT_MAX {
+            self.columns.iter_mut().for_each(Column::forget_masses);
+        }
+    }
+
+    fn masses_count(&self) -> usize {
+        self.columns.iter().map(Column::masses_count).sum()
     }
 
     /// The columns in which a candidate has a value, of some kind.

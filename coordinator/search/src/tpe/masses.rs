@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-/// Probabilities that are kept from proposal to proposal: 2 MiB a dimension. In tests so few that some are forgotten.
-const KEPT_MAX: usize = if cfg!(test) { 1 << 10 } else { 1 << 18 };
+/// Probabilities that a density keeps from proposal to proposal in all its dimensions: 4 MiB. In tests so few that some are forgotten.
+pub(super) const KEPT_MAX: usize = if cfg!(test) { 1 << 12 } else { 1 << 19 };
 
 /// The logarithms of the probabilities of cells by the number of the kernel; NaN where not computed.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +17,7 @@ impl Masses {
     pub(super) fn of(&mut self, coordinate: f64, count: usize) -> &mut [f64] {
         let known = self.cells.entry(coordinate.to_bits()).or_default();
         if known.len() < count {
+            known.reserve_exact(count - known.len());
             known.resize(count, f64::NAN);
         }
         known
@@ -27,14 +28,8 @@ impl Masses {
         self.cells.clear();
     }
 
-    /// Forgets all if there are many. Between the cells of one proposal nothing is forgotten.
-    pub(super) fn bound(&mut self) {
-        if self.cells.values().map(Vec::len).sum::<usize>() > KEPT_MAX {
-            self.clear();
-        }
-    }
-
-    pub(super) fn bytes(&self) -> usize {
-        self.cells.values().map(|known| size_of_val(known.as_slice())).sum()
+    /// How many there is room for.
+    pub(super) fn count(&self) -> usize {
+        self.cells.values().map(Vec::capacity).sum()
     }
 }

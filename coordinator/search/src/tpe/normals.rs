@@ -294,14 +294,14 @@ impl Normals {
         kept
     }
 
-    /// Forgets probabilities if they are many.
-    pub(super) fn bound_masses(&mut self) {
-        self.masses.bound();
+    /// How many probabilities of cells are kept.
+    pub(super) fn masses_count(&self) -> usize {
+        self.masses.count()
     }
 
-    /// Roughly the memory of the probabilities of cells.
-    pub(super) fn masses_bytes(&self) -> usize {
-        self.masses.bytes()
+    /// Forgets the probabilities of cells.
+    pub(super) fn forget_masses(&mut self) {
+        self.masses.clear();
     }
 
     /// What the logarithm of the probability of a cell does not exceed: the whole tail from its nearer end has at most half of this, and
