@@ -7,9 +7,12 @@ pub(crate) fn short(value: f64) -> String {
     rounded(value, 3)
 }
 
-/// A share as people read it: `62 %`, `1.5 %`.
+/// A share as people read it: `62 %`, `1.5 %`; what is nothing but rounding is less than a hundredth of that.
 pub(crate) fn percent(share: f64) -> String {
-    format!("{} %", rounded(share * 100.0, 2))
+    match share {
+        share if share > 0.0 && share < 0.0001 => "< 0.01 %".to_owned(),
+        share => format!("{} %", rounded(share * 100.0, 2)),
+    }
 }
 
 /// From this size on, a number with fixed decimals is mostly digits that no one reads.

@@ -112,9 +112,13 @@ impl Content<'_> {
     }
 }
 
-/// The best mean.
+/// The best mean; none where all are the same.
 fn best_of(levels: &[Level], goal: Goal) -> Option<f64> {
     let means = levels.iter().filter_map(|level| level.mean);
+    let first = means.clone().next()?;
+    if means.clone().all(|mean| mean == first) {
+        return None;
+    }
     match goal {
         Goal::Maximize => means.max_by(f64::total_cmp),
         Goal::Minimize => means.min_by(f64::total_cmp),

@@ -30,7 +30,15 @@ impl<'a> Content<'a> {
             None => strings.what_a_program_decides().to_owned(),
         }));
         blocks.push(Block::Part(strings.title(Title::SweepFile)));
-        blocks.push(Block::Code { language: "yaml", text: self.sweep.specification.clone() });
+        blocks.push(Block::Code { language: "yaml", text: self.file() });
         blocks
+    }
+
+    /// The sweep file as one can submit it again: without the hash of the program's files, which are sent anew.
+    fn file(&self) -> String {
+        let specification = &self.sweep.specification;
+        let Some((_, hash)) = self.recorded.files() else { return specification.clone() };
+        let line = format!("snapshot: {hash}");
+        specification.lines().filter(|one| one.trim() != line).collect::<Vec<_>>().join("\n")
     }
 }

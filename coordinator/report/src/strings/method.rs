@@ -216,8 +216,12 @@ impl Strings {
     pub(crate) fn files_of_program(&self, files: &[String], hash: &str) -> String {
         let names = files.join(", ");
         self.either_of(
-            || format!("It needs the program's files ({names}); the record knows those that ran by the hash {hash}."),
-            || format!("プログラムのファイル ({names}) が必要です。実行されたファイルの記録上のハッシュ: {hash}"),
+            || {
+                format!(
+                    "Next to the file lie the program's own ({names}); the record knows those that ran by the hash {hash}."
+                )
+            },
+            || format!("同じフォルダーにプログラムのファイル ({names}) を置きます。実行されたファイルの記録上のハッシュ: {hash}"),
         )
     }
 
