@@ -5,6 +5,7 @@
 //! report leaves the previous one intact.
 
 mod columns;
+pub mod compare;
 mod failures;
 mod figures;
 mod headings;

@@ -4,7 +4,7 @@
 //! The shapes live in this crate because it knows neither a wire format nor the domain, and because its columns name a job's keys.
 
 mod own;
-mod schema;
+pub(crate) mod schema;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

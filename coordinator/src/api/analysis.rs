@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use analysis::{Analysis, Collector, End};
 use domain::definition::SweepDefinition;
+use report::compare::{Comparison, Side, Trained, compare};
 use store::JobRow;
 use terms::{JobState, MetricUse, Objective, SweepId};
 
@@ -33,17 +34,7 @@ impl Api {
         let manifest = definition.specification.trainable.model().map(|model| &**model.manifest());
         let (objective, count) = (definition.metric.clone(), definition.job_count());
         let mut collector = Collector::new(&objective, &names, manifest, dataset.as_deref(), count);
-        let (mut first, mut begun) = (1, 0);
-        loop {
-            let rows = self.store.jobs(sweep, first, ROWS_READ).await.map_err(unreadable)?;
-            first = rows.last().map_or(first, |row| row.job + 1);
-            begun += rows.len() as u64;
-            rows.iter().for_each(|row| take(&mut collector, &definition, row));
-            if rows.len() < ROWS_READ as usize {
-                break;
-            }
-            tokio::task::yield_now().await;
-        }
+        let begun = self.each_row(sweep, |row| take(&mut collector, &definition, row)).await?;
         // A job that never started has no row.
         collector.unfinished(count.saturating_sub(begun));
         let made = tokio::task::spawn_blocking(move || {
@@ -53,17 +44,69 @@ impl Api {
         });
         Ok(Analyzed { objective, analysis: made.await.map_err(|_| task_ended())? })
     }
+
+    /// Compares sweeps, of which nothing but these sides is known yet. It waits for its turn among analyses, as it reads whole sweeps.
+    ///
+    /// # Errors
+    /// There is no such sweep, or the store cannot be read.
+    pub async fn compare(&self, sides: Vec<(SweepId, Side)>) -> Result<Comparison, ApiError> {
+        let place = Arc::clone(&self.analyses).acquire_owned().await.map_err(|_| task_ended())?;
+        let mut whole = Vec::new();
+        for (sweep, mut side) in sides {
+            let definition = self.view(sweep).await?.definition;
+            let take = |row: &JobRow| {
+                side.job(Trained {
+                    job: row.job,
+                    parameters: &definition.parameters(row.job),
+                    state: Some(row.state),
+                    value: value(&definition, row),
+                    epochs: row.epochs_done,
+                    seconds: row.train_seconds,
+                    pack_size: row.pack_size,
+                });
+            };
+            self.each_row(sweep, take).await?;
+            if let Some(best) = side.best_job() {
+                side.set_best_parameters(definition.parameters(best));
+            }
+            whole.push(side);
+        }
+        let made = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            compare(&whole)
+        });
+        made.await.map_err(|_| task_ended())
+    }
+
+    /// Gives each job that has begun to `take`, in the order of their numbers; returns how many there are.
+    async fn each_row(&self, sweep: SweepId, mut take: impl FnMut(&JobRow)) -> Result<u64, ApiError> {
+        let (mut first, mut begun) = (1, 0);
+        loop {
+            let rows = self.store.jobs(sweep, first, ROWS_READ).await.map_err(unreadable)?;
+            first = rows.last().map_or(first, |row| row.job + 1);
+            begun += rows.len() as u64;
+            rows.iter().for_each(&mut take);
+            if rows.len() < ROWS_READ as usize {
+                return Ok(begun);
+            }
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
 fn take(collector: &mut Collector, definition: &SweepDefinition, row: &JobRow) {
-    let objective = match definition.metric.used {
-        MetricUse::Best => row.best.as_ref().map(|best| best.value),
-        MetricUse::Last => row.objective,
-    };
     let end = match row.state {
-        JobState::Done => End::Done(objective),
+        JobState::Done => End::Done(value(definition, row)),
         JobState::Diverged => End::Diverged,
         _ => End::Unfinished,
     };
     collector.job(row.job, &definition.parameters(row.job), end);
+}
+
+/// The value by which a job is ranked.
+fn value(definition: &SweepDefinition, row: &JobRow) -> Option<f64> {
+    match definition.metric.used {
+        MetricUse::Best => row.best.as_ref().map(|best| best.value),
+        MetricUse::Last => row.objective,
+    }
 }

@@ -3,6 +3,7 @@
 
 mod artifact;
 mod client;
+mod compare;
 mod completions;
 mod confirm;
 mod control;
@@ -105,6 +106,8 @@ enum Command {
     Cancel(control::EndArguments),
     /// Write the report of a sweep
     Report(report::ReportArguments),
+    /// Show sweeps side by side: their best jobs, what their files differ in, and whether a test tells them apart
+    Compare(compare::CompareArguments),
     /// Write the results of a sweep for other programs: tables, TensorBoard, MLflow, Optuna
     Export(export::ExportArguments),
     /// List and fetch the trained weights that a sweep keeps
@@ -198,6 +201,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Stop(arguments) => control::stop(&arguments, &target, format).await,
         Command::Cancel(arguments) => control::cancel(&arguments, &target, format).await,
         Command::Report(arguments) => report::report(&arguments, &target).await,
+        Command::Compare(arguments) => compare::compare_sweeps(&arguments, &target, format).await,
         Command::Export(arguments) => export::export(&arguments, &target).await,
         Command::Artifact(command) => artifact::artifact(&command, &target, format).await,
         Command::Mcp(arguments) => mcp::mcp(&arguments, &target).await,

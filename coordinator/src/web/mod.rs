@@ -9,6 +9,7 @@ mod analysis;
 mod answers;
 mod artifacts;
 mod columns;
+mod compare;
 mod description;
 mod events;
 mod exports;
@@ -85,6 +86,7 @@ fn json_routes() -> OpenApiRouter<Web> {
         .merge(events::routes())
         .merge(columns::routes())
         .merge(analysis::routes())
+        .merge(compare::routes())
         .merge(lists::routes())
         .merge(table::routes())
         .merge(timeline::routes())

@@ -17,6 +17,7 @@ const FILE: &str = "name: <b>x\ndataset: {path: d}\nparameters: {learning_rate: 
 const ADMIN: &str = "a-secret";
 const VIEWER: &str = "to-look";
 
+mod compared;
 mod described;
 mod files;
 mod filled;

@@ -254,10 +254,18 @@ impl Tab {
 
     /// Nothing has happened on the page that must not.
     pub(crate) async fn check(&self) {
+        self.check_with_scripts(0).await;
+    }
+
+    /// The same of a page with so many scripts of its own within it.
+    pub(crate) async fn check_with_scripts(&self, scripts: u32) {
         assert_eq!(self.value::<Vec<String>>("window.violations ?? []").await, Vec::<String>::new());
         assert_eq!(*self.faults.lock().unwrap(), Vec::<String>::new());
         let harmed: bool = self
-            .value("window.harmed !== undefined || document.querySelector('img, script:not([src])') !== null")
+            .value(&format!(
+                "window.harmed !== undefined || document.querySelector('img') !== null || \
+                 document.querySelectorAll('script:not([src])').length !== {scripts}"
+            ))
             .await;
         assert!(!harmed, "{}", self.text().await);
     }

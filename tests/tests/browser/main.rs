@@ -7,6 +7,7 @@ mod charts;
 mod chromium;
 mod downloads;
 mod pages;
+mod report;
 
 use std::{fs, path::Path, process::Command};
 

@@ -1,6 +1,7 @@
 //! Users' programs, from a sweep file to their results: under `sweep run`, and under workers that may run them.
 
 mod checkpoints;
+mod compared;
 mod endings;
 mod messages;
 mod outputs;

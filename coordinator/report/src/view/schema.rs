@@ -110,7 +110,7 @@ pub(super) fn parameters() -> ObjectBuilder {
     object().additional_properties(Some(value()))
 }
 
-pub(super) fn parameters_or_null() -> ObjectBuilder {
+pub(crate) fn parameters_or_null() -> ObjectBuilder {
     parameters().schema_type(SchemaType::from_iter([Type::Object, Type::Null]))
 }
 

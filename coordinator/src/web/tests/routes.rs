@@ -33,6 +33,7 @@ pub(super) const ROUTES: &[(Method, &str, Asks)] = &[
     (Method::GET, "/api/v1/sweeps/1/table?sort=objective", Asks::Viewer),
     (Method::GET, "/api/v1/sweeps/1/rungs", Asks::Viewer),
     (Method::GET, "/api/v1/timeline", Asks::Viewer),
+    (Method::GET, "/api/v1/compare?sweeps=1,2", Asks::Viewer),
     (Method::GET, "/api/v1/sweeps/1/jobs/1/artifacts", Asks::Viewer),
     (Method::GET, "/api/v1/sweeps/1/jobs/1/artifacts/model.safetensors", Asks::Viewer),
     (Method::GET, "/api/v1/sweeps/1/export?format=csv", Asks::Viewer),

@@ -2,6 +2,7 @@
 
 import { columns as readColumns, get } from '../api.js';
 import { Lines } from '../charts/curves.js';
+import { Compared } from '../compared.js';
 import { el, foreign, update } from '../dom.js';
 import { clipped, count, duration, number, parameters } from '../format.js';
 import { poll } from '../live.js';
@@ -28,7 +29,8 @@ export async function show(main) {
   const notes = el('div');
   const table = new LiveTable(t('compare'), tableColumns(), ({ sweep }) => sweep.id);
   const charts = ['jobs', 'seconds'].map((by) => new Chart(by));
-  const body = el('div', { class: 'page', hidden: true }, table.element, el('div', { class: 'charts' }, charts.map(({ element }) => element)), el('p', { class: 'note', text: t('compare_order') }));
+  const compared = new Compared();
+  const body = el('div', { class: 'page', hidden: true }, table.element, compared.element, el('div', { class: 'charts' }, charts.map(({ element }) => element)), el('p', { class: 'note', text: t('compare_order') }));
   main.append(wrong, notes, body);
   const known = new Map();
   const ask = async () => {
@@ -40,7 +42,7 @@ export async function show(main) {
     const metrics = new Set(sweeps.map(({ sweep }) => `${sweep.metric.name} ${sweep.metric.maximize}`));
     update(notes, metrics.size > 1 && banner('note', '', t('compare_metrics')));
     table.show(sweeps);
-    await Promise.all(charts.map((chart) => chart.show(sweeps)));
+    await Promise.all([...charts.map((chart) => chart.show(sweeps)), compared.read(sweeps)]);
     return sweeps.some(({ sweep }) => !FINAL.has(sweep.state));
   };
   // The first answers are waited for; what follows comes by itself.

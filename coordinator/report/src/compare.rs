@@ -1,0 +1,333 @@
+//! Sweeps next to each other: what their files differ in, the best of each, and whether a test tells them apart.
+//!
+//! Jobs come in one by one, and of each sweep a bounded number of configurations is kept: what its trainings come to, under a hash that is
+//! the same in every sweep.
+
+mod differences;
+
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+};
+
+use analysis::{Interval, Mean, mean_of, paired, welch};
+use serde::Serialize;
+use terms::{Goal, JobState, ParameterMap, ParameterValue};
+use utoipa::ToSchema;
+
+use self::differences::{Difference, differences};
+use super::{
+    model::Sweep,
+    view::{Number, parameters, schema},
+};
+
+/// Most configurations of a sweep that are kept: 8 MB.
+const POINTS_MAX: usize = 100_000;
+
+/// What is kept of a configuration.
+#[derive(Debug, Clone, Copy)]
+struct Point {
+    /// Its first job.
+    job: u64,
+    /// The objective of its trainings.
+    mean: Mean,
+}
+
+/// A sweep whose jobs come in.
+#[derive(Debug)]
+pub struct Side {
+    sweep: Sweep,
+    points: HashMap<u128, Point>,
+    /// The parameters of the best configuration, once they are told.
+    best_parameters: Option<ParameterMap>,
+    /// Whether there were more configurations than are kept.
+    too_many: bool,
+    epochs: u64,
+    seconds: f64,
+}
+
+/// Sweeps next to each other.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Comparison {
+    /// In the order in which they were asked for.
+    pub sweeps: Vec<Compared>,
+    /// What their files and data sets differ in.
+    pub differences: Vec<Difference>,
+    /// How many differences are not listed.
+    pub differences_left_out: usize,
+    /// Each of the others against the first.
+    pub against_first: Vec<Pair>,
+}
+
+/// A sweep among others.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = ComparedSweep)]
+pub struct Compared {
+    pub id: u64,
+    pub name: String,
+    pub state: &'static str,
+    pub jobs: u64,
+    pub done: u64,
+    /// The metric that ranks its jobs.
+    pub metric: String,
+    pub maximize: bool,
+    /// The mean of its best configuration: of those with the most trainings.
+    pub best: Number,
+    /// The standard deviation of that configuration's trainings.
+    pub deviation: Number,
+    /// How many trainings it had.
+    pub trainings: u64,
+    /// Its first job.
+    pub best_job: Option<u64>,
+    /// Those of its parameters that vary, or all where none does.
+    #[schema(schema_with = schema::parameters_or_null)]
+    pub best_parameters: Option<serde_json::Value>,
+    /// Epochs that count, of all jobs.
+    pub epochs: u64,
+    /// Training time of all jobs; of jobs that trained at a time, their share.
+    pub train_seconds: f64,
+}
+
+/// A sweep against the first.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = ComparedPair)]
+pub struct Pair {
+    pub first: u64,
+    pub second: u64,
+    /// Whether their values compare at all, and why not.
+    pub not_compared: Option<NotCompared>,
+    /// The best configurations, by Welch's t-test of their trainings; none where one of them was trained once.
+    pub bests: Option<Tested>,
+    /// How many configurations both have with a value.
+    pub common: u64,
+    /// Those, in pairs, by the paired t-test; none of fewer than two.
+    pub paired: Option<Tested>,
+    /// In how many of them the second is better.
+    pub second_better: u64,
+    /// In how many the first is.
+    pub first_better: u64,
+}
+
+/// Why values do not compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NotCompared {
+    /// They are of different metrics, or of different epochs of a job.
+    OtherMetric,
+    /// They are of different data.
+    OtherData,
+}
+
+/// A test of a difference: the second less the first.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
+#[schema(as = ComparedTest)]
+pub struct Tested {
+    pub difference: f64,
+    /// With 95 % confidence.
+    pub interval: Interval,
+    pub p: f64,
+    /// Whether the interval leaves out 0.
+    pub separable: bool,
+}
+
+impl From<analysis::Compared> for Tested {
+    fn from(compared: analysis::Compared) -> Self {
+        let analysis::Compared { difference, interval, p, .. } = compared;
+        Self { difference, interval, p, separable: !interval.contains(0.0) }
+    }
+}
+
+/// A job as it comes in.
+#[derive(Debug, Clone, Copy)]
+pub struct Trained<'a> {
+    pub job: u64,
+    pub parameters: &'a ParameterMap,
+    pub state: Option<JobState>,
+    /// The objective by which the sweep ranks.
+    pub value: Option<f64>,
+    pub epochs: u32,
+    pub seconds: f64,
+    /// Jobs that were trained at a time.
+    pub pack_size: u32,
+}
+
+impl Side {
+    pub fn new(sweep: Sweep) -> Self {
+        Self {
+            sweep,
+            points: HashMap::new(),
+            best_parameters: None,
+            too_many: false,
+            epochs: 0,
+            seconds: 0.0,
+        }
+    }
+
+    /// Takes a job in, in the order of their numbers.
+    pub fn job(&mut self, trained: Trained<'_>) {
+        self.epochs += u64::from(trained.epochs);
+        if trained.epochs > 0 {
+            self.seconds += trained.seconds / f64::from(trained.pack_size.max(1));
+        }
+        let value = trained.value.filter(|value| value.is_finite() && trained.state == Some(JobState::Done));
+        let Some(value) = value else { return };
+        let key = self.key(trained.parameters);
+        let room = self.points.len() < POINTS_MAX;
+        let made = || Point { job: trained.job, mean: Mean::default() };
+        match self.points.get_mut(&key) {
+            // Zeros are equal, whatever their sign.
+            Some(point) => point.mean.add(0.0 + value),
+            None if room => self.points.entry(key).or_insert_with(made).mean.add(0.0 + value),
+            None => self.too_many = true,
+        }
+    }
+
+    /// A configuration as a number that is the same in every sweep: names in order, without the seed that repeats differ in.
+    fn key(&self, parameters: &ParameterMap) -> u128 {
+        let seed = self.sweep.manifest.as_ref().and_then(|manifest| manifest.seed.as_deref());
+        let mut pairs: Vec<(&str, String)> = parameters
+            .0
+            .iter()
+            .filter(|(name, _)| seed != Some(name.as_str()))
+            .map(|(name, value)| (name.as_str(), written(value)))
+            .collect();
+        pairs.sort_unstable();
+        // Two hashes of 64 bits: no two configurations share both by chance.
+        let half = |which: u8| {
+            let mut hasher = DefaultHasher::new();
+            (which, &pairs).hash(&mut hasher);
+            u128::from(hasher.finish())
+        };
+        half(0) << 64 | half(1)
+    }
+
+    /// The first job of the best configuration.
+    pub fn best_job(&self) -> Option<u64> {
+        self.best().map(|point| point.job)
+    }
+
+    /// Takes note of that job's parameters: those of all jobs would take much memory.
+    pub fn set_best_parameters(&mut self, parameters: ParameterMap) {
+        self.best_parameters = Some(parameters);
+    }
+
+    /// The best configuration, of those with the most trainings.
+    fn best(&self) -> Option<&Point> {
+        let most = self.points.values().map(|point| point.mean.count).max()?;
+        let complete = self.points.values().filter(|point| point.mean.count == most);
+        complete.reduce(|best, one| {
+            let is_better = self.is_better(one.mean.mean, best.mean.mean);
+            let is_equal = one.mean.mean == best.mean.mean;
+            if is_better || (is_equal && one.job < best.job) { one } else { best }
+        })
+    }
+
+    fn is_better(&self, one: f64, other: f64) -> bool {
+        match self.sweep.objective.goal {
+            Goal::Maximize => one > other,
+            Goal::Minimize => one < other,
+        }
+    }
+
+    /// Whether all of its configurations are kept.
+    pub fn is_whole(&self) -> bool {
+        !self.too_many
+    }
+
+    fn shown(&self) -> Compared {
+        let (sweep, best) = (&self.sweep, self.best());
+        let shown = self.best_parameters.clone().map(|mut shown| {
+            shown.0.retain(|(name, _)| sweep.varying.is_empty() || sweep.varying.contains(name));
+            parameters(&shown)
+        });
+        Compared {
+            id: sweep.id,
+            name: sweep.name.clone(),
+            state: sweep.state.map_or("unknown", terms::SweepState::as_str),
+            jobs: sweep.job_count,
+            done: sweep.counts.done,
+            metric: sweep.objective.name.to_string(),
+            maximize: sweep.objective.goal == Goal::Maximize,
+            best: Number(best.map(|point| point.mean.mean)),
+            deviation: Number(best.and_then(|point| point.mean.deviation())),
+            trainings: best.map_or(0, |point| point.mean.count),
+            best_job: best.map(|point| point.job),
+            best_parameters: shown,
+            epochs: self.epochs,
+            train_seconds: self.seconds,
+        }
+    }
+}
+
+/// A value as text, in which 1 and 1.0 are the same.
+fn written(value: &ParameterValue) -> String {
+    match value {
+        ParameterValue::Null => "null".to_owned(),
+        ParameterValue::Boolean(value) => value.to_string(),
+        ParameterValue::Integer(value) => (*value as f64).to_string(),
+        ParameterValue::Float(value) => (0.0 + value).to_string(),
+        ParameterValue::Text(text) => format!("{text:?}"),
+    }
+}
+
+/// Compares sweeps, each of the others with the first.
+pub fn compare(sides: &[Side]) -> Comparison {
+    let sweeps: Vec<&Sweep> = sides.iter().map(|side| &side.sweep).collect();
+    let (listed, left_out) = differences(&sweeps);
+    let against = |(first, others): (&Side, &[Side])| others.iter().map(|other| pair(first, other)).collect();
+    Comparison {
+        sweeps: sides.iter().map(Side::shown).collect(),
+        differences: listed,
+        differences_left_out: left_out,
+        against_first: sides.split_first().map(against).unwrap_or_default(),
+    }
+}
+
+fn pair(first: &Side, second: &Side) -> Pair {
+    let not_compared = not_compared(&first.sweep, &second.sweep);
+    let mut pair = Pair {
+        first: first.sweep.id,
+        second: second.sweep.id,
+        not_compared,
+        bests: None,
+        common: 0,
+        paired: None,
+        second_better: 0,
+        first_better: 0,
+    };
+    if not_compared == Some(NotCompared::OtherMetric) {
+        return pair;
+    }
+    if let (Some(one), Some(other)) = (first.best(), second.best()) {
+        pair.bests = welch(&other.mean, &one.mean).map(Tested::from);
+    }
+    // In an order of its own, so that sums are the same each time.
+    let mut common: Vec<(u64, f64, f64)> = first
+        .points
+        .iter()
+        .filter_map(|(key, one)| Some((one.job, one.mean.mean, second.points.get(key)?.mean.mean)))
+        .collect();
+    common.sort_unstable_by_key(|(job, ..)| *job);
+    pair.common = common.len() as u64;
+    pair.paired = paired(&mean_of(common.iter().map(|(_, one, other)| other - one))).map(Tested::from);
+    let count = |is_better: &dyn Fn(f64, f64) -> bool| {
+        common.iter().filter(|(_, one, other)| is_better(*one, *other)).count() as u64
+    };
+    pair.second_better = count(&|one, other| first.is_better(other, one));
+    pair.first_better = count(&|one, other| first.is_better(one, other));
+    pair
+}
+
+fn not_compared(first: &Sweep, second: &Sweep) -> Option<NotCompared> {
+    if first.objective != second.objective {
+        return Some(NotCompared::OtherMetric);
+    }
+    let hash = |sweep: &Sweep| sweep.dataset.as_ref().map(|dataset| dataset.content_hash.clone());
+    match (hash(first), hash(second)) {
+        (Some(one), Some(other)) if one != other => Some(NotCompared::OtherData),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

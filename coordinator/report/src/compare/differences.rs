@@ -1,0 +1,96 @@
+//! What the files of sweeps differ in, key by key.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::super::{model::Sweep, recorded::SEPARATOR};
+
+/// Most differences that are listed: no one reads more.
+const LISTED_MAX: usize = 100;
+/// Longest value, in characters: a list of values may have thousands.
+const VALUE_CHARACTERS_MAX: usize = 200;
+/// Keys that say who a sweep is, and not how it was made.
+const NAMES: [&str; 2] = ["name", "description"];
+
+/// A key in which sweeps differ.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = FileDifference)]
+pub struct Difference {
+    /// Its place in the file, such as `parameters.learning_rate.values`.
+    pub key: String,
+    /// What each sweep has there, in their order; null where it has nothing.
+    pub values: Vec<Option<String>>,
+}
+
+/// The keys in which sweeps differ, in order, and how many are not listed.
+pub(super) fn differences(sweeps: &[&Sweep]) -> (Vec<Difference>, usize) {
+    let mut keys: BTreeMap<String, Vec<Option<String>>> = BTreeMap::new();
+    for (place, sweep) in sweeps.iter().enumerate() {
+        for (key, value) in facts(sweep) {
+            keys.entry(key).or_insert_with(|| vec![None; sweeps.len()])[place] = Some(value);
+        }
+    }
+    let differ = |values: &[Option<String>]| values.iter().any(|value| *value != values[0]);
+    let mut listed: Vec<Difference> = keys
+        .into_iter()
+        .filter(|(_, values)| differ(values))
+        .map(|(key, values)| Difference {
+            key,
+            values: values.into_iter().map(|value| value.map(cut)).collect(),
+        })
+        .collect();
+    let left_out = listed.len().saturating_sub(LISTED_MAX);
+    listed.truncate(LISTED_MAX);
+    (listed, left_out)
+}
+
+/// What a sweep's file and its data set come to.
+fn facts(sweep: &Sweep) -> Vec<(String, String)> {
+    let mut documents = sweep.specification.split(SEPARATOR);
+    let first = documents.next().unwrap_or_default();
+    let mut facts = Vec::new();
+    // Of a file that this version does not understand, the text.
+    match serde_yaml::from_str::<Value>(first) {
+        Ok(Value::Object(file)) => {
+            let file = file.into_iter().filter(|(key, _)| !NAMES.contains(&key.as_str()));
+            file.for_each(|(key, value)| flatten(key, value, &mut facts));
+        }
+        _ => facts.push(("specification".to_owned(), first.to_owned())),
+    }
+    let extensions = documents.count();
+    if extensions > 0 {
+        facts.push(("extensions".to_owned(), extensions.to_string()));
+    }
+    if let Some(manifest) = &sweep.manifest {
+        facts.push(("model (version)".to_owned(), manifest.version.to_string()));
+    }
+    if let Some(dataset) = &sweep.dataset {
+        let found = [
+            ("dataset (content hash)", dataset.content_hash.clone()),
+            ("dataset (training images)", dataset.train_images.to_string()),
+            ("dataset (validation images)", dataset.val_images.to_string()),
+        ];
+        facts.extend(found.into_iter().map(|(key, value)| (key.to_owned(), value)));
+    }
+    facts
+}
+
+fn flatten(key: String, value: Value, facts: &mut Vec<(String, String)>) {
+    match value {
+        Value::Object(section) if !section.is_empty() => {
+            section.into_iter().for_each(|(name, value)| flatten(format!("{key}.{name}"), value, facts));
+        }
+        Value::String(text) => facts.push((key, text)),
+        value => facts.push((key, value.to_string())),
+    }
+}
+
+fn cut(value: String) -> String {
+    match value.char_indices().nth(VALUE_CHARACTERS_MAX) {
+        Some((end, _)) => format!("{} …", &value[..end]),
+        None => value,
+    }
+}

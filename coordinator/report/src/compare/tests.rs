@@ -1,0 +1,131 @@
+//! Sweeps of few jobs against each other.
+
+use std::sync::Arc;
+
+use terms::{DatasetSummary, MetricSchema, MetricUse, Objective, manifest::builtin};
+
+use super::*;
+use crate::model::JobCounts;
+
+fn sweep(id: u64, specification: &str) -> Sweep {
+    Sweep {
+        id,
+        name: format!("sweep-{id}"),
+        state: Some(terms::SweepState::Finished),
+        job_count: 4,
+        counts: JobCounts { done: 4, ..JobCounts::default() },
+        created_unix_ms: 1,
+        ended_unix_ms: 2,
+        objective: Objective { name: "val_accuracy".into(), goal: Goal::Maximize, used: MetricUse::Last },
+        best: None,
+        best_weights: None,
+        weights_awaited: 0,
+        waiting: None,
+        parameters: vec!["rate".into(), "seed".into()],
+        varying: vec!["rate".into()],
+        repeats: 1,
+        metrics: MetricSchema::of(["val_accuracy"]).unwrap(),
+        metrics_left_out: 0,
+        metrics_left_out_reason: String::new(),
+        unread_parameters: Vec::new(),
+        stopped: None,
+        cannot_pause: None,
+        manifest: builtin("simple_cnn").cloned().map(Arc::new),
+        specification: specification.into(),
+        dataset: None,
+    }
+}
+
+/// A sweep whose jobs have these rates, seeds and accuracies, two epochs each.
+fn side(id: u64, specification: &str, jobs: &[(f64, i64, f64)]) -> Side {
+    let mut side = Side::new(sweep(id, specification));
+    for (number, (rate, seed, value)) in (1..).zip(jobs) {
+        let parameters = ParameterMap(vec![
+            ("rate".into(), ParameterValue::Float(*rate)),
+            ("seed".into(), ParameterValue::Integer(*seed)),
+        ]);
+        side.job(Trained {
+            job: number,
+            parameters: &parameters,
+            state: Some(JobState::Done),
+            value: Some(*value),
+            epochs: 2,
+            seconds: 3.0,
+            pack_size: 1,
+        });
+    }
+    side
+}
+
+#[test]
+fn bests_are_tested_where_both_have_repeats_and_common_configurations_in_pairs() {
+    let one = side(1, "name: a\n", &[(0.1, 0, 0.70), (0.1, 1, 0.72), (0.2, 0, 0.60), (0.2, 1, 0.61)]);
+    let other = side(2, "name: b\n", &[(0.1, 5, 0.80), (0.1, 6, 0.81), (0.2, 7, 0.70), (0.2, 8, 0.72)]);
+    let mut other = other;
+    assert_eq!(other.best_job(), Some(1));
+    let parameters = [("rate", ParameterValue::Float(0.1)), ("seed", ParameterValue::Integer(5))];
+    other.set_best_parameters(ParameterMap(parameters.map(|(name, value)| (name.to_owned(), value)).into()));
+    let compared = compare(&[one, other]);
+    assert!(compared.differences.is_empty(), "a name is no difference of method: {compared:?}");
+    let [first, second] = compared.sweeps.as_slice() else { panic!("{compared:?}") };
+    assert_eq!((first.best.0, first.trainings, first.best_job), (Some(0.71), 2, Some(1)));
+    assert_eq!((second.epochs, second.train_seconds), (8, 12.0));
+    assert_eq!(second.best_parameters, Some(serde_json::json!({"rate": 0.1})), "those that vary");
+    let pair = &compared.against_first[0];
+    let bests = pair.bests.unwrap();
+    assert!((bests.difference - 0.095).abs() < 1e-9 && bests.separable, "{bests:?}");
+    // Seeds differ, and are no part of a configuration.
+    let paired = pair.paired.unwrap();
+    assert!(
+        (paired.difference - 0.1).abs() < 1e-9 && (pair.common, pair.second_better) == (2, 2),
+        "{pair:?}"
+    );
+}
+
+#[test]
+fn of_single_trainings_the_bests_are_not_tested_and_one_pair_is_none() {
+    let one = side(1, "name: a\n", &[(0.1, 0, 0.7), (0.3, 0, 0.6)]);
+    let other = side(2, "name: b\n", &[(0.1, 0, 0.6), (0.2, 0, 0.8)]);
+    let pair = &compare(&[one, other]).against_first[0];
+    assert_eq!((pair.bests, pair.paired, pair.common), (None, None, 1));
+    assert_eq!((pair.first_better, pair.second_better), (1, 0));
+}
+
+#[test]
+fn other_metrics_do_not_compare_and_other_data_are_named() {
+    let jobs = [(0.1, 0, 0.7), (0.2, 0, 0.6)];
+    let (one, mut other) = (side(1, "name: a\n", &jobs), side(2, "name: b\n", &jobs));
+    other.sweep.objective.used = MetricUse::Best;
+    let pair = &compare(&[one, other]).against_first[0];
+    assert_eq!((pair.not_compared, pair.common), (Some(NotCompared::OtherMetric), 0));
+    let (mut one, mut other) = (side(1, "name: a\n", &jobs), side(2, "name: b\n", &jobs));
+    let dataset = |hash: &str| DatasetSummary { content_hash: hash.into(), ..DatasetSummary::default() };
+    (one.sweep.dataset, other.sweep.dataset) = (Some(dataset("a")), Some(dataset("b")));
+    let compared = compare(&[one, other]);
+    assert_eq!(compared.against_first[0].not_compared, Some(NotCompared::OtherData));
+    assert_eq!(compared.differences[0].key, "dataset (content hash)");
+}
+
+#[test]
+fn files_differ_by_their_keys_and_a_value_that_one_lacks_is_absent() {
+    let (one, other) = (
+        side(1, "name: a\ndataset:\n  split_seed: 0\nparameters:\n  rate:\n    values: [0.1, 0.2]\n", &[]),
+        side(
+            2,
+            "name: b\ndataset:\n  split_seed: 1\nparameters:\n  rate:\n    values: [0.1, 0.2]\n    when: {a: 1}\n",
+            &[],
+        ),
+    );
+    let compared = compare(&[one, other]);
+    let told: Vec<(&str, &[Option<String>])> =
+        compared.differences.iter().map(|one| (one.key.as_str(), one.values.as_slice())).collect();
+    let text = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        told,
+        [
+            ("dataset.split_seed", [text("0"), text("1")].as_slice()),
+            ("parameters.rate.when.a", [None, text("1")].as_slice())
+        ]
+    );
+    assert_eq!(compared.sweeps[0].best, Number(None));
+}

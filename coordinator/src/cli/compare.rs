@@ -1,0 +1,234 @@
+//! `sweep compare`: sweeps next to each other, and whether a test tells them apart.
+
+use proto::v1;
+use report::compare::{Comparison, NotCompared, Pair, Side, Tested, Trained, compare};
+use terminal::{output::say, text};
+use terms::JobState;
+
+use super::{
+    client::Target,
+    failure::Failure,
+    output::{Cell, Format, Printer, count, print, print_json, table},
+};
+use crate::shapes::rows;
+
+/// Most sweeps: more are no longer next to each other on a terminal.
+const SWEEPS_MAX: usize = 12;
+/// Jobs per request.
+const PAGE_ROWS: u32 = 1_000;
+
+/// Arguments of `sweep compare`.
+#[derive(Debug, clap::Args)]
+pub(super) struct CompareArguments {
+    /// Sweeps' numbers, at least two; each of the others is compared with the first
+    #[arg(required = true, num_args = 2..=SWEEPS_MAX, value_name = "SWEEP", value_parser = super::ids::sweep_id)]
+    sweeps: Vec<u64>,
+}
+
+/// `sweep compare`.
+pub(super) async fn compare_sweeps(
+    arguments: &CompareArguments,
+    target: &Target,
+    format: Format,
+) -> Result<(), Failure> {
+    let mut sides: Vec<Side> = Vec::new();
+    for (place, sweep) in arguments.sweeps.iter().enumerate() {
+        if arguments.sweeps[..place].contains(sweep) {
+            return Err(Failure::usage(format!("sweep {sweep} is named twice; name each sweep once")));
+        }
+        sides.push(read(target, *sweep).await?);
+    }
+    if sides.iter().any(|side| !side.is_whole()) {
+        say("warning: a sweep has more configurations than are compared; those that came first are");
+    }
+    let comparison = compare(&sides);
+    match format {
+        Format::Json => print_json(&comparison),
+        Format::Table => print(&words(&comparison)),
+        Format::Csv | Format::Name => {
+            let fields = fields(&comparison);
+            let columns = fields.iter().map(|(name, _)| name.clone()).collect();
+            let mut printer = Printer::new(format, columns);
+            let row = |place: usize| fields.iter().map(|(_, cells)| cells[place].clone()).collect();
+            printer.page(&(0..comparison.sweeps.len()).map(row).collect::<Vec<_>>())?;
+            printer.finish()
+        }
+    }
+}
+
+/// Reads a sweep and its jobs.
+async fn read(target: &Target, sweep_id: u64) -> Result<Side, Failure> {
+    let sweep = target.call(async |client| client.get_sweep(v1::GetSweepRequest { sweep_id }).await).await?;
+    let metric_names = sweep.metric_names.clone();
+    let sweep = rows::sweep(sweep, Vec::new(), &metric_names);
+    let (objective, mut side) = (sweep.objective.clone(), Side::new(sweep));
+    let mut page_token = String::new();
+    loop {
+        let request = v1::ListJobsRequest { sweep_id, page_size: PAGE_ROWS, page_token, states: Vec::new() };
+        let page = target.call(async |client| client.list_jobs(request.clone()).await).await?;
+        for job in page.jobs {
+            let value = match objective.used {
+                terms::MetricUse::Best => rows::best_objective_of(&job, &objective.name),
+                terms::MetricUse::Last => rows::metric_of(&job, &objective.name),
+            };
+            let state = JobState::try_from(job.state()).ok();
+            let v1::Job { point, epochs_done, train_seconds, pack_size, .. } = job;
+            let point = point.unwrap_or_default();
+            side.job(Trained {
+                job: point.job,
+                parameters: &proto::parameters_from_wire(point.parameters),
+                state,
+                value,
+                epochs: epochs_done,
+                seconds: train_seconds,
+                pack_size,
+            });
+        }
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    if let Some(job) = side.best_job() {
+        let request = v1::GetJobRequest { sweep_id, job };
+        let detail = target.call(async |client| client.get_job(request).await).await?;
+        let point = detail.job.and_then(|job| job.point).unwrap_or_default();
+        side.set_best_parameters(proto::parameters_from_wire(point.parameters));
+    }
+    Ok(side)
+}
+
+/// What is shown of each sweep: a name, and a value of each.
+fn fields(comparison: &Comparison) -> Vec<(String, Vec<Cell>)> {
+    let field = |name: &str, cell: &dyn Fn(&report::compare::Compared) -> Cell| {
+        (name.to_owned(), comparison.sweeps.iter().map(cell).collect::<Vec<Cell>>())
+    };
+    vec![
+        field("sweep", &|sweep| Cell::Integer(sweep.id)),
+        field("name", &|sweep| Cell::Text(sweep.name.clone())),
+        field("state", &|sweep| Cell::Text(sweep.state.to_owned())),
+        field("jobs", &|sweep| Cell::Integer(sweep.jobs)),
+        field("done", &|sweep| Cell::Integer(sweep.done)),
+        field("metric", &|sweep| Cell::Text(sweep.metric.clone())),
+        field("best", &|sweep| Cell::number(sweep.best.0, 4)),
+        field("deviation", &|sweep| Cell::number(sweep.deviation.0, 4)),
+        field("trainings", &|sweep| Cell::Integer(sweep.trainings)),
+        field("best_job", &|sweep| sweep.best_job.map_or(Cell::Empty, Cell::Integer)),
+        field("best_parameters", &|sweep| parameters(sweep.best_parameters.as_ref())),
+        field("epochs", &|sweep| Cell::Integer(sweep.epochs)),
+        field("train_seconds", &|sweep| Cell::Number(sweep.train_seconds, 2)),
+    ]
+}
+
+fn parameters(shown: Option<&serde_json::Value>) -> Cell {
+    let Some(serde_json::Value::Object(parameters)) = shown else { return Cell::Empty };
+    let pairs = parameters.iter().map(|(name, value)| match value {
+        serde_json::Value::String(text) => format!("{name}={text}"),
+        value => format!("{name}={value}"),
+    });
+    Cell::Text(pairs.collect::<Vec<_>>().join(" "))
+}
+
+/// The comparison for people.
+fn words(comparison: &Comparison) -> String {
+    let ids: Vec<String> = comparison.sweeps.iter().map(|sweep| sweep.id.to_string()).collect();
+    let named = |first: &str| {
+        [first].into_iter().map(str::to_owned).chain(ids.iter().cloned()).collect::<Vec<String>>()
+    };
+    let columns = named("sweep");
+    let row = |(name, cells): (String, Vec<Cell>)| [vec![Cell::Text(name)], cells].concat();
+    let rows: Vec<Vec<Cell>> = fields(comparison).into_iter().skip(1).map(row).collect();
+    let mut said = table(Some(&columns), &rows);
+    if !comparison.differences.is_empty() {
+        let cell = |value: &Option<String>| value.clone().map_or(Cell::Empty, Cell::Text);
+        let rows: Vec<Vec<Cell>> = comparison
+            .differences
+            .iter()
+            .map(|one| [vec![Cell::Text(one.key.clone())], one.values.iter().map(cell).collect()].concat())
+            .collect();
+        said.push_str("\nThe files differ:\n");
+        said.push_str(&table(Some(&named("key")), &rows));
+        if comparison.differences_left_out > 0 {
+            said.push_str(&format!("and in {}\n", count(comparison.differences_left_out as u64, "more key")));
+        }
+    } else {
+        said.push_str("\nThe files differ in nothing but their names.\n");
+    }
+    for pair in &comparison.against_first {
+        said.push('\n');
+        for sentence in sentences(comparison, pair) {
+            said.push_str(&text::line(&sentence));
+            said.push('\n');
+        }
+    }
+    said
+}
+
+/// What comes of comparing two sweeps.
+fn sentences(comparison: &Comparison, pair: &Pair) -> Vec<String> {
+    let Pair { first, second, .. } = pair;
+    let mut said = Vec::new();
+    match pair.not_compared {
+        Some(NotCompared::OtherMetric) => {
+            said.push(format!(
+                "Sweeps {first} and {second} rank by different metrics, or by different epochs: their values do not compare."
+            ));
+            return said;
+        }
+        Some(NotCompared::OtherData) => said.push(format!(
+            "Sweeps {first} and {second} have different data: the data may make the differences below."
+        )),
+        None => {}
+    }
+    let sweep = |id: &u64| comparison.sweeps.iter().find(|sweep| sweep.id == *id);
+    let maximize = sweep(first).is_none_or(|sweep| sweep.maximize);
+    let bests = format!("Best of {second} less best of {first}");
+    match (pair.bests, sweep(first).zip(sweep(second))) {
+        (Some(tested), _) => said.push(format!(
+            "{bests}: {} (Welch's t-test of their trainings): {}. Each was chosen by its value from its sweep.",
+            numbers(&tested),
+            verdict(&tested, (*first, *second), maximize)
+        )),
+        (None, Some((one, other))) if one.best_job.is_none() || other.best_job.is_none() => {
+            said.push(format!("{bests}: not tested, as a sweep has no job that is done with a value."));
+        }
+        (None, Some((one, other))) if one.trainings < 2 || other.trainings < 2 => said.push(format!(
+            "{bests}: not tested, as one of them was trained once; `repeats: 3` in the sweep file trains each configuration three times."
+        )),
+        (None, _) => said.push(format!("{bests}: not tested, as their trainings do not vary.")),
+    }
+    let wins = format!("{second} is better in {}, {first} in {}", pair.second_better, pair.first_better);
+    said.push(match (pair.common, pair.paired) {
+        (0, _) => "No configuration is in both with a value.".to_owned(),
+        (1, _) => format!("A single configuration is in both, which no test can be made of; {wins}."),
+        (common, Some(tested)) => format!(
+            "{common} configurations are in both; {second} less {first} on average: {} (paired t-test): {}; {wins}.",
+            numbers(&tested),
+            verdict(&tested, (*first, *second), maximize)
+        ),
+        (common, None) => {
+            format!("{common} configurations are in both, all with the same difference, which no test can be made of; {wins}.")
+        }
+    });
+    said
+}
+
+fn numbers(tested: &Tested) -> String {
+    let number = |value| report::measured(value, 4);
+    let Tested { difference, interval, p, .. } = tested;
+    let p = if *p < 0.0001 { "p < 0.0001".to_owned() } else { format!("p = {p:.4}") };
+    format!(
+        "{} (95 % interval {} to {}, {p})",
+        number(*difference),
+        number(interval.low),
+        number(interval.high)
+    )
+}
+
+fn verdict(tested: &Tested, (first, second): (u64, u64), maximize: bool) -> String {
+    match (tested.separable, (tested.difference > 0.0) == maximize) {
+        (false, _) => "not separable".to_owned(),
+        (true, true) => format!("{second} is better"),
+        (true, false) => format!("{first} is better"),
+    }
+}

@@ -1,0 +1,66 @@
+// Whether a test tells sweeps apart, and what their files differ in: computed by the server, as `sweep compare` shows it.
+
+import { get } from './api.js';
+import { el, fill, foreign } from './dom.js';
+import { clipped, count, number } from './format.js';
+import { problem } from './parts.js';
+import { t } from './strings.js';
+
+/** The part of the page. */
+export class Compared {
+  constructor() {
+    this.wrong = el('div');
+    this.verdicts = el('div');
+    this.differences = el('div');
+    const part = (title, body) => el('figure', {}, el('figcaption', {}, el('h2', { text: title })), body);
+    this.element = el('div', { class: 'page' }, this.wrong, part(t('compare_tests'), this.verdicts), part(t('compare_differences'), this.differences));
+  }
+
+  /** Reads it where something has changed since the last time. */
+  async read(sweeps) {
+    this.element.hidden = sweeps.length < 2;
+    const state = sweeps.map(({ sweep }) => `${sweep.id} ${sweep.name} ${sweep.state} ${sweep.done}`).join('\n');
+    if (sweeps.length < 2 || state === this.state) return;
+    try {
+      this.show(await get(`/compare?sweeps=${sweeps.map(({ sweep }) => sweep.id).join(',')}`));
+      this.state = state;
+      fill(this.wrong);
+    } catch (error) {
+      fill(this.wrong, problem(error));
+    }
+  }
+
+  show({ sweeps, differences, differences_left_out: leftOut, against_first: pairs }) {
+    fill(this.verdicts, pairs.map((pair) => el('ul', {}, sentences(pair, sweeps).map((text) => el('li', { text })))));
+    if (!differences.length) {
+      fill(this.differences, el('p', { class: 'note', text: t('compare_same') }));
+      return;
+    }
+    const heads = [t('compare_key'), ...sweeps.map(({ id }) => String(id))].map((text) => el('th', { scope: 'col', text }));
+    const value = (text) => el('td', {}, text !== null && foreign(clipped(text, 120), { class: 'foreign clip wide', title: text }));
+    const rows = differences.map(({ key, values }) => el('tr', {}, el('td', {}, foreign(clipped(key, 120))), values.map(value)));
+    const table = el('table', {}, el('thead', {}, el('tr', {}, heads)), el('tbody', {}, rows));
+    const more = leftOut > 0 && el('p', { class: 'note', text: t('compare_more_keys', { keys: count(leftOut) }) });
+    fill(this.differences, el('div', { class: 'scrolls', tabIndex: 0, role: 'region', 'aria-label': t('compare_differences') }, table), more);
+  }
+}
+
+/** What comes of comparing two sweeps. */
+function sentences({ first, second, not_compared: why, bests, common, paired, first_better: ahead, second_better: behind }, sweeps) {
+  const of = (id) => sweeps.find((sweep) => sweep.id === id);
+  if (why === 'other_metric') return [t('compare_other_metric', { first, second })];
+  const told = why === 'other_data' ? [t('compare_other_data', { first, second })] : [];
+  const tested = (key, test, more) => t(key, { first, second, ...more, difference: number(test.difference, 3), interval: `${number(test.interval.low, 3)}–${number(test.interval.high, 3)}`, p: number(test.p, 2), verdict: verdict(test, first, second, of(first).maximize) });
+  if (bests) told.push(tested('compare_bests', bests));
+  else if (of(first).best_job === null || of(second).best_job === null) told.push(t('compare_no_best', { first, second }));
+  else told.push(t(Math.min(of(first).trainings, of(second).trainings) < 2 ? 'compare_once' : 'compare_no_variation', { first, second }));
+  const wins = { common: count(common), ahead: count(ahead), behind: count(behind) };
+  if (paired) told.push(tested('compare_paired', paired, wins));
+  else told.push(t(common === 0 ? 'compare_none_common' : 'compare_unpaired', { first, second, ...wins }));
+  return told;
+}
+
+function verdict({ separable, difference }, first, second, maximize) {
+  if (!separable) return t('compare_not_separable');
+  return t('compare_better', { sweep: difference > 0 === maximize ? second : first });
+}

@@ -1,0 +1,86 @@
+//! The report's page, which is a file (its own policy lets its style and its script through, and nothing else), and sweeps next to each other.
+
+use crate::{Site, chromium::Chromium};
+
+/// The texts of a column of the first table that is seen.
+fn column(column: u32) -> String {
+    format!(
+        "[...document.querySelector('table.sorts').tBodies[0].rows].map((row) => row.cells[{column}].textContent)"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tables_of_a_report_are_sorted_by_their_headings_and_paper_has_them_as_they_were() {
+    let Some(chromium) = Chromium::start().await else { return };
+    let (site, sweep) = Site::with_sweep();
+    for language in ["en", "ja"] {
+        let folder = site.cluster.folder.path().join(language);
+        site.sweep(&["report", &sweep.to_string(), "--output", folder.to_str().unwrap(), "--lang", language]);
+        let tab = chromium.tab(&format!("file://{}", folder.display())).await;
+        tab.open_plain("/report.html").await;
+        tab.until("document.querySelector('table.sorts th button') !== null").await;
+        let jobs = column(0);
+        let ranked: Vec<String> = tab.value(&jobs).await;
+        assert_eq!(ranked.len(), 12);
+        let numbers = |texts: &[String]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<u64>>();
+        let mut rising = numbers(&ranked);
+        rising.sort_unstable();
+        assert_ne!(numbers(&ranked), rising, "the best come first");
+        let heading = "table.sorts th:first-child button";
+        tab.click(heading).await;
+        assert_eq!(numbers(&tab.value::<Vec<String>>(&jobs).await), rising);
+        tab.run("dispatchEvent(new Event('beforeprint'))").await;
+        assert_eq!(tab.value::<Vec<String>>(&jobs).await, ranked, "on paper");
+        tab.run("dispatchEvent(new Event('afterprint'))").await;
+        // A heading has the focus once it was clicked.
+        tab.press("Enter").await;
+        rising.reverse();
+        assert_eq!(numbers(&tab.value::<Vec<String>>(&jobs).await), rising);
+        assert_eq!(tab.value::<String>("document.activeElement.parentElement.ariaSort").await, "descending");
+        tab.press("Enter").await;
+        assert_eq!(tab.value::<Vec<String>>(&jobs).await, ranked);
+        for width in [1280, 390] {
+            tab.resize(width).await;
+            tab.check_width(language).await;
+        }
+        tab.check_with_scripts(1).await;
+    }
+    chromium.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sweeps_are_compared_on_a_page_by_their_files_and_by_tests() {
+    let Some(chromium) = Chromium::start().await else { return };
+    let (site, first) = Site::with_sweep();
+    let second = site.submit_this(
+        "name: other\nprogram: train.py\nmetric: {name: score, goal: maximize}\nparameters:\n  rate: {values: [0.001, 0.01, 0.1]}\n  \
+         width: {values: [1]}\n  label: {values: [plain]}\nexecution: {env: {WAIT_FOR: ''}}\n",
+    );
+    site.wait(second);
+    let tab = chromium.tab(&site.url).await;
+    for (language, says) in [
+        (
+            "en",
+            [
+                "What the files differ in",
+                "3 configurations are in both",
+                "not tested, as one of them was trained once",
+            ],
+        ),
+        ("ja", ["ファイルの違い", "両方にある設定は 3 通り", "学習が 1 回の設定があるため"]),
+    ] {
+        tab.open("/").await;
+        tab.value::<String>(&format!("document.cookie = 'sweep-language={language}; path=/'")).await;
+        for width in [1280, 390] {
+            tab.resize(width).await;
+            tab.open(&format!("/compare?sweeps={first},{second}")).await;
+            let text = tab.text().await;
+            for expected in says.into_iter().chain(["parameters.width.value"]) {
+                assert!(text.contains(expected), "{expected}: {text}");
+            }
+            tab.check_width(language).await;
+        }
+        tab.check().await;
+    }
+    chromium.end().await;
+}

@@ -1,0 +1,63 @@
+//! Sweeps next to each other, by `sweep compare`.
+
+use super::*;
+
+/// A value that depends on the sweep's own surroundings and on which training of its point this is.
+const SCRIPT: &str = "\
+import os, sweep
+p = sweep.parameters(rate=0.5)
+sweep.report(1, value=p.rate * float(os.environ['FACTOR']) + 0.01 * int(os.environ['SWEEP_REPEAT']))
+";
+
+/// Three rates, two trainings each.
+fn file(name: &str, goal: &str, factor: u32) -> String {
+    format!(
+        "name: {name}\nprogram: train.py\nmetric: {{name: value, goal: {goal}}}\nrepeats: 2\n\
+         parameters: {{rate: {{values: [0.5, 0.25, 0.125]}}}}\nexecution: {{env: {{FACTOR: '{factor}'}}}}\n"
+    )
+}
+
+#[tokio::test]
+async fn sweeps_are_compared_by_their_files_their_bests_and_what_both_have() {
+    let cluster = permissive();
+    let _worker = cluster.worker("one");
+    for (place, (name, goal, factor)) in
+        [("once", "minimize", 1), ("twice", "minimize", 2), ("other", "maximize", 1)].into_iter().enumerate()
+    {
+        let folder = cluster.folder.path().join(name);
+        printed(&cluster, &["submit", project(&folder, SCRIPT, &file(name, goal, factor)).to_str().unwrap()]);
+        assert!(command(&cluster, &["wait", &(place + 1).to_string()]).status.success());
+    }
+    let compared: serde_json::Value =
+        serde_json::from_str(&printed(&cluster, &["compare", "1", "2", "3", "-o", "json"])).unwrap();
+    let [first, second] = [&compared["sweeps"][0], &compared["sweeps"][1]];
+    assert_eq!(
+        (&first["name"], &first["trainings"], &first["best_job"]),
+        (&"once".into(), &2.into(), &5.into())
+    );
+    assert!((first["best"].as_f64().unwrap() - 0.13).abs() < 0.011, "{first}");
+    assert_eq!(second["epochs"], 6, "{second}");
+    let pair = &compared["against_first"][0];
+    let difference = pair["bests"]["difference"].as_f64().unwrap();
+    assert!((difference - 0.125).abs() < 1e-9 && pair["bests"]["separable"] == true, "{pair}");
+    assert_eq!((&pair["common"], &pair["first_better"]), (&3.into(), &3.into()), "{pair}");
+    let paired = pair["paired"]["difference"].as_f64().unwrap();
+    assert!((paired - 0.875 / 3.0).abs() < 1e-9 && pair["paired"]["separable"] == false, "{pair}");
+    assert_eq!(compared["against_first"][1]["not_compared"], "other_metric");
+    let keys = compared["differences"].as_array().unwrap();
+    assert!(
+        keys.iter().any(|one| one["key"] == "execution.env.FACTOR" && one["values"][1] == "2"),
+        "{compared}"
+    );
+    let told = printed(&cluster, &["compare", "1", "2"]);
+    for expected in
+        ["once", "twice", "Best of 2 less best of 1: 0.1250", ": 1 is better", "3 configurations are in both"]
+    {
+        assert!(told.contains(expected), "{expected}: {told}");
+    }
+    for wrong in [&["compare", "1"] as &[&str], &["compare", "1", "1"], &["compare", "1", "x"]] {
+        assert_eq!(command(&cluster, wrong).status.code(), Some(2), "{wrong:?}");
+    }
+    let missing = command(&cluster, &["compare", "1", "9"]);
+    assert_eq!(missing.status.code(), Some(1));
+}
