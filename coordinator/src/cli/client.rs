@@ -5,7 +5,10 @@ use std::{path::PathBuf, time::Duration};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use proto::{
     client::{self, ClientError},
-    v1::{sweep_service_client::SweepServiceClient, sweep_service_server::SERVICE_NAME as SWEEP_SERVICE},
+    v1::{
+        sweep_service_client::SweepServiceClient, sweep_service_server::SERVICE_NAME as SWEEP_SERVICE,
+        worker_service_client::WorkerServiceClient,
+    },
 };
 use tonic::{
     Request, Status,
@@ -82,6 +85,9 @@ pub(super) struct Target {
 /// A connected client.
 pub(super) type Client = SweepServiceClient<InterceptedService<Channel, Bearer>>;
 
+/// A client of what workers ask for: the files of programs.
+pub(super) type FilesClient = WorkerServiceClient<InterceptedService<Channel, Bearer>>;
+
 /// Adds the token to every call.
 #[derive(Debug, Clone)]
 pub(super) struct Bearer(Option<MetadataValue<Ascii>>);
@@ -98,19 +104,24 @@ impl Interceptor for Bearer {
 impl Target {
     /// Connects; with several coordinators, to the one that leads.
     pub(super) async fn connect(&self) -> Result<Client, Failure> {
-        self.connect_within(CONNECT_WITHIN).await
+        let bearer = Bearer(self.bearer()?);
+        let client = SweepServiceClient::with_interceptor(self.channel(CONNECT_WITHIN).await?, bearer);
+        Ok(client.max_decoding_message_size(MESSAGE_BYTES_MAX))
     }
 
-    async fn connect_within(&self, limit: Duration) -> Result<Client, Failure> {
+    /// Connects in the same way to ask for the files of programs.
+    pub(super) async fn connect_for_files(&self) -> Result<FilesClient, Failure> {
         let bearer = Bearer(self.bearer()?);
+        let client = WorkerServiceClient::with_interceptor(self.channel(CONNECT_WITHIN).await?, bearer);
+        Ok(client.max_decoding_message_size(MESSAGE_BYTES_MAX))
+    }
+
+    async fn channel(&self, limit: Duration) -> Result<Channel, Failure> {
         let urls: Vec<&str> = self.url.split(',').map(str::trim).collect();
         let mut failure = None;
         for url in &urls {
             let reason = match tokio::time::timeout(limit, self.endpoint(url)?.connect()).await {
-                Ok(Ok(channel)) if urls.len() == 1 || leads(&channel).await => {
-                    let client = SweepServiceClient::with_interceptor(channel, bearer);
-                    return Ok(client.max_decoding_message_size(MESSAGE_BYTES_MAX));
-                }
+                Ok(Ok(channel)) if urls.len() == 1 || leads(&channel).await => return Ok(channel),
                 Ok(Ok(_)) => continue,
                 Ok(Err(error)) => client::innermost(&error),
                 // A port may be open but silent, and the endpoint's own limit only covers opening it.
@@ -249,7 +260,7 @@ mod tests {
         let made = rcgen::generate_simple_self_signed(["a".to_owned()]).unwrap();
         std::fs::write(&certificate, made.cert.pem()).unwrap();
         let target = Target { tls_ca: Some(certificate), ..target(&url, None) };
-        let error = target.connect_within(SOON).await.unwrap_err();
+        let error = target.channel(SOON).await.unwrap_err();
         assert!(matches!(error, Failure::Unreachable(_)) && error.is_passing(), "{error}");
         let error = target.within(SOON, std::future::pending::<Result<(), Status>>()).await.unwrap_err();
         assert!(matches!(error, Failure::TimedOut(_)), "{error}");

@@ -17,6 +17,9 @@ pub(super) enum Failure {
     /// The command line or the settings are wrong: exit code 2.
     #[error("{0}")]
     Usage(String),
+    /// It cannot be told whether something is as it should be: exit code 2, where 1 means that it is not.
+    #[error("{0}")]
+    Undecided(String),
     /// No one answers there: exit code 3.
     #[error("{0}")]
     Unreachable(String),
@@ -53,7 +56,7 @@ impl Failure {
         ExitCode::from(match self {
             Self::OutputClosed => 0,
             Self::Operation(_) | Self::Refused(_) => 1,
-            Self::Usage(_) => 2,
+            Self::Usage(_) | Self::Undecided(_) => 2,
             Self::Unreachable(_) => 3,
             Self::TimedOut(_) => 4,
             Self::Interrupted => 130,

@@ -43,7 +43,7 @@ use self::failure::Failure;
 /// How long threads may continue after the command has its result.
 const RUNTIME_ENDS_WITHIN: Duration = Duration::from_secs(2);
 
-const AFTER_HELP: &str = "Exit codes: 0 done, 1 the operation failed, 2 wrong usage, 3 the coordinator cannot be \
+const AFTER_HELP: &str = "Exit codes: 0 done, 1 the operation failed, 2 wrong usage (of `sweep verify` also: it cannot be told), 3 the coordinator cannot be \
 reached, 4 timed out, 130 interrupted.\n\nSettings come from flags, else from SWEEP_… variables, else from the file \
 that SWEEP_CONFIG names (~/.config/sweep/config.yaml), with the keys coordinator, token_file, tls_ca and format.";
 
@@ -77,7 +77,7 @@ enum Command {
     Show(inspect::TargetArgument),
     /// Connect a searcher of your own to a sweep whose file says `method: external`: results out, points in
     Search(search::SearchArguments),
-    /// Check whether the points of a search that learns follow from the results that it had seen; exit 0 only if all do
+    /// Train a job again here and compare its numbers with the recorded ones; or, with --search, the points of a search that learns
     Verify(verify::VerifyArguments),
     /// List the jobs of a sweep
     Jobs(inspect::JobsArguments),

@@ -37,4 +37,5 @@ mod services;
 mod snapshots;
 mod stalls;
 mod upgrade;
+mod verify;
 mod wheel;

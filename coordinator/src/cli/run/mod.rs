@@ -2,10 +2,10 @@
 
 mod gpus;
 mod placement;
-mod places;
+pub(super) mod places;
 mod summary;
 mod supervision;
-mod workers;
+pub(super) mod workers;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -52,13 +52,13 @@ use crate::{
 };
 
 /// File descriptors per worker: its connection to the coordinator, and its streams to and from this process.
-const DESCRIPTORS_A_WORKER: u64 = 4;
+pub(super) const DESCRIPTORS_A_WORKER: u64 = 4;
 /// More file descriptors than anything here needs.
-const DESCRIPTORS_WANTED: u64 = 4_096;
+pub(super) const DESCRIPTORS_WANTED: u64 = 4_096;
 /// The request id of the sweep in an output directory: each holds one sweep.
 const REQUEST_ID: &str = "run";
 /// How long a worker of this machine may be silent; it shares its cores with its own trainers.
-const LEASE: Duration = Duration::from_secs(20);
+pub(super) const LEASE: Duration = Duration::from_secs(20);
 /// Folder of the best weights within the output folder.
 pub(super) const BEST: &str = "best";
 /// How long to wait for weights from a worker of this machine while none arrive.

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use super::Failure;
+use crate::cli::failure::Failure;
 
 /// The data set's path for workers with another working directory.
-pub(super) fn absolute_dataset(path: &Path) -> Result<String, Failure> {
+pub(in crate::cli) fn absolute_dataset(path: &Path) -> Result<String, Failure> {
     let absolute = std::path::absolute(path)
         .map_err(|error| Failure::operation(format!("the data set {}: {error}", path.display())))?;
     if let Err(error) = std::fs::metadata(&absolute) {
@@ -28,7 +28,7 @@ pub(super) fn absolute_dataset(path: &Path) -> Result<String, Failure> {
 }
 
 /// The store of the output folder.
-pub(super) fn store_url(folder: &Path) -> Result<String, Failure> {
+pub(in crate::cli) fn store_url(folder: &Path) -> Result<String, Failure> {
     let path = folder.join("sweep.db");
     let text =
         path.to_str().ok_or_else(|| Failure::operation("the path of the output folder is not UTF-8"))?;

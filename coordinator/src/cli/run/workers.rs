@@ -38,7 +38,7 @@ const CHECKPOINTS: &str = "checkpoints";
 const SLOTS_MAX: u16 = 1_024;
 
 /// Options that are passed on to the workers.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(in crate::cli) struct WorkersOptions {
     /// Jobs at a time in each worker: a number or auto [default: the GPUs, else the cores, shared out]
     #[arg(long, env = "SWEEP_SLOTS", value_name = "N|auto", value_parser = slots)]
@@ -59,6 +59,14 @@ pub(in crate::cli) struct WorkersOptions {
     skip_corrupt: bool,
 }
 
+impl WorkersOptions {
+    /// The same with so many slots where the command line does not say it.
+    pub(in crate::cli) fn or_slots(mut self, count: u32) -> Self {
+        self.slots.get_or_insert_with(|| count.to_string());
+        self
+    }
+}
+
 /// Checked here, as the workers' own parser would only report it after the sweep has begun.
 fn slots(text: &str) -> Result<String, String> {
     let valid = text == "auto" || text.parse().is_ok_and(|slots| (1..=SLOTS_MAX).contains(&slots));
@@ -70,7 +78,7 @@ fn slots(text: &str) -> Result<String, String> {
 }
 
 /// The worker processes. Dropping this kills them.
-pub(super) struct Workers {
+pub(in crate::cli) struct Workers {
     wish: watch::Sender<Wish>,
     failures: mpsc::Receiver<Failure>,
     tasks: JoinSet<()>,
@@ -80,7 +88,7 @@ pub(super) struct Workers {
 
 impl Workers {
     /// Starts `count` workers that log into `folder/workers`, for a sweep of `trainable` whose jobs have `resources`.
-    pub(super) async fn start(
+    pub(in crate::cli) async fn start(
         options: &WorkersOptions,
         count: u16,
         (trainable, resources): (&Trainable, &Resources),
@@ -129,20 +137,20 @@ impl Workers {
     }
 
     /// Resolves when a worker cannot work here. May be dropped and called again.
-    pub(super) async fn failed(&mut self) -> Failure {
+    pub(in crate::cli) async fn failed(&mut self) -> Failure {
         let failure = self.failures.recv().await;
         failure.unwrap_or_else(|| Failure::operation("the workers' supervision has ended; this is a bug"))
     }
 
     /// Asks all workers to leave and waits until they have; ends those that do not in time. May be dropped and called
     /// again.
-    pub(super) async fn end(&mut self) {
+    pub(in crate::cli) async fn end(&mut self) {
         self.tell(Wish::Leave);
         while self.tasks.join_next().await.is_some() {}
     }
 
     /// Kills all workers; their trainers notice it.
-    pub(super) async fn kill(&mut self) {
+    pub(in crate::cli) async fn kill(&mut self) {
         self.tell(Wish::End);
         while self.tasks.join_next().await.is_some() {}
     }
@@ -215,7 +223,7 @@ fn arguments(
 }
 
 /// The manifests of what the trainer trains that the workers are to start, each as JSON; none where that is the own one.
-pub(super) async fn models(options: &WorkersOptions) -> Result<Vec<String>, Failure> {
+pub(in crate::cli) async fn models(options: &WorkersOptions) -> Result<Vec<String>, Failure> {
     let Some(trainer) = &options.trainer else { return Ok(Vec::new()) };
     let program = find_program()?;
     let output = Command::new(&program)

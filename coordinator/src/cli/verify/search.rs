@@ -1,40 +1,18 @@
-//! `sweep verify`: whether what is recorded of a sweep follows from its records.
+//! `sweep verify SWEEP --search`: whether the points of a search that learns follow from the results that it had seen.
 
 use proto::{parameters_from_wire, v1};
 use serde_json::{Map, Value, json};
 use terminal::text;
 use terms::ParameterMap;
 
-use super::{
+use crate::cli::{
     client::Target,
     failure::Failure,
     output::{Format, parameter_json, print, print_json},
 };
 
-/// `sweep verify`.
-#[derive(Debug, clap::Args)]
-pub(super) struct VerifyArguments {
-    /// Sweep's number
-    #[arg(value_parser = super::ids::sweep_id)]
-    sweep: u64,
-    /// Make each point of a search that learns again from the results that it had seen, and compare
-    #[arg(long)]
-    search: bool,
-}
-
 /// Exits with 1 where something differs.
-pub(super) async fn verify(
-    arguments: &VerifyArguments,
-    target: &Target,
-    format: Format,
-) -> Result<(), Failure> {
-    let sweep = arguments.sweep;
-    if !arguments.search {
-        return Err(Failure::usage(format!(
-            "say what to verify: `sweep verify {sweep} --search` makes each point of a search that learns (`method: tpe`) again and \
-             compares"
-        )));
-    }
+pub(super) async fn verify(sweep: u64, target: &Target, format: Format) -> Result<(), Failure> {
     let request = v1::VerifySearchRequest { sweep_id: sweep };
     let answer = target.call(async |client| client.verify_search(request).await).await?;
     match format {
