@@ -96,6 +96,16 @@ fn attempt(attempt: v1::Attempt) -> view::Attempt {
     }
 }
 
+fn gpu(gpu: &v1::GpuUse) -> view::Gpu {
+    view::Gpu {
+        device: gpu.device.clone(),
+        name: gpu.name.clone(),
+        utilization_percent: gpu.utilization_percent,
+        memory_used_bytes: gpu.memory_used_bytes,
+        memory_total_bytes: gpu.memory_total_bytes,
+    }
+}
+
 /// A worker.
 pub(crate) fn worker(worker: &v1::Worker) -> view::Worker {
     let mut devices: Vec<&str> = worker.slots.iter().map(|slot| slot.device.as_str()).collect();
@@ -112,6 +122,7 @@ pub(crate) fn worker(worker: &v1::Worker) -> view::Worker {
         },
         running: worker.running.len() as u64,
         devices: devices.join(" "),
+        gpus: worker.gpus.iter().map(gpu).collect(),
         models: worker.models.clone(),
         programs: worker.runs_programs,
         version: worker.software_version.clone(),

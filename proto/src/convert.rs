@@ -1,8 +1,8 @@
 //! Conversions between the generated messages and the vocabulary of `terms`.
 
 use terms::{
-    Again, AttemptKey, AttemptState, DatasetSummary, JobState, LeftOut, Outcome, ParameterMap, ParameterUse,
-    ParameterValue, SweepState,
+    Again, AttemptKey, AttemptState, DatasetSummary, GpuUse, JobState, LeftOut, Outcome, ParameterMap,
+    ParameterUse, ParameterValue, SweepState,
 };
 
 use crate::v1::{self, parameter_value::Kind};
@@ -68,6 +68,14 @@ pub fn parameters_from_wire(wire: Vec<v1::Parameter>) -> ParameterMap {
     };
     let pair = |parameter: v1::Parameter| Some((parameter.name, value(parameter.value?.kind?)));
     ParameterMap(wire.into_iter().filter_map(pair).collect())
+}
+
+impl From<GpuUse> for v1::GpuUse {
+    fn from(gpu: GpuUse) -> Self {
+        let GpuUse { device, name, utilization_percent, memory_used_bytes, memory_total_bytes } = gpu;
+        let utilization_percent = utilization_percent.map(u32::from);
+        Self { device, name, utilization_percent, memory_used_bytes, memory_total_bytes }
+    }
 }
 
 impl From<LeftOut> for v1::LeftOut {

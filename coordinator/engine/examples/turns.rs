@@ -167,7 +167,9 @@ fn measure(early: &str, checkpoints: Checkpoints, pack: u32) -> Result<String, B
     ends.sort_by(f64::total_cmp);
     let at = |share: usize| at(&ends, share);
     let start = Instant::now();
-    let output = world.engine.hear(NOW, Event::Heartbeat { session: SessionId(1), running: Vec::new() });
+    let output = world
+        .engine
+        .hear(NOW, Event::Heartbeat { session: SessionId(1), running: Vec::new(), gpus: Vec::new() });
     let idle = start.elapsed().as_secs_f64() * 1e3;
     drop(output);
     Ok(format!("{resumed:>9.3}{granted:>9}{:>9.3}{:>9.3}{:>9.3}{idle:>9.3}", at(50), at(99), at(100)))

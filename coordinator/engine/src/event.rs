@@ -2,7 +2,7 @@
 
 use domain::record::WeightsFile;
 use terms::{
-    AttemptKey, DatasetSummary, EndDetails, EpochReport, Outcome, ParameterUse, Progress, WorkerName,
+    AttemptKey, DatasetSummary, EndDetails, EpochReport, GpuUse, Outcome, ParameterUse, Progress, WorkerName,
     manifest::Described,
 };
 
@@ -27,7 +27,12 @@ pub enum Event {
         welcomed: Vec<SessionId>,
     },
     /// A worker is alive, and so are these attempts.
-    Heartbeat { session: SessionId, running: Vec<Heartbeat> },
+    Heartbeat {
+        session: SessionId,
+        running: Vec<Heartbeat>,
+        /// What its GPUs do.
+        gpus: Vec<GpuUse>,
+    },
     /// A worker reported an event of an attempt that must not be lost.
     Attempt {
         session: SessionId,
@@ -51,7 +56,9 @@ impl Event {
             |texts: &[String]| texts.iter().map(|text| text.len() + size_of::<String>()).sum::<usize>();
         INPUT_BYTES
             + match self {
-                Self::Heartbeat { running, .. } => size_of_val(running.as_slice()),
+                Self::Heartbeat { running, gpus, .. } => {
+                    size_of_val(running.as_slice()) + gpus.iter().map(GpuUse::bytes).sum::<usize>()
+                }
                 Self::SessionOpened { hello, .. } => hello.bytes(),
                 Self::Attempt { event: AttemptEvent::Started { dataset, .. }, .. } => dataset.bytes(),
                 Self::Attempt { event: AttemptEvent::Epoch(report), .. } => report.bytes(),

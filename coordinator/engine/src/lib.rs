@@ -151,7 +151,10 @@ impl Engine {
             Event::SessionClosed(session) => self.session_closed(now, session),
             Event::WorkerDraining { session, reason } => self.worker_draining(session, reason),
             Event::Delivered { granted, welcomed } => self.delivered(now, &granted, &welcomed),
-            Event::Heartbeat { session, running } => self.heartbeat(now, session, running, out),
+            Event::Heartbeat { session, running, gpus } => {
+                self.gpus_seen(session, gpus);
+                self.heartbeat(now, session, running, out);
+            }
             Event::Attempt { session, sequence, attempt, event } => {
                 self.event(now, session, sequence, attempt, event, out);
             }

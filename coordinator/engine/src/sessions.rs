@@ -1,6 +1,6 @@
 //! Streams of workers: hello, heartbeat, end.
 
-use terms::{AttemptKey, AttemptState, SweepId, WorkerName};
+use terms::{AttemptKey, AttemptState, GpuUse, SweepId, WorkerName};
 
 use super::{
     CloseReason, Effect, Engine, Heartbeat, HeldAttempt, Hello, Now, Observation, Output, SessionId,
@@ -198,6 +198,13 @@ impl Engine {
             current.is_some_and(|active| active.number() == occupant.attempt)
                 || running.iter().any(|beat| beat.attempt == occupant)
         });
+    }
+
+    /// What the GPUs of a worker do, for people; nothing is decided by it.
+    pub(super) fn gpus_seen(&mut self, session: SessionId, gpus: Vec<GpuUse>) {
+        if let Some(worker) = self.sessions.get(&session).and_then(|name| self.workers.get_mut(name)) {
+            worker.has_seen(gpus);
+        }
     }
 
     pub(super) fn heartbeat(

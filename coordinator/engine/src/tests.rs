@@ -5,6 +5,7 @@ mod away;
 mod cluster;
 mod control;
 mod epoch;
+mod gpu_use;
 mod gpus;
 mod jobs;
 mod learning;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use domain::{definition::SweepDefinition, record::WeightsFile};
-use terms::{AttemptKey, DatasetSummary, Epoch, MetricSchema, SweepId, SweepState, WorkerName};
+use terms::{AttemptKey, DatasetSummary, Epoch, GpuUse, MetricSchema, SweepId, SweepState, WorkerName};
 
 use super::{LeftOutMetrics, SlotDescription, sweep_run::SweepRun};
 
@@ -167,6 +167,8 @@ pub struct WorkerView {
     pub status: WorkerStatus,
     /// What can run jobs there.
     pub slots: Vec<SlotDescription>,
+    /// What its GPUs did when it was last heard.
+    pub gpus: Vec<GpuUse>,
     /// The attempts that occupy its slots.
     pub running: Vec<AttemptKey>,
     /// How many of them are occupied.
@@ -197,6 +199,7 @@ impl WorkerView {
                 .map(|text| text.len())
                 .sum::<usize>()
             + self.slots.iter().map(slot).sum::<usize>()
+            + self.gpus.iter().map(GpuUse::bytes).sum::<usize>()
             + self.models.iter().map(|name| size_of_val(name) + name.len()).sum::<usize>()
             + size_of_val(self.running.as_slice())
     }

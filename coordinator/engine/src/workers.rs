@@ -10,7 +10,7 @@ use std::{
 };
 
 use terms::{
-    AttemptKey, SweepId,
+    AttemptKey, GpuUse, SweepId,
     manifest::{Described, builtins_described},
 };
 
@@ -111,6 +111,8 @@ pub(super) struct WorkerState {
     bytes: usize,
     /// What is attributed to it.
     standing: Standing,
+    /// What its GPUs did when it was last heard.
+    gpu_use: Vec<GpuUse>,
 }
 
 #[derive(Debug)]
@@ -185,6 +187,7 @@ impl WorkerState {
             instance,
             bytes,
             standing: Standing::default(),
+            gpu_use: Vec::new(),
         }
     }
 
@@ -271,6 +274,14 @@ impl WorkerState {
     /// Notes that it sent something.
     pub(super) fn is_heard(&mut self, now: Now) {
         (self.last_seen_unix_ms, self.last_heard_ms) = (now.unix_ms, now.monotonic_ms);
+    }
+
+    /// Takes what it says of its GPUs: each device of its slots once, so that it is bounded as they are.
+    pub(super) fn has_seen(&mut self, gpus: Vec<GpuUse>) {
+        let mut left: BTreeSet<&str> =
+            self.slots.iter().map(|slot| slot.description.device.as_str()).collect();
+        let is_own = |gpu: &GpuUse| left.remove(gpu.device.as_str());
+        self.gpu_use = gpus.into_iter().filter(is_own).collect();
     }
 
     /// The answer to its hello has left: from now on, its silence counts.
@@ -376,6 +387,7 @@ impl WorkerState {
         self.last_seen_unix_ms = seen_unix_ms.unwrap_or(self.last_seen_unix_ms);
         self.returns_until_ms = returns_until_ms;
         self.models = Vec::new();
+        self.gpu_use = Vec::new();
         self.slots.truncate(DEPARTED_SLOTS_MAX);
         self.slots.shrink_to_fit();
         let slots = self.slots.iter_mut().map(|slot| &mut slot.description);

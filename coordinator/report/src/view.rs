@@ -250,6 +250,8 @@ pub struct Worker {
     pub running: u64,
     /// Their devices, with spaces between them.
     pub devices: String,
+    /// What its GPUs do; none where that is not known.
+    pub gpus: Vec<Gpu>,
     /// The models that its trainer trains.
     pub models: Vec<String>,
     /// Whether it runs the programs of sweep files.
@@ -260,6 +262,21 @@ pub struct Worker {
     pub last_seen: Option<String>,
     /// Why it is quarantined, leaves or has left; empty otherwise.
     pub reason: String,
+}
+
+/// What a GPU of a worker does at the moment, by whichever process.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Gpu {
+    /// The device of the slots that it has, such as `cuda:0`.
+    pub device: String,
+    /// Its product's name.
+    pub name: String,
+    /// In how much of the last moments it computed, in percent; null where its driver does not say it.
+    pub utilization_percent: Option<u32>,
+    /// Memory in use, in bytes.
+    pub memory_used_bytes: u64,
+    /// All of its memory, in bytes.
+    pub memory_total_bytes: u64,
 }
 
 /// A measurement that may be absent.

@@ -1,7 +1,8 @@
 //! Shows what the coordinator knows: `ls`, `show`, `jobs`, `logs`, `workers`.
 
+use indicatif::HumanBytes;
 use proto::v1;
-use report::FailureReasons;
+use report::{FailureReasons, view};
 use terminal::{output, text};
 use terms::{JobState, VariantArray};
 
@@ -318,6 +319,16 @@ pub(super) async fn logs(arguments: &LogsArguments, target: &Target) -> Result<(
     Ok(())
 }
 
+/// What GPUs do, such as `cuda:0 97% 12.5 GiB of 139.8 GiB`.
+fn gpus(gpus: &[view::Gpu]) -> String {
+    let each = gpus.iter().map(|gpu| {
+        let percent = gpu.utilization_percent.map(|percent| format!(" {percent}%")).unwrap_or_default();
+        let (used, total) = (HumanBytes(gpu.memory_used_bytes), HumanBytes(gpu.memory_total_bytes));
+        format!("{}{percent} {used} of {total}", gpu.device)
+    });
+    each.collect::<Vec<_>>().join(", ")
+}
+
 /// `sweep workers`.
 pub(super) async fn workers(target: &Target, format: Format) -> Result<(), Failure> {
     let row = |worker: &v1::Worker| {
@@ -330,6 +341,7 @@ pub(super) async fn workers(target: &Target, format: Format) -> Result<(), Failu
             Cell::Integer(worker.busy),
             Cell::Integer(worker.running),
             Cell::Text(worker.devices),
+            Cell::Text(gpus(&worker.gpus)),
             Cell::Text(worker.models.join(" ")),
             Cell::Text(if worker.programs { "yes" } else { "no" }.to_owned()),
             Cell::Text(worker.version),
@@ -345,6 +357,7 @@ pub(super) async fn workers(target: &Target, format: Format) -> Result<(), Failu
         "busy",
         "running",
         "devices",
+        "gpus",
         "models",
         "programs",
         "version",

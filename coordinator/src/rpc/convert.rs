@@ -14,7 +14,7 @@ use domain::record::WeightsFile;
 use engine::{AttemptEvent, Event, Heartbeat, HeldAttempt, Hello, SessionId, SlotDescription};
 use proto::v1;
 use terms::{
-    EndDetails, EpochReport, LOG_LINES_MAX, Outcome, ParameterUse, Progress, TEXT_CHARACTERS_MAX,
+    EndDetails, EpochReport, GpuUse, LOG_LINES_MAX, Outcome, ParameterUse, Progress, TEXT_CHARACTERS_MAX,
     manifest::{Described, PARAMETERS_MAX, builtins_described},
 };
 use tonic::Status;
@@ -195,7 +195,8 @@ pub fn event(session: SessionId, running_max: usize, wire: v1::WorkerMessage) ->
                 let progress = Progress::reported(beat.epoch, beat.fraction);
                 Some(Heartbeat { attempt: beat.attempt?.into(), progress })
             });
-            Ok(Event::Heartbeat { session, running: running.collect() })
+            let gpus = beat.gpus.into_iter().take(SLOTS_MAX).filter_map(gpu_use).collect();
+            Ok(Event::Heartbeat { session, running: running.collect(), gpus })
         }
         Some(Message::Draining(draining)) => {
             Ok(Event::WorkerDraining { session, reason: for_people(draining.reason, TEXT_CHARACTERS_MAX) })
@@ -207,6 +208,19 @@ pub fn event(session: SessionId, running_max: usize, wire: v1::WorkerMessage) ->
             Err(Status::invalid_argument("a message without content; use the same version of both programs"))
         }
     }
+}
+
+/// What a GPU does; none where it says what cannot be. A hint costs no worker its stream.
+fn gpu_use(wire: v1::GpuUse) -> Option<GpuUse> {
+    let v1::GpuUse { device, name, utilization_percent, memory_used_bytes, memory_total_bytes } = wire;
+    let is_plain = plain("heartbeat.gpus.device", &device).is_ok() && device.len() <= DEVICE_BYTES_MAX;
+    is_plain.then(|| GpuUse {
+        device,
+        name: for_people(name, GpuUse::NAME_CHARACTERS_MAX),
+        utilization_percent: utilization_percent.and_then(|percent| u8::try_from(percent.min(100)).ok()),
+        memory_used_bytes: memory_used_bytes.min(memory_total_bytes),
+        memory_total_bytes,
+    })
 }
 
 fn attempt_event(wire: Option<v1::event::Event>) -> AttemptEvent {

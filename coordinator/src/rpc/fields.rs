@@ -75,6 +75,20 @@ fn heard(message: v1::WorkerMessage) -> AttemptEvent {
     }
 }
 
+/// What a heartbeat says of a GPU.
+fn beat(gpu: v1::GpuUse) -> v1::WorkerMessage {
+    let beat = v1::Heartbeat { running: Vec::new(), gpus: vec![gpu] };
+    v1::WorkerMessage { message: Some(Said::Heartbeat(beat)) }
+}
+
+/// What is kept of it, in memory alone.
+fn seen(gpu: v1::GpuUse) -> Result<terms::GpuUse, ()> {
+    match convert::event(SessionId(1), 128, beat(gpu)) {
+        Ok(Event::Heartbeat { gpus, .. }) => gpus.into_iter().next().ok_or(()),
+        other => panic!("{other:?}"),
+    }
+}
+
 /// What is known of a worker's text: whether it is refused, and what is kept of it.
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn said(field: &str, text: &str) -> Result<String, ()> {
@@ -158,6 +172,8 @@ fn said(field: &str, text: &str) -> Result<String, ()> {
         "GetSnapshotRequest.snapshot_id" | "ContentPiece.blake3" => {
             text.parse::<ContentHash>().map(|hash| hash.to_string()).map_err(drop)
         }
+        "GpuUse.device" => seen(v1::GpuUse { device: text, ..v1::GpuUse::default() }).map(|gpu| gpu.device),
+        "GpuUse.name" => seen(v1::GpuUse { name: text, ..v1::GpuUse::default() }).map(|gpu| gpu.name),
         "MetricValue.name" => terms::MetricSchema::default().add(&text).map(|_| text).map_err(drop),
         "WeightsFile.problem" => Ok(convert::reason(text)),
         // Never kept.
@@ -173,7 +189,10 @@ fn no_text_of_a_worker_reaches_the_store_with_what_it_cannot_tell_apart() {
             match said(&field, hostile) {
                 Err(()) => {}
                 // For people alone; a job's end must not be lost for it.
-                Ok(kept) if ["AttemptEnded.reason", "WeightsFile.problem"].contains(&field.as_str()) => {
+                Ok(kept)
+                    if ["AttemptEnded.reason", "GpuUse.name", "WeightsFile.problem"]
+                        .contains(&field.as_str()) =>
+                {
                     assert_eq!(kept, hostile.replace('\0', "\u{fffd}"));
                 }
                 // Kept as JSON, which escapes them.
@@ -206,6 +225,8 @@ async fn no_number_of_a_worker_stops_the_coordinator() {
         "DatasetSummary.val_by_class",
         "DatasetSummary.val_images",
         "Event.sequence",
+        "GpuUse.memory_total_bytes",
+        "GpuUse.memory_used_bytes",
         "LeftOut.count",
         // Refused below.
         "WeightsFile.bytes",
@@ -240,7 +261,13 @@ async fn no_number_of_a_worker_stops_the_coordinator() {
             let started = v1::AttemptStarted { dataset: Some(dataset), resumed_epochs: 0 };
             event(v1::AttemptRef { sweep_id, job, attempt: 1 }, number, v1::event::Event::Started(started))
         };
-        for message in [started(number, 1, 1), started(1, number, 1), started(1, 1, number)] {
+        let gpu = v1::GpuUse {
+            device: "cpu".into(),
+            memory_used_bytes: number,
+            memory_total_bytes: number,
+            ..v1::GpuUse::default()
+        };
+        for message in [started(number, 1, 1), started(1, number, 1), started(1, 1, number), beat(gpu)] {
             let input = convert::event(session, 128, message).unwrap();
             served.driver.tell(vec![input]).await.unwrap();
         }

@@ -112,7 +112,7 @@ fn message() -> impl Strategy<Value = v1::WorkerMessage> {
                 .into_iter()
                 .map(|(attempt, epoch, fraction)| v1::AttemptProgress { attempt, epoch, fraction })
                 .collect();
-            Message::Heartbeat(v1::Heartbeat { running })
+            Message::Heartbeat(v1::Heartbeat { running, gpus: Vec::new() })
         });
     let message = prop_oneof![
         2 => hello,

@@ -131,11 +131,34 @@ fn a_heartbeat_names_no_more_than_the_slots_can_hold() {
     let beat = |attempts| {
         let attempt = Some(v1::AttemptRef { sweep_id: 1, job: 1, attempt: 1 });
         let running = vec![v1::AttemptProgress { attempt, epoch: 1, fraction: 0.5 }; attempts];
-        let message = Some(Message::Heartbeat(v1::Heartbeat { running }));
+        let message = Some(Message::Heartbeat(v1::Heartbeat { running, gpus: Vec::new() }));
         convert::event(SessionId(1), 128, v1::WorkerMessage { message })
     };
     assert!(beat(128).is_ok());
     assert_eq!(beat(129).unwrap_err().code(), Code::InvalidArgument);
+}
+
+#[test]
+fn what_a_heartbeat_says_of_gpus_is_cut_to_size_and_costs_no_worker_its_stream() {
+    let gpu = |device: &str, name: &str| v1::GpuUse {
+        device: device.to_owned(),
+        name: name.to_owned(),
+        utilization_percent: Some(u32::MAX),
+        memory_used_bytes: u64::MAX,
+        memory_total_bytes: 9,
+    };
+    let mut gpus =
+        vec![gpu("cuda:0\0", "H200"), gpu(&"c".repeat(65), "H200"), gpu("cuda:1", &"N".repeat(9_000))];
+    gpus.extend(vec![gpu("cuda:2", "a\u{1b}[2J\0"); 5_000]);
+    let message = Some(Message::Heartbeat(v1::Heartbeat { running: Vec::new(), gpus }));
+    let heard = convert::event(SessionId(1), 128, v1::WorkerMessage { message }).unwrap();
+    let Event::Heartbeat { gpus, .. } = heard else { panic!("a heartbeat, not {heard:?}") };
+    assert!(gpus.len() <= 1_024, "{}", gpus.len());
+    let first = &gpus[0];
+    assert_eq!((first.device.as_str(), first.utilization_percent), ("cuda:1", Some(100)));
+    assert_eq!((first.memory_used_bytes, first.memory_total_bytes), (9, 9));
+    assert!(first.name.chars().count() <= 97, "{}", first.name);
+    assert!(!gpus[1].name.contains('\0'), "{:?}", gpus[1].name);
 }
 
 #[test]

@@ -8,6 +8,7 @@ pub mod command;
 mod dataset;
 mod devices;
 mod end;
+mod gpu_use;
 mod ids;
 pub mod manifest;
 pub mod metrics;
@@ -25,6 +26,7 @@ pub use bounds::{
 pub use dataset::{DatasetSummary, LeftOut, notes_on_classes, set_of_pictures};
 pub use devices::{DeviceChoice, DeviceChoiceError};
 pub use end::{Again, EndDetails, ParameterUse};
+pub use gpu_use::GpuUse;
 pub use ids::{AttemptKey, JobKey, SweepId, WorkerName, WorkerNameError};
 pub use metrics::{
     Epoch, EpochReport, Goal, METRIC_NAME_CHARACTERS_MAX, METRICS_MAX, METRICS_REPORTED_MAX, MISSING,

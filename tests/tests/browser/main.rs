@@ -8,6 +8,7 @@ mod chromium;
 mod downloads;
 mod pages;
 mod report;
+mod workers;
 
 use std::{fs, path::Path, process::Command};
 

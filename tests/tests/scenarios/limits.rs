@@ -244,7 +244,7 @@ async fn of_messages_that_are_not_read_end_the_stream() {
         v1::AttemptProgress { attempt, epoch: 1, fraction: 0.5 }
     };
     // It receives an order to stop each of these, and never reads. Windows and queues hold a few megabytes.
-    let beat = v1::Heartbeat { running: (1..100).map(progress).collect() };
+    let beat = v1::Heartbeat { running: (1..100).map(progress).collect(), gpus: Vec::new() };
     // Once it is cut off, no one accepts its messages.
     let talks = async { while stranger.try_say(Message::Heartbeat(beat.clone())).await {} };
     let cut_off = async { while cluster.workers().await[0].state != "disconnected" {} };

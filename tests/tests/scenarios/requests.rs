@@ -135,7 +135,7 @@ async fn of_workers_that_read_nothing_fill_no_memory() {
         v1::AttemptProgress { attempt, epoch: 1, fraction: 0.5 }
     };
     // It receives an order to stop each of these, and never reads.
-    let beat = v1::Heartbeat { running: (1..=20_000).map(progress).collect() };
+    let beat = v1::Heartbeat { running: (1..=20_000).map(progress).collect(), gpus: Vec::new() };
     let mut cut_off = Vec::new();
     for _ in 0..200 {
         for stranger in std::mem::take(&mut deaf) {

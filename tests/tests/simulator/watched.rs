@@ -179,7 +179,7 @@ impl Watched {
                 self.close(*session);
                 Vec::new()
             }
-            Event::Heartbeat { session, running } if self.names.contains_key(session) => {
+            Event::Heartbeat { session, running, .. } if self.names.contains_key(session) => {
                 running.iter().map(|beat| (*session, beat.attempt)).collect()
             }
             Event::Attempt { session, attempt, .. } if self.names.contains_key(session) => {

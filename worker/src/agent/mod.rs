@@ -2,7 +2,7 @@
 //! the coordinator at a `target`; `spool` keeps unacknowledged events on disk, and `lineage` remembers whose it was;
 //! `slots` and `trainer_process` run the trainers; `asked_weights` takes the weights they trained, and `weights` keeps
 //! them until `uploads` has delivered them; `devices`, `options`, `own_trainer` and `start` turn a command line into a
-//! daemon; `describe` asks a trainer what it trains; `remote` makes calls to the coordinator over a separate connection.
+//! daemon; `gpus` says what the GPUs do; `describe` asks a trainer what it trains; `remote` makes calls to the coordinator over a separate connection.
 
 mod asked_weights;
 mod connection;
@@ -10,6 +10,7 @@ mod containment;
 mod describe;
 mod descriptors;
 mod devices;
+mod gpus;
 mod kept_checkpoints;
 mod lineage;
 mod lines;

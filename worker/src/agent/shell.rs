@@ -23,6 +23,7 @@ use tokio_util::{
 use self::log::{Told, log_event};
 use super::{
     connection::{self, LinkEvent},
+    gpus::Gpus,
     kept_checkpoints, lineage,
     remote::Remote,
     session::{
@@ -65,6 +66,8 @@ pub(crate) struct Configuration {
     pub(crate) target: Target,
     /// The identity of this worker, with its slots.
     pub(crate) identity: Identity,
+    /// What its GPUs do.
+    pub(crate) gpus: Gpus,
     /// How each slot's trainer is started.
     pub(crate) trainers: Vec<Trainers>,
     /// Folder of the spool.
@@ -167,6 +170,7 @@ pub(crate) async fn run(
         uploads,
         slots,
         identity: configuration.identity,
+        gpus: configuration.gpus,
         data_root: configuration.data_root,
         told: Told::default(),
         was_asked_to_leave: false,
@@ -234,6 +238,7 @@ struct Shell {
     uploads: Uploads,
     slots: Slots,
     identity: Identity,
+    gpus: Gpus,
     data_root: PathBuf,
     /// Provides the files of users' programs, if those may be run.
     snapshots: Option<Arc<Snapshots>>,
@@ -420,7 +425,8 @@ impl Shell {
 
     fn send(&mut self, message: ToCoordinator) {
         let Some(stream) = &self.stream else { return };
-        if stream.outgoing.try_send(wire::encode(message, &self.identity)).is_err() {
+        let message = wire::with_gpus(wire::encode(message, &self.identity), || self.gpus.seen());
+        if stream.outgoing.try_send(message).is_err() {
             // Either the stream has ended, or the coordinator does not read: both need a new stream.
             self.close();
         }

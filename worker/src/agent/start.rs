@@ -19,6 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{
     connection::REFUSED_WITHIN,
     descriptors, devices,
+    gpus::Gpus,
     options::{StartOptions, host},
     own_trainer::OwnTrainer,
     session::types::Departure,
@@ -147,6 +148,7 @@ async fn configure(
             token_file: options.token_file.clone(),
             tls_ca: options.tls_ca.clone(),
         },
+        gpus: Gpus::of(&slots),
         trainers: slots.iter().map(|slot| options.trainers(slot, &program, &spool)).collect(),
         spool,
         files_cache: options.files_cache(),

@@ -10,7 +10,7 @@ use proto::{
     },
 };
 use terms::snapshot::SnapshotId;
-use terms::{AttemptKey, EndDetails, Outcome, ParameterValue};
+use terms::{AttemptKey, EndDetails, GpuUse, Outcome, ParameterValue};
 use trainer_protocol::{ArgumentStyle, CheckpointPlan, DatasetSpec, MetricsPlan, Program};
 
 use super::session::types::{
@@ -61,11 +61,23 @@ pub fn encode(message: ToCoordinator, identity: &Identity) -> v1::WorkerMessage 
         }),
         ToCoordinator::Event(event) => Outgoing::Event(encode_event(event)),
         ToCoordinator::Heartbeat(running) => {
-            Outgoing::Heartbeat(v1::Heartbeat { running: running.into_iter().map(encode_progress).collect() })
+            let running = running.into_iter().map(encode_progress).collect();
+            Outgoing::Heartbeat(v1::Heartbeat { running, gpus: Vec::new() })
         }
         ToCoordinator::Draining { reason } => Outgoing::Draining(v1::Draining { reason }),
     };
     v1::WorkerMessage { message: Some(message) }
+}
+
+/// The same message; a heartbeat also says what the GPUs do, which `seen` is asked for.
+pub(crate) fn with_gpus(
+    mut message: v1::WorkerMessage,
+    seen: impl FnOnce() -> Vec<GpuUse>,
+) -> v1::WorkerMessage {
+    if let Some(Outgoing::Heartbeat(beat)) = &mut message.message {
+        beat.gpus = seen().into_iter().map(v1::GpuUse::from).collect();
+    }
+    message
 }
 
 fn encode_held(held: Held) -> v1::HeldAttempt {

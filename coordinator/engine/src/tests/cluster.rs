@@ -334,7 +334,7 @@ impl Cluster {
             .iter()
             .map(|&attempt| Heartbeat { attempt, progress: Progress::reported(1, 0.5) })
             .collect();
-        self.hear(Event::Heartbeat { session: SessionId(session), running });
+        self.hear(Event::Heartbeat { session: SessionId(session), running, gpus: Vec::new() });
     }
 
     pub(super) fn pass(&mut self, milliseconds: u64) {

@@ -16,7 +16,7 @@ use crate::{
     waiting::LOOKED_AT,
 };
 
-fn hello(name: &str, slots: u32, description: &str) -> Hello {
+pub(super) fn hello(name: &str, slots: u32, description: &str) -> Hello {
     let slot = |index| SlotDescription {
         index,
         device: "cpu".to_owned(),

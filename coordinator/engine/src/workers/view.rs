@@ -76,6 +76,7 @@ impl Engine {
             software_version: worker.software_version.clone(),
             status,
             slots: worker.slots.iter().map(|slot| slot.description.clone()).collect(),
+            gpus: worker.gpu_use.clone(),
             running: occupants.into_iter().filter(runs).copied().collect(),
             busy_slots: u32::try_from(busy_slots).unwrap_or(u32::MAX),
             last_seen_unix_ms: worker.last_seen_unix_ms,

@@ -149,5 +149,6 @@ pub(crate) fn worker(view: WorkerView) -> v1::Worker {
         models: view.models,
         runs_programs: view.runs_programs,
         busy_slots: view.busy_slots,
+        gpus: view.gpus.into_iter().map(Into::into).collect(),
     }
 }

@@ -87,6 +87,11 @@ export function duration(seconds) {
   return joined(Math.floor(hours / 24), day, hours % 24, hour);
 }
 
+/** Bytes as GiB, with one decimal. */
+export function gibibytes(bytes) {
+  return (bytes / 2 ** 30).toFixed(1);
+}
+
 /** A duration that is only an estimate, without the seconds that it does not know. */
 export function rough(seconds) {
   const step = seconds < 120 ? 10 : seconds < 7_200 ? 60 : 3_600;

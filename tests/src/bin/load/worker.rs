@@ -218,7 +218,7 @@ impl Worker {
         let jobs = self.grants.values().flat_map(|grant| &grant.jobs);
         let running = jobs.map(|job| v1::AttemptProgress { attempt: job.attempt, epoch: 1, fraction: 0.0 });
         let running = running.collect();
-        self.say(Message::Heartbeat(v1::Heartbeat { running }));
+        self.say(Message::Heartbeat(v1::Heartbeat { running, gpus: Vec::new() }));
     }
 
     fn tell(&mut self, attempt: Option<v1::AttemptRef>, event: Event) {

@@ -1,5 +1,6 @@
 //! The shell against a coordinator that misbehaves as the real one cannot be made to.
 
+mod gpus;
 mod leaving;
 mod refusals;
 mod weights;
@@ -219,6 +220,7 @@ impl Bench {
                 allow_commands: false,
                 programs_only: false,
             },
+            gpus: Gpus::none(),
             files_cache: folder.join("programs"),
             trainers: vec![Trainers { device: "cpu".into(), model: script(trainer), program: None }],
             spool: folder.join("spool"),

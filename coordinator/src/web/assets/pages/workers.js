@@ -4,7 +4,7 @@ import { list } from '../api.js';
 import { ofWorker } from '../actions.js';
 import { Timeline } from '../charts/timeline.js';
 import { el, fill, foreign } from '../dom.js';
-import { ago, clipped, count } from '../format.js';
+import { ago, clipped, count, gibibytes } from '../format.js';
 import { atMost, follow } from '../live.js';
 import { badge, entitle, isAdmin, liveness, problem, sentence } from '../parts.js';
 import { t } from '../strings.js';
@@ -14,6 +14,8 @@ const AGAIN_MS = 3_000;
 const WORKERS_MAX = 2_000;
 /** With more slots than this, a number says more than boxes. */
 const SLOTS_DRAWN_MAX = 16;
+/** GPUs of a worker whose use is shown. */
+const GPUS_SHOWN_MAX = 8;
 
 /** Fills the page. */
 export async function show(main) {
@@ -67,7 +69,7 @@ function tableColumns(action) {
     { label: t('slots'), render: slots },
     { label: t('running'), kind: 'number', render: ({ running }) => count(running) },
     ...(isAdmin ? [{ label: t('actions'), isUnseen: true, render: action }] : []),
-    { label: t('devices'), render: ({ devices }) => foreign(clipped(devices, 200), { class: 'foreign clip' }) },
+    { label: t('devices'), render: devices },
     { label: t('trains'), render: trains },
     { label: t('last_seen'), render: ({ last_seen: seen }) => ago(seen) },
     { label: t('version'), render: ({ version }) => foreign(clipped(version, 40)) },
@@ -80,6 +82,21 @@ function slots({ slots: all, busy }) {
   if (all > SLOTS_DRAWN_MAX) return text;
   const boxes = Array.from({ length: all }, (_, place) => el('i', { class: place < busy ? 'slot is-busy' : 'slot' }));
   return el('span', { class: 'slots' }, el('span', { class: 'boxes', 'aria-hidden': 'true' }, boxes), text);
+}
+
+/** The devices, and below them what each GPU does where its worker says it. */
+function devices({ devices: all, gpus }) {
+  const shown = gpus.slice(0, GPUS_SHOWN_MAX).map(gpuUse);
+  const more = gpus.length > GPUS_SHOWN_MAX && el('div', { class: 'note', text: t('more_gpus', { count: count(gpus.length - GPUS_SHOWN_MAX) }) });
+  return [foreign(clipped(all, 200), { class: 'foreign clip' }), ...shown, more];
+}
+
+function gpuUse({ device, name, utilization_percent: percent, memory_used_bytes: used, memory_total_bytes: total }) {
+  const memory = t('gpu_memory', { used: gibibytes(used), total: gibibytes(total) });
+  const text = percent === null ? `${device}: ${memory}` : t('gpu_use', { device, percent: count(percent), memory });
+  const line = el('div', { class: 'gpu note' }, foreign(clipped(text, 120)));
+  line.title = clipped(name, 100);
+  return line;
 }
 
 function trains({ models, programs }) {

@@ -1,0 +1,105 @@
+//! NVIDIA's own library of figures, which comes with the driver and is loaded when it is asked for.
+
+use nvml_wrapper::{Device, Nvml, error::NvmlError};
+use terms::GpuUse;
+
+use super::{
+    Driver,
+    visible::{Place, Visible},
+};
+
+/// The library, and how CUDA sees its GPUs.
+pub(super) struct Nvidia {
+    library: Nvml,
+    visible: Visible,
+    /// Whether the machine's GPUs are of one kind.
+    alike: bool,
+}
+
+impl Nvidia {
+    /// Loads the library.
+    ///
+    /// # Errors
+    /// It is not there, or has no driver.
+    pub(super) fn open(visible: Visible) -> Result<Self, String> {
+        Self::new(Nvml::init(), visible)
+    }
+
+    fn new(library: Result<Nvml, NvmlError>, visible: Visible) -> Result<Self, String> {
+        let failed = |error: NvmlError| format!("NVIDIA's library (NVML) cannot be used: {error}");
+        let library = library.map_err(failed)?;
+        let count = library.device_count().map_err(failed)?;
+        let names = (0..count).map(|index| library.device_by_index(index).and_then(|device| device.name()));
+        let names = names.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        let alike = names.windows(2).all(|pair| pair[0] == pair[1]);
+        Ok(Self { library, visible, alike })
+    }
+
+    fn device(&self, place: &Place) -> Result<Device<'_>, NvmlError> {
+        match place {
+            Place::Number(number) => self.library.device_by_index(*number),
+            Place::Identity(beginning) => {
+                for index in 0..self.library.device_count()? {
+                    let device = self.library.device_by_index(index)?;
+                    if device.uuid()?.starts_with(beginning) {
+                        return Ok(device);
+                    }
+                }
+                Err(NvmlError::NotFound)
+            }
+        }
+    }
+}
+
+impl Driver for Nvidia {
+    fn look(&mut self, device: &str) -> Result<GpuUse, String> {
+        let place = self.visible.place(device, self.alike)?;
+        let look = || {
+            let found = self.device(&place)?;
+            let memory = found.memory_info()?;
+            // Of a GPU that is divided, the driver does not say it.
+            let utilization = match found.utilization_rates() {
+                Ok(rates) => u8::try_from(rates.gpu.min(100)).ok(),
+                Err(NvmlError::NotSupported) => None,
+                Err(error) => return Err(error),
+            };
+            Ok((found.name()?, utilization, memory))
+        };
+        let (name, utilization_percent, memory) = look().map_err(|error: NvmlError| error.to_string())?;
+        Ok(GpuUse {
+            device: device.to_owned(),
+            name: name.chars().take(GpuUse::NAME_CHARACTERS_MAX).collect(),
+            utilization_percent,
+            memory_used_bytes: memory.used,
+            memory_total_bytes: memory.total,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_without_the_library_says_why_there_are_no_figures() {
+        let library = Nvml::builder().lib_path("libnvidia-ml-is-not-there.so.1".as_ref()).init();
+        let reason = Nvidia::new(library, Visible::default()).err().expect("it is not there");
+        assert!(reason.contains("NVML") && reason.contains("libnvidia-ml-is-not-there.so.1"), "{reason}");
+    }
+
+    #[test]
+    fn whatever_this_machine_has_looking_ends_in_figures_or_in_a_reason() {
+        match Nvidia::open(Visible::default()) {
+            Err(reason) => assert!(reason.contains("NVML"), "{reason}"),
+            Ok(mut nvidia) => match nvidia.look("cuda:0") {
+                Ok(gpu) => {
+                    assert!(
+                        gpu.memory_total_bytes >= gpu.memory_used_bytes && !gpu.name.is_empty(),
+                        "{gpu:?}"
+                    );
+                }
+                Err(reason) => assert!(!reason.is_empty()),
+            },
+        }
+    }
+}
