@@ -45,6 +45,7 @@ soak: setup ## Simulate new seeds for SECONDS (600), after finding every mutant
 
 bench: build ## Measure the coordinator under load (5 minutes); figures go to target/bench.jsonl too
 	$(RELEASE)/bench
+	$(CARGO) test --release --locked -p tests --test browser -- --ignored --nocapture measured::
 
 # Nothing but this target asks for PyTorch itself, which takes 5 GB.
 PYTORCH := $(dir $(RELEASE))venv-pytorch

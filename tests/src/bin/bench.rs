@@ -1,5 +1,5 @@
 //! `make bench`: the coordinator under load, with durability as in production. Every figure is a line of
-//! `target/bench.jsonl` and of the table at the end.
+//! `target/bench.jsonl` and of the table at the end. `bench page` measures what the page costs alone.
 
 #[path = "bench/page.rs"]
 mod page;
@@ -42,7 +42,16 @@ const RAY_TUNE_RESULTS: f64 = 500.0;
 
 #[tokio::main]
 async fn main() {
+    let only = std::env::args().nth(1);
     let mut results = Results::new();
+    match only.as_deref() {
+        None => {}
+        Some("page") => {
+            page::page(&mut results);
+            return results.print();
+        }
+        Some(other) => panic!("{other} is none of the parts that are measured alone: page"),
+    }
     throughput(&mut results);
     own_metrics(&mut results);
     searches(&mut results);

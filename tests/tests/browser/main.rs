@@ -6,6 +6,7 @@
 mod charts;
 mod chromium;
 mod downloads;
+mod measured;
 mod pages;
 mod report;
 mod workers;

@@ -1,0 +1,69 @@
+//! What a sweep of a hundred thousand jobs costs its reader, measured in Chromium: `make bench` runs it, and tests leave it out.
+
+use std::{
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use tests::{Cluster, ClusterOptions, program};
+
+use crate::chromium::{Chromium, Tab};
+
+const JOBS: &str = "100000";
+/// How often a page is opened by a browser that has nothing of it; the median counts.
+const RUNS: usize = 5;
+/// The page is there once its first figures are drawn and the browser has time for the reader.
+const INTERACTIVE: &str = "new Promise((found) => { const look = () => document.querySelector('main')?.dataset.ready === 'true' && \
+                           document.querySelector('tbody tr[data-job]') ? setTimeout(() => found(performance.now())) : \
+                           requestAnimationFrame(look); look(); })";
+/// How long a page that is drawn may still ask for more.
+const SETTLED_AFTER: Duration = Duration::from_secs(2);
+/// Bytes of all answers with their heads, as they came over the wire.
+const BYTES: &str = "[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')].reduce((sum, one) => \
+                     sum + one.transferSize, 0)";
+
+/// A row of the table in `RESULTS.md`.
+fn row(what: &str, mut values: Vec<f64>, unit: &str, bar: f64) {
+    values.sort_by(f64::total_cmp);
+    let value = values[values.len() / 2];
+    println!("| a page of 100,000 jobs in Chromium: {what}, {unit} | {value:.2} | {bar} |");
+}
+
+async fn opened(tab: &Tab) -> (f64, f64) {
+    tab.open_plain("/sweeps/1").await;
+    let interactive: f64 = tab.value(INTERACTIVE).await;
+    // What it asks for afterwards, for what is further down, counts as well.
+    tokio::time::sleep(SETTLED_AFTER).await;
+    (interactive, tab.value(BYTES).await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "measures: `make bench`"]
+async fn a_sweep_of_a_hundred_thousand_jobs_is_opened() {
+    let serve = ["--http", "127.0.0.1:0"].map(str::to_owned).to_vec();
+    let mut cluster = Cluster::start(ClusterOptions { serve, ..ClusterOptions::default() });
+    let load = Command::new(program("load"))
+        .arg("run")
+        .arg(format!("http://localhost:{}", cluster.coordinator.address.port()))
+        .args([JOBS, "1", "16", "64"])
+        .stdout(Stdio::null())
+        .status();
+    assert!(load.unwrap().success(), "the load generator failed");
+    let (mut cold, mut warm, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..RUNS {
+        // Nothing of the sweep is kept from before.
+        cluster.replace_coordinator();
+        let site = format!("http://{}", cluster.coordinator.http());
+        let Some(chromium) = Chromium::start().await else { return };
+        let tab = chromium.tab(&site).await;
+        let (interactive, came) = opened(&tab).await;
+        cold.push(interactive);
+        bytes.push(came / 1e6);
+        warm.push(opened(&tab).await.0);
+        tab.check().await;
+        chromium.end().await;
+    }
+    row("interactive, cold", cold, "ms", 1_000.0);
+    row("interactive again", warm, "ms", 1_000.0);
+    row("over the wire", bytes, "MB", 3.0);
+}
