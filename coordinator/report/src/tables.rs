@@ -1,7 +1,10 @@
 //! The documents for programs: a table of jobs and one of epochs as CSV, and all of a sweep as JSON. They are made job by job, so
-//! that a report, an export and a download have the same bytes, and none needs more memory than a job.
+//! that a report, an export and a download have the same bytes, and none needs more memory than the numbers of a job.
 
-use std::io::{self, BufWriter, Write};
+use std::{
+    io::{self, BufWriter, Write},
+    iter,
+};
 
 use tempfile::NamedTempFile;
 use terminal::text::{self, csv_cell};
@@ -23,6 +26,10 @@ const JOBS_BEFORE: [&str; 5] = ["state", "attempts", "worker", "epochs_done", "t
 const JOBS_LAST: [&str; 3] = ["reason", "started", "ended"];
 /// Memory for the records of one job, in bytes; longer ones take several turns.
 const RECORD_BYTES: usize = 1 << 10;
+/// Epochs of a piece: a few kilobytes, or some hundred where they have as many metrics as possible.
+const EPOCHS_OF_PIECE: usize = 16;
+/// How a job ends in JSON, after its epochs.
+const JOB_END: &str = "]}";
 
 /// Which document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,8 +80,8 @@ impl Document {
     /// `out` cannot be written.
     pub fn begin(&self, out: &mut impl Write) -> io::Result<()> {
         match self.kind {
-            DocumentKind::Jobs => records(out, [self.layout.names_of_jobs()]),
-            DocumentKind::Epochs => records(out, [self.layout.names_of_epochs()]),
+            DocumentKind::Jobs => out.write_all(&records([self.layout.names_of_jobs()])?),
+            DocumentKind::Epochs => out.write_all(&records([self.layout.names_of_epochs()])?),
             DocumentKind::Json => {
                 let sweep = serde_json::to_string(&self.sweep)?;
                 write!(out, "{{\n\"sweep\": {},\n\"jobs\": [", text::json(&sweep))
@@ -87,21 +94,48 @@ impl Document {
     /// # Errors
     /// `out` cannot be written.
     pub fn job(&mut self, job: &Job, epochs: &[Epoch], out: &mut impl Write) -> io::Result<()> {
+        self.pieces(job, epochs).try_for_each(|piece| out.write_all(&piece?))
+    }
+
+    /// The same in pieces, of which all are to be written: a job may have a hundred thousand epochs, which nobody needs as text at once.
+    pub fn pieces<'a>(
+        &'a mut self,
+        job: &Job,
+        epochs: &'a [Epoch],
+    ) -> impl Iterator<Item = io::Result<Vec<u8>>> + use<'a> {
         let row = JobRow::new(job, epochs, &self.ranking);
-        self.row(job, &row, epochs, out)
+        self.pieces_of(job, &row, epochs)
     }
 
     /// The same where the row is known.
-    fn row(&mut self, job: &Job, row: &JobRow, epochs: &[Epoch], out: &mut impl Write) -> io::Result<()> {
+    fn pieces_of<'a>(
+        &'a mut self,
+        job: &Job,
+        row: &JobRow,
+        epochs: &'a [Epoch],
+    ) -> impl Iterator<Item = io::Result<Vec<u8>>> + use<'a> {
+        let (head, kind, number) = (self.head(job, row), self.kind, row.number);
+        let layout = &self.layout;
+        let epochs = if kind == DocumentKind::Jobs { &[] } else { epochs };
+        let epochs = epochs.chunks(EPOCHS_OF_PIECE).enumerate().map(move |(index, epochs)| match kind {
+            DocumentKind::Json => layout.epochs_as_json(epochs, index == 0),
+            _ => records(epochs.iter().map(|epoch| layout.epoch(number, epoch))),
+        });
+        let end = (kind == DocumentKind::Json).then(|| Ok(JOB_END.into()));
+        iter::once(head).chain(epochs).chain(end)
+    }
+
+    /// What a job has before its epochs.
+    fn head(&mut self, job: &Job, row: &JobRow) -> io::Result<Vec<u8>> {
         match self.kind {
-            DocumentKind::Jobs => records(out, [self.layout.job(job, row)]),
-            DocumentKind::Epochs => {
-                records(out, epochs.iter().map(|epoch| self.layout.epoch(row.number, epoch)))
-            }
+            DocumentKind::Jobs => records([self.layout.job(job, row)]),
+            DocumentKind::Epochs => Ok(Vec::new()),
             DocumentKind::Json => {
-                let shown = serde_json::to_string(&self.layout.job_view(job, row, epochs))?;
+                let shown = serde_json::to_string(&self.layout.job_view(job, row))?;
                 let before = if std::mem::replace(&mut self.has_jobs, true) { "," } else { "" };
-                write!(out, "{before}\n{}", text::json(&shown))
+                // Its epochs are its last key, and come piece by piece.
+                let open = shown.strip_suffix(JOB_END).unwrap_or(&shown);
+                Ok(format!("{before}\n{}", text::json(open)).into_bytes())
             }
         }
     }
@@ -118,14 +152,13 @@ impl Document {
     }
 }
 
-/// Writes records of CSV.
-fn records(out: &mut impl Write, records: impl IntoIterator<Item = Vec<String>>) -> io::Result<()> {
-    // Into memory first: a writer of CSV that ends flushes what it writes to, and so would each job.
+/// Records of CSV.
+fn records(records: impl IntoIterator<Item = Vec<String>>) -> io::Result<Vec<u8>> {
     let mut writer = csv::WriterBuilder::new().buffer_capacity(RECORD_BYTES).from_writer(Vec::new());
     for record in records {
         writer.write_record(record)?;
     }
-    out.write_all(&writer.into_inner().map_err(csv::IntoInnerError::into_error)?)
+    writer.into_inner().map_err(csv::IntoInnerError::into_error)
 }
 
 impl Layout {
@@ -184,9 +217,22 @@ impl Layout {
         record
     }
 
-    fn job_view(&self, job: &Job, row: &JobRow, epochs: &[Epoch]) -> view::Job {
+    /// Epochs of a job in its list; `is_first` where none come before.
+    fn epochs_as_json(&self, epochs: &[Epoch], is_first: bool) -> io::Result<Vec<u8>> {
+        let mut piece = String::new();
+        for (index, epoch) in epochs.iter().enumerate() {
+            if !(is_first && index == 0) {
+                piece.push(',');
+            }
+            piece.push_str(&serde_json::to_string(&view::Epoch::new(&self.columns, epoch))?);
+        }
+        Ok(text::json(&piece).into_owned().into_bytes())
+    }
+
+    /// A job without its epochs.
+    fn job_view(&self, job: &Job, row: &JobRow) -> view::Job {
         let best = row.best.map(|(epoch, value)| (epoch, Some(value)));
-        let mut view = view::Job::new(&self.parameters, &self.columns, job, best, Some(epochs));
+        let mut view = view::Job::new(&self.parameters, &self.columns, job, best, Some(&[]));
         view.reason = cut(&row.reason);
         view.times = Some(view::JobTimes::of(job));
         view
@@ -216,7 +262,9 @@ impl Tables {
 
     /// Adds one job and its epochs.
     pub(super) fn job(&mut self, job: &Job, row: &JobRow, epochs: &[Epoch]) -> io::Result<()> {
-        self.0.iter_mut().try_for_each(|(document, file)| document.row(job, row, epochs, file))
+        self.0.iter_mut().try_for_each(|(document, file)| {
+            document.pieces_of(job, row, epochs).try_for_each(|piece| file.write_all(&piece?))
+        })
     }
 
     pub(super) fn finish(self) -> io::Result<Finished> {

@@ -14,6 +14,7 @@ mod document;
 mod figures;
 mod gallery;
 mod pages;
+mod pieces;
 mod programs;
 mod repeats;
 

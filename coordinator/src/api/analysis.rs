@@ -7,6 +7,7 @@ use domain::definition::SweepDefinition;
 use report::compare::{Comparison, Side, Trained, compare};
 use store::JobRow;
 use terms::{JobState, MetricUse, Objective, SweepId};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Api, ApiError, error::unreadable, task_ended};
 
@@ -27,7 +28,7 @@ impl Api {
     /// # Errors
     /// There is no such sweep, or the store cannot be read.
     pub async fn analysis(&self, sweep: SweepId) -> Result<Analyzed, ApiError> {
-        let place = Arc::clone(&self.analyses).acquire_owned().await.map_err(|_| task_ended())?;
+        let place = self.turn().await?;
         let view = self.view(sweep).await?;
         let (definition, dataset) = (view.definition, view.dataset);
         let names: Vec<String> = definition.varying.iter().map(ToString::to_string).collect();
@@ -45,14 +46,15 @@ impl Api {
         Ok(Analyzed { objective, analysis: made.await.map_err(|_| task_ended())? })
     }
 
-    /// Compares sweeps, of which nothing but these sides is known yet. It waits for its turn among analyses, as it reads whole sweeps.
+    /// Compares sweeps, of which nothing but these sides is known yet. It waits for its turn among analyses with each sweep that it
+    /// reads, so that none of them waits until all are read.
     ///
     /// # Errors
     /// There is no such sweep, or the store cannot be read.
     pub async fn compare(&self, sides: Vec<(SweepId, Side)>) -> Result<Comparison, ApiError> {
-        let place = Arc::clone(&self.analyses).acquire_owned().await.map_err(|_| task_ended())?;
         let mut whole = Vec::new();
         for (sweep, mut side) in sides {
+            let place = self.turn().await?;
             let definition = self.view(sweep).await?.definition;
             let take = |row: &JobRow| {
                 side.job(Trained {
@@ -70,12 +72,19 @@ impl Api {
                 side.set_best_parameters(definition.parameters(best));
             }
             whole.push(side);
+            drop(place);
         }
+        let place = self.turn().await?;
         let made = tokio::task::spawn_blocking(move || {
             let _place = place;
             compare(&whole)
         });
         made.await.map_err(|_| task_ended())
+    }
+
+    /// The right to read a sweep and compute, after those who came before.
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        Arc::clone(&self.analyses).acquire_owned().await.map_err(|_| task_ended())
     }
 
     /// Gives each job that has begun to `take`, in the order of their numbers; returns how many there are.

@@ -19,7 +19,7 @@ use super::{
 
 /// Some kilobytes of each sweep, or some hundred where it has very many parameters.
 const BOUNDS: Bounds<Version> =
-    Bounds { fresh: Duration::from_secs(2), sweeps_max: 8, size: Version::len, size_max: 16 << 20 };
+    Bounds { fresh: Duration::from_secs(2), kept_max: 8, size: Version::len, size_max: 16 << 20 };
 
 /// The routes.
 pub(super) fn routes() -> OpenApiRouter<Web> {
@@ -44,6 +44,6 @@ async fn analysis(State(web): State<Web>, Path(id): Path<String>, headers: Heade
         let bytes = serde_json::to_vec(&view::Analysis::new(&analyzed.objective, &analyzed.analysis));
         Ok(Version::new(bytes.unwrap_or_default().into()))
     };
-    let version = web.analyses.of(&web, sweep, &BOUNDS, make).await?;
+    let version = web.analyses.of(&web.api, &[sweep], &BOUNDS, make).await?;
     Ok(version.answer(&headers, "application/json"))
 }

@@ -20,7 +20,7 @@ use super::{
     answers::{Answered, Code, Refusal},
     reader::Reader,
     reading::{number, sweep_id},
-    sending::{self, Cut, PIECE_BYTES, Sending},
+    sending::{self, Cut, Sending},
 };
 use crate::api::{ApiError, Download, Page};
 
@@ -185,7 +185,7 @@ fn place(kept: &WeightsFile, index: Option<&OutputIndex>, name: &str) -> Option<
 }
 
 /// Sends so many bytes.
-async fn send(mut download: Download, bytes: u64, sending: Sending) -> Result<(), Cut> {
+async fn send(mut download: Download, bytes: u64, mut sending: Sending) -> Result<(), Cut> {
     let mut left = bytes;
     while left > 0 {
         // Where it ends before, its length tells its reader.
@@ -193,9 +193,7 @@ async fn send(mut download: Download, bytes: u64, sending: Sending) -> Result<()
         let mut piece = Bytes::from(piece);
         piece.truncate(usize::try_from(left).unwrap_or(usize::MAX));
         left -= piece.len() as u64;
-        while !piece.is_empty() {
-            sending.send(piece.split_to(piece.len().min(PIECE_BYTES))).await?;
-        }
+        sending.send(piece).await?;
     }
     Ok(())
 }

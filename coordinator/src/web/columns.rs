@@ -32,7 +32,7 @@ use crate::api::{CELLS_MAX, Curve, JobColumns, ParameterColumn, task_ended};
 /// sweep has, and some more, so that looking at a small sweep does not drop it: some hundred megabytes, where people look at such a one.
 const BOUNDS: Bounds<Columns> = Bounds {
     fresh: Duration::from_secs(1),
-    sweeps_max: 4,
+    kept_max: 4,
     size: Columns::cells,
     size_max: CELLS_MAX + (8 << 20),
 };
@@ -170,7 +170,7 @@ async fn made(web: &Web, sweep: SweepId) -> Answered<Columns> {
         let columns = Arc::new(web.api.columns(sweep).await?);
         Ok(Columns { columns, sent: Arc::default() })
     };
-    web.columns.of(web, sweep, &BOUNDS, make).await
+    web.columns.of(&web.api, &[sweep], &BOUNDS, make).await
 }
 
 /// The length of the head, the head, filled up with spaces, and the columns one after the other.

@@ -101,19 +101,19 @@ async fn export(
     Ok(sending::attachment(&name, content, body))
 }
 
-/// Sends the document: no more of it is in memory than a job.
-async fn send(mut report: Report, kind: DocumentKind, sending: Sending) -> Result<(), Cut> {
+/// Sends the document. In memory are the numbers of one job, and a piece of what they are as text.
+async fn send(mut report: Report, kind: DocumentKind, mut sending: Sending) -> Result<(), Cut> {
     let (mut rows, sweep) = Rows::new(convert::report_header(&report));
     let mut document = Document::new(kind, &sweep);
-    let mut bytes = Vec::new();
-    document.begin(&mut bytes)?;
+    let mut text = Vec::new();
+    document.begin(&mut text)?;
     let mut current: Option<(Job, Vec<Epoch>)> = None;
     while let Some(row) = report.next().await? {
         match row {
             ReportRow::Job(job) => {
                 let next = (rows.job(convert::job(*job)), Vec::new());
-                if let Some((job, epochs)) = current.replace(next) {
-                    document.job(&job, &epochs, &mut bytes)?;
+                if let Some(trained) = current.replace(next) {
+                    send_job(&mut document, &trained, &mut text, &mut sending).await?;
                 }
             }
             ReportRow::Epoch(epoch) => {
@@ -122,15 +122,29 @@ async fn send(mut report: Report, kind: DocumentKind, sending: Sending) -> Resul
                 }
             }
         }
-        if bytes.len() >= PIECE_BYTES {
-            sending.send(std::mem::take(&mut bytes)).await?;
-        }
         // Rows may be read as fast as they are made; others have their turn.
         tokio::task::consume_budget().await;
     }
-    if let Some((job, epochs)) = current {
-        document.job(&job, &epochs, &mut bytes)?;
+    if let Some(trained) = current {
+        send_job(&mut document, &trained, &mut text, &mut sending).await?;
     }
-    document.end(&mut bytes)?;
-    sending.send(bytes).await
+    document.end(&mut text)?;
+    sending.send(text).await
+}
+
+/// Sends a job with its epochs after the text that waits; what does not fill a piece waits for the next one.
+async fn send_job(
+    document: &mut Document,
+    (job, epochs): &(Job, Vec<Epoch>),
+    text: &mut Vec<u8>,
+    sending: &mut Sending,
+) -> Result<(), Cut> {
+    for piece in document.pieces(job, epochs) {
+        text.extend(piece?);
+        if text.len() >= PIECE_BYTES {
+            sending.send(std::mem::take(text)).await?;
+        }
+        tokio::task::consume_budget().await;
+    }
+    Ok(())
 }

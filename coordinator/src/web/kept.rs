@@ -1,5 +1,5 @@
-//! Answers about a sweep that take long to make: made once for all who ask within a moment, and once for a sweep that has ended. Who has
-//! one already is told that it is still the same.
+//! Answers about sweeps that take long to make: made once for all who ask within a moment, and once for sweeps that have ended. Who has one
+//! already is told that it is still the same. So many wait for one at a time; others are asked to come again.
 
 use std::{
     sync::Arc,
@@ -12,21 +12,26 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use terms::SweepId;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
-use super::{Web, answers::Answered};
+use super::answers::Answered;
+use crate::api::{Api, ApiError};
 
 /// What is made of a large sweep serves for so many times as long as it took to make: who looks on costs at most a tenth of a processor.
 const FRESH_TIMES: u32 = 10;
+/// Requests that wait at a time where pages ask again and again: those of a hundred open pages.
+const WAITING_MAX: usize = 256;
+/// When it is worth asking again where too many wait.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Digits of a hash that name a version.
 const HASH_CHARACTERS: usize = 32;
 
 /// How long and how much is kept.
 pub(super) struct Bounds<T> {
-    /// How long what was made of a sweep that goes on is good enough.
+    /// How long what was made of sweeps that go on is good enough.
     pub(super) fresh: Duration,
-    /// Sweeps of which it is kept: those that people look at now.
-    pub(super) sweeps_max: usize,
+    /// How many are kept: those that people look at now.
+    pub(super) kept_max: usize,
     /// How large one is, and the most that all may come to; one alone may be larger.
     pub(super) size: fn(&T) -> usize,
     pub(super) size_max: usize,
@@ -34,50 +39,74 @@ pub(super) struct Bounds<T> {
 
 /// What was made, the latest last. Who makes something holds the lock: one at a time is made.
 #[derive(Debug)]
-pub(super) struct Kept<T>(Arc<Mutex<Vec<Made<T>>>>);
+pub(super) struct Kept<T> {
+    made: Arc<Mutex<Vec<Made<T>>>>,
+    /// A place for each request that waits for the lock or holds it.
+    waiting: Arc<Semaphore>,
+}
 
 impl<T> Clone for Kept<T> {
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self { made: Arc::clone(&self.made), waiting: Arc::clone(&self.waiting) }
     }
 }
 
 impl<T> Default for Kept<T> {
     fn default() -> Self {
-        Self(Arc::default())
+        Self::new(WAITING_MAX)
     }
 }
 
 #[derive(Debug)]
 struct Made<T> {
-    sweep: SweepId,
+    /// What it is of.
+    sweeps: Vec<SweepId>,
     since: Instant,
     /// How long it serves.
     fresh: Duration,
-    /// What the sweep was like where it had ended: it does not change any more until a user tries jobs again or ranks them otherwise.
+    /// What the sweeps were like where all had ended: they do not change any more until a user tries jobs again or ranks them otherwise.
     ended: Option<String>,
     content: T,
 }
 
+impl<T> Kept<T> {
+    /// Of which so many requests at a time wait for an answer.
+    pub(super) fn new(waiting_max: usize) -> Self {
+        Self { made: Arc::default(), waiting: Arc::new(Semaphore::new(waiting_max)) }
+    }
+
+    /// The right to look and to make what is missing, after those who asked before.
+    async fn turn(&self) -> Answered<(OwnedMutexGuard<Vec<Made<T>>>, OwnedSemaphorePermit)> {
+        let place = Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| ApiError::Busy {
+            message: "too many such answers are waited for; ask again in a few seconds".to_owned(),
+            retry_after: RETRY_AFTER,
+        })?;
+        Ok((Arc::clone(&self.made).lock_owned().await, place))
+    }
+}
+
 impl<T: Clone> Kept<T> {
-    /// What was made of a sweep a moment ago, or of the sweep as it ended, or what `make` makes now.
+    /// What was made of these sweeps a moment ago, or of them as they ended, or what `make` makes now.
     pub(super) async fn of(
         &self,
-        web: &Web,
-        sweep: SweepId,
+        api: &Api,
+        sweeps: &[SweepId],
         bounds: &Bounds<T>,
         make: impl Future<Output = Answered<T>>,
     ) -> Answered<T> {
         let asked = Instant::now();
-        let mut kept = self.0.lock().await;
-        let view = web.api.sweep(sweep).await?;
-        let ended = view.encode(|view| {
-            let is_final = view.state.is_final();
-            is_final
-                .then(|| format!("{:?} {:?} {:?}", view.counts, view.ended_unix_ms, view.definition.metric))
-        });
+        let (mut kept, _place) = self.turn().await?;
+        let mut ended = Some(String::new());
+        for sweep in sweeps {
+            let view = api.sweep(*sweep).await?;
+            let end = view.encode(|view| {
+                let (counts, at, metric) = (view.counts, view.ended_unix_ms, &view.definition.metric);
+                view.state.is_final().then(|| format!("{counts:?} {at:?} {metric:?} "))
+            });
+            ended = ended.zip(end).map(|(before, end)| before + &end);
+        }
         let serves = |made: &&Made<T>| {
-            made.sweep == sweep
+            made.sweeps == sweeps
                 && made.ended == ended
                 && (ended.is_some() || made.since + made.fresh >= asked)
         };
@@ -87,10 +116,10 @@ impl<T: Clone> Kept<T> {
         let since = Instant::now();
         let content = make.await?;
         let fresh = bounds.fresh.max(since.elapsed().saturating_mul(FRESH_TIMES));
-        kept.retain(|made| made.sweep != sweep);
-        kept.push(Made { sweep, since, fresh, ended, content: content.clone() });
+        kept.retain(|made| made.sweeps != sweeps);
+        kept.push(Made { sweeps: sweeps.to_vec(), since, fresh, ended, content: content.clone() });
         let size = |kept: &[Made<T>]| kept.iter().map(|made| (bounds.size)(&made.content)).sum::<usize>();
-        while kept.len() > 1 && (kept.len() > bounds.sweeps_max || size(kept.as_slice()) > bounds.size_max) {
+        while kept.len() > 1 && (kept.len() > bounds.kept_max || size(kept.as_slice()) > bounds.size_max) {
             kept.remove(0);
         }
         Ok(content)
@@ -124,5 +153,26 @@ impl Version {
             return (StatusCode::NOT_MODIFIED, told).into_response();
         }
         (told, [(header::CONTENT_TYPE, kind)], self.bytes.clone()).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse;
+    use futures_util::{FutureExt, future::join_all};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn so_many_wait_for_an_answer_and_others_are_asked_to_come_again() {
+        let kept = Kept::<u32>::new(3);
+        let first = kept.turn().await.unwrap();
+        let mut waiting = Box::pin(join_all([kept.turn(), kept.turn()]));
+        assert!((&mut waiting).now_or_never().is_none());
+        let refused = kept.turn().now_or_never().expect("it does not wait").unwrap_err().into_response();
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert!(refused.headers().contains_key(header::RETRY_AFTER));
+        drop((first, waiting));
+        assert!(kept.turn().now_or_never().unwrap().is_ok(), "there is room again");
     }
 }

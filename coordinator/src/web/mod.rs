@@ -48,6 +48,7 @@ struct Web {
     access: Access,
     columns: kept::Kept<columns::Columns>,
     analyses: kept::Kept<kept::Version>,
+    comparisons: kept::Kept<kept::Version>,
     lists: lists::Looked,
     /// What programs read about the JSON API.
     description: kept::Version,
@@ -65,6 +66,7 @@ pub fn routes(api: Api, tokens: &Tokens, port: u16, is_secure: bool, stop: Cance
         access: access.clone(),
         columns: kept::Kept::default(),
         analyses: kept::Kept::default(),
+        comparisons: kept::Kept::new(compare::WAITING_MAX),
         lists: lists::Looked::default(),
         description: description::encode(&described),
         stop,

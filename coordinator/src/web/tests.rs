@@ -21,6 +21,7 @@ mod compared;
 mod described;
 mod files;
 mod filled;
+mod made_once;
 mod routes;
 
 struct Served {

@@ -1,5 +1,9 @@
 //! Sweeps next to each other.
 
+use std::pin::pin;
+
+use terms::SweepId;
+
 use super::*;
 
 #[tokio::test]
@@ -27,4 +31,39 @@ async fn sweeps_are_compared_with_the_first_and_what_is_no_list_of_sweeps_is_ref
         assert_eq!(status, StatusCode::BAD_REQUEST, "{wrong}");
     }
     assert_eq!(served.json("/api/v1/compare?sweeps=1,9").await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_comparison_is_kept_for_a_while_and_not_sent_twice() {
+    let served = filled::served().await;
+    let source = Source { text: FILE.to_owned(), file_name: "y.yaml".to_owned(), ..Source::default() };
+    let submission = Submission { source, request_id: String::new(), extend: None };
+    drop(served.api.submit(engine::Issuer::local(), submission).await.unwrap());
+    let tag = async |sweeps: &str| {
+        let (status, headers, _) =
+            served.ask(&Method::GET, &format!("/api/v1/compare?sweeps={sweeps}"), &[]).await;
+        assert_eq!(status, StatusCode::OK);
+        headers[header::ETAG].to_str().unwrap().to_owned()
+    };
+    let first = tag("1,2").await;
+    // Its state is part of the answer.
+    drop(served.api.pause(engine::Issuer::local(), SweepId(1)).await.unwrap());
+    assert_ne!(tag("2,1").await, first);
+    assert_eq!(tag("1,2").await, first, "made a moment ago");
+    let again = served.ask(&Method::GET, "/api/v1/compare?sweeps=1,2", &[("if-none-match", &first)]).await;
+    assert_eq!(again.0, StatusCode::NOT_MODIFIED);
+}
+
+#[tokio::test]
+async fn an_analysis_does_not_wait_until_a_comparison_has_read_all_of_its_sweeps() {
+    let served = filled::served().await;
+    let sides = compare::sides(&served.api, &[SweepId(1); 12]).await.unwrap();
+    let mut compared = pin!(served.api.compare(sides));
+    let mut analyzed = pin!(served.api.analysis(SweepId(1)));
+    tokio::select! {
+        biased;
+        _ = &mut compared => panic!("the comparison came first"),
+        analyzed = &mut analyzed => assert_eq!(analyzed.unwrap().analysis.jobs.counted, 1),
+    }
+    assert_eq!(compared.await.unwrap().sweeps.len(), 12);
 }

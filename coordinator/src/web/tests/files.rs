@@ -6,7 +6,7 @@ use domain::record::{Record, WeightsFile, WeightsState};
 use engine::weights_name;
 use report::{Document, DocumentKind};
 use terms::{
-    AttemptKey, SweepId,
+    AttemptKey, JobState, SweepId,
     outputs::{OutputFile, OutputIndex, OutputsLeftOut, end},
 };
 
@@ -198,6 +198,26 @@ async fn an_export_has_each_job_once_and_is_a_file() {
         assert!(refused["error"]["message"].as_str().unwrap().contains(says), "{refused}");
     }
     assert_eq!(served.json("/api/v1/sweeps/9/export?format=csv").await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_job_of_many_epochs_is_exported_in_small_pieces() {
+    let accuracies: Vec<f64> = (0..2_000).map(|number| f64::from(number) / 4_000.0).collect();
+    let mut served = filled::served_with(filled::trained(6, &accuracies, JobState::Done), None).await;
+    // As it goes out: what compares answers with the description has them whole.
+    served.routes = routes(served.api.clone(), &Tokens::default(), 80, false, CancellationToken::new());
+    for (query, kind) in [("csv&epochs=true", DocumentKind::Epochs), ("json", DocumentKind::Json)] {
+        let path = format!("/api/v1/sweeps/1/export?format={query}");
+        let (_, _, body) = served.ask(&Method::GET, &path, &[]).await;
+        let (mut body, mut found) = (body.into_data_stream(), Vec::new());
+        while let Some(piece) = body.next().await {
+            let piece = piece.unwrap();
+            assert!(piece.len() <= sending::PIECE_BYTES, "{query}: {} bytes at once", piece.len());
+            found.extend(piece);
+        }
+        assert!(found.len() > 2 * sending::PIECE_BYTES, "{query}: {}", found.len());
+        assert!(found == document(&served, kind).await, "{query}");
+    }
 }
 
 #[tokio::test]

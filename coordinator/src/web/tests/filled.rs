@@ -72,7 +72,7 @@ fn granted(attempt: AttemptKey, at_unix_ms: u64) -> Record {
 }
 
 /// An attempt of a job that had these accuracies, from as many seconds as its number on, and ended in this state.
-fn trained(job: u64, accuracies: &[f64], state: JobState) -> Vec<Record> {
+pub(super) fn trained(job: u64, accuracies: &[f64], state: JobState) -> Vec<Record> {
     let key = AttemptKey::new(1, job, 1);
     let objective = Objective { name: "val_accuracy".into(), goal: Goal::Maximize, used: MetricUse::Last };
     let mut records = vec![granted(key, job * 1_000)];
