@@ -134,7 +134,10 @@ def build(options: argparse.Namespace, work: pathlib.Path) -> None:
         arguments += ["--volume", f"{cache}:/root/.cache/sweep:ro"]
     for image, file, more in [(COORDINATOR, "coordinator", []), (WORKER, "worker", ["--target", "cpu"])]:
         begun = time.monotonic()
-        run(["buildah", "bud", "--file", str(DOCKER / f"{file}.Dockerfile"), *more, *arguments, "--tag", image, str(context)])
+        path = DOCKER / f"{file}.Dockerfile"
+        # Docker finds the list of what to leave out by its name.
+        more = [*more, "--ignorefile", f"{path}.dockerignore"]
+        run(["buildah", "bud", "--file", str(path), *more, *arguments, "--tag", image, str(context)])
         facts = json.loads(run([*PODMAN, "image", "inspect", image]).stdout)[0]
         user = facts["Config"].get("User", "")
         expect(user and not user.startswith(("0", "root")), f"{image} runs as root: {user!r}")

