@@ -2,7 +2,8 @@
 //!
 //! The two are chosen by their values, from many. That the usual two-sided test of the winner against the runner-up nevertheless shows that the
 //! winner is the best is a theorem for samples of equal size from one exponential family: K. Hung and W. Fithian, Rank verification for
-//! exponential families, Annals of Statistics 47(2), 2019, <https://doi.org/10.1214/17-AOS1634>.
+//! exponential families, Annals of Statistics 47(2), 2019, <https://doi.org/10.1214/17-AOS1634>. Welch's test lets variances differ and the
+//! theorem does not, so that it is a guide here and no proof.
 
 use serde::Serialize;
 use terms::Goal;

@@ -82,6 +82,7 @@ pub(crate) fn pairs(
         group.entry(parameter.codes[unit.row]).or_default().add(unit.value);
     }
     let mut differences: BTreeMap<(u32, u32), Vec<(u32, f64)>> = BTreeMap::new();
+    let largest = units.iter().map(|unit| unit.value.abs()).fold(0.0, f64::max);
     for (group, means) in &by_group {
         for (first, one) in means {
             for (second, other) in means.range(first + 1..) {
@@ -96,7 +97,7 @@ pub(crate) fn pairs(
         // In an order of its own, so that sums are the same each time.
         differences.sort_by_key(|(group, _)| *group);
         let mean = mean_of(differences.into_iter().map(|(_, difference)| difference));
-        let compared = paired(&mean);
+        let compared = paired(&mean, largest);
         Pair {
             first: value(first),
             second: value(second),

@@ -16,6 +16,9 @@ const NORMAL_QUANTILE: f64 = 1.959_963_984_540_054;
 /// function is made needs more terms then than statrs takes.
 const NEARLY_NORMAL: f64 = 1_000.0;
 
+/// Values that differ by less than this share of the largest of them differ by rounding.
+const ROUNDING: f64 = 1e-12;
+
 /// Between which numbers something lies with 95 % confidence.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 pub struct Interval {
@@ -137,15 +140,22 @@ pub fn t_interval(mean: &Mean) -> Option<Interval> {
     Some(Interval::around(mean.mean, student_t((mean.count - 1) as f64) * error))
 }
 
-/// Whether the mean of these differences is 0: the paired t-test. None of fewer than two differences, or where all are the same.
-pub fn paired(differences: &Mean) -> Option<Compared> {
-    let error = differences.deviation()? / (differences.count as f64).sqrt();
+/// Whether the mean of these differences is 0: the paired t-test. None of fewer than two differences, or where all are the same but for the
+/// rounding of values as large as `largest`, of which they are the differences.
+pub fn paired(differences: &Mean, largest: f64) -> Option<Compared> {
+    let deviation = differences.deviation().filter(|deviation| *deviation > ROUNDING * largest.abs())?;
+    let error = deviation / (differences.count as f64).sqrt();
     compared(differences.mean, error, (differences.count - 1) as f64)
 }
 
 /// Welch's t-test: whether two samples, whose variances may differ, have the same mean. None where one has fewer than two values, or
-/// neither varies.
+/// neither varies by more than rounding.
 pub fn welch(one: &Mean, other: &Mean) -> Option<Compared> {
+    let varies =
+        |mean: &Mean| mean.deviation().is_some_and(|deviation| deviation > ROUNDING * mean.mean.abs());
+    if !varies(one) && !varies(other) {
+        return None;
+    }
     let of_mean = |mean: &Mean| Some(mean.variance()? / mean.count as f64);
     let (one_error, other_error) = (of_mean(one)?, of_mean(other)?);
     let both = one_error + other_error;

@@ -18,11 +18,15 @@ use utoipa::ToSchema;
 use self::differences::{Difference, differences};
 use super::{
     model::Sweep,
+    recorded::Recorded,
     view::{Number, parameters, schema},
 };
 
 /// Most configurations of a sweep that are kept: 8 MB.
 const POINTS_MAX: usize = 100_000;
+
+/// From this p on, a difference may be chance.
+const SIGNIFICANT: f64 = 0.05;
 
 /// What is kept of a configuration.
 #[derive(Debug, Clone, Copy)]
@@ -40,8 +44,8 @@ pub struct Side {
     points: HashMap<u128, Point>,
     /// The parameters of the best configuration, once they are told.
     best_parameters: Option<ParameterMap>,
-    /// Whether there were more configurations than are kept.
-    too_many: bool,
+    /// Trainings of configurations beyond those that are kept.
+    left_out: u64,
     epochs: u64,
     seconds: f64,
 }
@@ -71,7 +75,7 @@ pub struct Compared {
     /// The metric that ranks its jobs.
     pub metric: String,
     pub maximize: bool,
-    /// The mean of its best configuration: of those with the most trainings.
+    /// The mean of its best configuration: of those that were trained as often as the file says; of all where there are none.
     pub best: Number,
     /// The standard deviation of that configuration's trainings.
     pub deviation: Number,
@@ -82,6 +86,8 @@ pub struct Compared {
     /// Those of its parameters that vary, or all where none does.
     #[schema(schema_with = schema::parameters_or_null)]
     pub best_parameters: Option<serde_json::Value>,
+    /// Trainings of configurations beyond the first 100,000, which are not compared.
+    pub trainings_left_out: u64,
     /// Epochs that count, of all jobs.
     pub epochs: u64,
     /// Training time of all jobs; of jobs that trained at a time, their share.
@@ -96,8 +102,8 @@ pub struct Pair {
     pub second: u64,
     /// Whether their values compare at all, and why not.
     pub not_compared: Option<NotCompared>,
-    /// The best configurations, by Welch's t-test of their trainings; none where one of them was trained once.
-    pub bests: Option<Tested>,
+    /// The best configurations, where both were trained several times. No test: each was chosen by its value, from more or fewer.
+    pub bests: Option<Bests>,
     /// How many configurations both have with a value.
     pub common: u64,
     /// Those, in pairs, by the paired t-test; none of fewer than two.
@@ -114,8 +120,17 @@ pub struct Pair {
 pub enum NotCompared {
     /// They are of different metrics, or of different epochs of a job.
     OtherMetric,
-    /// They are of different data.
+    /// They are of different data, or of the same that is split or scaled otherwise.
     OtherData,
+}
+
+/// The best of the second less the best of the first.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
+#[schema(as = ComparedBests)]
+pub struct Bests {
+    pub difference: f64,
+    /// Welch's, with 95 % confidence for two configurations that were not chosen by their values.
+    pub interval: Interval,
 }
 
 /// A test of a difference: the second less the first.
@@ -126,15 +141,10 @@ pub struct Tested {
     /// With 95 % confidence.
     pub interval: Interval,
     pub p: f64,
-    /// Whether the interval leaves out 0.
+    /// The same corrected by Holm for all sweeps that are compared with the first.
+    pub p_corrected: f64,
+    /// Whether that is less than 0.05.
     pub separable: bool,
-}
-
-impl From<analysis::Compared> for Tested {
-    fn from(compared: analysis::Compared) -> Self {
-        let analysis::Compared { difference, interval, p, .. } = compared;
-        Self { difference, interval, p, separable: !interval.contains(0.0) }
-    }
 }
 
 /// A job as it comes in.
@@ -153,14 +163,7 @@ pub struct Trained<'a> {
 
 impl Side {
     pub fn new(sweep: Sweep) -> Self {
-        Self {
-            sweep,
-            points: HashMap::new(),
-            best_parameters: None,
-            too_many: false,
-            epochs: 0,
-            seconds: 0.0,
-        }
+        Self { sweep, points: HashMap::new(), best_parameters: None, left_out: 0, epochs: 0, seconds: 0.0 }
     }
 
     /// Takes a job in, in the order of their numbers.
@@ -178,7 +181,7 @@ impl Side {
             // Zeros are equal, whatever their sign.
             Some(point) => point.mean.add(0.0 + value),
             None if room => self.points.entry(key).or_insert_with(made).mean.add(0.0 + value),
-            None => self.too_many = true,
+            None => self.left_out += 1,
         }
     }
 
@@ -211,11 +214,12 @@ impl Side {
         self.best_parameters = Some(parameters);
     }
 
-    /// The best configuration, of those with the most trainings.
+    /// The best configuration, of those that were trained as often as the file says; of all where there are none.
     fn best(&self) -> Option<&Point> {
-        let most = self.points.values().map(|point| point.mean.count).max()?;
-        let complete = self.points.values().filter(|point| point.mean.count == most);
-        complete.reduce(|best, one| {
+        let planned = u64::from(self.sweep.repeats);
+        let is_complete = |point: &&Point| point.mean.count >= planned;
+        let has_complete = self.points.values().any(|point| is_complete(&point));
+        self.points.values().filter(|point| !has_complete || is_complete(point)).reduce(|best, one| {
             let is_better = self.is_better(one.mean.mean, best.mean.mean);
             let is_equal = one.mean.mean == best.mean.mean;
             if is_better || (is_equal && one.job < best.job) { one } else { best }
@@ -229,9 +233,9 @@ impl Side {
         }
     }
 
-    /// Whether all of its configurations are kept.
-    pub fn is_whole(&self) -> bool {
-        !self.too_many
+    /// How many trainings are of configurations beyond those that are kept.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
     }
 
     fn shown(&self) -> Compared {
@@ -253,6 +257,7 @@ impl Side {
             trainings: best.map_or(0, |point| point.mean.count),
             best_job: best.map(|point| point.job),
             best_parameters: shown,
+            trainings_left_out: self.left_out,
             epochs: self.epochs,
             train_seconds: self.seconds,
         }
@@ -264,7 +269,8 @@ fn written(value: &ParameterValue) -> String {
     match value {
         ParameterValue::Null => "null".to_owned(),
         ParameterValue::Boolean(value) => value.to_string(),
-        ParameterValue::Integer(value) => (*value as f64).to_string(),
+        ParameterValue::Integer(value) => value.to_string(),
+        // Without a fraction it is written like an integer.
         ParameterValue::Float(value) => (0.0 + value).to_string(),
         ParameterValue::Text(text) => format!("{text:?}"),
     }
@@ -274,7 +280,11 @@ fn written(value: &ParameterValue) -> String {
 pub fn compare(sides: &[Side]) -> Comparison {
     let sweeps: Vec<&Sweep> = sides.iter().map(|side| &side.sweep).collect();
     let (listed, left_out) = differences(&sweeps);
-    let against = |(first, others): (&Side, &[Side])| others.iter().map(|other| pair(first, other)).collect();
+    let against = |(first, others): (&Side, &[Side])| {
+        let mut pairs: Vec<Pair> = others.iter().map(|other| pair(first, other)).collect();
+        correct(&mut pairs);
+        pairs
+    };
     Comparison {
         sweeps: sides.iter().map(Side::shown).collect(),
         differences: listed,
@@ -299,7 +309,8 @@ fn pair(first: &Side, second: &Side) -> Pair {
         return pair;
     }
     if let (Some(one), Some(other)) = (first.best(), second.best()) {
-        pair.bests = welch(&other.mean, &one.mean).map(Tested::from);
+        let bests = welch(&other.mean, &one.mean);
+        pair.bests = bests.map(|found| Bests { difference: found.difference, interval: found.interval });
     }
     // In an order of its own, so that sums are the same each time.
     let mut common: Vec<(u64, f64, f64)> = first
@@ -309,7 +320,15 @@ fn pair(first: &Side, second: &Side) -> Pair {
         .collect();
     common.sort_unstable_by_key(|(job, ..)| *job);
     pair.common = common.len() as u64;
-    pair.paired = paired(&mean_of(common.iter().map(|(_, one, other)| other - one))).map(Tested::from);
+    let largest = common.iter().flat_map(|(_, one, other)| [one.abs(), other.abs()]).fold(0.0, f64::max);
+    let differences = mean_of(common.iter().map(|(_, one, other)| other - one));
+    pair.paired = paired(&differences, largest).map(|found| Tested {
+        difference: found.difference,
+        interval: found.interval,
+        p: found.p,
+        p_corrected: found.p,
+        separable: found.p < SIGNIFICANT,
+    });
     let count = |is_better: &dyn Fn(f64, f64) -> bool| {
         common.iter().filter(|(_, one, other)| is_better(*one, *other)).count() as u64
     };
@@ -318,15 +337,34 @@ fn pair(first: &Side, second: &Side) -> Pair {
     pair
 }
 
+/// Corrects the tests of several sweeps against the first by Holm: the smallest p counts as often as there are tests, and each next one
+/// once less.
+fn correct(pairs: &mut [Pair]) {
+    let mut tests: Vec<&mut Tested> = pairs.iter_mut().filter_map(|pair| pair.paired.as_mut()).collect();
+    tests.sort_by(|one, other| one.p.total_cmp(&other.p));
+    let (count, mut least) = (tests.len(), 0.0_f64);
+    for (place, test) in tests.into_iter().enumerate() {
+        least = least.max(test.p * (count - place) as f64).min(1.0);
+        test.p_corrected = least;
+        test.separable = least < SIGNIFICANT;
+    }
+}
+
 fn not_compared(first: &Sweep, second: &Sweep) -> Option<NotCompared> {
     if first.objective != second.objective {
         return Some(NotCompared::OtherMetric);
     }
-    let hash = |sweep: &Sweep| sweep.dataset.as_ref().map(|dataset| dataset.content_hash.clone());
-    match (hash(first), hash(second)) {
-        (Some(one), Some(other)) if one != other => Some(NotCompared::OtherData),
-        _ => None,
-    }
+    let found = |sweep: &Sweep| {
+        let dataset = sweep.dataset.as_ref()?;
+        Some((dataset.content_hash.clone(), dataset.val_images, dataset.validation.clone()))
+    };
+    let recorded = |sweep: &Sweep| {
+        let dataset = Recorded::read(&sweep.specification).dataset;
+        (dataset.val_fraction, dataset.split_seed, dataset.image_size)
+    };
+    // Of a sweep that no worker has begun, nothing is found yet.
+    let is_other_found = found(first).zip(found(second)).is_some_and(|(one, other)| one != other);
+    (is_other_found || recorded(first) != recorded(second)).then_some(NotCompared::OtherData)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use serde::Deserialize;
 /// What separates the file with which a sweep began from those that extended it.
 pub(super) const SEPARATOR: &str = "\n---\n";
 
-/// The keys of the file that a report names. One that is missing or of another kind is left out.
+/// The keys of the file that a report names. One that is missing is left out; where one is of another kind than any version writes, all are.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Recorded {

@@ -4,17 +4,19 @@
 //! The shapes live in this crate because it knows neither a wire format nor the domain, and because its columns name a job's keys.
 
 mod own;
+mod plain;
 pub(crate) mod schema;
+mod worker;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use serde::{Serialize, Serializer};
-use serde_json::{Map, Value};
-use terms::{DatasetSummary, Goal, LeftOut, Objective, ParameterMap, SweepState};
+use serde::Serialize;
+use serde_json::Value;
+use terms::{DatasetSummary, Goal, LeftOut, Objective, SweepState};
 use utoipa::ToSchema;
 
 use self::own::Own;
+pub use self::plain::{Number, number, parameters, time, time_for_people};
 pub use self::schema::{ExportedJob, ShownJob, ShownSweep};
+pub use self::worker::{Gpu, Worker};
 use super::{columns::Columns, model};
 
 /// A sweep.
@@ -231,94 +233,6 @@ pub struct Epoch {
     own: Own,
     /// Time of the training loop, in seconds.
     pub epoch_seconds: Number,
-}
-
-/// A worker.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct Worker {
-    /// Its name.
-    pub name: String,
-    /// `connected`, `draining`, `quarantined` or `disconnected`.
-    pub state: String,
-    /// Its machine.
-    pub host: String,
-    /// How many slots it has.
-    pub slots: u64,
-    /// How many of them are occupied.
-    pub busy: u64,
-    /// How many attempts occupy them.
-    pub running: u64,
-    /// Their devices, with spaces between them.
-    pub devices: String,
-    /// What its GPUs do; none where that is not known.
-    pub gpus: Vec<Gpu>,
-    /// The models that its trainer trains.
-    pub models: Vec<String>,
-    /// Whether it runs the programs of sweep files.
-    pub programs: bool,
-    /// Its program's version.
-    pub version: String,
-    /// When it sent its last message.
-    pub last_seen: Option<String>,
-    /// Why it is quarantined, leaves or has left; empty otherwise.
-    pub reason: String,
-}
-
-/// What a GPU of a worker does at the moment, by whichever process.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct Gpu {
-    /// The device of the slots that it has, such as `cuda:0`.
-    pub device: String,
-    /// Its product's name.
-    pub name: String,
-    /// In how much of the last moments it computed, in percent; null where its driver does not say it.
-    pub utilization_percent: Option<u32>,
-    /// Memory in use, in bytes.
-    pub memory_used_bytes: u64,
-    /// All of its memory, in bytes.
-    pub memory_total_bytes: u64,
-}
-
-/// A measurement that may be absent.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Number(pub Option<f64>);
-
-impl Serialize for Number {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        number(self.0).serialize(serializer)
-    }
-}
-
-/// A measurement. JSON has no numbers for these, so they are texts.
-pub fn number(value: Option<f64>) -> Value {
-    match value {
-        None => Value::Null,
-        Some(value) if value.is_finite() => value.into(),
-        Some(value) if value.is_nan() => "nan".into(),
-        Some(value) => if value > 0.0 { "inf" } else { "-inf" }.into(),
-    }
-}
-
-/// Parameters by name.
-pub fn parameters(parameters: &ParameterMap) -> Value {
-    let value = |value| serde_json::to_value(value).unwrap_or(Value::Null);
-    Value::Object(parameters.0.iter().map(|(name, one)| (name.clone(), value(one))).collect::<Map<_, _>>())
-}
-
-/// A moment as programs read it; none for 0.
-pub fn time(unix_ms: u64) -> Option<String> {
-    moment(unix_ms).map(|moment| humantime::format_rfc3339_millis(moment).to_string())
-}
-
-/// A moment for people, to the second; none for 0.
-pub fn time_for_people(unix_ms: u64) -> Option<String> {
-    moment(unix_ms).map(|moment| humantime::format_rfc3339_seconds(moment).to_string())
-}
-
-fn moment(unix_ms: u64) -> Option<SystemTime> {
-    // Beyond the year 9999 humantime panics; no clock is that wrong without being wrong otherwise.
-    const LAST_MS: u64 = 253_402_300_799_000;
-    (unix_ms > 0).then(|| UNIX_EPOCH + Duration::from_millis(unix_ms.min(LAST_MS)))
 }
 
 impl Sweep {

@@ -1,5 +1,6 @@
 //! `sweep compare`: sweeps next to each other, and whether a test tells them apart.
 
+use analysis::Interval;
 use proto::v1;
 use report::compare::{Comparison, NotCompared, Pair, Side, Tested, Trained, compare};
 use terminal::{output::say, text};
@@ -38,8 +39,12 @@ pub(super) async fn compare_sweeps(
         }
         sides.push(read(target, *sweep).await?);
     }
-    if sides.iter().any(|side| !side.is_whole()) {
-        say("warning: a sweep has more configurations than are compared; those that came first are");
+    let left_out: u64 = sides.iter().map(Side::left_out).sum();
+    if left_out > 0 {
+        say(&format!(
+            "warning: {} of configurations beyond the first 100,000 of a sweep are not compared",
+            count(left_out, "training")
+        ));
     }
     let comparison = compare(&sides);
     match format {
@@ -152,7 +157,7 @@ fn words(comparison: &Comparison) -> String {
             said.push_str(&format!("and in {}\n", count(comparison.differences_left_out as u64, "more key")));
         }
     } else {
-        said.push_str("\nThe files differ in nothing but their names.\n");
+        said.push_str("\nThe files differ in nothing but names and descriptions.\n");
     }
     for pair in &comparison.against_first {
         said.push('\n');
@@ -184,10 +189,10 @@ fn sentences(comparison: &Comparison, pair: &Pair) -> Vec<String> {
     let maximize = sweep(first).is_none_or(|sweep| sweep.maximize);
     let bests = format!("Best of {second} less best of {first}");
     match (pair.bests, sweep(first).zip(sweep(second))) {
-        (Some(tested), _) => said.push(format!(
-            "{bests}: {} (Welch's t-test of their trainings): {}. Each was chosen by its value from its sweep.",
-            numbers(&tested),
-            verdict(&tested, (*first, *second), maximize)
+        (Some(found), _) => said.push(format!(
+            "{bests}: {} (95 % interval {}, by Welch). Each was chosen by its value, from more or fewer, so that this is no test.",
+            number(found.difference),
+            interval(found.interval)
         )),
         (None, Some((one, other))) if one.best_job.is_none() || other.best_job.is_none() => {
             said.push(format!("{bests}: not tested, as a sweep has no job that is done with a value."));
@@ -202,8 +207,10 @@ fn sentences(comparison: &Comparison, pair: &Pair) -> Vec<String> {
         (0, _) => "No configuration is in both with a value.".to_owned(),
         (1, _) => format!("A single configuration is in both, which no test can be made of; {wins}."),
         (common, Some(tested)) => format!(
-            "{common} configurations are in both; {second} less {first} on average: {} (paired t-test): {}; {wins}.",
-            numbers(&tested),
+            "{common} configurations are in both; {second} less {first} on average: {} (95 % interval {}; paired t-test, {}): {}; {wins}.",
+            number(tested.difference),
+            interval(tested.interval),
+            p_of(&tested),
             verdict(&tested, (*first, *second), maximize)
         ),
         (common, None) => {
@@ -213,16 +220,21 @@ fn sentences(comparison: &Comparison, pair: &Pair) -> Vec<String> {
     said
 }
 
-fn numbers(tested: &Tested) -> String {
-    let number = |value| report::measured(value, 4);
-    let Tested { difference, interval, p, .. } = tested;
-    let p = if *p < 0.0001 { "p < 0.0001".to_owned() } else { format!("p = {p:.4}") };
-    format!(
-        "{} (95 % interval {} to {}, {p})",
-        number(*difference),
-        number(interval.low),
-        number(interval.high)
-    )
+fn number(value: f64) -> String {
+    report::measured(value, 4)
+}
+
+fn interval(interval: Interval) -> String {
+    format!("{} to {}", number(interval.low), number(interval.high))
+}
+
+/// Its p-value, also as it is corrected for several sweeps.
+fn p_of(tested: &Tested) -> String {
+    let written = |p: f64| if p < 0.0001 { "p < 0.0001".to_owned() } else { format!("p = {p:.4}") };
+    match tested.p_corrected > tested.p {
+        true => format!("{}, corrected for the sweeps {}", written(tested.p), written(tested.p_corrected)),
+        false => written(tested.p),
+    }
 }
 
 fn verdict(tested: &Tested, (first, second): (u64, u64), maximize: bool) -> String {

@@ -63,7 +63,7 @@ async fn sweeps_are_compared_on_a_page_by_their_files_and_by_tests() {
             "en",
             [
                 "What the files differ in",
-                "3 configurations are in both",
+                "Configurations in both: 3",
                 "not tested, as one of them was trained once",
             ],
         ),

@@ -61,7 +61,7 @@ fn tests_and_intervals_are_scipys() {
         same(compared.interval, &case["interval"], case);
     }
     for case in list("paired") {
-        let compared = paired(&mean_of(numbers(&case["differences"]))).unwrap();
+        let compared = paired(&mean_of(numbers(&case["differences"])), 1.0).unwrap();
         close(compared.p, number(&case["p"]), case);
         same(compared.interval, &case["interval"], case);
     }

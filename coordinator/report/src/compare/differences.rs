@@ -49,20 +49,17 @@ pub(super) fn differences(sweeps: &[&Sweep]) -> (Vec<Difference>, usize) {
 
 /// What a sweep's file and its data set come to.
 fn facts(sweep: &Sweep) -> Vec<(String, String)> {
-    let mut documents = sweep.specification.split(SEPARATOR);
-    let first = documents.next().unwrap_or_default();
     let mut facts = Vec::new();
-    // Of a file that this version does not understand, the text.
-    match serde_yaml::from_str::<Value>(first) {
-        Ok(Value::Object(file)) => {
-            let file = file.into_iter().filter(|(key, _)| !NAMES.contains(&key.as_str()));
-            file.for_each(|(key, value)| flatten(key, value, &mut facts));
+    for (place, document) in sweep.specification.split(SEPARATOR).enumerate() {
+        let within = if place == 0 { String::new() } else { format!("extension {place}.") };
+        // Of a file that this version does not understand, the text.
+        match serde_yaml::from_str::<Value>(document) {
+            Ok(Value::Object(file)) => {
+                let file = file.into_iter().filter(|(key, _)| !NAMES.contains(&key.as_str()));
+                file.for_each(|(key, value)| flatten(format!("{within}{key}"), value, &mut facts));
+            }
+            _ => facts.push((format!("{within}specification"), document.to_owned())),
         }
-        _ => facts.push(("specification".to_owned(), first.to_owned())),
-    }
-    let extensions = documents.count();
-    if extensions > 0 {
-        facts.push(("extensions".to_owned(), extensions.to_string()));
     }
     if let Some(manifest) = &sweep.manifest {
         facts.push(("model (version)".to_owned(), manifest.version.to_string()));

@@ -73,7 +73,7 @@ fn bests_are_tested_where_both_have_repeats_and_common_configurations_in_pairs()
     assert_eq!(second.best_parameters, Some(serde_json::json!({"rate": 0.1})), "those that vary");
     let pair = &compared.against_first[0];
     let bests = pair.bests.unwrap();
-    assert!((bests.difference - 0.095).abs() < 1e-9 && bests.separable, "{bests:?}");
+    assert!((bests.difference - 0.095).abs() < 1e-9 && bests.interval.low > 0.0, "{bests:?}");
     // Seeds differ, and are no part of a configuration.
     let paired = pair.paired.unwrap();
     assert!(
@@ -104,6 +104,53 @@ fn other_metrics_do_not_compare_and_other_data_are_named() {
     let compared = compare(&[one, other]);
     assert_eq!(compared.against_first[0].not_compared, Some(NotCompared::OtherData));
     assert_eq!(compared.differences[0].key, "dataset (content hash)");
+}
+
+#[test]
+fn a_split_that_differs_is_other_data() {
+    let file = |seed: u32| format!("name: a\ndataset:\n  path: d\n  split_seed: {seed}\n");
+    let of = |id, seed| side(id, &file(seed), &[(0.1, 0, 0.7)]);
+    let other_data = |one, other| compare(&[one, other]).against_first[0].not_compared;
+    assert_eq!(other_data(of(1, 0), of(2, 1)), Some(NotCompared::OtherData));
+    assert_eq!(other_data(of(1, 0), of(2, 0)), None);
+}
+
+#[test]
+fn one_repeat_more_than_planned_makes_no_configuration_the_best() {
+    let one = side(1, "name: a\n", &[(0.1, 0, 0.5), (0.1, 1, 0.5), (0.2, 0, 0.9)]);
+    assert_eq!(one.best_job(), Some(3), "a single training is all that is planned");
+    let mut planned = side(1, "name: a\n", &[(0.1, 0, 0.5), (0.1, 1, 0.5), (0.2, 0, 0.9)]);
+    planned.sweep.repeats = 2;
+    assert_eq!(planned.best_job(), Some(1), "one of two trainings is missing");
+    planned.sweep.repeats = 3;
+    assert_eq!(planned.best_job(), Some(3), "none is complete");
+}
+
+#[test]
+fn tests_of_several_sweeps_are_corrected_for_each_other() {
+    let with = |id, by: [f64; 4]| {
+        let jobs: Vec<_> = (1..).zip(by).map(|(place, by)| (f64::from(place), 0, 0.5 + by)).collect();
+        side(id, "name: a\n", &jobs)
+    };
+    let (near, far) = ([0.01, 0.02, 0.04, 0.02], [0.10, 0.11, 0.10, 0.11]);
+    let alone = compare(&[with(1, [0.0; 4]), with(2, near)]);
+    let paired = alone.against_first[0].paired.unwrap();
+    assert!(paired.separable && paired.p > 0.025, "{paired:?}");
+    let several = compare(&[with(1, [0.0; 4]), with(2, near), with(3, near), with(4, far)]);
+    let [second, third, fourth] = [0, 1, 2].map(|place| several.against_first[place].paired.unwrap());
+    assert!((second.p_corrected - 2.0 * second.p).abs() < 1e-12 && !second.separable, "{second:?}");
+    assert!(!third.separable && fourth.separable, "{third:?} {fourth:?}");
+}
+
+#[test]
+fn large_integers_are_not_confused() {
+    let key = |value| {
+        let side = Side::new(sweep(1, ""));
+        side.key(&ParameterMap(vec![("n".into(), value)]))
+    };
+    let whole = ParameterValue::Integer;
+    assert_ne!(key(whole(9_007_199_254_740_992)), key(whole(9_007_199_254_740_993)));
+    assert_eq!(key(whole(3)), key(ParameterValue::Float(3.0)));
 }
 
 #[test]

@@ -95,6 +95,7 @@ impl<'a> Content<'a> {
             });
         }
         page.push(self.numbered_table(numbers, strings.title(Title::Effects), table));
+        page.extend(self.values_not_shown().map(Block::Text));
         if let Some(table) = self.pairs() {
             page.push(self.numbered_table(numbers, strings.title(Title::Pairs), table));
         }

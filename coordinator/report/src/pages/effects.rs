@@ -58,6 +58,18 @@ impl Content<'_> {
             .then(|| Table { headings: headings.into_iter().map(str::to_owned).collect(), rows })
     }
 
+    /// What the table of effects leaves out of parameters with very many values; none where nothing.
+    pub(super) fn values_not_shown(&self) -> Option<String> {
+        let (effects, _) = weighed(self.analysis);
+        let left_out = effects.iter().filter(|(effect, _)| effect.left_out > 0);
+        let told: Vec<String> = left_out
+            .map(|(effect, _)| {
+                self.strings.values_not_shown(self.headings.parameter(&effect.parameter), effect.left_out)
+            })
+            .collect();
+        (!told.is_empty()).then(|| told.join(self.strings.between_sentences()))
+    }
+
     /// The differences between configurations that differ in nothing else; none where there are no such.
     pub(super) fn pairs(&self) -> Option<Table> {
         let strings = self.strings;

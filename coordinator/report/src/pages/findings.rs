@@ -41,12 +41,20 @@ impl Content<'_> {
         if levels.len() == 1 {
             return Some(vec![strings.only_value(&self.extreme(best), &objective)]);
         }
-        if best.mean == worst.mean {
+        let ties =
+            |one: &Level| levels.iter().filter(|other| is_same(one.mean, other.mean)).count() as u64 - 1;
+        if is_same(best.mean, worst.mean) {
             return Some(vec![strings.all_means_equal(&objective, &decimals(best.mean, 4))]);
         }
-        let extremes = (&self.extreme(best), &self.extreme(worst));
-        let means = strings.best_and_worst_value(extremes, levels.len(), &objective);
-        Some(vec![means, self.compared(effect, best, worst, levels.len() as u64)])
+        let of = |level: &Level| Extreme { ties: ties(level), ..self.extreme(level) };
+        let means = strings.best_and_worst_value(
+            (&of(best), &of(worst)),
+            (levels.len(), effect.left_out > 0),
+            &objective,
+        );
+        // Values that are not shown could have been the best or the worst, too.
+        let values = levels.len() as u64 + effect.left_out;
+        Some(vec![means, self.compared(effect, best, worst, values)])
     }
 
     fn extreme(&self, level: &Level) -> Extreme {
@@ -55,6 +63,7 @@ impl Content<'_> {
             mean: decimals(level.mean, 4),
             interval: Some(self.interval(level.interval)).filter(|interval| !interval.is_empty()),
             count: level.count,
+            ties: 0,
         }
     }
 
@@ -107,4 +116,9 @@ impl Content<'_> {
         at.truncate(DIVERGED_SHOWN_MAX);
         (all > 0).then(|| self.strings.diverged_at(all, &at))
     }
+}
+
+/// Whether two means are the same but for rounding.
+fn is_same(one: Option<f64>, other: Option<f64>) -> bool {
+    one.zip(other).is_some_and(|(one, other)| (one - other).abs() <= 1e-12 * one.abs().max(other.abs()))
 }

@@ -8,8 +8,15 @@ impl Content<'_> {
         let (strings, sweep, jobs) = (self.strings, self.sweep, self.analysis.jobs);
         let mut list = Vec::new();
         let mut tell = |name: &str, text: String| list.push((name.to_owned(), text));
-        if jobs.unfinished > 0 {
-            let counts = sweep.counts;
+        let counts = sweep.counts;
+        // Of all jobs, also where only some are looked at.
+        let unfinished = counts.stopped
+            + counts.failed
+            + counts.cancelled
+            + counts.running
+            + counts.paused
+            + counts.pending;
+        if unfinished > 0 {
             let states = [
                 ("stopped", counts.stopped),
                 ("failed", counts.failed),
@@ -20,7 +27,7 @@ impl Content<'_> {
             ];
             let states = states.iter().filter(|(_, count)| *count > 0);
             let states: Vec<String> = states.map(|(state, count)| strings.in_state(*count, state)).collect();
-            tell(strings.not_counted_name(), strings.not_counted(jobs.unfinished, &states.join(", ")));
+            tell(strings.not_counted_name(), strings.not_counted(unfinished, &states.join(", ")));
         }
         if jobs.diverged > 0 {
             tell(strings.diverged_name(), strings.diverged_jobs(jobs.diverged));
@@ -35,9 +42,13 @@ impl Content<'_> {
             let not_listed = sweep.job_count.saturating_sub(self.rows.len() as u64);
             tell(strings.not_listed_name(), strings.not_listed(not_listed));
         }
-        let (_, parameters) = weighed(self.analysis);
+        let (effects, parameters) = weighed(self.analysis);
         if parameters > 0 {
             tell(strings.effects_not_shown_name(), parameters.to_string());
+        }
+        for (effect, _) in effects.iter().filter(|(effect, _)| effect.left_out > 0) {
+            let name = strings.values_not_shown_name(self.headings.parameter(&effect.parameter));
+            tell(&name, effect.left_out.to_string());
         }
         if self.pairs_not_shown() > 0 {
             tell(strings.pairs_not_shown_name(), self.pairs_not_shown().to_string());

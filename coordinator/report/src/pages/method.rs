@@ -59,7 +59,10 @@ impl<'a> Content<'a> {
         if self.training.epochs_in_all > 0 {
             tell(strings.epochs_name(), strings.epochs(self.training.epochs, self.training.epochs_in_all));
         }
-        tell(strings.repeats_name(), strings.repeats(sweep.repeats));
+        tell(
+            strings.repeats_name(),
+            strings.repeats(sweep.repeats, self.analysis.jobs.counted, self.analysis.points),
+        );
         let fixed = self.fixed();
         if !fixed.is_empty() {
             tell(strings.fixed_name(), fixed);

@@ -6,7 +6,8 @@ for (const table of document.querySelectorAll('table.sorts')) {
   const headings = [...table.tHead.rows[0].cells];
   const key = (row, column, numeric) => {
     const text = row.cells[column].textContent;
-    return numeric && text !== '' ? Number(text) : text;
+    if (!numeric || text === '') return text;
+    return { inf: Infinity, '-inf': -Infinity }[text] ?? Number(text);
   };
   const sorted = () => {
     const column = headings.findIndex((heading) => heading.hasAttribute('aria-sort'));
@@ -17,7 +18,8 @@ for (const table of document.querySelectorAll('table.sorts')) {
       const [a, b] = [key(one, column, numeric), key(other, column, numeric)];
       // Rows without a value come last, whichever way is up.
       if (a === '' || b === '') return (a === '') - (b === '');
-      if (numeric) return sign * (Number.isNaN(a) || Number.isNaN(b) ? Number.isNaN(a) - Number.isNaN(b) : a - b);
+      if (numeric && (Number.isNaN(a) || Number.isNaN(b))) return Number.isNaN(a) - Number.isNaN(b);
+      if (numeric) return sign * (a > b ? 1 : a < b ? -1 : 0);
       return sign * a.localeCompare(b, document.documentElement.lang, { numeric: true });
     };
     return [...inOrder].sort(compare);

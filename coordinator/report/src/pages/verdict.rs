@@ -16,9 +16,8 @@ impl Content<'_> {
             return vec![strings.no_verdict(self.analysis.jobs.not_looked_at > 0).to_owned()];
         };
         let mut sentences = vec![self.told_apart(verdict)];
-        if verdict.separable == Some(false) {
-            sentences.extend(verdict.not_separable.map(|others| strings.others_not_told(others)));
-        }
+        let others = verdict.not_separable.filter(|others| *others > 0);
+        sentences.extend(others.map(|others| strings.others_not_told(others)));
         sentences
     }
 
@@ -60,11 +59,28 @@ impl Content<'_> {
     pub(super) fn conclusion(&self) -> Vec<String> {
         let strings = self.strings;
         let Some(best) = &self.best else { return vec![strings.no_conclusion().to_owned()] };
+        if let Some(sentence) = self.best_mean() {
+            return [sentence].into_iter().chain(self.verdict().into_iter().take(1)).collect();
+        }
         let label = best.label(&self.sweep.varying, self.headings);
         let value = decimals(best.ranked.map(|(_, value)| value), 4);
         let mut sentences =
             vec![strings.best_is(&label, &self.headings.objective_within(), &value, best.number)];
         sentences.extend(self.verdict().into_iter().take(1));
         sentences
+    }
+
+    /// Where trainings were repeated, the configuration that the verdict is about: the luckiest training says less.
+    fn best_mean(&self) -> Option<String> {
+        let winner = self.analysis.best.as_ref()?.best;
+        let repeats = self.analysis.repeats.as_ref()?;
+        let point = repeats.items.iter().find(|point| point.job == winner.job)?;
+        let of_points = self.points.into_iter().flat_map(|(points, _)| points.iter().map(|point| &point.row));
+        let row = self.rows.iter().chain(of_points).find(|row| row.number == winner.job);
+        let label =
+            row.map(|row| row.label(&self.varying_between_points(), self.headings)).unwrap_or_default();
+        let (mean, deviation) = (decimals(Some(point.mean), 4), decimals(Some(point.deviation), 4));
+        let objective = self.headings.objective_within();
+        Some(self.strings.best_mean_is(&label, &objective, (&mean, &deviation), point.count, winner.job))
     }
 }

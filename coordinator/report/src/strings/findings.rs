@@ -13,13 +13,16 @@ pub(crate) struct Extreme {
     /// Its interval, as text.
     pub(crate) interval: Option<String>,
     pub(crate) count: u64,
+    /// How many other values have the same mean.
+    pub(crate) ties: u64,
 }
 
 /// A p-value as people write it.
 pub(crate) fn p_value(p: f64) -> String {
     match p {
         p if p < 0.0001 => "p < 0.0001".to_owned(),
-        p if p < 0.001 => format!("p = {p:.4}"),
+        // Three decimals would not tell on which side of 0.05 it lies.
+        p if p < 0.001 || (0.045..0.055).contains(&p) => format!("p = {p:.4}"),
         p => format!("p = {p:.3}"),
     }
 }
@@ -150,33 +153,48 @@ impl Strings {
         format!("{mean} ({interval}n = {count})")
     }
 
-    /// The means of the best and the worst value of a parameter.
+    /// A value with those that tie with it.
+    fn with_ties(&self, one: &Extreme) -> String {
+        let label = &one.label;
+        match one.ties {
+            0 => label.clone(),
+            ties => self.either_of(
+                || format!("{label} (and {} with the same mean)", counted(ties, "other")),
+                || format!("{label} (ほか同じ平均の値 {ties} 個)"),
+            ),
+        }
+    }
+
+    /// The means of the best and the worst of so many values of a parameter, of which some may not be shown.
     pub(crate) fn best_and_worst_value(
         &self,
         (best, worst): (&Extreme, &Extreme),
-        values: usize,
+        (values, some): (usize, bool),
         objective: &str,
     ) -> String {
         let (best_mean, worst_mean) = (self.extreme(best), self.extreme(worst));
-        let (best, worst) = (&best.label, &worst.label);
-        match values {
-            2 => self.either_of(
+        let (best, worst) = (self.with_ties(best), self.with_ties(worst));
+        if values == 2 && !some {
+            return self.either_of(
                 || format!("the mean {objective} is {best_mean} with {best} and {worst_mean} with {worst}."),
                 || format!("{objective}の平均は、{best} で {best_mean}、{worst} で {worst_mean} でした。"),
-            ),
-            _ => self.either_of(
-                || {
-                    format!(
-                        "of its {values} values, {best} has the best mean {objective}, {best_mean}, and {worst} the worst, {worst_mean}."
-                    )
-                },
-                || {
-                    format!(
-                        "{objective}の平均は、{values} 個の値のうち {best} で最も良く {best_mean}、{worst} で最も悪く {worst_mean} でした。"
-                    )
-                },
-            ),
+            );
         }
+        let of = match some {
+            true => self.either_of(
+                || format!("of the {values} values shown"),
+                || format!("表に示した {values} 個の値"),
+            ),
+            false => self.either_of(|| format!("of its {values} values"), || format!("{values} 個の値")),
+        };
+        self.either_of(
+            || format!("{of}, {best} has the best mean {objective}, {best_mean}, and {worst} the worst, {worst_mean}."),
+            || {
+                format!(
+                    "{objective}の平均は、{of}のうち {best} で最も良く {best_mean}、{worst} で最も悪く {worst_mean} でした。"
+                )
+            },
+        )
     }
 
     /// The values of a parameter all come to the same.
@@ -211,13 +229,13 @@ impl Strings {
             || {
                 let verdict = if is_told { "significant at the 5 % level" } else { "not separable" };
                 format!(
-                    "Over {pairs} pairs that are equal in everything else, the first less the second is {difference} on average ({p}{corrected}): \
-                     {verdict}."
+                    "Over {pairs} pairs that are equal in everything else, the first less the second is {difference} on average (paired \
+                     t-test, {p}{corrected}): {verdict}."
                 )
             },
             || {
                 let verdict = if is_told { "5 % 水準で有意な差です" } else { "差があるとは言えません" };
-                format!("ほかの条件が等しい {pairs} 組での差の平均は {difference} ({p}{corrected}) で、{verdict}。")
+                format!("ほかの条件が等しい {pairs} 組での差 (前者 − 後者) の平均は {difference} (対応のある t 検定、{p}{corrected}) で、{verdict}。")
             },
         )
     }
@@ -231,7 +249,7 @@ impl Strings {
                         "In the only pair that is equal in everything else, the first less the second is {difference}; a test needs more pairs."
                     )
                 },
-                || format!("ほかの条件が等しい唯一の組での差は {difference} です。1 組では検定できません。"),
+                || format!("ほかの条件が等しい唯一の組での差 (前者 − 後者) は {difference} です。1 組では検定できません。"),
             ),
             _ => self.either_of(
                 || {
@@ -240,7 +258,7 @@ impl Strings {
                          test it by."
                     )
                 },
-                || format!("ほかの条件が等しい {pairs} 組すべてで差が {difference} と同じため、検定できません。"),
+                || format!("ほかの条件が等しい {pairs} 組すべてで差 (前者 − 後者) が {difference} と同じため、検定できません。"),
             ),
         }
     }
@@ -296,7 +314,7 @@ mod tests {
 
     #[test]
     fn small_probabilities_are_bounds_and_others_have_three_decimals() {
-        let told = [0.000_01, 0.000_23, 0.012_34, 1.0].map(p_value);
-        assert_eq!(told, ["p < 0.0001", "p = 0.0002", "p = 0.012", "p = 1.000"]);
+        let told = [0.000_01, 0.000_23, 0.012_34, 0.049_6, 1.0].map(p_value);
+        assert_eq!(told, ["p < 0.0001", "p = 0.0002", "p = 0.012", "p = 0.0496", "p = 1.000"]);
     }
 }

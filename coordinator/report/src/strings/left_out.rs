@@ -49,8 +49,8 @@ impl Strings {
     /// Jobs that the analysis did not look at.
     pub(crate) fn not_looked_at(&self, jobs: u64) -> String {
         self.either_of(
-            || format!("{}: the analysis is of an even choice of the others", counted(jobs, "job")),
-            || format!("{jobs} 件。残りから均等に選んだジョブを分析しました"),
+            || format!("{}: the analysis is of an even choice of all jobs", counted(jobs, "job")),
+            || format!("{jobs} 件。全ジョブから均等に選んだものを分析しました"),
         )
     }
 
@@ -68,6 +68,27 @@ impl Strings {
 
     pub(crate) fn effects_not_shown_name(&self) -> &'static str {
         self.either("Parameters without a row in the tables of effects", "影響の表にないパラメーター")
+    }
+
+    /// Values of a parameter that are in no row.
+    pub(crate) fn values_not_shown_name(&self, parameter: &str) -> String {
+        self.either_of(
+            || format!("Values of {parameter} without a row in the tables of effects"),
+            || format!("影響の表にない{}の値", self.within(parameter)),
+        )
+    }
+
+    /// Under the table of effects.
+    pub(crate) fn values_not_shown(&self, parameter: &str, values: u64) -> String {
+        self.either_of(
+            || {
+                format!(
+                    "{parameter}: {} not shown; those with the most configurations are.",
+                    counted(values, "more value")
+                )
+            },
+            || format!("{parameter}: ほか {values} 個の値は表示していません (設定の多いものを示します)。"),
+        )
     }
 
     pub(crate) fn pairs_not_shown_name(&self) -> &'static str {
@@ -146,6 +167,32 @@ impl Strings {
                 label => {
                     format!("最良の{}は {value} (ジョブ {number}: {label}) でした。", self.within(objective))
                 }
+            },
+        )
+    }
+
+    /// The best configuration of several trainings, in the conclusion.
+    pub(crate) fn best_mean_is(
+        &self,
+        label: &str,
+        objective: &str,
+        (mean, deviation): (&str, &str),
+        trainings: u64,
+        job: u64,
+    ) -> String {
+        let colon = if label.is_empty() { "" } else { ": " };
+        let objective = self.within(objective);
+        self.either_of(
+            || {
+                format!(
+                    "The best mean {objective} is {mean} with a standard deviation of {deviation} over {trainings} trainings, that of the configuration \
+                     of job {job}{colon}{label}."
+                )
+            },
+            || {
+                format!(
+                    "平均が最良の設定はジョブ {job} の設定{colon}{label}で、{objective}は {trainings} 回の平均で {mean} (標準偏差 {deviation}) でした。"
+                )
             },
         )
     }

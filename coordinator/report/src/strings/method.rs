@@ -44,7 +44,7 @@ impl Strings {
     pub(crate) fn varied(&self, jobs: u64) -> String {
         self.either_of(
             || format!("{} with these values:", counted(jobs, "job")),
-            || format!("次の値を組み合わせた {jobs} ジョブ:"),
+            || format!("次の値を用いた {jobs} ジョブ:"),
         )
     }
 
@@ -150,15 +150,22 @@ impl Strings {
         self.either("Repeats", "繰り返し")
     }
 
-    /// How often each configuration was trained.
-    pub(crate) fn repeats(&self, repeats: u32) -> String {
-        match repeats {
-            0 | 1 => self.either("each configuration was trained once", "各設定につき 1 回").to_owned(),
-            repeats => self.either_of(
-                || format!("each configuration was trained {repeats} times"),
-                || format!("各設定につき {repeats} 回"),
-            ),
-        }
+    /// How often each configuration is to be trained, and what came of that.
+    pub(crate) fn repeats(&self, planned: u32, trainings: u64, configurations: u64) -> String {
+        let planned = match planned {
+            0 | 1 => self.either("once", "1 回").to_owned(),
+            planned => self.either_of(|| format!("{planned} times"), || format!("{planned} 回")),
+        };
+        self.either_of(
+            || {
+                format!(
+                    "planned: each point {planned}; {} of {} have a value",
+                    counted(trainings, "training"),
+                    counted(configurations, "configuration")
+                )
+            },
+            || format!("計画は各点 {planned}。値のある学習は {configurations} 通りの設定、{trainings} 件"),
+        )
     }
 
     pub(crate) fn fixed_name(&self) -> &'static str {
@@ -249,6 +256,14 @@ impl Strings {
                     "このスイープは {files} 個のファイルで拡張されました。--- で区切られた各部分を、同じ --output で順に実行してください。"
                 )
             },
+        )
+    }
+
+    /// A model of one's own needs its trainer.
+    pub(crate) fn needs_trainer(&self, model: &str) -> String {
+        self.either_of(
+            || format!("COMMAND starts the trainer that knows the model {model}; the record does not hold it."),
+            || format!("COMMAND には、モデル {model} を学習するトレーナーの起動コマンドを書きます (記録には含まれません)。"),
         )
     }
 

@@ -178,3 +178,56 @@ fn a_report_says_how_to_do_it_again() {
         "{japanese}"
     );
 }
+
+#[test]
+fn where_trainings_were_repeated_the_conclusion_is_about_the_best_mean_and_not_the_luckiest_training() {
+    let (header, jobs) = repeated(&[("relu", [0.90, 0.91, 0.92, 0.93]), ("tanh", [0.99, 0.70, 0.73, 0.72])]);
+    let page = read(&write(&header, &jobs, Language::English), "report.md");
+    let conclusion = part(&page, "Conclusion");
+    let told =
+        "The best mean validation accuracy is 0.9150 with a standard deviation of 0.0129 over 4 trainings";
+    assert!(conclusion.contains(told) && conclusion.contains("of job 1: relu."), "{conclusion}");
+    assert!(!conclusion.contains("0.99"), "{conclusion}");
+    let page = read(&write(&header, &jobs, Language::Japanese), "report.md");
+    assert!(part(&page, "まとめ").contains("4 回の平均で 0.9150 (標準偏差 0.0129)"), "{page}");
+}
+
+#[test]
+fn of_a_parameter_with_very_many_values_those_that_are_not_shown_are_counted() {
+    let jobs: Vec<_> = (1..=25u64)
+        .flat_map(|value| {
+            let name = format!("activation_{value}");
+            let of = move |batch_size: i64| (name.clone(), value, batch_size);
+            [of(32), of(64)]
+        })
+        .zip(1..)
+        .map(|((name, value, batch_size), number)| {
+            job(point(number, &name, 0.1, batch_size), 0.5 + value as f64 / 100.0, 1.0)
+        })
+        .collect();
+    let mut header = header(50, JobCounts { done: 50, ..JobCounts::default() });
+    header.varying = vec!["activation".into(), "batch_size".into()];
+    let page = read(&write(&header, &jobs, Language::English), "report.md");
+    assert!(part(&page, "Discussion").contains("of the 20 values shown"), "{page}");
+    let left_out = part(&page, "What was left out");
+    assert!(
+        left_out.contains("- **Values of Activation without a row in the tables of effects**: 5\n"),
+        "{left_out}"
+    );
+    assert!(
+        part(&page, "Effects of the parameters").contains("Activation: 5 more values not shown"),
+        "{page}"
+    );
+}
+
+#[test]
+fn a_model_of_ones_own_is_done_again_with_its_trainer() {
+    let mut header = some_header();
+    let mut manifest = builtin("simple_cnn").cloned().unwrap();
+    manifest.name = "my_net".into();
+    header.manifest = Some(manifest.into());
+    let page = read(&write(&header, &some_jobs(), Language::English), "report.md");
+    let again = part(&page, "Reproduction");
+    assert!(again.contains("sweep run sweep.yaml --trainer COMMAND --output again\n"), "{again}");
+    assert!(again.contains("my\\_net") && !again.contains("to the bit"), "{again}");
+}

@@ -1,7 +1,7 @@
 //! The keys that scripts rely on.
 
 use serde_json::json;
-use terms::{JobState, MetricRow, MetricSchema, ParameterValue};
+use terms::{JobState, MetricRow, MetricSchema, ParameterMap, ParameterValue};
 
 use super::*;
 

@@ -31,7 +31,8 @@ export class Compared {
   }
 
   show({ sweeps, differences, differences_left_out: leftOut, against_first: pairs }) {
-    fill(this.verdicts, pairs.map((pair) => el('ul', {}, sentences(pair, sweeps).map((text) => el('li', { text })))));
+    const left = sweeps.reduce((sum, sweep) => sum + sweep.trainings_left_out, 0);
+    fill(this.verdicts, left > 0 && el('p', { class: 'note', text: t('compare_left_out', { left: count(left) }) }), pairs.map((pair) => el('ul', {}, sentences(pair, sweeps).map((text) => el('li', { text })))));
     if (!differences.length) {
       fill(this.differences, el('p', { class: 'note', text: t('compare_same') }));
       return;
@@ -50,12 +51,12 @@ function sentences({ first, second, not_compared: why, bests, common, paired, fi
   const of = (id) => sweeps.find((sweep) => sweep.id === id);
   if (why === 'other_metric') return [t('compare_other_metric', { first, second })];
   const told = why === 'other_data' ? [t('compare_other_data', { first, second })] : [];
-  const tested = (key, test, more) => t(key, { first, second, ...more, difference: number(test.difference, 3), interval: `${number(test.interval.low, 3)}–${number(test.interval.high, 3)}`, p: number(test.p, 2), verdict: verdict(test, first, second, of(first).maximize) });
+  const tested = (key, test, more) => t(key, { first, second, difference: number(test.difference, 3), interval: t('compare_interval', { low: number(test.interval.low, 3), high: number(test.interval.high, 3) }), ...more });
   if (bests) told.push(tested('compare_bests', bests));
   else if (of(first).best_job === null || of(second).best_job === null) told.push(t('compare_no_best', { first, second }));
   else told.push(t(Math.min(of(first).trainings, of(second).trainings) < 2 ? 'compare_once' : 'compare_no_variation', { first, second }));
   const wins = { common: count(common), ahead: count(ahead), behind: count(behind) };
-  if (paired) told.push(tested('compare_paired', paired, wins));
+  if (paired) told.push(tested('compare_paired', paired, { ...wins, p: number(paired.p_corrected, 2), verdict: verdict(paired, first, second, of(first).maximize) }));
   else told.push(t(common === 0 ? 'compare_none_common' : 'compare_unpaired', { first, second, ...wins }));
   return told;
 }

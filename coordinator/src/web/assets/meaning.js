@@ -134,7 +134,7 @@ function labelOf({ value, range: ends, absent }) {
 }
 
 function range(interval) {
-  return interval ? `${number(interval.low, 3)}–${number(interval.high, 3)}` : '';
+  return interval ? t('compare_interval', { low: number(interval.low, 3), high: number(interval.high, 3) }) : '';
 }
 
 function percent(share) {
