@@ -103,6 +103,27 @@ export function perFrame(callback) {
   };
 }
 
+/**
+ * Calls back at once where an element is on the screen or nearly, and otherwise when it comes there: what is further down may never be wanted.
+ * Of several calls until then, the last counts.
+ */
+export function whenSeen(element, callback) {
+  let isSeen = false;
+  let waits = null;
+  const look = (entries) => {
+    isSeen = entries.at(-1).isIntersecting;
+    if (!isSeen || !waits) return;
+    const said = waits;
+    waits = null;
+    callback(...said);
+  };
+  new IntersectionObserver(look, { rootMargin: '100px' }).observe(element);
+  return (...said) => {
+    if (isSeen) callback(...said);
+    else waits = said;
+  };
+}
+
 /** What the reader chose before, on this browser (or, of `sessionStorage`, in this tab); `otherwise` where there is nothing. */
 export function remembered(key, otherwise, storage = () => localStorage) {
   try {

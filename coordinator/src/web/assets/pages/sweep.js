@@ -9,7 +9,7 @@ import { Parallel } from '../charts/parallel.js';
 import { Rungs } from '../charts/rungs.js';
 import { Scatter } from '../charts/scatter.js';
 import { Timeline } from '../charts/timeline.js';
-import { el, fill, foreign, update } from '../dom.js';
+import { el, fill, foreign, update, whenSeen } from '../dom.js';
 import { ago, between, clipped, count, duration, number, parameter, rough } from '../format.js';
 import { JobsTable } from '../jobs.js';
 import { atMost, follow } from '../live.js';
@@ -55,6 +55,8 @@ class Page {
     this.meaning = new Meaning(id);
     this.rungs = new Rungs(id, this.selection);
     this.timeline = new Timeline({ sweep: id, selection: this.selection });
+    // Of large sweeps it is the largest answer but for the columns.
+    this.showTimeline = whenSeen(this.timeline.element, (sweep) => this.timeline.of(sweep));
     this.jobs = new JobsTable(id, this.selection);
     this.charts = el('div', { class: 'charts' }, this.scatter.element, this.curves.element, this.parallel.element, this.heatmap.element, this.meaning.element, this.rungs.element, this.timeline.element);
     const details = el('details', { class: 'specification' }, el('summary', {}, el('h2', { text: t('specification') })), el('pre', { tabIndex: 0 }, el('code', { text: sweep.specification ?? '' })));
@@ -155,7 +157,7 @@ class Page {
       this.heatmap.show(columns, sweep.metric);
       this.meaning.read();
       this.rungs.read(sweep.metric);
-      this.timeline.of(sweep);
+      this.showTimeline(sweep);
     }
     this.jobs.show(sweep);
   }
