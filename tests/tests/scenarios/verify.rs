@@ -132,13 +132,18 @@ async fn a_program_that_reads_something_else_does_not_come_out_the_same_and_the_
     printed(&cluster, &["wait", "1"]);
     // The script of the sweep counts, and not what has become of it.
     fs::write(&script, "raise SystemExit('another')").unwrap();
+    // Whoever submitted it wrote it: it runs only where that is asked for.
+    let (code, told, said) = verify(&cluster, "1/3", &[]);
+    assert_eq!((code, told.as_str()), (Some(2), ""), "{said}");
+    assert!(said.contains("\"train.py\"") && said.contains("with --allow-commands it is run"), "{said}");
+    let verify = |job, more: &[&str]| verify(&cluster, job, &[more, &["--allow-commands"]].concat());
     for job in ["1/3", "1/4"] {
-        let (code, told, said) = verify(&cluster, job, &[]);
+        let (code, told, said) = verify(job, &[]);
         assert_eq!(code, Some(0), "{told}{said}");
         assert!(told.ends_with("6 values of 3 epochs are equal to the bit\n"), "{told}");
     }
     fs::write(&read, "1.0001").unwrap();
-    let (code, told, said) = verify(&cluster, "1/4", &[]);
+    let (code, told, said) = verify("1/4", &[]);
     assert_eq!(code, Some(1), "{told}{said}");
     assert!(told.starts_with("epoch 1, loss: ") && told.contains(" came out here\n"), "{told}");
     assert!(
@@ -147,10 +152,10 @@ async fn a_program_that_reads_something_else_does_not_come_out_the_same_and_the_
         ),
         "{said}"
     );
-    let (code, _, said) = verify(&cluster, "1/4", &["--tolerance", "0.001"]);
+    let (code, _, said) = verify("1/4", &["--tolerance", "0.001"]);
     assert_eq!(code, Some(0), "{said}");
     // What fails here gives no numbers.
     fs::remove_file(&read).unwrap();
-    let (code, _, said) = verify(&cluster, "1/4", &[]);
+    let (code, _, said) = verify("1/4", &[]);
     assert!(code == Some(2) && said.contains("job 1/4 failed here: "), "{code:?} {said}");
 }

@@ -6,11 +6,16 @@ use crate::cli::failure::Failure;
 
 /// The data set's path for workers with another working directory.
 pub(in crate::cli) fn absolute_dataset(path: &Path) -> Result<String, Failure> {
+    absolute_images(path, "--dataset")
+}
+
+/// The path of images for workers with another working directory; `flag` is how the command line names others.
+pub(in crate::cli) fn absolute_images(path: &Path, flag: &str) -> Result<String, Failure> {
     let absolute = std::path::absolute(path)
         .map_err(|error| Failure::operation(format!("the data set {}: {error}", path.display())))?;
     if let Err(error) = std::fs::metadata(&absolute) {
         return Err(Failure::operation(format!(
-            "the data set {} cannot be read ({error}); name an image folder, a .zip or a packed .safetensors with --dataset, \
+            "the data set {} cannot be read ({error}); name an image folder, a .zip or a packed .safetensors with {flag}, \
              or make one with `sweep-worker dataset synth`",
             absolute.display()
         )));

@@ -120,7 +120,7 @@ impl Workers {
             let name = format!("local-{}", index + 1);
             let mut arguments = arguments(options, &name, &folder, &placement, target, token.path());
             if is_program {
-                // Whoever runs `sweep run` could start the program as well.
+                // `sweep run` starts its user's own program; `sweep verify` asks for its own --allow-commands before it comes here.
                 arguments.extend(["--allow-commands".into(), "--programs-only".into()]);
                 arguments.extend(["--job-logs".into(), logs.clone().into_os_string()]);
             }

@@ -7,12 +7,16 @@ use domain::{
     definition::first_document,
     points::Method,
     space::Axis,
-    specification::{Artifacts, Execution, Keep, Models, Specification},
+    specification::{Artifacts, DatasetSpecification, Execution, Keep, Models, Specification},
 };
 use proto::{parameters_from_wire, v1};
 use terms::manifest::Manifest;
 
-use crate::cli::{failure::Failure, run::places::absolute_dataset};
+use super::Images;
+use crate::cli::{
+    failure::Failure,
+    run::places::{absolute_dataset, absolute_images},
+};
 
 /// The sweep of one job.
 #[derive(Debug)]
@@ -25,15 +29,15 @@ pub(super) struct Alone {
     pub(super) jobs: u64,
 }
 
-/// The sweep of the job `number` of `sweep` with these parameters. `dataset` replaces the recorded path of the pictures.
+/// The sweep of the job `number` of `sweep` with these parameters. `images` replaces the recorded paths.
 ///
 /// # Errors
-/// What is recorded cannot be read, or the pictures are not there.
+/// What is recorded cannot be read, or the images are not there.
 pub(super) fn alone(
     sweep: &v1::Sweep,
     number: u64,
     parameters: Vec<v1::Parameter>,
-    dataset: Option<PathBuf>,
+    images: &Images,
 ) -> Result<Alone, Failure> {
     let unread = |error: &dyn std::fmt::Display| {
         Failure::operation(format!("what is recorded of sweep {} cannot be read: {error}", sweep.sweep_id))
@@ -71,17 +75,14 @@ pub(super) fn alone(
         ..recorded
     };
     let mut dataset_path = String::new();
-    match (&mut specification.dataset, dataset) {
-        (Some(own), given) => {
-            dataset_path = absolute_dataset(&given.unwrap_or_else(|| own.path.clone()))?;
-            own.path = PathBuf::from(&dataset_path);
-        }
-        (None, Some(_)) => {
+    match &mut specification.dataset {
+        Some(own) => dataset_path = place(own, images)?,
+        None if images.dataset.is_some() || images.val_dataset.is_some() => {
             return Err(Failure::operation(
-                "--dataset is for models: this sweep is one of a program, which finds its data by itself",
+                "--dataset and --val-dataset are for models: this sweep is one of a program, which finds its data by itself",
             ));
         }
-        (None, None) => {}
+        None => {}
     }
     let source = v1::SweepSource {
         text: specification.to_yaml(),
@@ -93,6 +94,24 @@ pub(super) fn alone(
     Ok(Alone { specification, source, job, jobs: u64::from(repeats) })
 }
 
+/// Says where the images lie here; returns where those for training do.
+fn place(own: &mut DatasetSpecification, images: &Images) -> Result<String, Failure> {
+    let path = absolute_dataset(images.dataset.as_ref().unwrap_or(&own.path))?;
+    own.path = PathBuf::from(&path);
+    match (&mut own.val_path, &images.val_dataset) {
+        (Some(recorded), given) => {
+            *recorded = absolute_images(given.as_ref().unwrap_or(recorded), "--val-dataset")?.into();
+        }
+        (None, Some(_)) => {
+            return Err(Failure::operation(
+                "--val-dataset is for sweeps with `dataset.val_path`: this one takes its validation images from --dataset",
+            ));
+        }
+        (None, None) => {}
+    }
+    Ok(path)
+}
+
 /// The parameters of a job, each with its one value. One that has none where its conditions do not hold is left out.
 fn axes(parameters: Vec<v1::Parameter>) -> Vec<Axis> {
     let parameters = parameters_from_wire(parameters).0.into_iter();
@@ -101,11 +120,17 @@ fn axes(parameters: Vec<v1::Parameter>) -> Vec<Axis> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use domain::specification::SpecificationSource;
     use proto::parameters_to_wire;
     use terms::{ParameterMap, ParameterValue};
 
     use super::*;
+
+    fn images(dataset: Option<&Path>, val_dataset: Option<&Path>) -> Images {
+        Images { dataset: dataset.map(Path::to_owned), val_dataset: val_dataset.map(Path::to_owned) }
+    }
 
     fn recorded(text: &str) -> v1::Sweep {
         let source = SpecificationSource { text: text.to_owned(), ..SpecificationSource::default() };
@@ -135,7 +160,7 @@ mod tests {
     #[test]
     fn a_job_of_a_search_becomes_a_sweep_of_its_point_alone_and_keeps_what_decides_its_numbers() {
         let sweep = recorded(PROGRAM);
-        let alone = alone(&sweep, 6, point(), None).unwrap();
+        let alone = alone(&sweep, 6, point(), &Images::default()).unwrap();
         let (read, jobs) = parsed(&alone);
         assert_eq!((alone.job, alone.jobs, jobs.count()), (3, 3, 3), "the third training of its point");
         assert_eq!(parameters_to_wire(jobs.parameters(alone.job).unwrap()), point(), "to the last digit");
@@ -147,12 +172,12 @@ mod tests {
 
     #[test]
     fn the_first_training_of_several_is_told_that_it_is_one_of_several() {
-        let alone = alone(&recorded(PROGRAM), 7, point(), None).unwrap();
+        let alone = alone(&recorded(PROGRAM), 7, point(), &Images::default()).unwrap();
         assert_eq!((alone.job, alone.jobs, parsed(&alone).0.repeats), (1, 2, 2));
     }
 
     #[test]
-    fn a_model_whose_point_has_all_parameters_keeps_its_split_and_takes_the_pictures_that_are_given() {
+    fn a_model_whose_point_has_all_parameters_keeps_its_split_and_takes_the_images_that_are_given() {
         let text = "name: m\nmethod: grid\ndataset: {path: /nowhere, image_size: 32, val_fraction: 0.3, split_seed: 5}\n\
                     repeats: 2\nparameters: {epochs: {value: 4}, learning_rate: {values: [0.1, 0.01]}}\n";
         let sweep = recorded(text);
@@ -161,11 +186,11 @@ mod tests {
             Specification::parse_with_jobs(&source).unwrap()
         };
         let parameters = parameters_to_wire(jobs.parameters(4).unwrap());
-        let refused = alone(&sweep, 4, parameters.clone(), None).unwrap_err().to_string();
+        let refused = alone(&sweep, 4, parameters.clone(), &Images::default()).unwrap_err().to_string();
         assert!(refused.contains("/nowhere") && refused.contains("--dataset"), "{refused}");
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("a.png"), "").unwrap();
-        let alone = alone(&sweep, 4, parameters.clone(), Some(folder.path().to_owned())).unwrap();
+        let alone = alone(&sweep, 4, parameters.clone(), &images(Some(folder.path()), None)).unwrap();
         let (read, jobs) = parsed(&alone);
         assert_eq!((alone.job, alone.jobs, jobs.count()), (1, 1, 1), "its seed says which training it is");
         assert_eq!(parameters_to_wire(jobs.parameters(1).unwrap()), parameters);
@@ -176,8 +201,31 @@ mod tests {
     }
 
     #[test]
-    fn a_program_takes_no_pictures() {
-        let refused = alone(&recorded(PROGRAM), 1, point(), Some("x".into())).unwrap_err().to_string();
-        assert!(refused.contains("finds its data by itself"), "{refused}");
+    fn validation_images_in_a_place_of_their_own_have_a_flag_of_their_own() {
+        let text = |more| {
+            format!(
+                "name: m\nmethod: grid\ndataset: {{path: /nowhere{more}}}\nparameters: {{epochs: {{value: 4}}}}\n"
+            )
+        };
+        let own = recorded(&text(", val_path: /nowhere/val"));
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.png"), "").unwrap();
+        let told = |sweep: &v1::Sweep, images| alone(sweep, 1, Vec::new(), &images).unwrap_err().to_string();
+        let refused = told(&own, images(Some(folder.path()), None));
+        assert!(refused.contains("/nowhere/val") && refused.contains("with --val-dataset"), "{refused}");
+        let both = alone(&own, 1, Vec::new(), &images(Some(folder.path()), Some(folder.path()))).unwrap();
+        let read = both.specification.dataset.unwrap();
+        assert_eq!((read.path.as_path(), read.val_path.as_deref()), (folder.path(), Some(folder.path())));
+        let refused = told(&recorded(&text("")), images(Some(folder.path()), Some(folder.path())));
+        assert!(refused.contains("`dataset.val_path`"), "{refused}");
+    }
+
+    #[test]
+    fn a_program_takes_no_images() {
+        let path = Some(Path::new("x"));
+        for given in [images(path, None), images(None, path)] {
+            let refused = alone(&recorded(PROGRAM), 1, point(), &given).unwrap_err().to_string();
+            assert!(refused.contains("finds its data by itself"), "{refused}");
+        }
     }
 }

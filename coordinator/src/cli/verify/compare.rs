@@ -8,6 +8,25 @@ use terminal::text;
 /// Differences that are named: the first explain the others.
 const NAMED_MAX: usize = 20;
 
+/// How many images shares of images may be apart: a class that is decided by rounding is one.
+const IMAGES_APART: f64 = 3.0;
+
+/// How far values may be apart and still be the same.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Tolerance {
+    /// As a share of the larger one; with 0, values are equal to the bit.
+    pub(super) share: f64,
+    /// The metrics that are shares of so many images.
+    image_metrics: Vec<String>,
+    images: u64,
+}
+
+impl From<f64> for Tolerance {
+    fn from(share: f64) -> Self {
+        Self { share, ..Self::default() }
+    }
+}
+
 /// A value that is not the same.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Difference {
@@ -53,14 +72,13 @@ impl Difference {
 }
 
 impl Comparison {
-    /// Compares the first epochs in all of these metrics. Values may be `tolerance` of the larger one apart; with none, they are
-    /// equal to the bit.
+    /// Compares the first epochs in all of these metrics.
     pub(super) fn of(
         recorded: &[v1::EpochRecord],
         computed: &[v1::EpochRecord],
         metrics: &[String],
         epochs: u32,
-        tolerance: f64,
+        tolerance: &Tolerance,
     ) -> Self {
         let mut found = Self { epochs, ..Self::default() };
         for number in 1..=epochs {
@@ -73,7 +91,7 @@ impl Comparison {
                     continue;
                 }
                 found.values += 1;
-                if !is_same(one, other, tolerance) {
+                if !tolerance.is_same(metric, one, other) {
                     found.differing += 1;
                     if found.differences.len() < NAMED_MAX {
                         let metric = metric.clone();
@@ -116,12 +134,24 @@ fn at(records: &[v1::EpochRecord], number: u32) -> Option<&v1::EpochRecord> {
     records.get(number as usize - 1).filter(|record| record.epoch == number)
 }
 
-fn is_same(one: Option<f64>, other: Option<f64>, tolerance: f64) -> bool {
-    let (Some(one), Some(other)) = (one, other) else { return one.is_none() && other.is_none() };
-    let is_equal = one.to_bits() == other.to_bits() || (one.is_nan() && other.is_nan());
-    let are_finite = one.is_finite() && other.is_finite();
-    is_equal
-        || (are_finite && tolerance > 0.0 && (one - other).abs() <= tolerance * one.abs().max(other.abs()))
+impl Tolerance {
+    /// Also lets the shares of these many images, which these metrics are, be apart by a few of them.
+    pub(super) fn and_images(self, metrics: Vec<String>, images: u64) -> Self {
+        Self { image_metrics: if images > 0 { metrics } else { Vec::new() }, images, ..self }
+    }
+
+    fn is_same(&self, metric: &str, one: Option<f64>, other: Option<f64>) -> bool {
+        let (Some(one), Some(other)) = (one, other) else { return one.is_none() && other.is_none() };
+        let is_equal = one.to_bits() == other.to_bits() || (one.is_nan() && other.is_nan());
+        if is_equal || self.share <= 0.0 || !one.is_finite() || !other.is_finite() {
+            return is_equal;
+        }
+        let apart = (one - other).abs();
+        // Shares are rounded: half an image is less than one, and more than that.
+        let are_near = || apart * self.images as f64 <= IMAGES_APART + 0.5;
+        apart <= self.share * one.abs().max(other.abs())
+            || (self.image_metrics.iter().any(|name| name == metric) && are_near())
+    }
 }
 
 #[cfg(test)]
@@ -141,7 +171,7 @@ mod tests {
     }
 
     fn compared(recorded: &[v1::EpochRecord], computed: &[v1::EpochRecord], tolerance: f64) -> Comparison {
-        Comparison::of(recorded, computed, &["loss".to_owned(), "f1".to_owned()], 2, tolerance)
+        Comparison::of(recorded, computed, &["loss".to_owned(), "f1".to_owned()], 2, &tolerance.into())
     }
 
     #[test]
@@ -175,6 +205,25 @@ mod tests {
     }
 
     #[test]
+    fn shares_of_images_may_be_a_few_images_apart_and_nothing_else_may() {
+        let with = |value| [record(1, &[("loss", value), ("f1", value)])];
+        let metrics = ["loss".to_owned(), "f1".to_owned()];
+        let differing = |share: f64, other| {
+            let tolerance = Tolerance::from(share).and_images(vec!["f1".to_owned()], 100);
+            Comparison::of(&with(0.10), &with(other), &metrics, 1, &tolerance).differing
+        };
+        assert_eq!(differing(0.02, 0.13), 1, "the loss alone");
+        assert_eq!(differing(0.02, 0.14), 2, "four images");
+        assert_eq!(differing(0.0, 0.11), 2, "to the bit");
+        let none = Tolerance::from(0.02).and_images(vec!["f1".to_owned()], 0);
+        assert_eq!(
+            Comparison::of(&with(0.1), &with(0.9), &metrics, 1, &none).differing,
+            2,
+            "no image is known"
+        );
+    }
+
+    #[test]
     fn values_and_epochs_that_are_missing_differ() {
         let one = [record(1, &[("loss", 0.5), ("f1", 1.0)]), record(2, &[("loss", 0.25)])];
         let found = compared(&one, &[record(1, &[("loss", 0.5)])], 0.0);
@@ -190,7 +239,7 @@ mod tests {
     fn the_first_differences_are_named_and_the_others_counted() {
         let records =
             |value: f64| (1..=30).map(|epoch| record(epoch, &[("loss", value)])).collect::<Vec<_>>();
-        let found = Comparison::of(&records(1.0), &records(2.0), &["loss".to_owned()], 30, 0.0);
+        let found = Comparison::of(&records(1.0), &records(2.0), &["loss".to_owned()], 30, &0.0.into());
         assert_eq!((found.differing, found.lines().len()), (30, NAMED_MAX + 1));
         assert_eq!(found.lines()[NAMED_MAX], "and 10 more");
     }

@@ -1,15 +1,16 @@
 //! `sweep verify SWEEP/JOB`: a job trained again on this machine, and its numbers compared with the recorded ones.
 
-use domain::specification::Resources;
+use domain::specification::{Program, Resources};
 use proto::v1;
 use serde_json::{Value, json};
 use terminal::{count, output::say, text};
-use terms::DatasetSummary;
+use terms::{DatasetSummary, manifest::ShareOf};
 
 use super::{
     Again,
-    alone::alone,
-    compare::Comparison,
+    alone::{Alone, alone},
+    compare::{Comparison, Tolerance},
+    record::Recorded,
     training::{Expected, Plan, Trained, is_gpu, train},
 };
 use crate::cli::{
@@ -19,7 +20,8 @@ use crate::cli::{
     tables::job_state_name,
 };
 
-/// How far values may be apart on a GPU where the command line does not say it.
+/// How far values may be apart on a GPU where the command line does not say it: a rule of thumb, as nothing bounds what the order of
+/// additions comes to after many steps.
 const TOLERANCE_ON_GPU: f64 = 0.02;
 
 /// Exits with 1 where something differs, and with 2 where that cannot be told.
@@ -46,17 +48,6 @@ fn undecided(failure: Failure) -> Failure {
     }
 }
 
-/// A job as it is recorded.
-#[derive(Debug)]
-struct Recorded {
-    sweep: v1::Sweep,
-    job: v1::Job,
-    epochs: Vec<v1::EpochRecord>,
-    /// Who trained the last of them, and on which device.
-    worker: String,
-    device: String,
-}
-
 /// What came of it.
 #[derive(Debug)]
 struct Verified {
@@ -64,6 +55,8 @@ struct Verified {
     recorded: Recorded,
     comparison: Comparison,
     tolerance: f64,
+    /// Whether the tolerance is the rule of thumb, so that a difference is no verdict.
+    is_rule_of_thumb: bool,
     /// The device here.
     device: String,
     /// How it ended here.
@@ -77,7 +70,10 @@ async fn verified(again: &Again, (sweep_id, job): (u64, u64), target: &Target) -
     let recorded = Recorded::read(sweep_id, job, target).await?;
     let (epochs, ends_alike) = recorded.extent(&name, again.epochs)?;
     let parameters = recorded.job.point.clone().unwrap_or_default().parameters;
-    let alone = alone(&recorded.sweep, job, parameters, again.dataset.clone())?;
+    let alone = alone(&recorded.sweep, job, parameters, &again.images)?;
+    if let Some(program) = alone.specification.trainable.program().filter(|_| !again.allow_commands) {
+        return Err(unasked(&name, program));
+    }
     let slots = Resources::several_gpus(&alone.specification.resources).unwrap_or(1);
     let expected = Expected {
         dataset: recorded.sweep.dataset.clone().map(DatasetSummary::from),
@@ -99,72 +95,45 @@ async fn verified(again: &Again, (sweep_id, job): (u64, u64), target: &Target) -
     let computed: Vec<_> = detail.epochs.into_iter().filter_map(|row| row.record).collect();
     let mut metrics = recorded.sweep.metric_names.clone();
     metrics.extend(sweep.metric_names.into_iter().filter(|name| !recorded.sweep.metric_names.contains(name)));
-    let tolerance = again.tolerance.unwrap_or(if is_gpu(&recorded.device) { TOLERANCE_ON_GPU } else { 0.0 });
+    let is_on_gpu = is_gpu(&recorded.device);
+    let share = again.tolerance.unwrap_or(if is_on_gpu { TOLERANCE_ON_GPU } else { 0.0 });
+    let mut tolerance = Tolerance::from(share);
+    if is_on_gpu {
+        let images = recorded.sweep.dataset.as_ref().map_or(0, |dataset| dataset.val_images);
+        tolerance = tolerance.and_images(shares_of_images(&alone), images);
+    }
     Ok(Verified {
-        comparison: Comparison::of(&recorded.epochs, &computed, &metrics, epochs, tolerance),
+        comparison: Comparison::of(&recorded.epochs, &computed, &metrics, epochs, &tolerance),
+        is_rule_of_thumb: is_on_gpu && again.tolerance.is_none(),
         device: detail.attempts.last().map(|attempt| attempt.device.clone()).unwrap_or_default(),
         state: found.state(),
         name,
         recorded,
-        tolerance,
+        tolerance: share,
         ends_alike,
     })
 }
 
-impl Recorded {
-    async fn read(sweep_id: u64, job: u64, target: &Target) -> Result<Self, Failure> {
-        let request = v1::GetSweepRequest { sweep_id };
-        let sweep = target.call(async |client| client.get_sweep(request).await).await?;
-        let request = v1::GetJobRequest { sweep_id, job };
-        let v1::JobDetail { job, attempts, epochs, .. } =
-            target.call(async |client| client.get_job(request).await).await?;
-        let job = job.ok_or_else(|| Failure::operation("the coordinator's answer holds no job"))?;
-        let last = epochs.last().map(|row| row.attempt);
-        let attempt = attempts.iter().find(|attempt| Some(attempt.attempt) == last);
-        let attempt = attempt.cloned().unwrap_or_default();
-        // Epochs that were taken over from an attempt on another kind of device are its numbers.
-        let other = attempts.iter().find(|before| {
-            before.attempt < attempt.attempt && is_gpu(&before.device) != is_gpu(&attempt.device)
-        });
-        match other.filter(|_| attempt.resumed_epochs > 0) {
-            Some(before) => Err(Failure::operation(format!(
-                "the job was trained on {} and then on {}: no device gives the numbers of both",
-                before.device, attempt.device
-            ))),
-            None => Ok(Self {
-                epochs: epochs.into_iter().filter_map(|row| row.record).collect(),
-                worker: attempt.worker,
-                device: attempt.device,
-                sweep,
-                job,
-            }),
-        }
-    }
+/// Why a program is not run: whoever submitted the sweep wrote it, and not whoever verifies it.
+fn unasked(name: &str, program: &Program) -> Failure {
+    let command = match &program.program {
+        Some(script) if program.command.is_empty() => vec![script.clone()],
+        _ => program.command.clone(),
+    };
+    let env = program.env.iter().map(|(name, value)| format!("{name}={value}"));
+    let words: Vec<String> = env.chain(command).map(|word| format!("{word:?}")).collect();
+    Failure::operation(format!(
+        "job {name} is one of a program, which whoever submitted the sweep wrote, and which would run here with all rights of your \
+         account: {}; with --allow-commands it is run",
+        text::line(&words.join(" "))
+    ))
+}
 
-    /// How many epochs are compared, and whether the job has to end after them as it did.
-    fn extent(&self, name: &str, wanted: Option<u32>) -> Result<(u32, bool), Failure> {
-        let state = self.job.state();
-        let epochs = u32::try_from(self.epochs.len()).unwrap_or(u32::MAX);
-        if matches!(state, v1::JobState::Pending | v1::JobState::Running | v1::JobState::Unspecified) {
-            let state = job_state_name(state);
-            return Err(Failure::operation(format!("job {name} is {state}; verify it once it has ended")));
-        }
-        if epochs == 0 {
-            let state = job_state_name(state);
-            return Err(Failure::operation(format!(
-                "job {name} is {state} and has no epoch that could be compared; see `sweep show {name}`"
-            )));
-        }
-        match wanted {
-            Some(wanted) if wanted > epochs => Err(Failure::operation(format!(
-                "job {name} has {}, not the {wanted} of --epochs",
-                count(epochs.into(), "epoch")
-            ))),
-            Some(wanted) if wanted < epochs => Ok((wanted, false)),
-            // Early stopping and users end jobs, too.
-            _ => Ok((epochs, matches!(state, v1::JobState::Done | v1::JobState::Diverged))),
-        }
-    }
+/// The metrics that are shares of the validation images, as the model's manifest says.
+fn shares_of_images(alone: &Alone) -> Vec<String> {
+    let metrics = alone.specification.trainable.model().into_iter().flat_map(|model| &model.metrics);
+    let shares = metrics.filter(|metric| metric.share_of == Some(ShareOf::ValidationImages));
+    shares.map(|metric| metric.name.clone()).collect()
 }
 
 impl Verified {
@@ -204,7 +173,7 @@ impl Verified {
         json!({
             "sweep": recorded.sweep.sweep_id,
             "job": recorded.job.point.as_ref().map(|point| point.job),
-            "same": self.is_same(),
+            "same": (self.is_same() || !self.is_rule_of_thumb).then(|| self.is_same()),
             "epochs": comparison.epochs,
             "values": comparison.values,
             "differing": comparison.differing,
@@ -223,6 +192,18 @@ impl Verified {
         let first = self.comparison.first().map_or(String::new(), |(epoch, metric)| {
             format!(", the first in epoch {epoch}, {}", text::line(metric))
         });
+        if self.is_rule_of_thumb {
+            return Err(Failure::Undecided(format!(
+                "job {} differs by more than a GPU usually does: {differing} of {} by more than {} of the larger one{first}; it was trained \
+                 by worker {} on {}. Nothing bounds what the order of additions comes to there: --tolerance says how far apart is another \
+                 result",
+                self.name,
+                count(*values, "value"),
+                self.tolerance,
+                self.recorded.worker,
+                self.recorded.device,
+            )));
+        }
         Err(Failure::operation(format!(
             "job {} does not come out the same: {differing} of {} differ{first}; it was trained by worker {} on {}. Numbers are equal \
              on processors of one kind, by one version of what trains, and where a program reads nothing but its parameters and files",
@@ -236,39 +217,7 @@ impl Verified {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn recorded(state: v1::JobState, epochs: u32) -> Recorded {
-        let record = |epoch| v1::EpochRecord { epoch, train_loss: 0.5, ..v1::EpochRecord::default() };
-        Recorded {
-            sweep: v1::Sweep { sweep_id: 3, ..v1::Sweep::default() },
-            job: v1::Job { state: state.into(), ..v1::Job::default() },
-            epochs: (1..=epochs).map(record).collect(),
-            worker: "one".into(),
-            device: "cpu".into(),
-        }
-    }
-
-    #[test]
-    fn a_job_is_trained_as_far_as_it_was_and_to_its_end_where_it_has_one_of_its_own() {
-        use v1::JobState::{Cancelled, Diverged, Done, Paused, Pending, Running, Stopped};
-        for (state, wanted, expected) in [
-            (Done, None, Some((3, true))),
-            (Diverged, Some(3), Some((3, true))),
-            (Done, Some(2), Some((2, false))),
-            (Stopped, None, Some((3, false))),
-            (Paused, None, Some((3, false))),
-            (Cancelled, None, Some((3, false))),
-            (Done, Some(4), None),
-            (Running, None, None),
-            (Pending, None, None),
-        ] {
-            let found = recorded(state, 3).extent("3/14", wanted);
-            assert_eq!(found.ok(), expected, "{state:?} {wanted:?}");
-        }
-        let none = recorded(v1::JobState::Failed, 0).extent("3/14", None).unwrap_err().to_string();
-        assert!(none.contains("is failed and has no epoch"), "{none}");
-    }
+    use super::{super::record::tests::recorded, *};
 
     #[test]
     fn what_cannot_be_told_has_an_exit_code_of_its_own() {
@@ -281,15 +230,16 @@ mod tests {
     fn a_job_that_ends_otherwise_is_not_the_same() {
         let recorded = recorded(v1::JobState::Done, 1);
         let metrics = ["train_loss".to_owned()];
-        let comparison = Comparison::of(&recorded.epochs, &recorded.epochs, &metrics, 1, 0.0);
+        let comparison = Comparison::of(&recorded.epochs, &recorded.epochs, &metrics, 1, &0.0.into());
         let verified = |state| Verified {
             name: "3/14".into(),
-            comparison: Comparison::of(&[], &[], &metrics, 1, 0.0),
+            comparison: Comparison::of(&[], &[], &metrics, 1, &0.0.into()),
             tolerance: 0.0,
+            is_rule_of_thumb: false,
             device: "cpu".into(),
             state,
             ends_alike: true,
-            recorded: self::recorded(v1::JobState::Done, 1),
+            recorded: super::super::record::tests::recorded(v1::JobState::Done, 1),
         };
         assert_eq!((comparison.values, comparison.differing), (1, 0));
         assert!(verified(v1::JobState::Done).verdict().is_ok());
@@ -300,5 +250,10 @@ mod tests {
             (&other.object()["same"], &other.object()["here"]["state"]),
             (&json!(false), &json!("diverged"))
         );
+        let by_rule = Verified { is_rule_of_thumb: true, ..verified(v1::JobState::Diverged) };
+        assert!(matches!(by_rule.verdict(), Err(Failure::Undecided(said)) if said.contains("--tolerance")));
+        assert_eq!(by_rule.object()["same"], Value::Null);
+        let same = Verified { is_rule_of_thumb: true, ..verified(v1::JobState::Done) };
+        assert!(same.verdict().is_ok() && same.object()["same"] == json!(true));
     }
 }

@@ -5,6 +5,7 @@ mod alone;
 mod compare;
 mod files;
 mod job;
+mod record;
 mod search;
 mod training;
 
@@ -32,18 +33,31 @@ pub(super) struct VerifyArguments {
 /// How a job is trained again.
 #[derive(Debug, clap::Args)]
 struct Again {
-    /// The pictures that the job was trained on, where they do not lie at the recorded path
-    #[arg(long, value_name = "PATH", conflicts_with = "search")]
-    dataset: Option<PathBuf>,
+    #[command(flatten)]
+    images: Images,
+    /// Run the program of the sweep on this machine, with all rights of your account: whoever submitted the sweep wrote it
+    #[arg(long, conflicts_with = "search")]
+    allow_commands: bool,
     /// Train and compare only the first epochs
     #[arg(long, value_name = "N", conflicts_with = "search", value_parser = clap::value_parser!(u32).range(1..))]
     epochs: Option<u32>,
-    /// How far two values may be apart, as a share of the larger one [default: 0 on the CPU, 0.02 on a GPU, where numbers are
-    /// equal up to the order of additions]
+    /// How far two values may be apart, as a share of the larger one; on a GPU, shares of the validation images also by three
+    /// images [default: 0 on the CPU; 0.02 on a GPU, a rule of thumb: what is further apart there is no verdict]
     #[arg(long, value_name = "SHARE", conflicts_with = "search", value_parser = tolerance)]
     tolerance: Option<f64>,
     #[command(flatten)]
     options: WorkersOptions,
+}
+
+/// Where the images lie here.
+#[derive(Debug, Clone, Default, clap::Args)]
+struct Images {
+    /// The images that the job was trained on, where they do not lie at the recorded path
+    #[arg(long, value_name = "PATH", conflicts_with = "search")]
+    dataset: Option<PathBuf>,
+    /// Its validation images, where the sweep file has `dataset.val_path` and they do not lie there
+    #[arg(long, value_name = "PATH", conflicts_with = "search")]
+    val_dataset: Option<PathBuf>,
 }
 
 fn tolerance(text: &str) -> Result<f64, String> {

@@ -81,7 +81,7 @@ impl Expected {
         };
         Err(Failure::operation(format!(
             "the data set here is not the one that the job was trained on: recorded is {}, and here lies {}; name the recorded one \
-             with --dataset",
+             with --dataset, and its validation images with --val-dataset where the sweep file has `val_path`",
             words(recorded),
             words(&found)
         )))
