@@ -319,10 +319,10 @@ pub(super) async fn logs(arguments: &LogsArguments, target: &Target) -> Result<(
     Ok(())
 }
 
-/// What GPUs do, such as `cuda:0 97% 12.5 GiB of 139.8 GiB`.
+/// What GPUs do, such as `cuda:0 97% busy 12.5 GiB of 139.8 GiB`.
 fn gpus(gpus: &[view::Gpu]) -> String {
     let each = gpus.iter().map(|gpu| {
-        let percent = gpu.utilization_percent.map(|percent| format!(" {percent}%")).unwrap_or_default();
+        let percent = gpu.utilization_percent.map(|percent| format!(" {percent}% busy")).unwrap_or_default();
         let (used, total) = (HumanBytes(gpu.memory_used_bytes), HumanBytes(gpu.memory_total_bytes));
         format!("{}{percent} {used} of {total}", gpu.device)
     });

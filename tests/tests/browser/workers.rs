@@ -47,7 +47,7 @@ async fn the_use_of_gpus_is_on_the_page_in_both_languages_and_in_json() {
     let worker = with_gpus(&site).await;
     let tab = chromium.tab(&site.url).await;
     for (language, first, second) in [
-        ("en", "cuda:0: 87% used, 12.5 of 139.0 GiB", "cuda:1: 12.5 of 139.0 GiB"),
+        ("en", "cuda:0: 87% busy, 12.5 of 139.0 GiB", "cuda:1: 12.5 of 139.0 GiB"),
         ("ja", "cuda:0: 使用率 87%、メモリ 12.5 / 139.0 GiB", "cuda:1: メモリ 12.5 / 139.0 GiB"),
     ] {
         tab.open("/").await;

@@ -106,7 +106,7 @@ const TEXTS = {
   worker: ['Worker', 'ワーカー'],
   device: ['Device', 'デバイス'],
   devices: ['Devices', 'デバイス'],
-  gpu_use: ['{device}: {percent}% used, {memory}', '{device}: 使用率 {percent}%、{memory}'],
+  gpu_use: ['{device}: {percent}% busy, {memory}', '{device}: 使用率 {percent}%、{memory}'],
   more_gpus: ['and {count} more', 'ほか {count} 台'],
   gpu_memory: ['{used} of {total} GiB', 'メモリ {used} / {total} GiB'],
   slot: ['slot', 'スロット'],
