@@ -42,7 +42,8 @@ pub(super) fn draw(effects: &[Weighed<'_>], left_out: usize, headings: &Headings
         rows += levels.len();
         shown.push((effect, *share, levels));
     }
-    let axis = axis(shown.iter().flat_map(|(.., levels)| levels).copied(), headings.objective().is_share)?;
+    let drawn = shown.iter().flat_map(|(.., levels)| levels).copied();
+    let axis = axis(&drawn, headings.objective().is_share)?;
     let title = strings.effects_title.to_owned();
     let mut drawing = Drawing::new(WIDTH);
     drawing.bold((WIDTH / 2.0, 24.0), &title, TITLE_SIZE, Anchor::Middle, Ink::Text);
@@ -96,7 +97,7 @@ fn interval(level: &Level) -> Option<Interval> {
 }
 
 /// An axis with all means, and with their intervals as far as those leave the means apart; none without a mean.
-fn axis<'a>(levels: impl Iterator<Item = &'a Level> + Clone, is_share: bool) -> Option<Axis> {
+fn axis<'a>(levels: &(impl Iterator<Item = &'a Level> + Clone), is_share: bool) -> Option<Axis> {
     let means = || levels.clone().filter_map(mean);
     let (low, high) =
         means().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), mean| (low.min(mean), high.max(mean)));

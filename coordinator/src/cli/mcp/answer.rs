@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn of_an_answer_that_is_too_large_lists_are_cut_further_and_pages_are_not() {
         let long: Vec<String> = (0..200).map(|_| "x".repeat(4_000)).collect();
-        let answer = bounded(&json!({"epochs": long.clone(), "state": "done"})).unwrap();
+        let answer = bounded(&json!({"epochs": long, "state": "done"})).unwrap();
         assert_eq!(
             (answer["epochs"].as_array().unwrap().len(), &answer["epochs_left_out"]),
             (40, &160.into())

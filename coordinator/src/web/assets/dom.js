@@ -103,6 +103,9 @@ export function perFrame(callback) {
   };
 }
 
+/** What is above an element may still grow when it is first laid out. */
+const LAID_OUT_AFTER_MS = 100;
+
 /**
  * Calls back at once where an element is on the screen or nearly, and otherwise when it comes there: what is further down may never be wanted.
  * Of several calls until then, the last counts.
@@ -110,17 +113,20 @@ export function perFrame(callback) {
 export function whenSeen(element, callback) {
   let isSeen = false;
   let waits = null;
-  const look = (entries) => {
-    isSeen = entries.at(-1).isIntersecting;
+  const go = () => {
     if (!isSeen || !waits) return;
     const said = waits;
     waits = null;
     callback(...said);
   };
+  const look = (entries) => {
+    isSeen = entries.at(-1).isIntersecting;
+    setTimeout(go, LAID_OUT_AFTER_MS);
+  };
   new IntersectionObserver(look, { rootMargin: '100px' }).observe(element);
   return (...said) => {
-    if (isSeen) callback(...said);
-    else waits = said;
+    waits = said;
+    go();
   };
 }
 

@@ -164,7 +164,7 @@ async fn document(served: &Served, kind: DocumentKind) -> Vec<u8> {
         match row {
             ReportRow::Job(job) => jobs.push((rows.job(convert::job(*job)), Vec::new())),
             ReportRow::Epoch(epoch) => {
-                jobs.last_mut().unwrap().1.push(rows.epoch(convert::epoch_row(&epoch)))
+                jobs.last_mut().unwrap().1.push(rows.epoch(convert::epoch_row(&epoch)));
             }
         }
     }
