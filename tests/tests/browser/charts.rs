@@ -165,7 +165,8 @@ async fn a_timeline_shows_attempts_as_they_begin_and_end() {
     // Of one sweep, from its beginning to its end. On a phone it is far down.
     tab.resize(390).await;
     tab.open(&format!("/sweeps/{sweep}")).await;
-    let asked = "performance.getEntriesByType('resource').some((one) => one.name.includes('/timeline'))";
+    let asked =
+        "performance.getEntriesByType('resource').some((one) => one.name.includes('/api/v1/timeline'))";
     tab.until("document.querySelector('tbody tr[data-job]') !== null").await;
     assert!(!tab.value::<bool>(asked).await, "it is read once it is seen");
     tab.value::<bool>(&format!("{figure}.scrollIntoView(), true")).await;

@@ -107,7 +107,7 @@ async fn what_cannot_be_told_and_a_wait_that_fails_are_said() {
 
     for (arguments, addresses, expected) in [
         (&["wait", "1"][..], format!("ftp://{SECRET}"), "address 1 of --notify"),
-        (&["wait", "1/1", "--on-end", "true"], String::new(), "are for a sweep"),
+        (&["wait", "1/1", "--on-end", "true"], address(&receiver), "are for a sweep"),
     ] {
         let output = waiting(&cluster, arguments, &addresses).wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(2));
