@@ -44,6 +44,8 @@ pub use self::{
 
 /// The confidence of every interval: 95 %.
 pub const CONFIDENCE: f64 = 0.95;
+/// Below this p a difference is told as one: the same confidence.
+pub const SIGNIFICANT: f64 = 0.05;
 
 /// What an analysis found.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]

@@ -10,7 +10,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-use analysis::{Interval, Mean, mean_of, paired, welch};
+use analysis::{Interval, Mean, SIGNIFICANT, mean_of, paired, welch};
 use serde::Serialize;
 use terms::{Goal, JobState, ParameterMap, ParameterValue};
 use utoipa::ToSchema;
@@ -24,9 +24,6 @@ use super::{
 
 /// Most configurations of a sweep that are kept: 8 MB.
 const POINTS_MAX: usize = 100_000;
-
-/// From this p on, a difference may be chance.
-const SIGNIFICANT: f64 = 0.05;
 
 /// What is kept of a configuration.
 #[derive(Debug, Clone, Copy)]
@@ -83,7 +80,7 @@ pub struct Compared {
     pub trainings: u64,
     /// Its first job.
     pub best_job: Option<u64>,
-    /// Those of its parameters that vary, or all where none does.
+    /// Those of its parameters that vary, or all where none does. Without the seed where it had several trainings.
     #[schema(schema_with = schema::parameters_or_null)]
     pub best_parameters: Option<serde_json::Value>,
     /// Trainings of configurations beyond the first 100,000, which are not compared.
@@ -185,9 +182,14 @@ impl Side {
         }
     }
 
+    /// The parameter that repeats differ in.
+    fn seed(&self) -> Option<&str> {
+        self.sweep.manifest.as_ref()?.seed.as_deref()
+    }
+
     /// A configuration as a number that is the same in every sweep: names in order, without the seed that repeats differ in.
     fn key(&self, parameters: &ParameterMap) -> u128 {
-        let seed = self.sweep.manifest.as_ref().and_then(|manifest| manifest.seed.as_deref());
+        let seed = self.seed();
         let mut pairs: Vec<(&str, String)> = parameters
             .0
             .iter()
@@ -240,8 +242,13 @@ impl Side {
 
     fn shown(&self) -> Compared {
         let (sweep, best) = (&self.sweep, self.best());
+        let trainings = best.map_or(0, |point| point.mean.count);
+        // Repeats differ in it.
+        let seed = self.seed().filter(|_| trainings > 1);
+        let is_constant = sweep.varying.iter().all(|name| Some(name.as_str()) == seed);
         let shown = self.best_parameters.clone().map(|mut shown| {
-            shown.0.retain(|(name, _)| sweep.varying.is_empty() || sweep.varying.contains(name));
+            let is_shown = |name: &String| is_constant || sweep.varying.contains(name);
+            shown.0.retain(|(name, _)| Some(name.as_str()) != seed && is_shown(name));
             parameters(&shown)
         });
         Compared {
@@ -254,7 +261,7 @@ impl Side {
             maximize: sweep.objective.goal == Goal::Maximize,
             best: Number(best.map(|point| point.mean.mean)),
             deviation: Number(best.and_then(|point| point.mean.deviation())),
-            trainings: best.map_or(0, |point| point.mean.count),
+            trainings,
             best_job: best.map(|point| point.job),
             best_parameters: shown,
             trainings_left_out: self.left_out,

@@ -37,6 +37,7 @@ pub use self::{
     figures::{LOGARITHMIC_FROM, measured},
     model::{BestJob, Epoch, Job, JobCounts, Sweep, Weights},
     ranking::Ranking,
+    strings::p_value,
     tables::{Document, DocumentKind},
 };
 use self::{

@@ -12,6 +12,7 @@ mod reasons;
 mod sentences;
 mod verdict;
 
+pub use self::findings::p_value;
 pub(super) use self::{
     document::Title,
     findings::Extreme,

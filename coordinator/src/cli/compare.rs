@@ -2,7 +2,10 @@
 
 use analysis::Interval;
 use proto::v1;
-use report::compare::{Comparison, NotCompared, Pair, Side, Tested, Trained, compare};
+use report::{
+    compare::{Comparison, NotCompared, Pair, Side, Tested, Trained, compare},
+    p_value,
+};
 use terminal::{output::say, text};
 use terms::JobState;
 
@@ -230,10 +233,9 @@ fn interval(interval: Interval) -> String {
 
 /// Its p-value, also as it is corrected for several sweeps.
 fn p_of(tested: &Tested) -> String {
-    let written = |p: f64| if p < 0.0001 { "p < 0.0001".to_owned() } else { format!("p = {p:.4}") };
     match tested.p_corrected > tested.p {
-        true => format!("{}, corrected for the sweeps {}", written(tested.p), written(tested.p_corrected)),
-        false => written(tested.p),
+        true => format!("{}, corrected for the sweeps {}", p_value(tested.p), p_value(tested.p_corrected)),
+        false => p_value(tested.p),
     }
 }
 

@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use domain::{
-    definition::first_document,
+    definition::{SweepDefinition, first_document},
     help,
     points::Jobs,
     specification::{Models, Specification},
 };
 use proto::v1;
 use terminal::output::say;
+use terms::SweepId;
 
 use super::{
     client::Target,
@@ -50,6 +51,15 @@ pub(super) fn check(source: v1::SweepSource) -> Result<(Specification, Jobs), Fa
     let source =
         Source::from(source).specification().map_err(|error| Failure::operation(error.to_string()))?;
     Specification::parse_with_jobs(&source).map_err(|error| Failure::operation(error.to_string()))
+}
+
+/// How many jobs a sweep lacks of a file; none where that cannot be told here, as of a sweep that was extended very often.
+pub(super) fn lacks(sweep: &v1::Sweep, specification: &Specification, jobs: &Jobs) -> Option<u64> {
+    let manifest = Some(sweep.manifest.as_str()).filter(|manifest| !manifest.is_empty());
+    let before =
+        SweepDefinition::from_stored(SweepId(sweep.sweep_id), &sweep.specification, manifest).ok()?;
+    let after = before.extended_with(specification.clone(), jobs.clone()).ok()?;
+    Some(after.job_count().saturating_sub(sweep.job_count))
 }
 
 /// `sweep validate`: needs no coordinator.

@@ -58,16 +58,17 @@ async fn sweeps_are_compared_on_a_page_by_their_files_and_by_tests() {
     );
     site.wait(second);
     let tab = chromium.tab(&site.url).await;
-    for (language, says) in [
+    for (language, trainings, says) in [
         (
             "en",
+            "Trainings",
             [
                 "What the files differ in",
                 "Configurations in both: 3",
                 "not tested, as one of them was trained once",
             ],
         ),
-        ("ja", ["ファイルの違い", "両方にある設定は 3 通り", "学習が 1 回の設定があるため"]),
+        ("ja", "学習回数", ["ファイルの違い", "両方にある設定は 3 通り", "学習が 1 回の設定があるため"]),
     ] {
         tab.open("/").await;
         tab.value::<String>(&format!("document.cookie = 'sweep-language={language}; path=/'")).await;
@@ -75,7 +76,7 @@ async fn sweeps_are_compared_on_a_page_by_their_files_and_by_tests() {
             tab.resize(width).await;
             tab.open(&format!("/compare?sweeps={first},{second}")).await;
             let text = tab.text().await;
-            for expected in says.into_iter().chain(["parameters.width.value"]) {
+            for expected in says.into_iter().chain(["parameters.width.value", trainings]) {
                 assert!(text.contains(expected), "{expected}: {text}");
             }
             tab.check_width(language).await;

@@ -232,6 +232,7 @@ fn wrong_input_ends_with_one_line_and_its_code() {
         (vec!["validate", &unknown_key], 1, "did you mean `parameters`?"),
         (vec!["frobnicate"], 2, "unrecognized subcommand"),
         (vec!["verify", "3"], 2, "say what to verify: `sweep verify 3/1`"),
+        (vec!["verify", "3/1", "-o", "csv"], 2, "or use -o json"),
         (vec!["run", &unknown_key, "-o", "json"], 2, "`sweep run` does not use -o"),
         (vec!["--coordinator", nowhere, "run", &unknown_key], 2, "does not use --coordinator"),
         (vec!["watch", "1", "-o", "csv"], 2, "`sweep watch` does not use -o"),

@@ -98,6 +98,13 @@ fn one_command_makes_the_report() {
             && told.contains("`dataset.split_seed` cannot change"),
         "{told}"
     );
+    // A file of another name that shares no job is another sweep, and changes nothing; of the same name it is more jobs.
+    let unrelated = "{learning_rate: {values: [0.1]}, epochs: {value: 1}}";
+    let other = command(folder.path(), unrelated).args(["--set", "name=unrelated"]).output().unwrap();
+    assert_eq!(other.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&other.stderr).into_owned();
+    assert!(told.contains("holds the results of another sweep") && told.contains("--output"), "{told}");
+    assert_eq!(results(folder.path()), rows);
     // More values are more jobs; finished jobs stay, even those that the file no longer has.
     let more = "{learning_rate: {values: [0.001, 0.01]}, epochs: {value: 2}}";
     let grown = command(folder.path(), more).args(["--set", "name=grown"]).output().unwrap();

@@ -154,6 +154,21 @@ fn large_integers_are_not_confused() {
 }
 
 #[test]
+fn the_best_of_several_trainings_is_shown_without_the_seed_of_one() {
+    let of = |jobs: &[(f64, i64, f64)]| {
+        let mut side = side(1, "name: a\n", jobs);
+        side.sweep.varying = vec!["rate".into(), "seed".into()];
+        side.set_best_parameters(ParameterMap(vec![
+            ("rate".into(), ParameterValue::Float(0.1)),
+            ("seed".into(), ParameterValue::Integer(4)),
+        ]));
+        side.shown().best_parameters.unwrap()
+    };
+    assert_eq!(of(&[(0.1, 4, 0.9), (0.1, 5, 0.8)]), serde_json::json!({"rate": 0.1}));
+    assert_eq!(of(&[(0.1, 4, 0.9), (0.2, 4, 0.8)]), serde_json::json!({"rate": 0.1, "seed": 4}));
+}
+
+#[test]
 fn files_differ_by_their_keys_and_a_value_that_one_lacks_is_absent() {
     let (one, other) = (
         side(1, "name: a\ndataset:\n  split_seed: 0\nparameters:\n  rate:\n    values: [0.1, 0.2]\n", &[]),

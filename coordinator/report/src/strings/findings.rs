@@ -1,6 +1,6 @@
 //! What the results say, in sentences that claim no more than the statistics carry.
 
-use analysis::{Method, NoInterval};
+use analysis::{Method, NoInterval, SIGNIFICANT};
 use terminal::count as counted;
 
 use super::{super::figures::percent, Strings};
@@ -18,7 +18,7 @@ pub(crate) struct Extreme {
 }
 
 /// A p-value as people write it.
-pub(crate) fn p_value(p: f64) -> String {
+pub fn p_value(p: f64) -> String {
     match p {
         p if p < 0.0001 => "p < 0.0001".to_owned(),
         // Three decimals would not tell on which side of 0.05 it lies.
@@ -216,7 +216,7 @@ impl Strings {
 
     /// A test of the best value against the worst, over pairs.
     pub(crate) fn tested_pairs(&self, difference: &str, pairs: u64, p: f64, comparisons: u64) -> String {
-        let is_told = p < 0.05;
+        let is_told = p < SIGNIFICANT;
         let p = p_value(p);
         let corrected = match comparisons {
             0 | 1 => String::new(),

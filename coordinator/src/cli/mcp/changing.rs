@@ -3,14 +3,13 @@
 use std::path::Path;
 
 use domain::{
-    definition::{SweepDefinition, first_document},
+    definition::first_document,
     points::Jobs,
     specification::{Execution, FILE_BYTES_MAX, Models, Specification},
 };
 use proto::v1;
 use report::view;
 use serde_json::{Value, json};
-use terms::SweepId;
 
 use super::{
     Assistant,
@@ -20,7 +19,7 @@ use super::{
 };
 use crate::{
     api::Source,
-    cli::{failure::Failure, files},
+    cli::{failure::Failure, files, submit},
     shapes,
 };
 
@@ -98,7 +97,10 @@ impl Assistant {
             0 => (jobs.count(), 0),
             sweep => {
                 let before = self.asked(sweep).await?;
-                (added(&before, &specification, &jobs), gone_on_with(&before, &specification)?)
+                (
+                    submit::lacks(&before, &specification, &jobs).unwrap_or(jobs.count()),
+                    gone_on_with(&before, &specification)?,
+                )
             }
         };
         let cost = |jobs| Cost::new(jobs, &specification.execution);
@@ -208,14 +210,6 @@ fn one(job: Option<u64>) -> Result<u64, Failure> {
         Some(0) => Err(Failure::usage("jobs are numbered from 1; leave `job` out for the whole sweep")),
         job => Ok(job.unwrap_or(0)),
     }
-}
-
-/// How many jobs a sweep lacks of a file; all of them where that cannot be told here, as of a sweep that was extended very often.
-fn added(sweep: &v1::Sweep, specification: &Specification, jobs: &Jobs) -> u64 {
-    let manifest = Some(sweep.manifest.as_str()).filter(|manifest| !manifest.is_empty());
-    let before = SweepDefinition::from_stored(SweepId(sweep.sweep_id), &sweep.specification, manifest);
-    let after = before.and_then(|before| before.extended_with(specification.clone(), jobs.clone()));
-    after.map_or(jobs.count(), |after| after.job_count().saturating_sub(sweep.job_count))
 }
 
 /// Whether a sweep has ended with jobs that never began or were paused: they go on with it.

@@ -17,7 +17,7 @@ use anyhow::Context;
 use domain::{
     definition::first_document,
     help,
-    points::Method,
+    points::{Jobs, Method},
     specification::{Models, Specification},
 };
 use proto::v1::{self, watch_sweep_response::Event};
@@ -140,7 +140,7 @@ pub(super) async fn run(arguments: &RunArguments) -> Result<(), Failure> {
     };
     let mut server = until_stopped(&mut stop, async { Ok(Server::start(config).await?) }).await?;
     let page = server.http_address().map(|page| format!("page: http://{page}/login?token={token}"));
-    let mut wanted = Wanted { specification, jobs: jobs.count(), source };
+    let mut wanted = Wanted { specification, jobs, source };
     let url = format!("http://{}", server.address);
     let target = Target { url, token: Some(Token::Text(token)), tls_ca: None };
     let run = Run { arguments, folder: &folder, target: &target };
@@ -229,8 +229,7 @@ async fn train_to_the_end(
 /// What the command line asks for.
 struct Wanted {
     specification: Specification,
-    /// How many jobs it has.
-    jobs: u64,
+    jobs: Jobs,
     source: v1::SweepSource,
 }
 
@@ -272,6 +271,21 @@ async fn submit_here(wanted: &Wanted, folder: &Path, target: &Target) -> Result<
     Ok(sweep)
 }
 
+/// Refuses a file of another name that has none of the jobs: it is another sweep, whose results would be mixed with these. What cannot be
+/// told here, the coordinator says.
+fn refuse_other(before: &v1::Sweep, wanted: &Wanted, folder: &Path) -> Result<(), Failure> {
+    let Wanted { specification, jobs, .. } = wanted;
+    if specification.name == before.name || submit::lacks(before, specification, jobs) != Some(jobs.count()) {
+        return Ok(());
+    }
+    Err(Failure::operation(format!(
+        "{} holds the results of another sweep ({}, {}), which has no job of this file; choose another folder with --output, or give the          file that name, to add its jobs to that sweep",
+        folder.display(),
+        before.name,
+        count(before.job_count, "job")
+    )))
+}
+
 /// Gives the sweep of this directory the jobs and settings that it lacks, and its failed jobs another try if something
 /// may have changed for them.
 async fn go_on(
@@ -280,6 +294,7 @@ async fn go_on(
     folder: &Path,
     target: &Target,
 ) -> Result<v1::Sweep, Failure> {
+    refuse_other(&before, wanted, folder)?;
     let request = v1::SubmitRequest {
         source: Some(wanted.source.clone()),
         request_id: String::new(),
@@ -308,8 +323,8 @@ async fn go_on(
     if answer.added_jobs > 0 {
         say(&format!("new in this file: {}", count(answer.added_jobs, "job")));
     }
-    if sweep.job_count > wanted.jobs {
-        let others = sweep.job_count - wanted.jobs;
+    if sweep.job_count > wanted.jobs.count() {
+        let others = sweep.job_count - wanted.jobs.count();
         say(&format!(
             "not in this file: {}; the sweep that began here has them, and they stay",
             count(others, "job")

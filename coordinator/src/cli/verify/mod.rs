@@ -71,6 +71,9 @@ pub(super) async fn verify(
     target: &Target,
     format: Format,
 ) -> Result<(), Failure> {
+    if matches!(format, Format::Csv | Format::Name) {
+        return Err(Failure::usage("`sweep verify` has no list: leave out -o, or use -o json"));
+    }
     let TargetId { sweep, job } = arguments.target;
     match job {
         Some(job) if !arguments.search => job::verify(&arguments.again, (sweep, job), target, format).await,

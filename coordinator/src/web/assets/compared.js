@@ -30,7 +30,13 @@ export class Compared {
     }
   }
 
+  /** What was computed of a sweep; nothing before the first answer. */
+  of(id) {
+    return this.sweeps?.find((sweep) => sweep.id === id) ?? null;
+  }
+
   show({ sweeps, differences, differences_left_out: leftOut, against_first: pairs }) {
+    this.sweeps = sweeps;
     const left = sweeps.reduce((sum, sweep) => sum + sweep.trainings_left_out, 0);
     fill(this.verdicts, left > 0 && el('p', { class: 'note', text: t('compare_left_out', { left: count(left) }) }), pairs.map((pair) => el('ul', {}, sentences(pair, sweeps).map((text) => el('li', { text })))));
     if (!differences.length) {

@@ -116,6 +116,8 @@ const TEXTS = {
   reason: ['Reason', '理由'],
   best_epoch: ['Best epoch', '最良エポック'],
   best_job: ['Best job', '最良のジョブ'],
+  deviation: ['Deviation', '標準偏差'],
+  trainings: ['Trainings', '学習回数'],
   weights: ['Weights', '学習済み重み'],
   weights_kept: ['kept', '保存済み'],
   weights_awaited: ['on their way', '転送待ち'],

@@ -1,4 +1,4 @@
-// Sweeps next to each other: their counts and best jobs, and how good the best job was after so many jobs and so many seconds of training.
+// Sweeps next to each other: their counts and best configurations, and how good the best job was after so many jobs and so many seconds of training.
 
 import { columns as readColumns, get } from '../api.js';
 import { Lines } from '../charts/curves.js';
@@ -41,8 +41,10 @@ export async function show(main) {
     if (!sweeps.length) return false;
     const metrics = new Set(sweeps.map(({ sweep }) => `${sweep.metric.name} ${sweep.metric.maximize}`));
     update(notes, metrics.size > 1 && banner('note', '', t('compare_metrics')));
-    table.show(sweeps);
+    const show = () => table.show(sweeps.map((one) => ({ ...one, compared: sweeps.length < 2 ? alone(one.sweep) : compared.of(one.sweep.id) })));
+    show();
     await Promise.all([...charts.map((chart) => chart.show(sweeps)), compared.read(sweeps)]);
+    show();
     return sweeps.some(({ sweep }) => !FINAL.has(sweep.state));
   };
   // The first answers are waited for; what follows comes by itself.
@@ -102,15 +104,22 @@ class Chart {
   }
 }
 
+/** The best of a sweep that is compared with no other. */
+function alone({ id, best, best_job, best_parameters }) {
+  return { id, best, best_job, best_parameters, deviation: null, trainings: null };
+}
+
 function tableColumns() {
   return [
     { label: t('number'), kind: 'number', render: ({ sweep }) => String(sweep.id) },
     { label: t('name'), render: ({ sweep }) => el('a', { class: 'clip wide', href: `/sweeps/${sweep.id}` }, foreign(clipped(sweep.name, 200))) },
     { label: t('state'), render: ({ sweep }) => sweepBadge(sweep.state) },
-    { label: t('best'), kind: 'number', render: ({ sweep }) => el('b', { class: 'figure', text: number(sweep.best) }) },
+    { label: t('best'), kind: 'number', render: ({ compared }) => compared && el('b', { class: 'figure', text: number(compared.best) }) },
+    { label: t('deviation'), kind: 'number', render: ({ compared }) => compared && number(compared.deviation) },
+    { label: t('trainings'), kind: 'number', render: ({ compared }) => compared && compared.trainings !== null && count(compared.trainings) },
     { label: t('metric'), render: ({ sweep }) => foreign(clipped(sweep.metric.name, 60)) },
-    { label: t('best_job'), kind: 'number', render: ({ sweep }) => sweep.best_job !== null && el('a', { href: `/sweeps/${sweep.id}/jobs/${sweep.best_job}`, text: String(sweep.best_job) }) },
-    { label: t('parameters'), render: ({ sweep }) => foreign(parameters(sweep.best_parameters), { class: 'foreign clip wide', title: parameters(sweep.best_parameters, 30) }) },
+    { label: t('best_job'), kind: 'number', render: ({ compared }) => compared && compared.best_job !== null && el('a', { href: `/sweeps/${compared.id}/jobs/${compared.best_job}`, text: String(compared.best_job) }) },
+    { label: t('parameters'), render: ({ compared }) => compared && foreign(parameters(compared.best_parameters), { class: 'foreign clip wide', title: parameters(compared.best_parameters, 30) }) },
     { label: t('jobs'), render: ({ sweep }) => segments(sweep) },
     { label: t('state_done'), kind: 'number', render: ({ sweep }) => count(sweep.done) },
     { label: t('state_stopped'), kind: 'number', render: ({ sweep }) => count(sweep.stopped) },
