@@ -1,9 +1,10 @@
 //! The keys that scripts rely on.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use terms::{JobState, MetricRow, MetricSchema, ParameterMap, ParameterValue};
 
 use super::*;
+use crate::{columns::Columns, model};
 
 #[test]
 fn a_value_that_is_no_number_differs_from_one_that_is_missing() {

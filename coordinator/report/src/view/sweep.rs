@@ -1,0 +1,192 @@
+//! A sweep: its state, its best job, and what lists leave out.
+
+use serde::Serialize;
+use serde_json::Value;
+use terms::{DatasetSummary, Goal, LeftOut, Objective, SweepState};
+use utoipa::ToSchema;
+
+use super::{Number, parameters, schema, time};
+use crate::model;
+
+/// A sweep.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Sweep {
+    /// Its number, from 1.
+    pub id: u64,
+    /// Its name.
+    pub name: String,
+    /// `running`, `paused`, `stopping`, `finished`, `stopped`, `cancelled`; `unknown` where this version does not know it.
+    pub state: &'static str,
+    /// How many jobs it has.
+    pub jobs: u64,
+    /// Its jobs by state.
+    #[serde(flatten)]
+    pub counts: model::JobCounts,
+    /// The objective of the best job.
+    pub best: Number,
+    /// The best job's number.
+    pub best_job: Option<u64>,
+    /// Those of its parameters that vary, or all where none does.
+    #[schema(schema_with = schema::parameters_or_null)]
+    pub best_parameters: Option<Value>,
+    /// What ranks jobs.
+    pub metric: Metric,
+    /// The parameters that differ between jobs, in the order of the space.
+    pub varying: Vec<String>,
+    /// Which weights are kept or on their way, for people.
+    pub weights: Option<String>,
+    /// The best weights that are kept.
+    pub best_weights: Option<model::Weights>,
+    /// When it was submitted.
+    pub created: Option<String>,
+    /// When it ended.
+    pub ended: Option<String>,
+    /// Parameters that no job has read, where its program says it.
+    pub unread_parameters: Vec<String>,
+    /// What lists leave out.
+    #[serde(flatten)]
+    #[schema(schema_with = schema::nothing)]
+    pub details: Option<SweepDetails>,
+}
+
+/// What a list of sweeps leaves out, as it may be long.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct SweepDetails {
+    /// What the workers found in the data set.
+    pub dataset: Option<Dataset>,
+    /// Images that train or validate.
+    pub images: Option<u64>,
+    /// The metrics: those of its model, then the others that jobs have reported.
+    pub metrics: Vec<String>,
+    /// Why jobs wait, for people.
+    pub waiting: Option<String>,
+    /// Why it was stopped, where no one asked for it.
+    pub why_stopped: Option<String>,
+    /// Why its jobs cannot pause, where early stopping wants them to, and what happens instead.
+    pub cannot_pause: Option<String>,
+    /// The sweep file as it was understood, as YAML.
+    pub specification: String,
+}
+
+/// What ranks jobs.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Metric {
+    /// The metric's name.
+    pub name: String,
+    /// Whether larger is better.
+    pub maximize: bool,
+    /// `best` or `last`: which epoch of a job counts.
+    #[serde(rename = "use")]
+    pub used: &'static str,
+}
+
+/// What the workers found in a data set. A type of its own, as scripts read it: all keys are always there, while the
+/// [`DatasetSummary`] that trainers send and the store keeps leaves out what is empty.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Dataset {
+    pub content_hash: String,
+    pub classes: Vec<String>,
+    pub train_images: u64,
+    pub val_images: u64,
+    pub skipped: Vec<String>,
+    pub skipped_count: u64,
+    pub train_by_class: Vec<u64>,
+    pub val_by_class: Vec<u64>,
+    pub validation: Option<String>,
+    #[schema(schema_with = schema::left_out)]
+    pub left_out: Vec<LeftOut>,
+}
+
+impl Metric {
+    pub(super) fn of(objective: &Objective) -> Self {
+        Self {
+            name: objective.name.to_string(),
+            maximize: objective.goal == Goal::Maximize,
+            used: objective.used.as_str(),
+        }
+    }
+}
+
+impl Sweep {
+    /// A sweep as lists show it.
+    pub fn listed(sweep: &model::Sweep) -> Self {
+        Self {
+            id: sweep.id,
+            name: sweep.name.clone(),
+            state: sweep.state.map_or("unknown", SweepState::as_str),
+            jobs: sweep.job_count,
+            counts: sweep.counts,
+            best: Number(sweep.best.as_ref().map(|best| best.value)),
+            best_job: sweep.best.as_ref().map(|best| best.job),
+            best_parameters: sweep.best.as_ref().map(|best| {
+                let mut shown = best.parameters.clone();
+                shown.0.retain(|(name, _)| sweep.varying.is_empty() || sweep.varying.contains(name));
+                parameters(&shown)
+            }),
+            metric: Metric::of(&sweep.objective),
+            varying: sweep.varying.clone(),
+            weights: weights(sweep),
+            best_weights: sweep.best_weights.clone(),
+            created: time(sweep.created_unix_ms),
+            ended: time(sweep.ended_unix_ms),
+            unread_parameters: sweep.unread_parameters.clone(),
+            details: None,
+        }
+    }
+
+    /// A sweep with all that is known of it.
+    pub fn whole(sweep: &model::Sweep) -> Self {
+        let images = sweep.dataset.as_ref().map_or(0, |set| set.train_images.saturating_add(set.val_images));
+        let details = SweepDetails {
+            dataset: sweep.dataset.clone().map(Dataset::from),
+            images: Some(images).filter(|images| *images > 0),
+            metrics: sweep.metrics.names().iter().map(ToString::to_string).collect(),
+            waiting: sweep.waiting.clone(),
+            why_stopped: sweep.stopped.clone(),
+            cannot_pause: sweep.cannot_pause.clone(),
+            specification: sweep.specification.clone(),
+        };
+        Self { details: Some(details), ..Self::listed(sweep) }
+    }
+}
+
+/// Which weights are kept or on their way, for people.
+fn weights(sweep: &model::Sweep) -> Option<String> {
+    let kept = sweep
+        .best_weights
+        .as_ref()
+        .map(|best| format!("of job {} kept; `sweep artifact get {}`", best.job, sweep.id));
+    let awaited = (sweep.weights_awaited > 0).then(|| format!("{} on their way", sweep.weights_awaited));
+    let parts: Vec<String> = [kept, awaited].into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+impl From<DatasetSummary> for Dataset {
+    fn from(found: DatasetSummary) -> Self {
+        let DatasetSummary {
+            content_hash,
+            classes,
+            train_images,
+            val_images,
+            skipped,
+            skipped_count,
+            train_by_class,
+            val_by_class,
+            left_out,
+            validation,
+        } = found;
+        let validation = Some(validation).filter(|validation| !validation.is_empty());
+        Self {
+            content_hash,
+            classes,
+            train_images,
+            val_images,
+            skipped,
+            skipped_count,
+            train_by_class,
+            val_by_class,
+            validation,
+            left_out,
+        }
+    }
+}
