@@ -8,7 +8,7 @@ use std::sync::Arc;
 use domain::record::Rung;
 use engine::{JobCounts, query::Defined};
 use store::{JobRow, Store, StoreError};
-use terms::{JobState, MetricUse, ParameterValue, SweepId};
+use terms::{JobState, MetricUse, SweepId};
 
 use self::filling::Filling;
 pub use self::filling::ParameterColumn;
@@ -155,7 +155,7 @@ impl JobColumns {
         self.train_seconds.push(row.train_seconds as f32);
         self.best_epochs.push(row.best.as_ref().map_or(f32::NAN, |best| best.epoch as f32));
         self.attempts.push(row.attempts);
-        filling.workers.push(Some(&ParameterValue::Text(row.worker.clone())));
+        filling.workers.push_text(&row.worker);
         let parameters = defined.definition.parameters(row.job);
         for (name, filling) in defined.definition.varying.iter().zip(&mut filling.parameters) {
             filling.push(parameters.get(name.as_ref()));

@@ -7,7 +7,7 @@ use terms::{DatasetSummary, JobState, MetricRow, ParameterUse, SweepId, WorkerNa
 use super::StoreError;
 
 /// A row of any database, read by column name; `None` for NULL.
-pub(super) trait Cells: Send + Sync {
+pub(super) trait Cells {
     /// A column of integers.
     fn integer(&self, column: &str) -> Result<Option<i64>, sqlx::Error>;
     /// A column of 64-bit floating-point numbers.

@@ -14,7 +14,10 @@ use domain::record::{
 use terms::{Epoch, Goal, JobState, MetricRow, MetricSchema, MetricUse, Objective, SweepId, SweepState};
 
 pub(super) use self::{
-    shown::{artifacts, attempts, attempts_of_jobs, epochs, jobs, jobs_in_state},
+    shown::{
+        PAGE_OF_JOBS, artifacts, attempts, attempts_of_jobs, epochs, job_rows, jobs, jobs_in_state,
+        page_of_jobs,
+    },
     timeline::attempts_between,
 };
 use super::{
@@ -29,7 +32,7 @@ use super::{
 #[async_trait]
 pub(super) trait Queries: Send {
     /// A row of its results.
-    type Row: Cells;
+    type Row: Cells + Send + Sync;
 
     /// All rows of a query with the placeholders `$1`, `$2` …, which stand for `numbers`. Nothing that came from
     /// outside may be part of the query.
@@ -67,17 +70,27 @@ pub(super) async fn select<Q: Queries, R: TableRow>(
     rest: &str,
     numbers: &[i64],
 ) -> Result<Vec<R>, StoreError> {
-    let query = format!("SELECT {}, checksum FROM {} {rest}", R::TABLE.column_list(), R::TABLE.name);
-    connection.rows(query, numbers).await?.iter().map(R::verified).collect()
+    connection.rows(query_of::<R>(rest), numbers).await?.iter().map(R::verified).collect()
 }
+
+/// The query for rows of a table: its columns in their order, then the checksum.
+pub(super) fn query_of<R: TableRow>(rest: &str) -> String {
+    format!("SELECT {}, checksum FROM {} {rest}", R::TABLE.column_list(), R::TABLE.name)
+}
+
+/// The metrics of a sweep in their order.
+pub(super) const METRICS_OF_SWEEP: &str = "WHERE sweep_id = $1 ORDER BY place";
 
 /// The names of a sweep's metrics.
 pub(super) async fn metric_names(
     connection: &mut impl Queries,
     sweep: i64,
 ) -> Result<MetricSchema, StoreError> {
-    let rows: Vec<tables::Metric> =
-        select(connection, "WHERE sweep_id = $1 ORDER BY place", &[sweep]).await?;
+    schema(&select(connection, METRICS_OF_SWEEP, &[sweep]).await?, sweep)
+}
+
+/// The names of a sweep's metrics from their rows.
+pub(super) fn schema(rows: &[tables::Metric], sweep: i64) -> Result<MetricSchema, StoreError> {
     let schema = MetricSchema::of(rows.iter().map(|row| row.name.as_ref()))
         .map_err(|error| StoreError::Corrupt(format!("the metrics of sweep {sweep}: {error}")))?;
     if schema.len() == rows.len() && rows.last().is_none_or(|last| last.place + 1 == schema.len() as i64) {

@@ -6,6 +6,8 @@ use terms::ParameterValue;
 
 /// Different numbers of a parameter that are kept each once, with an index of one byte a job; with more, each job has its number.
 const NUMBERS_MAX: usize = 256;
+/// As many different values are looked through for an equal one, which is faster than hashing a value of a few bytes and copies no text.
+const LOOKED_THROUGH: usize = 16;
 /// Different texts of a parameter that are kept.
 const TEXTS_MAX: usize = 65_535;
 
@@ -73,6 +75,20 @@ impl Filling {
         Self { known: HashMap::new(), column: ParameterColumn::default() }
     }
 
+    /// Pushes a text, which is mostly that of the row before.
+    pub(super) fn push_text(&mut self, text: &str) {
+        if let ParameterColumn::Few { values, indexes } = &mut self.column
+            && let Some(last) = indexes.last().copied()
+            && values
+                .get(last as usize)
+                .is_some_and(|known| matches!(known, ParameterValue::Text(known) if known == text))
+        {
+            indexes.push(last);
+            return;
+        }
+        self.push(Some(&ParameterValue::Text(text.to_owned())));
+    }
+
     pub(super) fn push(&mut self, value: Option<&ParameterValue>) {
         if let ParameterColumn::Few { values, indexes } = &mut self.column {
             let Some(value) = value else {
@@ -80,6 +96,10 @@ impl Filling {
                 return;
             };
             let count = values.len();
+            if let Some(known) = values.iter().take(LOOKED_THROUGH).position(|known| is_same(known, value)) {
+                indexes.push(u32::try_from(known).unwrap_or(ParameterColumn::ABSENT));
+                return;
+            }
             match self.known.entry(Key::of(value)) {
                 Entry::Occupied(known) => indexes.push(*known.get()),
                 Entry::Vacant(new) if count < NUMBERS_MAX || (count < TEXTS_MAX && !are_numbers(values)) => {
@@ -108,6 +128,14 @@ impl Filling {
     }
 }
 
+/// Whether two values have equal keys.
+fn is_same(one: &ParameterValue, other: &ParameterValue) -> bool {
+    match (one, other) {
+        (ParameterValue::Float(one), ParameterValue::Float(other)) => one.to_bits() == other.to_bits(),
+        _ => one == other,
+    }
+}
+
 fn are_numbers(values: &[ParameterValue]) -> bool {
     values.iter().all(|value| number(value).is_some())
 }
@@ -129,6 +157,26 @@ mod tests {
         let ParameterColumn::Few { values, indexes } = column else { panic!("{column:?}") };
         assert_eq!(values.len(), 3);
         assert_eq!(indexes, [0, ParameterColumn::ABSENT, 1, 0, 2]);
+    }
+
+    #[test]
+    fn values_are_told_apart_as_keys_are() {
+        use ParameterValue::{Boolean, Float, Integer, Null};
+        let nan = || Some(Float(f64::NAN));
+        let values = [
+            nan(),
+            Some(Float(0.0)),
+            Some(Float(-0.0)),
+            Some(Integer(0)),
+            Some(Boolean(false)),
+            Some(Null),
+            nan(),
+        ];
+        let ParameterColumn::Few { values, indexes } = filled(&values) else { panic!() };
+        assert_eq!((values.len(), indexes), (6, vec![0, 1, 2, 3, 4, 5, 0]));
+        let mut filling = Filling::new();
+        ["a", "a", "b", "a"].iter().for_each(|text| filling.push_text(text));
+        assert!(matches!(filling.column, ParameterColumn::Few { indexes, .. } if indexes == [0, 0, 1, 0]));
     }
 
     #[test]

@@ -18,6 +18,14 @@ pub(super) fn asked(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
+/// A page of the jobs of a sweep, for [`page_of_jobs`].
+pub(in super::super) const PAGE_OF_JOBS: &str = "WHERE sweep_id = $1 AND job >= $2 ORDER BY job LIMIT $3";
+
+/// Which page it is.
+pub(in super::super) fn page_of_jobs(sweep: SweepId, first: u64, limit: u32) -> [i64; 3] {
+    [asked(sweep.0), asked(first), limit.into()]
+}
+
 /// See [`crate::Store::jobs`].
 pub(in super::super) async fn jobs(
     connection: &mut impl Queries,
@@ -25,8 +33,7 @@ pub(in super::super) async fn jobs(
     first: u64,
     limit: u32,
 ) -> Result<Vec<JobRow>, StoreError> {
-    let page = "WHERE sweep_id = $1 AND job >= $2 ORDER BY job LIMIT $3";
-    job_rows(connection, page, &[asked(sweep.0), asked(first), limit.into()]).await
+    read_jobs(connection, PAGE_OF_JOBS, &page_of_jobs(sweep, first, limit)).await
 }
 
 /// See [`crate::Store::jobs_in_state`].
@@ -43,18 +50,26 @@ pub(in super::super) async fn jobs_in_state(
         "WHERE sweep_id = $1 AND job IN (SELECT job FROM jobs WHERE sweep_id = $1 AND state = '{state}' \
          AND job >= $2 ORDER BY job LIMIT $3) ORDER BY job"
     );
-    job_rows(connection, &page, &[asked(sweep.0), asked(first), limit.into()]).await
+    read_jobs(connection, &page, &[asked(sweep.0), asked(first), limit.into()]).await
 }
 
 /// Rows of jobs of the sweep whose number comes first.
-async fn job_rows(
+async fn read_jobs(
     connection: &mut impl Queries,
     rest: &str,
     numbers: &[i64],
 ) -> Result<Vec<JobRow>, StoreError> {
     let rows: Vec<tables::Job> = select(connection, rest, numbers).await?;
     let names = names_after(connection, numbers[0], rows.is_empty()).await?;
-    rows.into_iter().map(|row| job_row(row, &names)).collect()
+    job_rows(rows, &names)
+}
+
+/// Rows of jobs as readers have them.
+pub(in super::super) fn job_rows(
+    rows: Vec<tables::Job>,
+    names: &MetricSchema,
+) -> Result<Vec<JobRow>, StoreError> {
+    rows.into_iter().map(|row| job_row(row, names)).collect()
 }
 
 /// The names of a sweep's metrics, read after its rows, so that no row has a value without a name.

@@ -3,6 +3,7 @@
 //! writes, on the same SQLite.
 
 mod place;
+mod scan;
 mod thread;
 mod upgrade;
 mod write;
@@ -23,7 +24,7 @@ use sqlx::{
 use terms::{JobKey, JobState, SweepId};
 use tokio::sync::Mutex;
 
-use self::{place::sibling, thread::WriterThread, write::Writer};
+use self::{place::sibling, scan::Scanner, thread::WriterThread, write::Writer};
 use super::{
     ArtifactRow, AttemptPlace, AttemptRow, AttemptsAsked, EpochPlace, EpochRow, JobRow, LeaderTold, Store,
     StoreError,
@@ -54,6 +55,8 @@ pub struct SqliteStore {
     /// Does the writing.
     thread: WriterThread,
     readers: SqlitePool,
+    /// Reads pages of jobs.
+    scanner: Scanner,
     /// Reads for commits, which must not wait until other readers are done.
     lookups: SqlitePool,
     /// Held for as long as the store is open: SQLite would let two coordinators in.
@@ -89,8 +92,9 @@ impl SqliteStore {
         writer.close().await?;
         let thread =
             WriterThread::start().map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+        let scanner = Scanner::new(path, BUSY_TIMEOUT);
         let (path, writer) = (path.to_owned(), Mutex::new(Some(open)));
-        Ok(Self { path, writer, thread, readers, lookups, _lock: lock })
+        Ok(Self { path, writer, thread, readers, scanner, lookups, _lock: lock })
     }
 }
 
@@ -177,7 +181,7 @@ impl Store for SqliteStore {
     }
 
     async fn jobs(&self, sweep: SweepId, first: u64, limit: u32) -> Result<Vec<JobRow>, StoreError> {
-        read::jobs(&mut *self.readers.acquire().await?, sweep, first, limit).await
+        self.scanner.jobs(sweep, first, limit).await
     }
 
     async fn jobs_in_state(
@@ -234,6 +238,7 @@ impl Store for SqliteStore {
 
     async fn close(&self) {
         self.readers.close().await;
+        self.scanner.close().await;
         self.lookups.close().await;
         // The last one to close writes the log into the database.
         let writer = self.writer.lock().await.take();
