@@ -9,7 +9,7 @@ use terms::{
 };
 use utoipa::ToSchema;
 
-use super::{Analysis, best, best_of, effects, frame::Frame, importance, points};
+use super::{Analysis, best, best_of, effects, frame::Frame, importance, interaction, points};
 
 /// Most jobs that are looked at; of a larger sweep an even choice is.
 pub const JOBS_MAX: u64 = 200_000;
@@ -178,6 +178,7 @@ impl Collector {
             jobs,
             points: points.iter().filter(|point| point.is_counted()).count() as u64,
             importance: importance::importance(&frame, &points, goal),
+            interactions: interaction::interactions(&frame, &points, goal),
             effects: effects::effects(&frame, &rows),
             repeats: points::repeats(&frame, &points, goal),
             // The best may be among those that were not looked at.

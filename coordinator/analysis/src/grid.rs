@@ -53,4 +53,29 @@ impl Grid {
         };
         Some(self.columns.iter().map(share).collect())
     }
+
+    /// The share of what two columns bring together and neither by itself, for values of which there are shares.
+    pub(crate) fn interaction(&self, values: &[f64], first: usize, second: usize) -> f64 {
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        let total = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / values.len() as f64;
+        let ((rows, row_count), (columns, column_count)) = (&self.columns[first], &self.columns[second]);
+        let (mut by_row, mut by_column) = (vec![0.0; *row_count], vec![0.0; *column_count]);
+        let mut by_both = vec![0.0; row_count * column_count];
+        for ((row, column), value) in rows.iter().zip(columns).zip(values) {
+            let (row, column, value) = (*row as usize, *column as usize, value - mean);
+            by_row[row] += value;
+            by_column[column] += value;
+            by_both[row * column_count + column] += value;
+        }
+        // As many points have each value, and each two of them.
+        let each = |groups: usize| (values.len() / groups) as f64;
+        let beyond = |(place, sum): (usize, &f64)| {
+            let (row, column) = (place / column_count, place % column_count);
+            sum / each(row_count * column_count)
+                - by_row[row] / each(*row_count)
+                - by_column[column] / each(*column_count)
+        };
+        let squares: f64 = by_both.iter().enumerate().map(beyond).map(|beyond| beyond * beyond).sum();
+        squares / by_both.len() as f64 / total
+    }
 }

@@ -4,6 +4,7 @@
 //! [`Collector`] takes the jobs one by one and keeps a bounded number of them; [`Collector::analyze`] then computes
 //!
 //! - the [`Importance`] of each parameter: by functional analysis of variance where the points are a complete grid, by PED-ANOVA elsewhere;
+//! - which two parameters act together the most ([`Interaction`]), where the points are a complete grid;
 //! - the [`Effect`] of each parameter: the mean by its values, and differences between points that are equal in everything else;
 //! - what [`Repeats`] of the same point come to;
 //! - the [`Verdict`] on the best point: whether it can be told from the runner-up, and by which test;
@@ -23,6 +24,7 @@ mod effects;
 mod frame;
 mod grid;
 mod importance;
+mod interaction;
 mod pairs;
 mod ped_anova;
 mod points;
@@ -37,6 +39,7 @@ pub use self::{
     collect::{Collector, Counted, End, JOBS_MAX, mixed},
     effects::{Effect, Level, Range},
     importance::{Importance, Method, NoInterval, Share},
+    interaction::{Interaction, Interactions, NoInteraction, Together},
     pairs::Pair,
     points::{RepeatedPoint, Repeats},
     statistics::{Compared, Interval, Mean, mean_of, paired, t_interval, welch, wilson},
@@ -55,6 +58,8 @@ pub struct Analysis {
     /// How many points have a value: trainings that differ in their seed alone are of one point.
     pub points: u64,
     pub importance: Importance,
+    /// Which two parameters act together the most.
+    pub interactions: Interactions,
     /// Of each parameter that varies, without the seed, in the order of the space.
     pub effects: Vec<Effect>,
     /// None where no point was trained more than once.

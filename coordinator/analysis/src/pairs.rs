@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::{
     frame::{ABSENT, Frame, Parameter, Unit},
-    statistics::{Interval, Mean, mean_of, paired},
+    statistics::{Interval, Mean, mean_of, paired, without_rounding},
 };
 
 /// Of so many values each is compared with each other, of more with the first.
@@ -102,7 +102,7 @@ pub(crate) fn pairs(
             first: value(first),
             second: value(second),
             pairs: mean.count,
-            difference: mean.mean,
+            difference: without_rounding(mean.mean, largest),
             interval: compared.map(|compared| compared.interval),
             p: compared.map(|compared| compared.p),
         }

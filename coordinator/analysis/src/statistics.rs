@@ -79,10 +79,15 @@ impl Mean {
         (self.count > 1).then(|| self.squares / (self.count - 1) as f64)
     }
 
-    /// The standard deviation of the sample; none of a single value.
+    /// The standard deviation of the sample; none of a single value, and 0 where it is nothing but the rounding of such values.
     pub fn deviation(&self) -> Option<f64> {
-        self.variance().map(f64::sqrt)
+        self.variance().map(|variance| without_rounding(variance.sqrt(), self.mean))
     }
+}
+
+/// A difference of values of which the largest has this size: 0 where it is nothing but their rounding, which would look like a finding.
+pub(crate) fn without_rounding(difference: f64, largest: f64) -> f64 {
+    if difference.abs() <= ROUNDING * largest.abs() { 0.0 } else { difference }
 }
 
 /// Some values together.

@@ -7,6 +7,7 @@ mod facts;
 mod failures;
 mod findings;
 mod html;
+mod interactions;
 mod jobs;
 mod left_out;
 mod markdown;

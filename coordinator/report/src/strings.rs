@@ -4,6 +4,7 @@
 mod document;
 mod english;
 mod findings;
+mod interactions;
 mod japanese;
 mod left_out;
 mod method;

@@ -29,6 +29,9 @@ pub fn measured(value: f64, decimals: usize) -> String {
     }
 }
 
+/// Longest small number that is written without an exponent.
+const PLAIN_CHARACTERS_MAX: usize = 8;
+
 /// This many significant digits.
 pub(super) fn rounded(value: f64, digits: usize) -> String {
     if value == 0.0 || !value.is_finite() {
@@ -38,12 +41,20 @@ pub(super) fn rounded(value: f64, digits: usize) -> String {
     let scientific = format!("{value:.*e}", digits - 1);
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
+    let decimals = usize::try_from(digits as i32 - 1 - exponent).unwrap_or(0);
     if (-4..6).contains(&exponent) {
-        let decimals = usize::try_from(digits as i32 - 1 - exponent).unwrap_or(0);
+        return without_zeros(&format!("{value:.decimals$}"));
+    }
+    // 0.00005 is read more easily than 5e-5, and stands so in sweep files and in tables.
+    let plain = if (-6..-4).contains(&exponent) {
         without_zeros(&format!("{value:.decimals$}"))
     } else {
-        format!("{}e{exponent}", without_zeros(mantissa))
+        String::new()
+    };
+    if (1..=PLAIN_CHARACTERS_MAX).contains(&plain.trim_start_matches('-').len()) {
+        return plain;
     }
+    format!("{}e{exponent}", without_zeros(mantissa))
 }
 
 fn without_zeros(text: &str) -> String {
@@ -132,7 +143,9 @@ mod tests {
         for (value, text) in [
             (0.000_021_544_346_9, "2.15e-5"),
             (0.0001, "0.0001"),
-            (0.00005, "5e-5"),
+            (0.00005, "0.00005"),
+            (0.000_005, "0.000005"),
+            (0.000_000_5, "5e-7"),
             (0.01, "0.01"),
             (0.999_96, "1"),
             (12.345, "12.3"),

@@ -1,6 +1,6 @@
 //! The order of a page: what was asked, how it was found out, what came out, what that means, how to do it again.
 
-use super::{Block, Content};
+use super::{Block, Content, interactions};
 use crate::strings::Title;
 
 /// Numbers tables and figures.
@@ -61,6 +61,10 @@ impl<'a> Content<'a> {
     /// The table of jobs, the scatter plot and the learning curves.
     fn jobs_and_figures(&self, page: &mut Vec<Block<'a>>, numbers: &mut Numbers) {
         let strings = self.strings;
+        if !self.has_results() {
+            page.push(Block::Text(strings.nothing_came(self.sweep.job_count, &self.by_state())));
+            return;
+        }
         page.push(self.numbered_table(numbers, strings.title(Title::JobsRanked), self.table()));
         if self.selection {
             page.push(Block::Text(strings.best_rows_only.to_owned()));
@@ -98,6 +102,12 @@ impl<'a> Content<'a> {
         page.extend(self.values_not_shown().map(Block::Text));
         if let Some(table) = self.pairs() {
             page.push(self.numbered_table(numbers, strings.title(Title::Pairs), table));
+        }
+        if let Some(told) = self.interactions() {
+            let title = strings.title(Title::Interactions);
+            page.extend(interactions::blocks(told, title, |table| {
+                self.numbered_table(numbers, title, table)
+            }));
         }
     }
 

@@ -11,10 +11,9 @@ const SKIPPED_SHOWN_MAX: usize = 20;
 const CLASSES_SHOWN_MAX: usize = 50;
 
 impl Content<'_> {
-    /// Facts as pairs of name and text.
-    pub(super) fn facts(&self) -> Vec<(String, String)> {
-        let (strings, sweep) = (self.strings, self.sweep);
-        let counts = sweep.counts;
+    /// How many jobs are in each state, in words; empty where there are none.
+    pub(super) fn by_state(&self) -> String {
+        let counts = self.sweep.counts;
         let states = [
             ("done", counts.done),
             ("stopped", counts.stopped),
@@ -25,12 +24,15 @@ impl Content<'_> {
             ("paused", counts.paused),
             ("pending", counts.pending),
         ];
-        let states: Vec<_> = states
-            .iter()
-            .filter(|(_, count)| *count > 0)
-            .map(|(state, count)| strings.in_state(*count, state))
-            .collect();
-        let jobs = if states.is_empty() { String::new() } else { format!(" ({})", states.join(", ")) };
+        let there = states.iter().filter(|(_, count)| *count > 0);
+        there.map(|(state, count)| self.strings.in_state(*count, state)).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Facts as pairs of name and text.
+    pub(super) fn facts(&self) -> Vec<(String, String)> {
+        let (strings, sweep) = (self.strings, self.sweep);
+        let states = self.by_state();
+        let jobs = if states.is_empty() { String::new() } else { format!(" ({states})") };
         let best = self.best.as_ref().map_or_else(
             || strings.none_done.to_owned(),
             |row| {

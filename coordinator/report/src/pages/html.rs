@@ -45,16 +45,17 @@ fn write_block(page: &mut String, block: Block<'_>, content: &Content<'_>, table
     let _ = match block {
         Block::Section(title) => writeln!(page, "<h2>{}</h2>", text(title)),
         Block::Part(title) => writeln!(page, "<h3>{}</h3>", text(title)),
-        Block::Text(words) => writeln!(page, "<p>{}</p>", text(&words)),
+        Block::Text(words) => writeln!(page, "<p>{}</p>", sentence(&words)),
         Block::Facts(facts) => {
-            let each =
-                facts.iter().map(|(name, fact)| format!("<dt>{}</dt><dd>{}</dd>\n", text(name), text(fact)));
+            let each = facts
+                .iter()
+                .map(|(name, fact)| format!("<dt>{}</dt><dd>{}</dd>\n", text(name), sentence(fact)));
             writeln!(page, "<dl>\n{}</dl>", each.collect::<String>())
         }
         Block::List(items) => {
             let each = items
                 .iter()
-                .map(|(what, why)| format!("<li><strong>{}</strong>: {}</li>\n", text(what), text(why)));
+                .map(|(what, why)| format!("<li><strong>{}</strong>: {}</li>\n", text(what), sentence(why)));
             writeln!(page, "<ul>\n{}</ul>", each.collect::<String>())
         }
         Block::Table { caption, table } => {
@@ -99,6 +100,19 @@ fn inline(svg: &str) -> String {
     format!("{}>{rest}", kept.join(" "))
 }
 
+/// A sentence escaped for HTML, in which what stands between two backticks is code.
+fn sentence(words: &str) -> String {
+    let safe = text(words);
+    let parts: Vec<&str> = safe.split('`').collect();
+    // One that is alone is a sign like others.
+    if parts.len().is_multiple_of(2) {
+        return safe;
+    }
+    let each = parts.iter().enumerate();
+    each.map(|(place, part)| if place % 2 == 1 { format!("<code>{part}</code>") } else { (*part).to_owned() })
+        .collect()
+}
+
 /// Text escaped for HTML elements and attributes.
 fn text(text: &str) -> String {
     terminal::text::html(text)
@@ -112,6 +126,15 @@ mod tests {
     fn a_drawing_grows_with_its_page() {
         let svg = "<svg width=\"960\" height=\"640\" viewBox=\"0 0 960 640\" xmlns=\"x\">\n<rect width=\"5\"/></svg>";
         assert_eq!(inline(svg), "<svg viewBox=\"0 0 960 640\" xmlns=\"x\">\n<rect width=\"5\"/></svg>");
+    }
+
+    #[test]
+    fn what_stands_between_backticks_is_code_and_no_markup() {
+        assert_eq!(
+            sentence("write `repeats: 3` or `<b>`"),
+            "write <code>repeats: 3</code> or <code>&lt;b&gt;</code>"
+        );
+        assert_eq!(sentence("a ` alone"), "a ` alone");
     }
 
     #[test]

@@ -29,6 +29,11 @@ impl Content<'_> {
         names.iter().map(String::as_str).collect()
     }
 
+    /// Whether some job has trained an epoch: without one, a table and figures would be empty.
+    pub(super) fn has_results(&self) -> bool {
+        self.rows.iter().any(|row| row.epochs_done > 0)
+    }
+
     /// Whether some job shown is not `done`, so that states are worth a column.
     fn shows_states(&self) -> bool {
         self.rows.iter().any(|row| row.state != "done")

@@ -26,7 +26,7 @@ fn write_block(page: &mut String, block: Block<'_>, content: &Content<'_>) {
         Block::Part(title) => writeln!(page, "### {title}"),
         Block::Text(words) => writeln!(page, "{}", paragraph(&words)),
         Block::Facts(items) | Block::List(items) => {
-            let each = items.iter().map(|(what, why)| format!("- **{}**: {}\n", text(what), text(why)));
+            let each = items.iter().map(|(what, why)| format!("- **{}**: {}\n", text(what), sentence(why)));
             write!(page, "{}", each.collect::<String>())
         }
         Block::Table { caption, table } => {
@@ -56,7 +56,7 @@ fn write_block(page: &mut String, block: Block<'_>, content: &Content<'_>) {
 
 /// A paragraph: what would begin something else, such as a list, is text there.
 fn paragraph(words: &str) -> String {
-    let words = text(words);
+    let words = sentence(words);
     let digits = words.len() - words.trim_start_matches(|sign: char| sign.is_ascii_digit()).len();
     match words[digits..].chars().next() {
         Some('.' | ')') if digits > 0 => format!("{}\\{}", &words[..digits], &words[digits..]),
@@ -78,6 +78,20 @@ fn write_table(page: &mut String, table: &Table) {
         let line = if row.best { format!("**{}**", cells.join("** | **")) } else { cells.join(" | ") };
         let _ = writeln!(page, "| {} |", line.replace("****", ""));
     }
+}
+
+/// A sentence escaped for Markdown, in which what stands between two backticks is code, as far as nothing in it could end it or mean more.
+fn sentence(words: &str) -> String {
+    let parts: Vec<&str> = words.split('`').collect();
+    let is_plain = |code: &str| {
+        !code.is_empty()
+            && code.chars().all(|sign| sign.is_ascii_alphanumeric() || " _-.:=,/$(){}".contains(sign))
+    };
+    if parts.len().is_multiple_of(2) || !parts.iter().skip(1).step_by(2).all(|code| is_plain(code)) {
+        return text(words);
+    }
+    let each = parts.iter().enumerate();
+    each.map(|(place, part)| if place % 2 == 1 { format!("`{part}`") } else { text(part) }).collect()
 }
 
 /// Text escaped for Markdown.
@@ -109,6 +123,8 @@ mod tests {
         ] {
             assert_eq!(paragraph(words), written);
         }
+        assert_eq!(sentence("a_b: `repeats: 3`"), "a\\_b: `repeats: 3`");
+        assert_eq!(sentence("`a|b` and `c`"), "\\`a\\|b\\` and \\`c\\`");
         assert!(fenced("yaml", "a: ```b").starts_with("````yaml"));
         assert_eq!(text("a\u{1b}[2J\u{202e}b"), "a\\u{1b}\\[2J\\u{202e}b");
         assert!(fenced("yaml", "a: \u{9b}1m").contains("a: \\u{9b}1m"));

@@ -95,6 +95,26 @@ impl Strings {
         self.either("Differences that are not listed", "表にない差")
     }
 
+    /// No job has trained an epoch.
+    pub(crate) fn nothing_came(&self, jobs: u64, states: &str) -> String {
+        let (open, close) = if states.is_empty() { ("", "") } else { (" (", ")") };
+        self.either_of(
+            || {
+                format!(
+                    "No job has trained an epoch, so that there is neither a table of results nor a figure: {}{open}{states}{close}. What is known of \
+                     the reasons is below.",
+                    counted(jobs, "job")
+                )
+            },
+            || {
+                format!(
+                    "1 エポックも学習したジョブがないため、結果の表と図はありません ({jobs} 件{}{states})。わかっている理由は以下のとおりです。",
+                    if states.is_empty() { "" } else { ": " }
+                )
+            },
+        )
+    }
+
     /// Nothing was left out.
     pub(crate) fn nothing_left_out(&self) -> &'static str {
         self.either(

@@ -231,3 +231,37 @@ fn a_model_of_ones_own_is_done_again_with_its_trainer() {
     assert!(again.contains("sweep run sweep.yaml --trainer COMMAND --output again\n"), "{again}");
     assert!(again.contains("my\\_net") && !again.contains("to the bit"), "{again}");
 }
+
+#[test]
+fn two_parameters_that_act_together_have_a_table_and_where_it_would_have_holes_a_reason() {
+    let (header, mut jobs) = grid();
+    let heading = ["Two parameters together", "2 つのパラメーターの組み合わせ"];
+    let page = read(&write(&header, &jobs, Language::English), "report.md");
+    let told = part(&page, heading[0]);
+    assert!(
+        told.contains("act together the most: ") && told.contains("of the variance between configurations"),
+        "{told}"
+    );
+    let rows: Vec<&str> = told.lines().filter(|line| line.starts_with('|')).collect();
+    // The rate has more values than the other, so that it has the rows.
+    assert_eq!(rows.len(), 2 + 4, "{told}");
+    assert!(
+        rows[0].starts_with("| Learning rate | ")
+            && rows.iter().skip(2).all(|row| row.matches("(n = ").count() == 2),
+        "{told}"
+    );
+    // One in the sentence that explains it.
+    assert_eq!(told.matches('★').count(), 2, "{told}");
+    let html = read(&write(&header, &jobs, Language::Japanese), "report.html");
+    assert!(html.contains(heading[1]) && html.contains("組み合わせの効果が最も大きいのは"), "{html}");
+    // One that failed leaves a hole.
+    jobs[5].0.state = Some(JobState::Failed);
+    for (language, heading, why) in [
+        (Language::English, heading[0], "no complete grid"),
+        (Language::Japanese, heading[1], "完全な格子になっておらず"),
+    ] {
+        let page = read(&write(&header, &jobs, language), "report.md");
+        let told = part(&page, heading);
+        assert!(told.contains(why) && !told.contains('|'), "{told}");
+    }
+}

@@ -131,7 +131,7 @@ fn a_few_jobs_all_have_curves() {
     let folder = write(&header, &some_jobs()[..2], Language::English);
     assert!(!read(&folder, "report.md").contains("not drawn"));
     let svg = read(&folder, "figures/learning-curves.svg");
-    assert!(svg.contains("lr=0.0001, bs=32, relu") && svg.contains("lr=5e-5, bs=64, relu"), "{svg}");
+    assert!(svg.contains("lr=0.0001, bs=32, relu") && svg.contains("lr=0.00005, bs=64, relu"), "{svg}");
 }
 
 #[test]

@@ -180,6 +180,16 @@ fn where_all_jobs_failed_the_page_says_that_none_is_done() {
     {
         let page = read(&write(&header, &failed, language), "report.md");
         assert!(page.contains(told) && !page.contains("yet") && !page.contains("まだありません"), "{page}");
+        // What happened stands in the place of a table and figures without a number.
+        let happened = [
+            "an epoch, so that there is neither a table of results nor a figure: 1 job (1 failed)",
+            "(1 件: 失敗 1)",
+        ];
+        assert!(happened.iter().any(|text| page.contains(text)), "{page}");
+        assert!(
+            !page.contains("Table 1") && !page.contains("表1") && !page.contains("figures/time"),
+            "{page}"
+        );
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::{
     super::{Table, TableRow, columns as widths},
-    text,
+    sentence, text,
 };
 use crate::strings::Strings;
 
@@ -132,7 +132,7 @@ impl Written<'_> {
         for row in self.rows {
             page.push_str(if row.best { "<tr class=\"best\">" } else { "<tr>" });
             for &column in columns {
-                let _ = write!(page, "<td{}>{}</td>", self.classes[column], text(&row.cells[column]));
+                let _ = write!(page, "<td{}>{}</td>", self.classes[column], sentence(&row.cells[column]));
             }
             page.push_str("</tr>\n");
         }

@@ -1,0 +1,83 @@
+//! How two parameters act together, compared with tables of variance made by hand.
+
+use super::*;
+
+/// Two rows and three columns. The mean is 4; the rows have 3 and 5, the columns 2, 5 and 5. Sums of squares: 6 for the rows, 12 for the
+/// columns, 16 for their interaction, 34 in all.
+const TABLE: [[f64; 3]; 2] = [[1.0, 2.0, 6.0], [3.0, 8.0, 4.0]];
+
+fn crossed(shift: f64, thirds: &[f64]) -> Vec<Job> {
+    let mut jobs = Vec::new();
+    for (row, values) in (1..).zip(TABLE) {
+        for (column, value) in (1..).zip(values) {
+            for (number, third) in (1..).zip(thirds) {
+                let mut parameters = vec![("row", whole(row)), ("column", whole(column))];
+                if thirds.len() > 1 {
+                    parameters.push(("third", whole(number)));
+                }
+                jobs.push((parameters, End::Done(Some(shift + value + third))));
+            }
+        }
+    }
+    jobs
+}
+
+fn largest(varying: &[&str], jobs: &[Job]) -> Interaction {
+    analysis(varying, jobs).interactions.largest.unwrap()
+}
+
+fn none(varying: &[&str], jobs: &[Job]) -> Option<NoInteraction> {
+    let interactions = analysis(varying, jobs).interactions;
+    assert!(interactions.largest.is_none());
+    interactions.none
+}
+
+#[test]
+fn the_interaction_of_two_is_that_of_a_balanced_analysis_of_variance() {
+    let found = largest(&["row", "column"], &crossed(0.0, &[0.0]));
+    assert!((found.share - 16.0 / 34.0).abs() < 1e-12, "{found:?}");
+    // The one with more values has the rows.
+    assert_eq!((found.first.as_str(), found.second.as_str()), ("column", "row"));
+    assert_eq!(
+        (&found.rows, &found.columns),
+        (&vec![whole(1), whole(2), whole(3)], &vec![whole(1), whole(2)])
+    );
+    let means: Vec<Vec<f64>> =
+        found.cells.iter().map(|row| row.iter().map(|cell| cell.mean).collect()).collect();
+    assert_eq!(means, [[1.0, 3.0], [2.0, 8.0], [6.0, 4.0]]);
+    assert!(found.cells.iter().flatten().all(|cell| (cell.count, cell.trainings) == (1, 1)));
+    assert!(found.cells[1][1].best && found.cells.iter().flatten().filter(|cell| cell.best).count() == 1);
+}
+
+#[test]
+fn of_three_parameters_those_two_are_found_that_act_together() {
+    // The third adds 3 or takes 3 away, whatever the others are: 108 more in squares, and nothing to any interaction.
+    let found = largest(&["third", "row", "column"], &crossed(1e6, &[3.0, -3.0]));
+    assert_eq!((found.first.as_str(), found.second.as_str()), ("column", "row"));
+    assert!((found.share - 32.0 / 176.0).abs() < 1e-9, "{found:?}");
+    assert!(found.cells.iter().flatten().all(|cell| cell.count == 2));
+    assert!((found.cells[1][1].mean - 1e6 - 8.0).abs() < 1e-6);
+}
+
+#[test]
+fn what_only_adds_up_has_no_interaction_however_it_is_rounded() {
+    let job = |a: i64, b: i64| {
+        (vec![("a", whole(a)), ("b", whole(b))], End::Done(Some(0.1 * a as f64 + 0.7 * b as f64)))
+    };
+    let jobs: Vec<Job> = (0..3).flat_map(|a| (0..3).map(move |b| job(a, b))).collect();
+    assert_eq!(largest(&["a", "b"], &jobs).share, 0.0);
+}
+
+#[test]
+fn what_cannot_be_said_has_its_reason() {
+    let mut jobs = crossed(0.0, &[0.0]);
+    let one: Vec<Job> = jobs.iter().map(|(parameters, end)| (vec![parameters[1].clone()], *end)).collect();
+    assert_eq!(none(&["column"], &one), Some(NoInteraction::OneParameter));
+    let equal: Vec<Job> =
+        jobs.iter().map(|(parameters, _)| (parameters.clone(), End::Done(Some(0.5)))).collect();
+    assert_eq!(none(&["row", "column"], &equal), Some(NoInteraction::AllEqual));
+    // A cell whose only training diverged is missing.
+    jobs[3].1 = End::Diverged;
+    assert_eq!(none(&["row", "column"], &jobs), Some(NoInteraction::NoGrid));
+    assert_eq!(none(&["row", "column"], &[]), Some(NoInteraction::OneParameter));
+}
