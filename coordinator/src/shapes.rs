@@ -2,6 +2,7 @@
 //! one shape that each thing has.
 
 pub(crate) mod rows;
+pub(crate) mod space;
 
 use domain::{
     definition::first_document,

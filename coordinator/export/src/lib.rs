@@ -23,7 +23,7 @@ pub use self::{
     document::DocumentFile,
     mlflow::{Batches as MlflowBatches, JOB_TAG, MlflowExperiment, MlflowRun, SWEEP_TAG, WRITTEN_TAG},
     optuna::OptunaFile,
-    parquet::ParquetFolder,
+    parquet::{ParquetFolder, ParquetPieces, ParquetTable},
     place::{Held, Place, PlaceError, Shape},
     space::{Kind, Parameter, Range},
     tensorboard::TensorBoardFolder,

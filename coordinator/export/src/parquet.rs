@@ -3,7 +3,11 @@
 
 mod table;
 
-use std::{fs, io, path::Path};
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter, Write},
+    path::Path,
+};
 
 use report::{Columns, Epoch, Job, Ranking, Sweep};
 use terms::{JobState, ParameterValue};
@@ -16,15 +20,38 @@ use crate::space::{Kind, Parameter};
 pub(super) const JOBS: &str = "jobs.parquet";
 pub(super) const EPOCHS: &str = "epochs.parquet";
 
+/// One of the tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ParquetTable {
+    /// A row per job.
+    Jobs,
+    /// A row per epoch that counts.
+    Epochs,
+}
+
 /// Both tables, in a folder.
 pub struct ParquetFolder {
+    rows: Rows,
+    jobs: Table<BufWriter<File>>,
+    epochs: Table<BufWriter<File>>,
+}
+
+/// One of the tables piece by piece, for who sends it: the same bytes as in a folder.
+pub struct ParquetPieces {
+    rows: Rows,
+    which: ParquetTable,
+    table: Table<Vec<u8>>,
+}
+
+/// What makes rows of jobs.
+struct Rows {
     parameters: Vec<Parameter>,
     kinds: Vec<Kind>,
     columns: Columns,
     ranking: Ranking,
     metrics: usize,
-    jobs: Table,
-    epochs: Table,
+    /// What each table says of the sweep.
+    about: String,
 }
 
 impl ParquetFolder {
@@ -34,27 +61,98 @@ impl ParquetFolder {
     /// The folder is there or cannot be made.
     pub fn create(folder: &Path, sweep: &Sweep, parameters: Vec<Parameter>) -> Result<Self, ExportError> {
         fs::create_dir(folder)?;
-        let identity = Identity::of(sweep);
-        marker::write(folder, "parquet", &identity)?;
-        let columns = Columns::new(&sweep.parameters, &sweep.metrics, &sweep.objective.name);
-        let kinds: Vec<Kind> = parameters.iter().map(Parameter::kind).collect();
-        let about = serde_json::to_string(&identity).map_err(io::Error::from)?;
-        let jobs = Table::create(&folder.join(JOBS), &columns_of_jobs(&columns, &kinds), &about)?;
-        let epochs = Table::create(&folder.join(EPOCHS), &columns_of_epochs(&columns), &about)?;
-        Ok(Self {
-            ranking: Ranking::new(sweep.objective.clone(), &sweep.metrics),
-            metrics: sweep.metrics.len(),
-            parameters,
-            kinds,
-            columns,
-            jobs,
-            epochs,
-        })
+        marker::write(folder, "parquet", &Identity::of(sweep))?;
+        let rows = Rows::new(sweep, parameters)?;
+        let file = |name| io::Result::Ok(BufWriter::new(File::create_new(folder.join(name))?));
+        let jobs = rows.table(ParquetTable::Jobs, file(JOBS)?)?;
+        let epochs = rows.table(ParquetTable::Epochs, file(EPOCHS)?)?;
+        Ok(Self { rows, jobs, epochs })
     }
 }
 
 impl Export for ParquetFolder {
     fn job(&mut self, job: &Job, epochs: &[Epoch]) -> Result<(), ExportError> {
+        self.rows.job(job, epochs, &mut self.jobs)?;
+        self.rows.epochs(job, epochs, &mut self.epochs)
+    }
+
+    fn finish(self: Box<Self>) -> Result<Vec<String>, ExportError> {
+        let whole = |file: BufWriter<File>| file.into_inner().map_err(io::IntoInnerError::into_error);
+        let (jobs, unfit) = self.jobs.finish()?;
+        whole(jobs)?;
+        whole(self.epochs.finish()?.0)?;
+        Ok(unfit.into_iter().map(|(name, values)| {
+            format!("the column `{name}` lacks {values} of its values: they are of another type than the sweep file says")
+        }).collect())
+    }
+}
+
+impl ParquetPieces {
+    /// Begins a table.
+    ///
+    /// # Errors
+    /// It cannot be a table: two columns have the same name.
+    pub fn new(which: ParquetTable, sweep: &Sweep, parameters: Vec<Parameter>) -> Result<Self, ExportError> {
+        let rows = Rows::new(sweep, parameters)?;
+        let table = rows.table(which, Vec::new())?;
+        Ok(Self { rows, which, table })
+    }
+
+    /// Adds the next job, in the order of job numbers, with the epochs that count, in order.
+    ///
+    /// # Errors
+    /// Its values cannot be written.
+    pub fn job(&mut self, job: &Job, epochs: &[Epoch]) -> Result<(), ExportError> {
+        match self.which {
+            ParquetTable::Jobs => self.rows.job(job, epochs, &mut self.table),
+            ParquetTable::Epochs => self.rows.epochs(job, epochs, &mut self.table),
+        }
+    }
+
+    /// The bytes that were written since the last time: those of groups of rows, once one is full.
+    ///
+    /// # Errors
+    /// They cannot be written.
+    pub fn take(&mut self) -> Result<Vec<u8>, ExportError> {
+        self.table.take()
+    }
+
+    /// The bytes that are left.
+    ///
+    /// # Errors
+    /// They cannot be written.
+    pub fn finish(self) -> Result<Vec<u8>, ExportError> {
+        Ok(self.table.finish()?.0)
+    }
+}
+
+impl Rows {
+    fn new(sweep: &Sweep, parameters: Vec<Parameter>) -> Result<Self, ExportError> {
+        Ok(Self {
+            kinds: parameters.iter().map(Parameter::kind).collect(),
+            columns: Columns::new(&sweep.parameters, &sweep.metrics, &sweep.objective.name),
+            ranking: Ranking::new(sweep.objective.clone(), &sweep.metrics),
+            metrics: sweep.metrics.len(),
+            about: serde_json::to_string(&Identity::of(sweep)).map_err(io::Error::from)?,
+            parameters,
+        })
+    }
+
+    fn table<W: Write + Send>(&self, which: ParquetTable, out: W) -> Result<Table<W>, ExportError> {
+        let columns = match which {
+            ParquetTable::Jobs => columns_of_jobs(&self.columns, &self.kinds),
+            ParquetTable::Epochs => columns_of_epochs(&self.columns),
+        };
+        Table::new(out, &columns, &self.about)
+    }
+
+    /// Adds the row of a job.
+    fn job<W: Write + Send>(
+        &self,
+        job: &Job,
+        epochs: &[Epoch],
+        table: &mut Table<W>,
+    ) -> Result<(), ExportError> {
         let texts: Vec<Option<String>> = space::values(&self.parameters, &job.parameters)
             .zip(&self.kinds)
             .map(|((_, value), kind)| {
@@ -86,21 +184,22 @@ impl Export for ParquetFolder {
             time(job.started_unix_ms),
             time(job.ended_unix_ms),
         ]);
-        self.jobs.row(cells)?;
+        table.row(cells)
+    }
+
+    /// Adds the rows of a job's epochs.
+    fn epochs<W: Write + Send>(
+        &self,
+        job: &Job,
+        epochs: &[Epoch],
+        table: &mut Table<W>,
+    ) -> Result<(), ExportError> {
         for epoch in epochs {
             let fixed = [job.number, epoch.attempt.into(), epoch.number.into()].map(Cell::Whole);
             let metrics = (0..self.metrics).map(|index| real(epoch.metrics.get(index)));
-            self.epochs.row(fixed.into_iter().chain(metrics).chain([Cell::Real(epoch.seconds)]))?;
+            table.row(fixed.into_iter().chain(metrics).chain([Cell::Real(epoch.seconds)]))?;
         }
         Ok(())
-    }
-
-    fn finish(self: Box<Self>) -> Result<Vec<String>, ExportError> {
-        let unfit = self.jobs.finish()?;
-        self.epochs.finish()?;
-        Ok(unfit.into_iter().map(|(name, values)| {
-            format!("the column `{name}` lacks {values} of its values: they are of another type than the sweep file says")
-        }).collect())
     }
 }
 

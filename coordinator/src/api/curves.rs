@@ -15,6 +15,8 @@ use super::{
 /// Jobs whose learning curves are asked for at once, and jobs that are asked for by their numbers.
 const CURVES_MAX: usize = 64;
 const NUMBERED_MAX: usize = 200;
+/// Metrics that are named where one is not known: as many as a line of an error has room for.
+const NAMED_MAX: usize = 20;
 /// Points of a curve: more than a screen has.
 const POINTS_MAX: usize = 2_000;
 
@@ -47,7 +49,7 @@ impl Api {
     /// The learning curves of some jobs.
     ///
     /// # Errors
-    /// They are too many, or the sweep has no such job.
+    /// They are too many, or the sweep has no such job or metric.
     pub async fn curves(
         &self,
         sweep: SweepId,
@@ -56,6 +58,7 @@ impl Api {
     ) -> Result<Vec<Curve>, ApiError> {
         let defined = self.defined(sweep).await?;
         check_numbers(&defined, numbers, CURVES_MAX)?;
+        self.check_metric(&defined, metric).await?;
         let mut curves = Vec::with_capacity(numbers.len());
         for number in numbers {
             let row = self.store.jobs(sweep, *number, 1).await.map_err(unreadable)?.pop();
@@ -66,6 +69,29 @@ impl Api {
             curves.push(curve);
         }
         Ok(curves)
+    }
+
+    /// The metric that ranks jobs may be asked for before it has arrived.
+    async fn check_metric(&self, defined: &Defined, metric: &str) -> Result<(), ApiError> {
+        let objective = &defined.definition.metric.name;
+        if **objective == *metric {
+            return Ok(());
+        }
+        let view = self.view(defined.definition.id).await?;
+        let mut names: Vec<&str> = view.metrics.names().iter().map(|name| &**name).collect();
+        if names.contains(&metric) {
+            return Ok(());
+        }
+        if !names.contains(&&**objective) {
+            names.insert(0, objective);
+        }
+        let more = names.len().saturating_sub(NAMED_MAX);
+        let mut named =
+            names.iter().take(NAMED_MAX).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        if more > 0 {
+            named.push_str(&format!(" and {more} more"));
+        }
+        Err(ApiError::Invalid(format!("the sweep has no `metric` {metric:?}: so far there are {named}")))
     }
 
     async fn read_curve(

@@ -50,7 +50,7 @@ pub use self::{
     definitions::{Changed, Source, Submission, Submitted, Validated},
     error::ApiError,
     jobs::{JobDetail, JobTimes, JobView, JobsPage},
-    page::Page,
+    page::{PAGE_ROWS_MAX, Page},
     report::{Report, ReportRow},
     retry::RetryRequest,
     rungs::{JobAtRung, RungView, Rungs},

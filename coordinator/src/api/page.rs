@@ -6,7 +6,7 @@ use super::ApiError;
 
 /// Rows of a page where the caller does not say, and at most.
 const PAGE_ROWS_DEFAULT: u32 = 100;
-pub(super) const PAGE_ROWS_MAX: u32 = 1_000;
+pub const PAGE_ROWS_MAX: u32 = 1_000;
 /// Largest number that a column of a store holds.
 const NUMBER_MAX: u64 = i64::MAX as u64;
 

@@ -11,7 +11,7 @@ use report::Sweep;
 use terms::ParameterValue;
 
 /// The parameters of a sweep in its order. Of a specification that this version cannot read, their names alone are known.
-pub(super) fn parameters(sweep: &Sweep, message: &v1::Sweep) -> Vec<Parameter> {
+pub(crate) fn parameters(sweep: &Sweep, message: &v1::Sweep) -> Vec<Parameter> {
     let mut parameters: Vec<_> = sweep.parameters.iter().map(|name| Parameter::unknown(name)).collect();
     // A program has no model.
     let models = Models::from_json(&message.manifest).unwrap_or_default();

@@ -138,6 +138,12 @@ pub(super) async fn no_such_place() -> Refusal {
     )
 }
 
+/// The body of the answer to a request that is no HTTP.
+pub(super) fn unheard(message: &str) -> Vec<u8> {
+    let error = ErrorDetail { code: Code::Invalid, message: message.to_owned() };
+    serde_json::to_vec(&ErrorAnswer { error }).unwrap_or_default()
+}
+
 /// The answer where a page cannot be made.
 pub(super) fn no_page() -> Response {
     Refusal::new(

@@ -23,8 +23,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     Web,
     answers::Answered,
+    asked::query,
     kept::{Bounds, Version},
-    reading::{numbers, query, sweep_id},
+    reading::{numbers, sweep_id},
 };
 use crate::api::{CELLS_MAX, Curve, JobColumns, ParameterColumn, task_ended};
 

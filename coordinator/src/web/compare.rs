@@ -17,8 +17,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     Web,
     answers::{Answered, Refusal},
+    asked::query,
     kept::{Bounds, Version},
-    reading::{query, sweep_id},
+    reading::sweep_id,
 };
 use crate::{
     api::{Api, ApiError},

@@ -24,6 +24,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use super::unheard::Heard;
 use crate::server::TlsFiles;
 
 /// Connections at a time where the system allows it: a hundred open pages, each with its events and what it asks besides, and as many again
@@ -151,7 +152,7 @@ async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .timer(TokioTimer::new())
         .header_read_timeout(FIRST_WORDS_WITHIN)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+        .serve_connection(TokioIo::new(Heard::new(stream)), TowerToHyperService::new(routes));
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, "a connection of a browser ended");
     }
@@ -188,12 +189,47 @@ mod tests {
 
     const ASK: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
-    async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> String {
-        stream.write_all(ASK).await.unwrap();
+    async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin) -> String {
+        answer_to(ASK, stream).await
+    }
+
+    async fn answer_to(asked: &[u8], mut stream: impl AsyncRead + AsyncWrite + Unpin) -> String {
+        stream.write_all(asked).await.unwrap();
         let mut answer = Vec::new();
         // The other side may close without a farewell.
         let _ = stream.read_to_end(&mut answer).await;
         String::from_utf8(answer).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_no_http_gets_an_error_as_all_others_have_it() {
+        let bound = Bound::to(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let (routes, stop) = (Router::new().route("/", get(async || "seen")), CancellationToken::new());
+        let listening = bound.serve(routes, None, 8, stop.clone());
+        let long = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(2 * HEAD_BYTES_MAX));
+        let after =
+            "GET / HTTP/1.1\r\nHost: localhost\r\n\r\nGET /?x=<b> HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        for (asked, status, says) in [
+            ("GET /api/v1/sweeps?x=<script> HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, "%3C"),
+            // Also after others on the same connection.
+            (after, 400, "%3C"),
+            (long.as_str(), 431, "shorter headers"),
+        ] {
+            let told =
+                answer_to(asked.as_bytes(), TcpStream::connect(listening.address).await.unwrap()).await;
+            let last = &told[told.rfind("HTTP/1.1 ").unwrap()..];
+            assert!(last.starts_with(&format!("HTTP/1.1 {status} ")), "{told}");
+            let (head, body) = last.split_once("\r\n\r\n").unwrap();
+            assert!(
+                head.contains("content-type: application/json") && head.contains("x-frame-options"),
+                "{head}"
+            );
+            let body: serde_json::Value = serde_json::from_str(body).unwrap();
+            assert_eq!(body["error"]["code"], "invalid");
+            assert!(body["error"]["message"].as_str().unwrap().contains(says), "{body}");
+        }
+        stop.cancel();
+        listening.ended().await;
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ mod actions;
 mod analysis;
 mod answers;
 mod artifacts;
+mod asked;
 mod columns;
 mod compare;
 mod description;
@@ -23,6 +24,7 @@ mod reading;
 mod sending;
 mod table;
 mod timeline;
+mod unheard;
 mod wanted;
 
 use axum::{Router, middleware};

@@ -15,10 +15,11 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     Web,
     answers::{Answered, Refusal},
+    asked::query,
     reader::Reader,
 };
 use crate::{
-    api::{JobView, Page, token},
+    api::{JobView, PAGE_ROWS_MAX, Page, token},
     rpc::{convert, cut_page},
     shapes,
 };
@@ -45,8 +46,8 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
 pub(super) struct PageQuery {
-    /// Rows, at most 1,000; 0 for the usual number.
-    rows: u32,
+    /// Rows, from 1 to 1,000; without it, the usual number.
+    rows: Option<u32>,
     /// `next` of the page before.
     after: String,
 }
@@ -56,8 +57,8 @@ pub(super) struct PageQuery {
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
 struct JobsQuery {
-    /// Rows, at most 1,000; 0 for the usual number.
-    rows: u32,
+    /// Rows, from 1 to 1,000; without it, the usual number.
+    rows: Option<u32>,
     /// `next` of the page before.
     after: String,
     /// States of jobs, with commas between them; all where there is none.
@@ -86,14 +87,6 @@ impl<T> Listed<T> {
 struct AttemptLog {
     attempt: u32,
     lines: Vec<String>,
-}
-
-/// What a query says, or what is wrong with it.
-pub(super) fn query<T>(query: Result<Query<T>, QueryRejection>) -> Answered<T> {
-    match query {
-        Ok(Query(query)) => Ok(query),
-        Err(error) => Err(Refusal::invalid(error.body_text())),
-    }
 }
 
 /// A number in a path.
@@ -133,7 +126,12 @@ impl PageQuery {
         if self.after.len() > VALUE_BYTES_MAX {
             return Err(Refusal::invalid("`after` is not what came as `next` with a page"));
         }
-        Ok(Page { rows: self.rows, token: self.after })
+        if self.rows == Some(0) {
+            return Err(Refusal::invalid(format!(
+                "a page has 1 to {PAGE_ROWS_MAX} rows, not 0; leave `rows` out for the usual number"
+            )));
+        }
+        Ok(Page { rows: self.rows.unwrap_or(0), token: self.after })
     }
 }
 

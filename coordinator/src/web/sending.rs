@@ -43,6 +43,8 @@ pub(super) enum Cut {
     Api(#[from] ApiError),
     #[error(transparent)]
     Write(#[from] io::Error),
+    #[error(transparent)]
+    Export(#[from] export::ExportError),
 }
 
 /// The way to one reader.

@@ -16,9 +16,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     Web,
     answers::{Answered, Refusal},
+    asked::query,
     columns,
     reader::Reader,
-    reading::{self, query, states_named, sweep_id},
+    reading::{self, states_named, sweep_id},
 };
 use crate::api::{Condition, JobAtRung, Question, RungView, Rungs, task_ended};
 
@@ -49,10 +50,10 @@ struct TableQuery {
     text: String,
     /// Conditions as JSON: `[{"column": …, "ranges": [[from, to], …], "values": […]}, …]`.
     r#where: String,
-    /// From 1.
-    page: usize,
-    /// At most 200; 100 where it is 0.
-    rows: usize,
+    /// From 1; without it, the first.
+    page: Option<usize>,
+    /// From 1 to 200; without it, 100.
+    rows: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
@@ -126,11 +127,14 @@ struct JobAtRungShape {
 
 impl TableQuery {
     fn question(self) -> Answered<Question> {
-        let rows = if self.rows == 0 { ROWS } else { self.rows };
-        if rows > ROWS_MAX {
+        let (page, rows) = (self.page.unwrap_or(1), self.rows.unwrap_or(ROWS));
+        if !(1..=ROWS_MAX).contains(&rows) {
             return Err(Refusal::invalid(format!(
                 "a page of the table has 1 to {ROWS_MAX} `rows`, not {rows}"
             )));
+        }
+        if page == 0 {
+            return Err(Refusal::invalid("a `page` is a number from 1, not 0"));
         }
         if self.text.len() > TEXT_BYTES_MAX {
             return Err(Refusal::invalid(format!("`text` has more than {TEXT_BYTES_MAX} bytes")));
@@ -141,7 +145,7 @@ impl TableQuery {
             states: states_named(&self.state)?,
             text: self.text,
             conditions: conditions(&self.r#where)?,
-            page: self.page.max(1),
+            page,
             rows,
         })
     }
@@ -244,7 +248,7 @@ mod tests {
         assert!(refused(asked("{}")).contains("is not a list such as"));
         assert!(refused(asked(r#"[{"column": "job", "rangez": []}]"#)).contains("rangez"));
         assert!(refused(asked(&"x".repeat(WHERE_BYTES_MAX + 1))).contains("ask for fewer values"));
-        assert!(refused(TableQuery { rows: 201, ..TableQuery::default() }).contains("1 to 200 `rows`"));
+        assert!(refused(TableQuery { rows: Some(201), ..TableQuery::default() }).contains("1 to 200 `rows`"));
         assert!(refused(TableQuery { state: "odd".into(), ..TableQuery::default() }).contains("no job is"));
         let two = asked(r#"[{"column": "job", "ranges": [[1, null]]}, {"column": "x", "values": [1, "a"]}]"#);
         let conditions = two.question().unwrap().conditions;

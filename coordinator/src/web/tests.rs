@@ -141,10 +141,34 @@ async fn what_cannot_be_is_said_with_its_kind() {
         ("/api/v1/sweeps/1/jobs/7", 404, "not_found", "jobs 1 to 6, not 7"),
         ("/api/v1/sweeps?rows=1001", 400, "invalid", "1 to 1000 rows"),
         ("/api/v1/sweeps?rowz=1", 400, "invalid", "rowz"),
-        ("/api/v1/sweeps?state=done", 400, "invalid", "unknown field `state`"),
+        ("/api/v1/sweeps?state=done", 400, "invalid", "there is no `state` here: it takes `rows` or `after`"),
+        ("/api/v1/sweeps?rows=0", 400, "invalid", "1 to 1000 rows, not 0"),
+        ("/api/v1/sweeps?rows=x", 400, "invalid", "`rows` is a whole number"),
+        ("/api/v1/workers?rows=0", 400, "invalid", "1 to 1000 rows, not 0"),
+        ("/api/v1/sweeps/1/jobs?rows=0", 400, "invalid", "1 to 1000 rows, not 0"),
+        ("/api/v1/sweeps/1/table?rows=0", 400, "invalid", "1 to 200 `rows`, not 0"),
+        ("/api/v1/sweeps/1/table?page=0", 400, "invalid", "a number from 1, not 0"),
         ("/api/v1/sweeps/1/jobs?state=odd", 400, "invalid", "no job is \"odd\""),
         ("/api/v1/sweeps/1/jobs?jobs=1,,2", 400, "invalid", "not \"\""),
-        ("/api/v1/sweeps/1/curves?jobs=1", 400, "invalid", "metric"),
+        ("/api/v1/sweeps/1/curves?jobs=1", 400, "invalid", "`metric` is missing"),
+        (
+            "/api/v1/sweeps/1/curves?jobs=1&metric=foo",
+            400,
+            "invalid",
+            "no `metric` \"foo\": so far there are `val_accuracy`",
+        ),
+        (
+            "/api/v1/sweeps/1/export?format=xml",
+            400,
+            "invalid",
+            "`format` is one of `csv`, `json`, `parquet`, not `xml`",
+        ),
+        (
+            "/api/v1/sweeps/1/export",
+            400,
+            "invalid",
+            "`format` is missing: it is one of `csv`, `json`, `parquet`",
+        ),
         ("/api/v1/nothing", 404, "not_found", "there is nothing at this address"),
     ] {
         let (found, body) = served.json(path).await;
@@ -252,7 +276,10 @@ async fn an_analysis_is_sent_once_and_has_the_keys_that_pages_read() {
     );
     let analysis: Value = serde_json::from_slice(&to_bytes(body, usize::MAX).await.unwrap()).unwrap();
     let keys: Vec<&str> = analysis.as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(keys, ["best", "best_of", "effects", "importance", "jobs", "metric", "points", "repeats"]);
+    assert_eq!(
+        keys,
+        ["best", "best_of", "effects", "importance", "interactions", "jobs", "metric", "points", "repeats"]
+    );
     assert_eq!(analysis["jobs"]["unfinished"], 6);
     assert_eq!(analysis["importance"]["method"], "nothing_varies");
     let tag = headers[header::ETAG].to_str().unwrap();

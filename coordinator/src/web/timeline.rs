@@ -16,8 +16,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     Web,
     answers::{Answered, Refusal},
+    asked::query,
     reader::Reader,
-    reading::{query, sweep_id},
+    reading::sweep_id,
 };
 use crate::api::Timeline;
 

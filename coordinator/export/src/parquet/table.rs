@@ -1,11 +1,6 @@
-//! A table in a file of Parquet, written in groups of rows.
+//! A table as Parquet, written in groups of rows.
 
-use std::{
-    fs::File,
-    io::{self, BufWriter},
-    path::Path,
-    sync::Arc,
-};
+use std::{io::Write, mem, sync::Arc};
 
 use parquet::{
     basic::{Compression, LogicalType, Repetition, TimeUnit, Type as Physical},
@@ -77,8 +72,8 @@ struct Waiting {
 }
 
 /// A table that is being written.
-pub(super) struct Table {
-    writer: SerializedFileWriter<BufWriter<File>>,
+pub(super) struct Table<W: Write + Send> {
+    writer: SerializedFileWriter<W>,
     columns: Vec<Waiting>,
     /// Roughly the memory that they take.
     bytes: usize,
@@ -123,9 +118,9 @@ impl Column {
     }
 }
 
-impl Table {
-    /// Begins a file with these columns, which says `about` the sweep.
-    pub(super) fn create(path: &Path, columns: &[Column], about: &str) -> Result<Self, ExportError> {
+impl<W: Write + Send> Table<W> {
+    /// Begins one with these columns, which says `about` the sweep.
+    pub(super) fn new(out: W, columns: &[Column], about: &str) -> Result<Self, ExportError> {
         let fields = columns.iter().map(Column::schema).collect::<Result<_, _>>()?;
         let schema = Arc::new(Type::group_type_builder("sweep").with_fields(fields).build()?);
         let properties = WriterProperties::builder()
@@ -133,8 +128,7 @@ impl Table {
             .set_created_by("sweep".to_owned())
             .set_key_value_metadata(Some(vec![KeyValue::new(ABOUT.to_owned(), about.to_owned())]))
             .build();
-        let file = BufWriter::new(File::create_new(path)?);
-        let writer = SerializedFileWriter::new(file, schema, Arc::new(properties))?;
+        let writer = SerializedFileWriter::new(out, schema, Arc::new(properties))?;
         Ok(Self { writer, columns: columns.iter().map(Column::waiting).collect(), bytes: 0 })
     }
 
@@ -158,15 +152,22 @@ impl Table {
         Ok(())
     }
 
-    /// Writes what is left; the columns that lack values which are not of their type, and how many.
-    pub(super) fn finish(mut self) -> Result<Vec<(String, u64)>, ExportError> {
+    /// Writes what is left. Gives where it was written, and the columns that lack values which are not of their type, with how many.
+    pub(super) fn finish(mut self) -> Result<(W, Vec<(String, u64)>), ExportError> {
         if self.bytes > 0 {
             self.write()?;
         }
-        let file = self.writer.into_inner()?;
-        file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        let out = self.writer.into_inner()?;
         let unfit = self.columns.into_iter().filter(|column| column.unfit > 0);
-        Ok(unfit.map(|column| (column.name, column.unfit)).collect())
+        Ok((out, unfit.map(|column| (column.name, column.unfit)).collect()))
+    }
+}
+
+impl Table<Vec<u8>> {
+    /// The bytes that were written since the last time.
+    pub(super) fn take(&mut self) -> Result<Vec<u8>, ExportError> {
+        self.writer.flush()?;
+        Ok(mem::take(self.writer.inner_mut()))
     }
 }
 

@@ -1,7 +1,6 @@
 //! `sweep export`: the results of a sweep for other programs.
 
 mod mlflow;
-mod space;
 
 use std::{
     fs::File,
@@ -24,6 +23,7 @@ use super::{
     rows::SweepRows,
     signals::StopRequests,
 };
+use crate::shapes::space;
 
 /// Where exports go if no path is given.
 const EXPORTS: &str = "sweep-exports";

@@ -4,14 +4,20 @@ use std::sync::Arc;
 
 use domain::record::{Record, WeightsFile, WeightsState};
 use engine::weights_name;
-use report::{Document, DocumentKind};
+use export::{Export, ParquetFolder};
+use report::{Document, DocumentKind, Epoch, Job, Sweep};
 use terms::{
     AttemptKey, JobState, SweepId,
     outputs::{OutputFile, OutputIndex, OutputsLeftOut, end},
 };
 
 use super::{filled, *};
-use crate::{api::ReportRow, artifacts::Artifacts, rpc::convert, shapes::rows::Rows};
+use crate::{
+    api::ReportRow,
+    artifacts::Artifacts,
+    rpc::convert,
+    shapes::{rows::Rows, space},
+};
 
 /// The weights of job 1.
 const WEIGHTS: &[u8] = b"weights, in no format that anyone reads";
@@ -153,12 +159,12 @@ async fn a_file_that_is_not_as_it_was_kept_is_seen_as_cut_off() {
     assert!(to_bytes(body, usize::MAX).await.is_err(), "what is there is not taken for the whole");
 }
 
-/// A document as the command line writes it.
-async fn document(served: &Served, kind: DocumentKind) -> Vec<u8> {
+/// The first sweep as its message has it and as reports have it, with its jobs and their epochs.
+async fn trained(served: &Served) -> (proto::v1::Sweep, Sweep, Vec<(Job, Vec<Epoch>)>) {
     let mut report = served.api.report(SweepId(1)).await.unwrap();
-    let (mut rows, sweep) = Rows::new(convert::report_header(&report));
-    let (mut document, mut bytes) = (Document::new(kind, &sweep), Vec::new());
-    document.begin(&mut bytes).unwrap();
+    let header = convert::report_header(&report);
+    let message = header.sweep.clone().unwrap();
+    let (mut rows, sweep) = Rows::new(header);
     let mut jobs = Vec::new();
     while let Some(row) = report.next().await.unwrap() {
         match row {
@@ -168,9 +174,28 @@ async fn document(served: &Served, kind: DocumentKind) -> Vec<u8> {
             }
         }
     }
+    (message, sweep, jobs)
+}
+
+/// A document as the command line writes it.
+async fn document(served: &Served, kind: DocumentKind) -> Vec<u8> {
+    let (_, sweep, jobs) = trained(served).await;
+    let (mut document, mut bytes) = (Document::new(kind, &sweep), Vec::new());
+    document.begin(&mut bytes).unwrap();
     jobs.iter().for_each(|(job, epochs)| document.job(job, epochs, &mut bytes).unwrap());
     document.end(&mut bytes).unwrap();
     bytes
+}
+
+/// A table as the command line writes it.
+async fn table(served: &Served, file: &str) -> Vec<u8> {
+    let (message, sweep, jobs) = trained(served).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tables");
+    let mut tables = ParquetFolder::create(&path, &sweep, space::parameters(&sweep, &message)).unwrap();
+    jobs.iter().for_each(|(job, epochs)| tables.job(job, epochs).unwrap());
+    assert_eq!(Box::new(tables).finish().unwrap(), Vec::<String>::new());
+    std::fs::read(path.join(file)).unwrap()
 }
 
 #[tokio::test]
@@ -184,6 +209,16 @@ async fn an_export_has_each_job_once_and_is_a_file() {
         let (headers, found) = bytes(&served, &format!("/api/v1/sweeps/1/export?{query}")).await;
         assert_eq!(found, document(&served, kind).await, "{query}");
         assert_eq!(headers[header::CONTENT_TYPE], content);
+        let disposition = headers[header::CONTENT_DISPOSITION].to_str().unwrap();
+        assert!(disposition.starts_with(&format!("attachment; filename=\"{name}\"")), "{disposition}");
+    }
+    for (query, file, name) in [
+        ("format=parquet", "jobs.parquet", "early-1.parquet"),
+        ("format=parquet&epochs=true", "epochs.parquet", "early-1-epochs.parquet"),
+    ] {
+        let (headers, found) = bytes(&served, &format!("/api/v1/sweeps/1/export?{query}")).await;
+        assert!(found == table(&served, file).await && found.starts_with(b"PAR1"), "{query}");
+        assert_eq!(headers[header::CONTENT_TYPE], "application/vnd.apache.parquet");
         let disposition = headers[header::CONTENT_DISPOSITION].to_str().unwrap();
         assert!(disposition.starts_with(&format!("attachment; filename=\"{name}\"")), "{disposition}");
     }
@@ -218,6 +253,8 @@ async fn a_job_of_many_epochs_is_exported_in_small_pieces() {
         assert!(found.len() > 2 * sending::PIECE_BYTES, "{query}: {}", found.len());
         assert!(found == document(&served, kind).await, "{query}");
     }
+    let (_, found) = bytes(&served, "/api/v1/sweeps/1/export?format=parquet&epochs=true").await;
+    assert!(found == table(&served, "epochs.parquet").await, "{} bytes", found.len());
 }
 
 #[tokio::test]

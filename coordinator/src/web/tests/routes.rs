@@ -29,7 +29,7 @@ pub(super) const ROUTES: &[(Method, &str, Asks)] = &[
     (Method::GET, "/api/v1/sweeps/1/events", Asks::Viewer),
     (Method::GET, "/api/v1/sweeps/1/columns", Asks::Viewer),
     (Method::GET, "/api/v1/sweeps/1/analysis", Asks::Viewer),
-    (Method::GET, "/api/v1/sweeps/1/curves?jobs=1&metric=loss", Asks::Viewer),
+    (Method::GET, "/api/v1/sweeps/1/curves?jobs=1&metric=val_accuracy", Asks::Viewer),
     (Method::GET, "/api/v1/sweeps/1/table?sort=objective", Asks::Viewer),
     (Method::GET, "/api/v1/sweeps/1/rungs", Asks::Viewer),
     (Method::GET, "/api/v1/timeline", Asks::Viewer),
