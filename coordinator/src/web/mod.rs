@@ -18,6 +18,7 @@ mod headers;
 mod kept;
 mod listen;
 mod lists;
+mod modules;
 mod pages;
 mod reader;
 mod reading;

@@ -18,6 +18,7 @@ use super::{
     Web,
     access::{LOGIN, Role},
     answers::{self, Code, Refusal},
+    modules,
     reader::Reader,
     wanted,
 };
@@ -29,7 +30,7 @@ const VERSION_CHARACTERS: usize = 16;
 /// Files of the page.
 #[derive(RustEmbed)]
 #[folder = "src/web/assets"]
-struct Files;
+pub(super) struct Files;
 
 /// The hash of all files, which is part of their addresses.
 static VERSION: LazyLock<String> = LazyLock::new(|| {
@@ -55,6 +56,10 @@ struct Frame<'a> {
     role: &'a str,
     /// Whether there is a session to end.
     has_session: bool,
+    /// What the page asks for first: a browser asks before it has read the script.
+    answers: Vec<String>,
+    /// The files of its script: all are asked for at once, where each would wait for the one that imports it.
+    modules: &'a [String],
 }
 
 /// The page that asks for a token.
@@ -80,23 +85,62 @@ struct Shown {
 /// The routes.
 pub(super) fn routes() -> Router<Web> {
     Router::new()
-        .route("/", get(frame))
-        .route("/sweeps/{sweep}", get(frame))
-        .route("/sweeps/{sweep}/jobs/{job}", get(frame))
-        .route("/workers", get(frame))
-        .route("/compare", get(frame))
+        .route("/", get(sweeps))
+        .route("/sweeps/{sweep}", get(sweep))
+        .route("/sweeps/{sweep}/jobs/{job}", get(job))
+        .route("/workers", get(workers))
+        .route("/compare", get(compare))
         .route(LOGIN, get(ask).post(log_in))
         .route("/logout", post(log_out))
         .route("/assets/{version}/{*name}", get(file))
 }
 
-async fn frame(State(web): State<Web>, Extension(role): Extension<Role>, reader: Reader) -> Response {
+async fn sweeps(State(web): State<Web>, Extension(role): Extension<Role>, reader: Reader) -> Response {
+    frame(&web, role, reader, ("pages/sweeps.js", Vec::new()))
+}
+
+async fn sweep(
+    State(web): State<Web>,
+    Extension(role): Extension<Role>,
+    Path(id): Path<String>,
+    reader: Reader,
+) -> Response {
+    let api = |id: u64| vec![format!("/api/v1/sweeps/{id}/columns"), format!("/api/v1/sweeps/{id}")];
+    frame(&web, role, reader, ("pages/sweep.js", number(&id).map(api).unwrap_or_default()))
+}
+
+async fn job(
+    State(web): State<Web>,
+    Extension(role): Extension<Role>,
+    Path((id, job)): Path<(String, String)>,
+    reader: Reader,
+) -> Response {
+    let api = |(id, job)| vec![format!("/api/v1/sweeps/{id}"), format!("/api/v1/sweeps/{id}/jobs/{job}")];
+    frame(&web, role, reader, ("pages/job.js", number(&id).zip(number(&job)).map(api).unwrap_or_default()))
+}
+
+async fn workers(State(web): State<Web>, Extension(role): Extension<Role>, reader: Reader) -> Response {
+    frame(&web, role, reader, ("pages/workers.js", Vec::new()))
+}
+
+async fn compare(State(web): State<Web>, Extension(role): Extension<Role>, reader: Reader) -> Response {
+    frame(&web, role, reader, ("pages/compare.js", Vec::new()))
+}
+
+/// A number of an address as the script writes it again in what it asks for; of anything else nothing is asked in advance.
+fn number(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|number: &u64| *number > 0 && number.to_string() == text)
+}
+
+/// A page with its script and what that asks for first.
+fn frame(web: &Web, role: Role, reader: Reader, (script, answers): (&str, Vec<String>)) -> Response {
     let role = match role {
         Role::Admin => "admin",
         Role::Viewer => "viewer",
     };
     let has_session = web.access.wants_token();
-    page(&Frame { language: reader.code(), version: &VERSION, role, has_session })
+    let modules = modules::of(script);
+    page(&Frame { language: reader.code(), version: &VERSION, role, has_session, answers, modules })
 }
 
 async fn ask(State(web): State<Web>, Query(shown): Query<Shown>, reader: Reader) -> Response {

@@ -63,7 +63,8 @@ export async function list(path, most) {
 
 /** The columns of a sweep's jobs; null where they are those of the version that is known. */
 export async function columns(sweep, known) {
-  const response = await ask(`/sweeps/${sweep}/columns`, { cache: 'no-cache' });
+  // The server says that a browser must ask again each time; the first answer is one that the page itself asked for (`frame.html`).
+  const response = await ask(`/sweeps/${sweep}/columns`);
   const version = response.headers.get('etag');
   if (version && version === known) {
     await response.body?.cancel();
