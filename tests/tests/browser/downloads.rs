@@ -57,13 +57,24 @@ async fn results_are_downloaded_with_the_bytes_that_the_command_writes() {
     let sweep = sweep.to_string();
     for (link, name, arguments) in [
         ("a[href$='format=csv']", "twelve-1.csv", &["--to", "csv"][..]),
-        ("a[href$='epochs=true']", "twelve-1-epochs.csv", &["--to", "csv", "--epochs"]),
+        ("a[href$='csv&epochs=true']", "twelve-1-epochs.csv", &["--to", "csv", "--epochs"]),
         ("a[href$='format=json']", "twelve-1.json", &["--to", "json"]),
     ] {
         let (found, bytes) = downloaded(&chromium, &tab, &format!("#exports {link}")).await;
         assert_eq!(found, name);
         let expected = site.output(&[&["export", &sweep, "--output", "-"], arguments].concat());
         assert_eq!(String::from_utf8(bytes).unwrap(), String::from_utf8(expected).unwrap(), "{name}");
+    }
+    // The tables in the folder that the command writes.
+    let folder = site.cluster.folder.path().join("parquet");
+    site.output(&["export", &sweep, "--to", "parquet", "--output", folder.to_str().unwrap()]);
+    for (link, name, file) in [
+        ("a[href$='format=parquet']", "twelve-1.parquet", "jobs.parquet"),
+        ("a[href$='format=parquet&epochs=true']", "twelve-1-epochs.parquet", "epochs.parquet"),
+    ] {
+        let (found, bytes) = downloaded(&chromium, &tab, &format!("#exports {link}")).await;
+        assert_eq!(found, name);
+        assert!(bytes == fs::read(folder.join(file)).unwrap(), "{name}: {} bytes", bytes.len());
     }
     tab.check().await;
     chromium.end().await;

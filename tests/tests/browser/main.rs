@@ -6,6 +6,8 @@
 mod charts;
 mod chromium;
 mod downloads;
+mod loading;
+mod looks;
 mod measured;
 mod pages;
 mod report;

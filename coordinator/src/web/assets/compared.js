@@ -1,7 +1,7 @@
 // Whether a test tells sweeps apart, and what their files differ in: computed by the server, as `sweep compare` shows it.
 
 import { get } from './api.js';
-import { el, fill, foreign } from './dom.js';
+import { coded, el, fill, foreign } from './dom.js';
 import { clipped, count, number } from './format.js';
 import { problem } from './parts.js';
 import { t } from './strings.js';
@@ -38,7 +38,7 @@ export class Compared {
   show({ sweeps, differences, differences_left_out: leftOut, against_first: pairs }) {
     this.sweeps = sweeps;
     const left = sweeps.reduce((sum, sweep) => sum + sweep.trainings_left_out, 0);
-    fill(this.verdicts, left > 0 && el('p', { class: 'note', text: t('compare_left_out', { left: count(left) }) }), pairs.map((pair) => el('ul', {}, sentences(pair, sweeps).map((text) => el('li', { text })))));
+    fill(this.verdicts, left > 0 && el('p', { class: 'note', text: t('compare_left_out', { left: count(left) }) }), pairs.map((pair) => el('ul', {}, sentences(pair, sweeps).map((text) => el('li', {}, coded(text))))));
     if (!differences.length) {
       fill(this.differences, el('p', { class: 'note', text: t('compare_same') }));
       return;

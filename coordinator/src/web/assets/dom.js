@@ -64,6 +64,13 @@ export function foreign(text, properties) {
   return el('bdi', { class: 'foreign', ...properties, text: String(text) });
 }
 
+/** A text with what stands between two backticks as code; one that is alone is a sign like others. */
+export function coded(text) {
+  const parts = String(text).split('`');
+  if (parts.length % 2 === 0) return [String(text)];
+  return parts.map((part, place) => (place % 2 ? el('code', { text: part }) : part)).filter(Boolean);
+}
+
 const SVG = 'http://www.w3.org/2000/svg';
 
 /** An element of SVG with attributes. */

@@ -28,9 +28,11 @@ export class Files {
     this.known = state;
     try {
       const { items, left_out: leftOut } = await get(this.address);
+      const isAnyThere = items.some(({ name, state }) => name || state !== 'absent');
       this.table.show(items);
       fill(this.note, leftOut.length > 0 && el('p', { class: 'note' }, foreign(clipped(t('files_left_out', { what: leftOut.map(others).join('; ') }), 2_000))));
-      this.element.hidden = !items.length;
+      // That nothing is kept, the facts above say.
+      this.element.hidden = !isAnyThere && !leftOut.length;
     } catch (error) {
       this.known = null;
       fill(this.note, problem(error));

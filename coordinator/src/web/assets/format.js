@@ -12,6 +12,9 @@ export function count(number) {
   return counts.format(number);
 }
 
+/** Longest small number that is written without an exponent: 0.00005, as in sweep files, and not 5e-5. */
+const PLAIN_CHARACTERS_MAX = 8;
+
 /** A measurement with five significant digits; texts such as `nan`, which JSON has no numbers for, as they are. */
 export function number(value, digits = 5) {
   if (value === null || value === undefined) return '';
@@ -19,12 +22,30 @@ export function number(value, digits = 5) {
   if (Number.isInteger(value) && Math.abs(value) < 1e12) return String(value);
   if (!Number.isFinite(value)) return value > 0 ? 'inf' : Number.isNaN(value) ? 'nan' : '-inf';
   const size = Math.abs(value);
+  if (size !== 0 && size < 1e-4) {
+    const plain = String(Number(value.toPrecision(digits)));
+    if (!plain.includes('e') && plain.length <= PLAIN_CHARACTERS_MAX + (value < 0)) return plain;
+  }
   if (size !== 0 && (size < 1e-4 || size >= 1e7)) {
     return value.toExponential(digits - 1).replace(/\.?0+e/, 'e').replace('e+', 'e');
   }
   // What stands before the point is never rounded.
   const whole = Math.floor(Math.log10(size)) + 1;
   return String(Number(value.toPrecision(Math.max(digits, whole))));
+}
+
+/**
+ * What writes the measurements of a column: all with as many decimals as the largest needs for so many significant digits, so that they stand
+ * digit below digit. What these decimals do not tell from 0, or would take too much room, is written as a number by itself.
+ */
+export function column(values, digits = 5) {
+  const sizes = values.filter((value) => typeof value === 'number' && Number.isFinite(value)).map(Math.abs);
+  const largest = Math.max(...sizes);
+  const areWhole = sizes.every(Number.isInteger);
+  if (!sizes.length || areWhole || largest < 1e-4 || largest >= 1e7) return (value) => number(value, digits);
+  const decimals = Math.max(0, Math.min(8, digits - 1 - Math.floor(Math.log10(largest))));
+  const least = 10 ** -decimals / 2;
+  return (value) => (typeof value === 'number' && Number.isFinite(value) && (value === 0 || Math.abs(value) >= least) ? value.toFixed(decimals) : number(value, digits));
 }
 
 /** Numbers of an axis, with as few digits as tell them apart. */
@@ -78,7 +99,7 @@ export function duration(seconds) {
   if (typeof seconds !== 'number' || !Number.isFinite(seconds)) return '';
   const [second, minute, hour, day] = isJapanese ? [' 秒', ' 分', ' 時間', ' 日'] : [' s', ' min', ' h', ' d'];
   if (seconds < 0.01) return `${number(seconds, 2)}${second}`;
-  if (seconds < 100) return `${Number(seconds.toPrecision(3))}${second}`;
+  if (seconds < 100) return `${Number.isInteger(seconds) ? seconds : seconds.toPrecision(3)}${second}`;
   const whole = Math.round(seconds);
   if (whole < 3600) return joined(Math.floor(whole / 60), minute, whole % 60, second);
   const minutes = Math.round(seconds / 60);

@@ -3,7 +3,7 @@
 
 import { Left, el, fill, foreign, remember, remembered, update } from './dom.js';
 import { get } from './api.js';
-import { clipped, count, duration, number, parameter } from './format.js';
+import { clipped, column, count, duration, number, parameter } from './format.js';
 import { atMost } from './live.js';
 import { JOB_STATES, badge, problem, sentence } from './parts.js';
 import { t } from './strings.js';
@@ -24,6 +24,8 @@ export class JobsTable {
     const { sort, states, text, page } = this.left.values;
     Object.assign(this, { sort, text, page });
     this.states = new Set(states);
+    /** What writes the measurements of each column of the page. */
+    this.written = {};
     this.head = el('tr');
     this.body = el('tbody');
     this.tools = el('div', { class: 'controls' });
@@ -61,16 +63,22 @@ export class JobsTable {
     return [
       { name: 'job', label: t('job'), kind: 'number', sorts: true, render: ({ job }) => el('a', { href: `/sweeps/${id}/jobs/${job}`, text: String(job) }) },
       { name: 'state', label: t('state'), sorts: true, render: ({ state }) => badge(state) },
-      { name: 'objective', label: metric.use === 'best' ? `${metric.name} (${t('best')})` : metric.name, kind: 'number', sorts: true, render: (job) => number(job[shown]) },
+      { name: 'objective', label: metric.use === 'best' ? `${metric.name} (${t('best')})` : metric.name, kind: 'number', sorts: true, render: (job) => this.measured(shown, job[shown]) },
       ...varying.map((name) => ({ name: `parameter:${name}`, label: name, kind: this.isNumber(name) ? 'number' : null, sorts: true, render: ({ parameters }) => value(parameters[name]) })),
       { name: 'epochs_done', label: t('epochs'), kind: 'number', sorts: true, render: ({ epochs_done: done }) => String(done) },
       { name: 'train_seconds', label: t('train_time'), kind: 'number', sorts: true, render: ({ train_seconds: seconds }) => duration(seconds) },
-      ...metrics.filter((name) => name !== shown).map((name) => ({ name: `metric:${name}`, label: name, kind: 'number', sorts: true, render: (job) => number(job[name]) })),
+      ...metrics.filter((name) => name !== shown).map((name) => ({ name: `metric:${name}`, label: name, kind: 'number', sorts: true, render: (job) => this.measured(name, job[name]) })),
       { name: 'best_epoch', label: t('best_epoch'), kind: 'number', sorts: true, render: ({ best_epoch: epoch }) => number(epoch) },
       { name: 'attempts', label: t('attempts'), kind: 'number', sorts: true, render: ({ attempts }) => number(attempts) },
       { name: 'worker', label: t('worker'), sorts: true, render: ({ worker }) => foreign(worker, { class: 'foreign clip' }) },
       { name: 'reason', label: t('reason'), render: ({ reason }) => sentence(clipped(reason, 300), { class: 'foreign clip wide', title: clipped(reason, 2_000) }) },
     ];
+  }
+
+  /** A measurement with the decimals of its column. */
+  measured(name, value) {
+    const written = (this.written[name] ??= column((this.items ?? []).map((job) => job[name])));
+    return written(value);
   }
 
   /** Whether a parameter is a number in all jobs of the page. */
@@ -132,7 +140,7 @@ export class JobsTable {
     try {
       const page = await get(`/sweeps/${this.id}/table?${query}`);
       if (turn !== this.turn) return;
-      Object.assign(this, { found: page, items: page.items, page: page.page });
+      Object.assign(this, { found: page, items: page.items, page: page.page, written: {} });
       fill(this.wrong);
       this.showStates();
       this.render();

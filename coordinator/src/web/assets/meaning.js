@@ -2,8 +2,8 @@
 // is computed by the server; intervals are of 95 %.
 
 import { get } from './api.js';
-import { el, fill, foreign, update } from './dom.js';
-import { clipped, count, number, parameter } from './format.js';
+import { coded, el, fill, foreign, update } from './dom.js';
+import { clipped, column, count, number, parameter } from './format.js';
 import { choice, problem } from './parts.js';
 import { t } from './strings.js';
 
@@ -41,7 +41,7 @@ export class Meaning {
     const { importance, effects, best, jobs, points } = analysis;
     this.element.hidden = !jobs.counted;
     if (!jobs.counted) return;
-    this.verdict.textContent = verdict(best);
+    fill(this.verdict, coded(verdict(best)));
     this.verdict.hidden = !best;
     const items = [...importance.items].sort((a, b) => b.share - a.share);
     update(this.importance, items.map((item) => bar(item)));
@@ -68,9 +68,10 @@ export class Meaning {
     const ends = shown.flatMap(({ mean, interval }) => [mean, interval?.low, interval?.high]).filter((value) => typeof value === 'number');
     const [min, max] = [Math.min(...ends), Math.max(...ends)];
     const at = (value) => (max > min ? (value - min) / (max - min) : 0.5);
+    const written = column(ends, 4);
     const best = Math[metric.maximize ? 'max' : 'min'](...shown.map(({ mean }) => mean).filter((mean) => typeof mean === 'number'));
     const left = leftOut + levels.length - shown.length;
-    update(this.effect, shown.map((level) => dot(level, at, level.mean === best)), left > 0 && el('p', { class: 'note', text: t('levels_more', { levels: count(left) }) }));
+    update(this.effect, shown.map((level) => dot(level, { at, written }, level.mean === best)), left > 0 && el('p', { class: 'note', text: t('levels_more', { levels: count(left) }) }));
     this.showPairs(pairs);
   }
 
@@ -101,10 +102,10 @@ function bar({ parameter: name, share, interval }) {
 }
 
 /** What jobs with a value of a parameter reached, in the mean. */
-function dot(level, at, isBest) {
+function dot(level, { at, written }, isBest) {
   const { mean, interval, count: jobs, diverged } = level;
   const notes = [t('cell_jobs', { jobs: count(jobs) }), diverged > 0 && t('diverged_too', { jobs: count(diverged) })].filter(Boolean).join(', ');
-  const text = mean === null ? notes : `${number(mean, 4)}${interval ? ` (${range(interval)})` : ''} · ${notes}`;
+  const text = mean === null ? notes : `${written(mean)}${interval ? ` (${range(interval, written)})` : ''} · ${notes}`;
   const made = row(foreign(clipped(labelOf(level), 40), { class: 'foreign clip' }), text, (track) => {
     if (interval) track.append(span('whisker', at(interval.low), at(interval.high)));
     if (mean !== null) track.append(span('dot-mark', at(mean), at(mean)));
@@ -133,8 +134,8 @@ function labelOf({ value, range: ends, absent }) {
   return value === null ? 'null' : parameter(value);
 }
 
-function range(interval) {
-  return interval ? t('compare_interval', { low: number(interval.low, 3), high: number(interval.high, 3) }) : '';
+function range(interval, written = (value) => number(value, 3)) {
+  return interval ? t('compare_interval', { low: written(interval.low), high: written(interval.high) }) : '';
 }
 
 function percent(share) {

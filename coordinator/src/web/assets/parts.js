@@ -1,6 +1,6 @@
 // Parts that several pages have: the head of all pages, states, bars, banners, and questions before something changes.
 
-import { el, fill, foreign, say, svg } from './dom.js';
+import { coded, el, fill, foreign, say, svg } from './dom.js';
 import { between, count } from './format.js';
 import { isJapanese, isKnown, t } from './strings.js';
 
@@ -125,7 +125,7 @@ export function progress(part, label) {
 /** A sentence of the server, which knows most of its own in the reader's language; the others are in English, as programs and systems say them. */
 export function sentence(text, properties) {
   const isTranslated = isJapanese && /[\u3040-\u30ff\u4e00-\u9fff]/.test(text);
-  return foreign(text, { lang: isTranslated ? null : 'en', ...properties });
+  return el('bdi', { class: 'foreign', lang: isTranslated ? null : 'en', ...properties }, coded(text));
 }
 
 /** Something that a reader should know. */
@@ -153,6 +153,8 @@ export function liveness() {
   const set = (state, error) => {
     element.dataset.live = state;
     element.textContent = t(`live_${state}`);
+    // What has ended says so by its own state.
+    element.hidden = state === 'ended';
     element.title = error?.message ?? '';
   };
   return { element, set };

@@ -130,7 +130,9 @@ const TEXTS = {
   about_left: ['about {time} left', '残り約 {time}'],
   failed_count: ['{failed} failed', '失敗 {failed} 件'],
   ended_of: ['{ended} of {all} ended', '{all} 件中 {ended} 件終了'],
+  done_of: ['{done} of {all} done', '{all} 件中 {done} 件完了'],
   no_jobs: ['no jobs', 'ジョブなし'],
+  none_done_at_all: ['No job is done', '完了したジョブはありません'],
   none_done: ['No job is done yet', '完了したジョブはまだありません'],
 
   // The list of sweeps.
@@ -159,6 +161,8 @@ const TEXTS = {
   export_jobs: ['Jobs (CSV)', 'ジョブ (CSV)'],
   export_epochs: ['Epochs (CSV)', 'エポック (CSV)'],
   export_json: ['Everything (JSON)', 'すべて (JSON)'],
+  export_jobs_parquet: ['Jobs (Parquet)', 'ジョブ (Parquet)'],
+  export_epochs_parquet: ['Epochs (Parquet)', 'エポック (Parquet)'],
   export_now: ['The sweep goes on: a file has what there is now.', 'スイープは実行中です。ファイルには現時点の結果が入ります。'],
   specification: ['Specification', 'スイープの定義'],
 
@@ -174,6 +178,7 @@ const TEXTS = {
   parallel_label: ['{jobs} jobs as lines across the axes {axes}. Arrow keys move from the best job to the worst, Enter opens one; “Limit” leaves a part of an axis.', '{jobs} 件のジョブを、軸 {axes} を通る線で示しています。矢印キーで良い順に移動、Enter で開きます。「範囲を指定」で軸の範囲を絞り込めます。'],
   brush_hint: ['Drag along an axis to keep the jobs that pass there; click a brush to remove it.', '軸に沿ってドラッグすると、そこを通るジョブに絞り込めます。範囲をクリックすると解除します。'],
   brushed: ['{jobs} of {all} jobs', '{all} 件中 {jobs} 件'],
+  sideways: ['There are more axes to the right →', '右にスクロールすると残りの軸を表示できます →'],
   clear_brushes: ['Clear', '解除'],
   show: ['Show', '表示'],
   all_jobs: ['all jobs', 'すべて'],

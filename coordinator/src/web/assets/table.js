@@ -1,9 +1,11 @@
 // Tables that are brought up to date in place, so that neither the focus nor a selected text is lost.
 
 import { el, replace } from './dom.js';
+import { column as measurements } from './format.js';
 
 /**
  * A table. `columns` are {label, render(item), kind?, isUnseen?}: kind `number` aligns to the right, `text` wraps. `key(item)` names a row.
+ * A column with `measure(item)` in place of `render` has measurements, which have as many decimals all the way down.
  */
 export class LiveTable {
   constructor(label, columns, key, onRow) {
@@ -23,6 +25,7 @@ export class LiveTable {
   /** Shows these items, in this order. */
   show(items) {
     const rows = new Map();
+    for (const column of this.columns) if (column.measure) column.written = measurements(items.map(column.measure));
     items.forEach((item, place) => {
       const key = this.key(item);
       const made = this.row(item);
@@ -51,8 +54,8 @@ export function heading({ label, kind, sorts, isUnseen }, order, onSort) {
 }
 
 /** A cell. */
-export function cell({ render, kind }, item) {
-  return el('td', { 'data-kind': kind }, render(item));
+export function cell({ render, measure, written, kind }, item) {
+  return el('td', { 'data-kind': kind }, measure ? written(measure(item)) : render(item));
 }
 
 /** Takes over the cells that have changed. */

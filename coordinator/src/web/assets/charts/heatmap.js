@@ -1,7 +1,7 @@
 // Two parameters against each other: what the jobs that are done reached in each cell, in the mean or at best, and how many they are.
 
 import { Left, colour, el, fill, foreign, say } from '../dom.js';
-import { clipped, count, number } from '../format.js';
+import { clipped, column, count, number } from '../format.js';
 import { choice } from '../parts.js';
 import { t } from '../strings.js';
 import { Side, reached, telling } from './cells.js';
@@ -13,6 +13,8 @@ const MARGIN = { left: 92, right: 10, top: 6, bottom: 58 };
 const TEXT_WIDTH = 40;
 const TEXT_HEIGHT = 17;
 const COUNT_HEIGHT = 32;
+/** Most room that a label of the horizontal axis takes. */
+const LABEL_WIDTH_MAX = 120;
 
 /** The chart. */
 export class HeatMap {
@@ -103,11 +105,12 @@ export class HeatMap {
     this.cells = reached(columns, this.sides.across, this.sides.down, metric.maximize, (row) => isDone(row) && selection.has(row));
     const values = [...this.cells.values()].map((cell) => cell[measure]).filter(Number.isFinite);
     [this.min, this.max] = [Math.min(...values), Math.max(...values)];
+    this.written = column(values, 3);
     const jobs = [...this.cells.values()].reduce((sum, cell) => sum + cell.count, 0);
     this.note.textContent = jobs ? t('cells', { jobs: count(jobs), cells: count(this.cells.size) }) : t('none_done');
     const [worst, best] = metric.maximize ? [this.min, this.max] : [this.max, this.min];
-    this.worst.textContent = values.length ? number(worst, 4) : t('worst');
-    this.best.textContent = values.length ? number(best, 4) : t('best');
+    this.worst.textContent = values.length ? this.written(worst) : t('worst');
+    this.best.textContent = values.length ? this.written(best) : t('best');
     const { across, down } = this.sides;
     this.surface.element.setAttribute('aria-label', t('heatmap_label', { x: clipped(across.label, 60), y: clipped(down.label, 60), metric: clipped(metric.name, 60) }));
     this.pointed = this.pointed && this.cells.get(this.at(this.pointed.x, this.pointed.y));
@@ -166,7 +169,7 @@ export class HeatMap {
     const hasCount = this.size.height >= COUNT_HEIGHT;
     layer.fillStyle = isBright ? '#101418' : '#ffffff';
     layer.font = `600 12px ${colour('font')}`;
-    layer.fillText(number(cell[this.measure], 3), x, hasCount ? y - 7 : y, this.size.width - 4);
+    layer.fillText(this.written(cell[this.measure]), x, hasCount ? y - 7 : y, this.size.width - 4);
     if (!hasCount) return;
     layer.font = `11px ${colour('font')}`;
     layer.fillText(t('cell_jobs', { jobs: count(cell.count) }), x, y + 8, this.size.width - 4);
@@ -186,9 +189,14 @@ export class HeatMap {
     layer.textAlign = 'center';
     layer.textBaseline = 'top';
     const bottom = surface.height - MARGIN.bottom;
-    const everyAcross = Math.ceil(48 / width);
+    // As many as have room next to each other.
+    const widest = Math.max(...sides.across.texts.map((text) => layer.measureText(text).width));
+    const everyAcross = Math.max(1, Math.ceil(Math.min(widest + 8, LABEL_WIDTH_MAX) / width));
     sides.across.texts.forEach((text, x) => {
-      if (x % everyAcross === 0) layer.fillText(text, MARGIN.left + (x + 0.5) * width, bottom + 6, width * everyAcross - 4);
+      if (x % everyAcross !== 0) return;
+      const room = width * everyAcross - 6;
+      const half = Math.min(layer.measureText(text).width, room) / 2;
+      layer.fillText(text, Math.min(MARGIN.left + (x + 0.5) * width, surface.width - half), bottom + 6, room);
     });
     layer.fillStyle = colour('text');
     layer.fillText(clipped(sides.across.label, 60), MARGIN.left + (surface.width - MARGIN.left - MARGIN.right) / 2, bottom + 26);

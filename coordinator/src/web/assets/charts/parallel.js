@@ -15,7 +15,10 @@ import { RANK_COLOURS, Scale, css, jitter, rankColour, rankColours } from './sca
 import { Surface, isDark, note, open, spoken } from './surface.js';
 
 const MARGIN = { left: 66, right: 50, top: 48, bottom: 26 };
+/** Room between two axes; on narrow screens they stand closer, so that few of them need no scrolling. */
 const AXIS_WIDTH_MIN = 96;
+const AXIS_WIDTH_NARROW = 66;
+const NARROW = 600;
 const SLICE_MS = 10;
 const LINES_IN_PATH = 64;
 /** With more lines than this, pixels are drawn and not strokes. */
@@ -48,9 +51,10 @@ export class Parallel {
     this.controls = el('div', { class: 'controls' });
     this.ramp = el('canvas', { width: 96, height: 8, 'aria-hidden': 'true' });
     this.count = el('span', { class: 'note', 'aria-live': 'polite' });
-    const scrolls = el('div', { class: 'scrolls bare' }, this.surface.element);
+    const scrolls = (this.scrolls = el('div', { class: 'scrolls bare' }, this.surface.element));
+    this.sideways = el('p', { class: 'note sideways', hidden: true, text: t('sideways') });
     const caption = el('figcaption', {}, el('h2', { text: t('parallel') }), this.controls);
-    this.element = el('figure', { class: 'wide' }, caption, scrolls, el('div', { class: 'under' }, this.count, el('span', { class: 'note ramp' }, t('worst'), this.ramp, t('best'))));
+    this.element = el('figure', { class: 'wide' }, caption, this.sideways, scrolls, el('div', { class: 'under' }, this.count, el('span', { class: 'note ramp' }, t('worst'), this.ramp, t('best'))));
     selection.on('hover', () => this.drawOver());
     // Of very many lines only every now and then, so that there is something to see while a brush is dragged.
     const linesSoon = atMost(() => this.drawLines(), () => (this.columns.rows > RASTER_FROM ? BRUSHED_MS : 0));
@@ -58,6 +62,11 @@ export class Parallel {
       this.drawOver();
       linesSoon();
     };
+  }
+
+  /** Whether the reader left it with some rows out. */
+  get isBrushed() {
+    return this.share < 100 || Object.values(this.left.values.brushes).some((ranges) => ranges.length);
   }
 
   /** What the colours mean. */
@@ -92,7 +101,8 @@ export class Parallel {
     const names = this.axes.map((axis) => axis.name).join('\n');
     if (names !== this.names) this.showControls();
     this.names = names;
-    this.surface.element.style.minWidth = `${MARGIN.left + MARGIN.right + (this.axes.length - 1) * AXIS_WIDTH_MIN}px`;
+    const apart = innerWidth < NARROW ? AXIS_WIDTH_NARROW : AXIS_WIDTH_MIN;
+    this.surface.element.style.minWidth = `${MARGIN.left + MARGIN.right + (this.axes.length - 1) * apart}px`;
     this.surface.element.setAttribute('aria-label', t('parallel_label', { jobs: count(columns.rows), axes: this.axes.map((axis) => clipped(axis.label, 40)).join(', ') }));
     this.choose(true);
   }
@@ -153,6 +163,7 @@ export class Parallel {
   draw() {
     if (!this.columns) return;
     this.place();
+    this.sideways.hidden = this.scrolls.scrollWidth <= this.scrolls.clientWidth;
     this.drawRamp();
     this.drawOver();
     this.drawLines();
@@ -325,12 +336,14 @@ export class Parallel {
     if (axis.scale.isLog) this.label(layer, t('log'), axis.x + shift, top - 19, 'muted');
   }
 
-  /** Text with an edge, so that it can be read above lines. */
+  /** Text on a plate that hides the lines behind it. */
   label(layer, text, x, y, shade) {
-    layer.strokeStyle = colour('surface');
-    layer.lineWidth = 3;
-    layer.lineJoin = 'round';
-    layer.strokeText(text, x, y);
+    const { width } = layer.measureText(text);
+    const left = layer.textAlign === 'right' ? x - width : layer.textAlign === 'center' ? x - width / 2 : x;
+    layer.fillStyle = colour('surface');
+    layer.beginPath();
+    layer.roundRect(left - 3, y - 8, width + 6, 16, 3);
+    layer.fill();
     layer.fillStyle = colour(shade);
     layer.fillText(text, x, y);
   }

@@ -230,7 +230,7 @@ function badgeOf(outcome) {
 
 function rungColumns() {
   const numbers = (key) => ({ label: t(`rung_${key}`), kind: 'number', render: (rung) => count(rung[key]) });
-  const value = (label, of) => ({ label, kind: 'number', render: ({ quartiles, jobs }) => number(of(quartiles, jobs)) });
+  const value = (label, of) => ({ label, kind: 'number', measure: ({ quartiles, jobs }) => of(quartiles, jobs) });
   return [
     { label: t('compared_after_epoch'), kind: 'number', render: ({ epoch }) => count(epoch) },
     numbers('reached'),
@@ -245,7 +245,7 @@ function rungColumns() {
 function jobColumns(sweep) {
   return [
     { label: t('job'), kind: 'number', render: ({ job }) => el('a', { href: `/sweeps/${sweep}/jobs/${job}`, text: String(job) }) },
-    { label: t('value'), kind: 'number', render: ({ value }) => number(value) || t('none') },
+    { label: t('value'), kind: 'number', measure: ({ value }) => value ?? t('none') },
     { label: t('outcome'), render: ({ outcome }) => badgeOf(outcome) },
   ];
 }

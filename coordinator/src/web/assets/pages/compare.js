@@ -25,8 +25,8 @@ export async function show(main) {
   main.append(trail([t('sweeps'), '/'], [t('compare')]), el('div', { class: 'caption' }, el('h1', { text: t('compare') })));
   if (ids.length < 2) main.append(el('p', { class: 'note', text: t('compare_hint') }));
   if (ids.length > SWEEPS_MAX) main.append(banner('note', '', t('compare_most', { most: SWEEPS_MAX })));
-  const wrong = el('div');
-  const notes = el('div');
+  const wrong = el('div', { class: 'wraps' });
+  const notes = el('div', { class: 'wraps' });
   const table = new LiveTable(t('compare'), tableColumns(), ({ sweep }) => sweep.id);
   const charts = ['jobs', 'seconds'].map((by) => new Chart(by));
   const compared = new Compared();
@@ -112,18 +112,31 @@ function alone({ id, best, best_job, best_parameters }) {
 function tableColumns() {
   return [
     { label: t('number'), kind: 'number', render: ({ sweep }) => String(sweep.id) },
-    { label: t('name'), render: ({ sweep }) => el('a', { class: 'clip wide', href: `/sweeps/${sweep.id}` }, foreign(clipped(sweep.name, 200))) },
+    { label: t('name'), render: ({ sweep }) => el('a', { class: 'clip wide', href: `/sweeps/${sweep.id}`, title: clipped(sweep.name, 500) }, foreign(clipped(sweep.name, 200))) },
     { label: t('state'), render: ({ sweep }) => sweepBadge(sweep.state) },
-    { label: t('best'), kind: 'number', render: ({ compared }) => compared && el('b', { class: 'figure', text: number(compared.best) }) },
-    { label: t('deviation'), kind: 'number', render: ({ compared }) => compared && number(compared.deviation) },
+    { label: t('jobs'), render: ({ sweep }) => [segments(sweep), el('span', { class: 'note' }, counts(sweep))] },
+    { label: t('best'), render: best },
     { label: t('trainings'), kind: 'number', render: ({ compared }) => compared && compared.trainings !== null && count(compared.trainings) },
-    { label: t('metric'), render: ({ sweep }) => foreign(clipped(sweep.metric.name, 60)) },
-    { label: t('best_job'), kind: 'number', render: ({ compared }) => compared && compared.best_job !== null && el('a', { href: `/sweeps/${compared.id}/jobs/${compared.best_job}`, text: String(compared.best_job) }) },
-    { label: t('parameters'), render: ({ compared }) => compared && foreign(parameters(compared.best_parameters), { class: 'foreign clip wide', title: parameters(compared.best_parameters, 30) }) },
-    { label: t('jobs'), render: ({ sweep }) => segments(sweep) },
-    { label: t('state_done'), kind: 'number', render: ({ sweep }) => count(sweep.done) },
-    { label: t('state_stopped'), kind: 'number', render: ({ sweep }) => count(sweep.stopped) },
-    { label: t('state_failed'), kind: 'number', render: ({ sweep }) => count(sweep.failed) },
     { label: t('train_time'), kind: 'number', render: ({ total }) => duration(total) },
+  ];
+}
+
+/** How many jobs are done, and how many ended otherwise. */
+function counts({ done, stopped, diverged, failed, jobs }) {
+  const others = [['stopped', stopped], ['diverged', diverged], ['failed', failed]].filter(([, of]) => of > 0);
+  return [t('done_of', { done: count(done), all: count(jobs) }), ...others.map(([state, of]) => `${t(`state_${state}`)} ${count(of)}`)].join(' · ');
+}
+
+/** The best value with its deviation, and the job that has it. */
+function best({ sweep, compared }) {
+  if (!compared) return null;
+  const { id, best: value, best_job: job, best_parameters: values, deviation } = compared;
+  if (job === null) return el('span', { class: 'note', text: t(FINAL.has(sweep.state) ? 'none_done_at_all' : 'none_done') });
+  return [
+    el('b', { class: 'figure', text: number(value) }),
+    deviation !== null && el('span', { class: 'note', text: ` ± ${number(deviation, 2)}` }),
+    ' ',
+    foreign(clipped(sweep.metric.name, 40), { class: 'foreign note' }),
+    el('div', { class: 'note clip wide', title: parameters(values, 30) }, el('a', { href: `/sweeps/${id}/jobs/${job}`, text: `${t('job')} ${job}` }), ' ', foreign(parameters(values))),
   ];
 }

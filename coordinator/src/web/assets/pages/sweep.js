@@ -26,16 +26,20 @@ const ROWS_A_SECOND = 10_000;
 /** Fills the page. */
 export async function show(main, id) {
   // Both are wanted at once; neither waits for the other.
-  const [sweep, columns] = await Promise.all([get(`/sweeps/${id}`), readColumns(id)]);
+  const columns = readColumns(id);
+  // Where the sweep is not there, this is said once.
+  columns.catch(() => {});
+  const sweep = await get(`/sweeps/${id}`);
   entitle(sweep.name);
-  const page = new Page(id, sweep, columns);
+  const page = new Page(id, sweep);
   main.append(page.element);
-  page.start();
+  page.begin();
+  page.start(await columns);
 }
 
 class Page {
-  constructor(id, sweep, columns) {
-    Object.assign(this, { id, sweep, columns });
+  constructor(id, sweep) {
+    Object.assign(this, { id, sweep });
     this.selection = new Selection();
     this.live = liveness();
     this.title = el('div', { class: 'caption' });
@@ -60,20 +64,27 @@ class Page {
     this.jobs = new JobsTable(id, this.selection);
     this.charts = el('div', { class: 'charts' }, this.scatter.element, this.curves.element, this.parallel.element, this.heatmap.element, this.meaning.element, this.rungs.element, this.timeline.element);
     const details = el('details', { class: 'specification' }, el('summary', {}, el('h2', { text: t('specification') })), el('pre', { tabIndex: 0 }, el('code', { text: sweep.specification ?? '' })));
-    this.element = el('div', { class: 'page' }, trail([t('sweeps'), '/'], [clipped(sweep.name, 80)]), this.title, this.reasons, this.wrong, this.overview, this.runs, this.charts, el('div', { class: 'tail' }, this.jobs.element, this.exports(), details));
+    this.element = el('div', { class: 'page' }, trail([t('sweeps'), '/'], [clipped(sweep.name, 80)]), this.title, this.reasons, this.wrong, this.overview, this.runs, this.charts, (this.tail = el('div', { class: 'tail', hidden: true }, this.jobs.element, this.exports(), details)));
   }
 
   /** Links to its results as files. */
   exports() {
     const link = (key, query) => el('a', { href: `/api/v1/sweeps/${this.id}/export?format=${query}`, download: '', text: t(key) });
     this.exportNote = el('span', { class: 'note' });
-    const links = [link('export_jobs', 'csv'), link('export_epochs', 'csv&epochs=true'), link('export_json', 'json')];
+    const links = [link('export_jobs', 'csv'), link('export_epochs', 'csv&epochs=true'), link('export_json', 'json'), link('export_jobs_parquet', 'parquet'), link('export_epochs_parquet', 'parquet&epochs=true')];
     return el('section', { id: 'exports' }, el('h2', { text: t('exports') }), el('p', { class: 'links' }, links, this.exportNote));
   }
 
-  start() {
+  /** Shows what is known before the columns come, and asks for the first page of the table meanwhile, which needs no brush. */
+  begin() {
     this.showHead();
+    if (!this.parallel.isBrushed) this.listed = this.jobs.show(this.sweep);
+  }
+
+  start(columns) {
+    this.columns = columns;
     this.showColumns();
+    this.tail.hidden = false;
     this.refresh = atMost(() => this.read(), () => Math.max(COLUMNS_EVERY_MS, (1000 * this.columns.rows) / ROWS_A_SECOND));
     this.follow();
   }
@@ -150,16 +161,23 @@ class Page {
     const hasRows = columns.rows > 0;
     this.charts.hidden = !hasRows;
     // The parallel coordinates decide which rows the others show.
-    if (hasRows) {
+    const hasValues = columns.objective.some((value) => !Number.isNaN(value));
+    // Without a value there is nothing to draw: their axes would say something else.
+    for (const { element } of [this.parallel, this.scatter, this.curves, this.heatmap]) element.hidden = !hasValues;
+    if (hasValues) {
       this.parallel.show(columns, sweep.metric);
       this.scatter.show(columns, sweep.metric);
       this.curves.show(columns, sweep);
       this.heatmap.show(columns, sweep.metric);
+    }
+    if (hasRows) {
       this.meaning.read();
       this.rungs.read(sweep.metric);
       this.showTimeline(sweep);
     }
-    this.jobs.show(sweep);
+    // The first page may be on its way already.
+    if (!this.listed) this.jobs.show(sweep);
+    this.listed = null;
   }
 }
 
@@ -205,7 +223,7 @@ function best(id, sweep, selection) {
   const { best_job: job, metric } = sweep;
   const goal = t(metric.maximize ? 'larger' : 'smaller', { metric: clipped(metric.name, 60) });
   const title = el('div', { class: 'card-head' }, el('h2', { text: t('best') }), el('span', { class: 'note' }, foreign(goal), metric.use === 'best' ? ` · ${t('at_best_epoch')}` : ''));
-  if (job === null) return el('div', { class: 'card' }, title, el('p', { class: 'note', text: t('none_done') }));
+  if (job === null) return el('div', { class: 'card' }, title, el('p', { class: 'note', text: t(FINAL.has(sweep.state) ? 'none_done_at_all' : 'none_done') }));
   const values = Object.entries(sweep.best_parameters ?? {});
   const card = el(
     'div',
@@ -224,7 +242,7 @@ function runningColumns(id, page) {
   return [
     { label: t('job'), kind: 'number', render: ({ job }) => el('a', { href: `/sweeps/${id}/jobs/${job}`, text: String(job) }) },
     { label: t('progress'), render: running },
-    { label: clipped(metric, 60), kind: 'number', render: ({ last }) => number(last?.metrics[metric]) },
+    { label: clipped(metric, 60), kind: 'number', measure: ({ last }) => last?.metrics[metric] },
     { label: t('epoch_time'), kind: 'number', render: ({ last }) => duration(last?.epoch_seconds) },
     { label: t('attempt'), kind: 'number', render: ({ attempt }) => String(attempt) },
     { label: t('worker'), render: ({ worker }) => foreign(clipped(worker, 200), { class: 'foreign clip' }) },

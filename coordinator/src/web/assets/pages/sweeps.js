@@ -94,8 +94,8 @@ function ended({ jobs, pending, running, paused }) {
   return t('ended_of', { ended: count(jobs - pending - running - paused), all: count(jobs) });
 }
 
-function best({ id, best: value, best_job: job, best_parameters: values, metric }) {
-  if (job === null) return el('span', { class: 'note', text: t('none_done') });
+function best({ id, state, best: value, best_job: job, best_parameters: values, metric }) {
+  if (job === null) return el('span', { class: 'note', text: t(FINAL.has(state) ? 'none_done_at_all' : 'none_done') });
   return [
     el('a', { href: `/sweeps/${id}/jobs/${job}` }, el('b', { class: 'figure', text: number(value) })),
     ' ',

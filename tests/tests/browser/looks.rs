@@ -1,0 +1,103 @@
+//! How things look: what fits, how numbers are written, and what is not said twice.
+
+use crate::{
+    Site,
+    chromium::{Chromium, Tab},
+};
+
+/// The texts of a column of the table of jobs.
+fn column(name: &str) -> String {
+    format!(
+        "[...document.querySelectorAll('#jobs tbody tr[data-job]')].map((row) => \
+         row.cells[[...document.querySelectorAll('#jobs th')].findIndex((th) => th.dataset.column === '{name}')].innerText)"
+    )
+}
+
+/// Whether a box shows all that is in it.
+async fn fits(tab: &Tab, selector: &str) -> bool {
+    let box_ = format!("document.querySelector({selector:?})");
+    tab.value(&format!("{box_}.scrollWidth <= {box_}.clientWidth")).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn measurements_of_a_column_have_as_many_decimals_and_parameters_are_as_in_the_file() {
+    let Some(chromium) = Chromium::start().await else { return };
+    let site = Site::start(&[]);
+    // The scores are 0.5, 0.4, 0.00002 and so on: some have few digits, and some many.
+    let sweep = site.submit_this(
+        "name: digits\nprogram: train.py\nmetric: {name: score, goal: maximize}\nparameters:\n  rate: {values: [0.125, 0.00005, 0.0001]}\n  \
+         width: {values: [1, 3]}\n  label: {value: plain}\nexecution: {env: {WAIT_FOR: ''}}\n",
+    );
+    site.wait(sweep);
+    let tab = chromium.tab(&site.url).await;
+    tab.open(&format!("/sweeps/{sweep}")).await;
+    tab.until("document.querySelectorAll('#jobs tbody tr[data-job]').length === 6").await;
+    let scores: Vec<String> = tab.value(&column("objective")).await;
+    assert_eq!(scores, ["0.50000", "0.16667", "0.00040", "0.00020", "0.00013", "0.00007"]);
+    let mut rates: Vec<String> = tab.value(&column("parameter:rate")).await;
+    rates.sort();
+    rates.dedup();
+    assert_eq!(rates, ["0.00005", "0.0001", "0.125"]);
+    // What has ended says so once.
+    assert_eq!(tab.value::<u32>("document.querySelectorAll('.caption .badge').length").await, 1);
+    assert!(tab.value::<bool>("document.querySelector('.liveness').hidden").await);
+    // A sentence has no literal backticks.
+    assert!(
+        tab.value::<bool>(
+            "[...document.querySelectorAll('code')].some((one) => one.innerText === 'repeats: 3')"
+        )
+        .await
+    );
+    assert!(!tab.text().await.contains('`'));
+    tab.check().await;
+    chromium.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_comparison_fits_a_screen_and_the_axes_a_phone() {
+    let Some(chromium) = Chromium::start().await else { return };
+    let (site, first) = Site::with_sweep();
+    let second = site.submit_this(
+        "name: another-sweep-with-a-name-that-is-rather-long-for-a-table\nprogram: train.py\nmetric: {name: score, goal: maximize}\nparameters:\n  \
+         rate: {values: [0.001, 0.01, 0.1]}\n  width: {values: [1]}\n  label: {values: [plain]}\nexecution: {env: {WAIT_FOR: ''}}\n",
+    );
+    site.wait(second);
+    let tab = chromium.tab(&site.url).await;
+    for language in ["en", "ja"] {
+        tab.open("/").await;
+        tab.value::<String>(&format!("document.cookie = 'sweep-language={language}; path=/'")).await;
+        tab.resize(1200).await;
+        tab.open(&format!("/compare?sweeps={first},{second}")).await;
+        tab.until("document.querySelectorAll('.page > .scrolls tbody a').length >= 4").await;
+        assert!(fits(&tab, ".page > .scrolls").await, "{language}");
+        tab.resize(390).await;
+        tab.open(&format!("/sweeps/{first}")).await;
+        assert!(fits(&tab, ".scrolls.bare").await, "{language}");
+        assert!(tab.value::<bool>("document.querySelector('.sideways').hidden").await);
+    }
+    tab.check().await;
+    chromium.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_no_job_has_a_value_no_empty_chart_is_drawn_and_a_short_log_takes_little_room() {
+    let Some(chromium) = Chromium::start().await else { return };
+    let site = Site::start(&[]);
+    let sweep = site.submit_this(
+        "name: none\nprogram: train.py\nmetric: {name: score, goal: maximize}\nparameters:\n  rate: {values: [0.1, 0.2]}\n  \
+         width: {value: 1}\n  label: {value: fails}\nexecution: {attempts_max: 1, env: {WAIT_FOR: ''}}\n",
+    );
+    let tab = chromium.tab(&site.url).await;
+    tab.open(&format!("/sweeps/{sweep}")).await;
+    tab.until("document.body.innerText.includes('2 of 2 ended')").await;
+    tab.until("document.querySelectorAll('#jobs tbody tr[data-job]').length === 2").await;
+    let text = tab.text().await;
+    assert!(text.contains("No job is done") && !text.contains("yet"), "{text}");
+    let seen = "[...document.querySelectorAll('.scatter, .parallel, .heatmap, .lines')].filter((one) => one.checkVisibility()).length";
+    assert_eq!(tab.value::<u32>(seen).await, 0);
+    tab.open(&format!("/sweeps/{sweep}/jobs/1")).await;
+    tab.until("document.querySelector('.log').innerText.includes('fails')").await;
+    assert!(tab.value::<f64>("document.querySelector('.log').clientHeight").await < 200.0);
+    tab.check().await;
+    chromium.end().await;
+}
