@@ -8,7 +8,7 @@ use std::{
 };
 
 use rustix::time::{ClockId, clock_gettime};
-use sqlx::{AssertSqlSafe, Executor, PgConnection, Row, postgres::PgRow};
+use sqlx::{PgConnection, Row, postgres::PgRow};
 use tokio::sync::watch;
 
 use super::{
@@ -126,13 +126,9 @@ impl Leadership {
         Ok(leads)
     }
 
-    /// Begins a transaction and makes sure, for as long as it runs, that this coordinator leads; one round trip. The lock
-    /// conflicts with a change of the leader alone.
-    pub(super) async fn begin(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
-        let term = self.term.load(Ordering::SeqCst);
-        let begin = format!("BEGIN; SELECT epoch FROM leader WHERE epoch = {term} FOR KEY SHARE");
-        let leads = connection.fetch_optional(sqlx::raw_sql(AssertSqlSafe(begin))).await?;
-        leads.map(drop).ok_or(StoreError::Superseded)
+    /// The term in which it leads or last led, which each commit compares.
+    pub(super) fn term(&self) -> i64 {
+        self.term.load(Ordering::SeqCst)
     }
 
     /// Leaves the place to whoever looks next.

@@ -47,6 +47,6 @@ async fn has_names(connection: &mut PgConnection) -> Result<bool, StoreError> {
 #[async_trait]
 impl Database for PgConnection {
     async fn write(&mut self, writes: &[Write]) -> Result<(), StoreError> {
-        write::rows(self, writes).await
+        write::alone(self, writes).await
     }
 }

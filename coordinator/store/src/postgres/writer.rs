@@ -4,7 +4,7 @@
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use domain::record::Record;
@@ -27,6 +27,9 @@ const COMMIT_WITHIN: Duration = Duration::from_secs(4);
 /// The deadline doubles with each commit that was given up, up to this power of two: a disk that is only slow must not have
 /// the same commit given up again and again. A minute in the end.
 const DOUBLINGS_MAX: u32 = 4;
+/// How long a connection is trusted after it answered. One that has broken since is replaced, while nothing has been written;
+/// of one that breaks within a commit no one knows what became of that.
+const ANSWERS_FOR: Duration = Duration::from_millis(20);
 
 /// The connection that writes, opened when it is needed.
 #[derive(Debug)]
@@ -43,6 +46,8 @@ pub(super) struct Writer {
 struct Open {
     connection: PgConnection,
     backend: Backend,
+    /// When it last answered.
+    answered: Instant,
     rows: Rows,
 }
 
@@ -63,7 +68,7 @@ impl Writer {
     async fn connect(&self) -> Result<Open, sqlx::Error> {
         let mut connection = connect(&self.options).await?;
         let backend = Backend::of(&mut connection).await?;
-        Ok(Open { connection, backend, rows: Rows::default() })
+        Ok(Open { connection, backend, answered: Instant::now(), rows: Rows::default() })
     }
 
     /// Keeps records, as [`crate::Store::commit`] does.
@@ -76,37 +81,34 @@ impl Writer {
         let mut guard = self.open.lock().await;
         let limit = COMMIT_WITHIN * (1 << self.given_up.load(Ordering::SeqCst).min(DOUBLINGS_MAX));
         let (mut open, writes) = match guard.take() {
-            Some(mut kept) => match begin(&mut kept, leadership, records, limit).await {
+            Some(mut kept) => match prepare(&mut kept, records, limit).await {
                 Ok(writes) => (kept, writes),
                 Err(error) if !broke(&error) => return Err(error),
                 // Nothing was written yet, so another connection may begin again.
                 Err(error) => {
                     tracing::warn!("the connection that writes is given up: {error}");
                     give_up(kept, readers).await;
-                    self.begun(leadership, records, limit).await?
+                    self.connected(records, limit).await?
                 }
             },
-            None => self.begun(leadership, records, limit).await?,
+            None => self.connected(records, limit).await?,
         };
-        let Ok(kept) = tokio::time::timeout(limit, finish(&mut open, &writes)).await else {
+        let committed = write::commit(&mut open.connection, leadership.term(), &writes);
+        let Ok(kept) = tokio::time::timeout(limit, committed).await else {
             self.given_up.fetch_add(1, Ordering::SeqCst);
             give_up(open, readers).await;
             return Err(StoreError::Stalled(limit));
         };
         kept?;
         self.given_up.store(0, Ordering::SeqCst);
+        open.answered = Instant::now();
         *guard = Some(open);
         Ok(())
     }
 
-    async fn begun(
-        &self,
-        leadership: &Leadership,
-        records: &[Record],
-        limit: Duration,
-    ) -> Result<(Open, Vec<Write>), StoreError> {
+    async fn connected(&self, records: &[Record], limit: Duration) -> Result<(Open, Vec<Write>), StoreError> {
         let mut open = self.connect().await?;
-        let writes = begin(&mut open, leadership, records, limit).await?;
+        let writes = prepare(&mut open, records, limit).await?;
         Ok((open, writes))
     }
 
@@ -129,6 +131,7 @@ impl Writer {
         let beat = within(ANSWER_WITHIN, leadership.beat(&mut open.connection)).await;
         match beat {
             Ok(leads) => {
+                open.answered = Instant::now();
                 *guard = Some(open);
                 Some(Ok(leads))
             }
@@ -150,32 +153,18 @@ impl Writer {
     }
 }
 
-/// Begins a transaction, for as long as which this coordinator leads; what is to be written in it. What that rests on is read
-/// before, as a transaction that stands still keeps others from leading: if someone else has written since this coordinator
-/// began to lead, it does not begin.
-async fn begin(
-    open: &mut Open,
-    leadership: &Leadership,
-    records: &[Record],
-    limit: Duration,
-) -> Result<Vec<Write>, StoreError> {
+/// What is to be written. What that rests on is read first, over a connection that answers.
+async fn prepare(open: &mut Open, records: &[Record], limit: Duration) -> Result<Vec<Write>, StoreError> {
+    if open.answered.elapsed() > ANSWERS_FOR {
+        within(ANSWER_WITHIN, open.connection.ping()).await?;
+    }
     open.rows.fetch(&mut Patient { connection: &mut open.connection, limit }, records).await?;
-    let writes = open.rows.take(records)?;
-    within(ANSWER_WITHIN, leadership.begin(&mut open.connection)).await?;
-    Ok(writes)
+    open.rows.take(records)
 }
 
 /// Whether a connection is of no use any more.
 fn broke(error: &StoreError) -> bool {
     matches!(error, StoreError::Database(sqlx::Error::Io(_) | sqlx::Error::Protocol(_)))
-}
-
-/// Writes rows in the transaction that has begun, and ends it. After an error the connection must go, and the transaction
-/// with it.
-async fn finish(open: &mut Open, writes: &[Write]) -> Result<(), StoreError> {
-    write::rows(&mut open.connection, writes).await?;
-    sqlx::raw_sql("COMMIT").execute(&mut open.connection).await?;
-    Ok(())
 }
 
 /// Closes a connection that stands still or broke, on both sides.
