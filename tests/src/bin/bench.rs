@@ -50,7 +50,11 @@ async fn main() {
             page::page(&mut results);
             return results.print();
         }
-        Some(other) => panic!("{other} is none of the parts that are measured alone: page"),
+        Some("postgresql") => {
+            postgres(&mut results);
+            return results.print();
+        }
+        Some(other) => panic!("{other} is none of the parts that are measured alone: page, postgresql"),
     }
     throughput(&mut results);
     own_metrics(&mut results);
@@ -117,7 +121,7 @@ fn median(run: impl FnMut() -> f64) -> f64 {
 fn postgres(results: &mut Results) {
     let Some(server) = Postgres::start() else { return };
     let coordinator = Coordinator::start_on(false, Some(server.database()));
-    let reached = coordinator.load(&["run"], &[JOBS / 4, 1, 4, 16]);
+    let reached = coordinator.load(&["run"], &[JOBS, 1, 4, 16]);
     results.add("jobs, 64 slots, PostgreSQL", number(&reached, "jobs_per_second"), "1/s", None);
 }
 

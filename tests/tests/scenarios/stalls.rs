@@ -3,10 +3,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -119,7 +116,7 @@ async fn of_the_writers_connection_costs_running_jobs_nothing() {
     let sweep = cluster.submit(parameters).await;
     cluster.watch(sweep).await.until_some_job_is_in_the_middle().await;
     let writer = loop {
-        let writers = backends(&server, &name, "AND query IN ('BEGIN', 'COMMIT')");
+        let writers = backends(&server, &name, "AND query LIKE 'WITH may AS%INSERT%'");
         if let Some(pid) = writers.into_iter().find(|pid| stop_between_transactions(&server, &name, *pid)) {
             break pid;
         }
@@ -140,11 +137,20 @@ async fn of_the_writers_connection_costs_running_jobs_nothing() {
     }
 }
 
+/// What a network loses of a commit; of the connection it carries nothing more either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lost {
+    /// The commit itself: the server never hears of it.
+    Commit,
+    /// The server's answer: it has committed.
+    Answer,
+}
+
 /// A network between coordinators and a PostgreSQL that can lose one connection: it keeps carrying the others, and
 /// tells neither end.
 struct Network {
-    /// Whether the connection that begins the next transaction is lost right after it.
-    loses_next: Arc<AtomicBool>,
+    /// What is lost of the next commit of a sweep whose request begins with [`LOST`].
+    loses_next: Arc<Mutex<Option<Lost>>>,
     lost: Arc<Notify>,
     folder: TempDir,
 }
@@ -154,7 +160,7 @@ impl Network {
     fn before(server: PathBuf) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let here = UnixListener::bind(folder.path().join(SOCKET)).unwrap();
-        let loses_next = Arc::new(AtomicBool::new(false));
+        let loses_next = Arc::new(Mutex::new(None));
         let lost = Arc::new(Notify::new());
         let (loses, tells) = (Arc::clone(&loses_next), Arc::clone(&lost));
         tokio::spawn(async move {
@@ -174,17 +180,26 @@ impl Network {
 }
 
 /// Carries data both ways until one end closes, or the connection is lost.
-async fn carry(client: UnixStream, server: UnixStream, loses_next: Arc<AtomicBool>, lost: Arc<Notify>) {
+async fn carry(
+    client: UnixStream,
+    server: UnixStream,
+    loses_next: Arc<Mutex<Option<Lost>>>,
+    lost: Arc<Notify>,
+) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let answers = tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
     let mut piece = vec![0; 1 << 16];
     while let Ok(length @ 1..) = from_client.read(&mut piece).await {
-        if to_server.write_all(&piece[..length]).await.is_err() {
+        let commits = piece[..length].windows(LOST.len()).any(|words| words == LOST.as_bytes());
+        let loses = if commits { loses_next.lock().unwrap().take() } else { None };
+        if loses.is_some() {
+            answers.abort();
+        }
+        if loses != Some(Lost::Commit) && to_server.write_all(&piece[..length]).await.is_err() {
             break;
         }
-        let begins = piece[..length].windows(BEGIN.len()).any(|words| words == BEGIN);
-        if begins && loses_next.swap(false, Ordering::SeqCst) {
+        if loses.is_some() {
             lost.notify_one();
             // Both ends stay open, and receive nothing more.
             std::future::pending::<()>().await;
@@ -195,12 +210,12 @@ async fn carry(client: UnixStream, server: UnixStream, loses_next: Arc<AtomicBoo
 
 /// The name of a server's socket in its folder.
 const SOCKET: &str = ".s.PGSQL.5432";
-/// What a transaction begins with.
-const BEGIN: &[u8] = b"BEGIN";
+/// How the requests begin whose commit is lost: a commit brings their words to the server.
+const LOST: &str = "in a commit that was lost";
 
 // The network keeps running while the test waits for programs to start.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn of_a_connection_that_the_network_lost_in_a_transaction_stops_no_writes() {
+async fn of_a_connection_that_the_network_lost_in_a_commit_stops_no_writes() {
     let Some(server) = Postgres::start() else { return };
     let url = server.database();
     let name = database(&url);
@@ -212,10 +227,10 @@ async fn of_a_connection_that_the_network_lost_in_a_transaction_stops_no_writes(
     cluster.coordinator.until_it_leads(true).await;
     let coordinators = [&cluster.coordinator, &other];
     let mut sweeps = vec![submit(coordinators, "before").await];
-    for round in 1..=3 {
-        network.loses_next.store(true, Ordering::SeqCst);
-        sweeps.push(submit(coordinators, &format!("in a transaction that was lost, {round}")).await);
-        tokio::time::timeout(PATIENCE, network.lost.notified()).await.expect("a transaction was lost");
+    for loses in [Lost::Commit, Lost::Answer, Lost::Commit] {
+        *network.loses_next.lock().unwrap() = Some(loses);
+        sweeps.push(submit(coordinators, &format!("{LOST}, {}: {loses:?}", sweeps.len())).await);
+        tokio::time::timeout(PATIENCE, network.lost.notified()).await.expect("a commit was lost");
     }
     let told: Vec<u64> = (1..=sweeps.len() as u64).collect();
     assert_eq!(sweeps, told, "each once, in the order in which they were acknowledged");
