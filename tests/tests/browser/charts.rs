@@ -65,6 +65,7 @@ async fn two_parameters_make_a_map_whose_cells_are_read_out() {
     let tab = chromium.tab(&site.url).await;
     tab.open(&format!("/sweeps/{sweep}")).await;
     tab.until("document.querySelector('.heatmap')?.clientWidth > 0").await;
+    tab.until("document.querySelector('figure:has(.heatmap) select') !== null").await;
     let list = |place: usize| {
         format!("document.querySelector('figure:has(.heatmap)').querySelectorAll('select')[{place}]")
     };

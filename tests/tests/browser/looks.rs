@@ -42,12 +42,7 @@ async fn measurements_of_a_column_have_as_many_decimals_and_parameters_are_as_in
     assert_eq!(tab.value::<u32>("document.querySelectorAll('.caption .badge').length").await, 1);
     assert!(tab.value::<bool>("document.querySelector('.liveness').hidden").await);
     // A sentence has no literal backticks.
-    assert!(
-        tab.value::<bool>(
-            "[...document.querySelectorAll('code')].some((one) => one.innerText === 'repeats: 3')"
-        )
-        .await
-    );
+    tab.until("[...document.querySelectorAll('code')].some((one) => one.innerText === 'repeats: 3')").await;
     assert!(!tab.text().await.contains('`'));
     tab.check().await;
     chromium.end().await;

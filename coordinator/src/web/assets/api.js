@@ -118,6 +118,20 @@ export class Columns {
     return -1;
   }
 
+  /** The rows of each state that some job is in, in the order of states: [state, rows]. */
+  rowsByState() {
+    const { values, data } = this.state;
+    const counts = new Uint32Array(values.length + 1);
+    for (let row = 0; row < this.rows; row += 1) counts[data[row]] += 1;
+    const rows = values.map((state, place) => [state, new Uint32Array(counts[place])]);
+    const next = new Uint32Array(values.length + 1);
+    for (let row = 0; row < this.rows; row += 1) {
+      const place = data[row];
+      if (place < values.length) rows[place][1][next[place]++] = row;
+    }
+    return rows.filter(([, of]) => of.length);
+  }
+
   /** The state of the job in a row. */
   stateOf(row) {
     return this.state.valueOf(row) ?? 'unknown';

@@ -11,8 +11,8 @@ import { choice } from '../parts.js';
 import { t } from '../strings.js';
 import { Brushes } from './brushes.js';
 import { Raster } from './raster.js';
-import { RANK_COLOURS, Scale, css, jitter, rankColour, rankColours } from './scale.js';
-import { Surface, isDark, note, open, spoken } from './surface.js';
+import { RANK_COLOURS, Scale, css, jitter, rankColour, rankColours, triple } from './scale.js';
+import { Surface, fitted, isDark, note, open, spoken } from './surface.js';
 
 const MARGIN = { left: 66, right: 50, top: 48, bottom: 26 };
 /** Room between two axes; on narrow screens they stand closer, so that few of them need no scrolling. */
@@ -96,7 +96,10 @@ export class Parallel {
       numbers: column.numbers,
       scale: new Scale(column),
     }));
-    for (const axis of this.axes) axis.parts = Float32Array.from(axis.numbers, (number) => axis.scale.at(number));
+    for (const axis of this.axes) {
+      axis.parts = new Float32Array(columns.rows);
+      for (let row = 0; row < columns.rows; row += 1) axis.parts[row] = axis.scale.at(axis.numbers[row]);
+    }
     this.brushes.place(brushed, this.axes);
     const names = this.axes.map((axis) => axis.name).join('\n');
     if (names !== this.names) this.showControls();
@@ -424,16 +427,4 @@ function strided(rows) {
   // A prime near the golden section of the bound on rows.
   const step = 123_601;
   return rows.map((_, place) => rows[(place * step) % rows.length]);
-}
-
-/** A colour such as #cfd5da as [red, green, blue]. */
-function triple(hex) {
-  return [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
-}
-
-/** As much of a text as fits into so many pixels. */
-function fitted(layer, text, room) {
-  let most = Math.min(text.length, 60);
-  while (most > 3 && layer.measureText(clipped(text, most)).width > room) most -= 1;
-  return clipped(text, most);
 }

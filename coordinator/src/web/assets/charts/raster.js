@@ -58,6 +58,33 @@ export class Raster {
   }
 }
 
+/** A picture of very many points, squares of `side` pixels that let those below shine through. */
+export class Cloud {
+  constructor(width, height, side) {
+    Object.assign(this, { width, height, side });
+    this.image = new ImageData(width, height);
+  }
+
+  /** Adds a point with its middle there, of a colour that covers what is below as far as `alpha` says. */
+  point(x, y, [red, green, blue], alpha) {
+    const { width, height, side } = this;
+    const { data } = this.image;
+    const left = Math.round(x - side / 2);
+    const top = Math.round(y - side / 2);
+    for (let down = Math.max(0, top); down < Math.min(height, top + side); down += 1) {
+      for (let across = Math.max(0, left); across < Math.min(width, left + side); across += 1) {
+        const at = (down * width + across) * 4;
+        const below = (data[at + 3] / 255) * (1 - alpha);
+        const all = alpha + below;
+        data[at] = (red * alpha + data[at] * below) / all;
+        data[at + 1] = (green * alpha + data[at + 1] * below) / all;
+        data[at + 2] = (blue * alpha + data[at + 2] * below) / all;
+        data[at + 3] = all * 255;
+      }
+    }
+  }
+}
+
 /** The colour of a mean rank. Means of many lie close together, so that their differences are drawn larger. */
 function contrasted(mean, lines) {
   const middle = (RANK_COLOURS - 1) / 2;

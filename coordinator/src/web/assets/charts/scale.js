@@ -147,6 +147,11 @@ export function css(triple) {
   return `rgb(${triple.join(' ')})`;
 }
 
+/** A colour such as #cfd5da as [red, green, blue]. */
+export function triple(hex) {
+  return [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+}
+
 /** The place of a rank from 0 to 1 among the colours. */
 export function rankColour(rank) {
   return Math.min(RANK_COLOURS - 1, Math.floor(rank * RANK_COLOURS));

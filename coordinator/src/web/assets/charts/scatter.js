@@ -5,13 +5,16 @@ import { count } from '../format.js';
 import { pareto, rising } from '../order.js';
 import { choice } from '../parts.js';
 import { t } from '../strings.js';
-import { Scale, jitter } from './scale.js';
+import { Cloud } from './raster.js';
+import { Scale, jitter, triple } from './scale.js';
 import { Surface, note, open, spoken } from './surface.js';
 
 const MARGIN = { left: 62, right: 14, top: 12, bottom: 42 };
 /** Pixels of a cell in which the nearest point is looked for, and how far it may be. */
 const CELL = 12;
 const REACH = 12;
+/** With more points than this, pixels are drawn and not shapes: a canvas takes a call for each of those. */
+const PIXELS_FROM = 4_000;
 /** From how many points on they are smaller: [points, pixels]. Those below 5 pixels are squares. */
 const SIZES = [
   [20_000, 2],
@@ -49,8 +52,7 @@ export class Scatter {
     this.columns = columns;
     this.metric = metric;
     this.everyRow = Uint32Array.from({ length: columns.rows }, (_, row) => row);
-    const { values, data } = columns.state;
-    this.byState = values.map((state, place) => [state, this.everyRow.filter((row) => data[row] === place)]).filter(([, rows]) => rows.length);
+    this.byState = columns.rowsByState();
     const options = [
       ['train_seconds', t('train_time')],
       ['job', t('job_number')],
@@ -109,18 +111,39 @@ export class Scatter {
     this.drawAxes(layer);
     const { selection, columns } = this;
     const size = SIZES.find(([from]) => columns.rows >= from)[1];
-    if (selection.mask) this.drawPoints(layer, size, colour('dim'), 1, this.everyRow, 0);
     const alpha = size < 3 ? 0.6 : 0.85;
-    for (const [state, rows] of this.byState) this.drawPoints(layer, size, colour(`state-${state}`), alpha, rows, 1);
+    // Those that brushes leave lie above the others.
+    const parts = this.byState.map(([state, rows]) => ({ shade: colour(`state-${state}`), alpha, rows, left: 1 }));
+    if (selection.mask) parts.unshift({ shade: colour('dim'), alpha: 1, rows: this.everyRow, left: 0 });
+    if (columns.rows > PIXELS_FROM) this.drawPixels(layer, size, parts);
+    else parts.forEach((part) => this.drawPoints(layer, size, part));
     this.drawFront(layer);
     this.drawHover();
   }
 
+  /** Draws the points of some rows as squares of pixels. */
+  drawPixels(layer, size, parts) {
+    const { xs, ys, surface } = this;
+    const { mask } = this.selection;
+    const { density } = surface;
+    const cloud = new Cloud(layer.canvas.width, layer.canvas.height, Math.max(1, Math.round(size * density)));
+    for (const { shade, alpha, rows, left } of parts) {
+      const rgb = triple(shade);
+      for (const row of rows) {
+        // NaN is no place.
+        if (xs[row] + ys[row] > 0 && (!mask || mask[row] === left)) cloud.point(xs[row] * density, ys[row] * density, rgb, alpha);
+      }
+    }
+    const canvas = el('canvas', { width: layer.canvas.width, height: layer.canvas.height });
+    canvas.getContext('2d').putImageData(cloud.image, 0, 0);
+    layer.drawImage(canvas, 0, 0, surface.width, surface.height);
+  }
+
   /** Draws the points of some rows: of those that brushes leave (`left` is 1) or of the others (0). */
-  drawPoints(layer, size, fillStyle, alpha, rows, left) {
+  drawPoints(layer, size, { shade, alpha, rows, left }) {
     const { xs, ys } = this;
     const { mask } = this.selection;
-    layer.fillStyle = fillStyle;
+    layer.fillStyle = shade;
     layer.globalAlpha = alpha;
     const half = size / 2;
     layer.beginPath();

@@ -102,3 +102,10 @@ export function open(sweep, job, event) {
 export function isDark() {
   return matchMedia('(prefers-color-scheme: dark)').matches;
 }
+
+/** As much of a text as fits into so many pixels. */
+export function fitted(layer, text, room) {
+  let most = Math.min(text.length, 60);
+  while (most > 3 && layer.measureText(clipped(text, most)).width > room) most -= 1;
+  return clipped(text, most);
+}

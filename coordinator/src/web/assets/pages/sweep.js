@@ -19,6 +19,8 @@ import { Selection } from '../select.js';
 import { t } from '../strings.js';
 import { LiveTable } from '../table.js';
 
+/** What is further down is drawn and read once the browser has time, or after so long. */
+const LATER_MS = 500;
 const COLUMNS_EVERY_MS = 3_000;
 /** Large sweeps are read less often: a hundred thousand rows are some megabytes. */
 const ROWS_A_SECOND = 10_000;
@@ -156,6 +158,24 @@ class Page {
     update(this.overview, counts(sweep), best(this.id, sweep, this.selection));
   }
 
+  /** Does something at once, but the first time when the first frame is drawn. */
+  later(work) {
+    if (this.isDrawn) work();
+    else if (window.requestIdleCallback) requestIdleCallback(work, { timeout: LATER_MS });
+    // Not every browser says when it has time.
+    else setTimeout(work, LATER_MS);
+    this.isDrawn = true;
+  }
+
+  /** What is further down the page: the analysis alone costs the server a second of a large sweep. */
+  showBelow(hasValues) {
+    const { columns, sweep } = this;
+    if (hasValues) this.heatmap.show(columns, sweep.metric);
+    this.meaning.read();
+    this.rungs.read(sweep.metric);
+    this.showTimeline(sweep);
+  }
+
   showColumns() {
     const { columns, sweep } = this;
     const hasRows = columns.rows > 0;
@@ -163,18 +183,14 @@ class Page {
     // The parallel coordinates decide which rows the others show.
     const hasValues = columns.objective.some((value) => !Number.isNaN(value));
     // Without a value there is nothing to draw: their axes would say something else.
-    for (const { element } of [this.parallel, this.scatter, this.curves, this.heatmap]) element.hidden = !hasValues;
+    for (const { element } of [this.parallel, this.scatter, this.curves]) element.hidden = !hasValues;
+    this.heatmap.element.hidden = !hasValues || columns.parameters.length < 2;
     if (hasValues) {
       this.parallel.show(columns, sweep.metric);
       this.scatter.show(columns, sweep.metric);
       this.curves.show(columns, sweep);
-      this.heatmap.show(columns, sweep.metric);
     }
-    if (hasRows) {
-      this.meaning.read();
-      this.rungs.read(sweep.metric);
-      this.showTimeline(sweep);
-    }
+    if (hasRows) this.later(() => this.showBelow(hasValues));
     // The first page may be on its way already.
     if (!this.listed) this.jobs.show(sweep);
     this.listed = null;
