@@ -9,9 +9,10 @@ use std::{
 use super::{
     DataError, PackedDataset, PrepareOptions,
     cache_lock::CacheLock,
+    cache_room::{hold, make_room},
     fingerprint, leftovers,
     pack::{Packed, Packing},
-    packed::TRANSFORM_VERSION,
+    packed::{HEADER_BYTES, TRANSFORM_VERSION},
     progress::{Listener, Progress, Step},
     source::Source,
 };
@@ -97,6 +98,7 @@ fn prepare_pictures(options: &PrepareOptions, listener: Listener<'_>) -> Result<
         listener(progress);
     };
     packing(Progress { step: Step::Packing, share: 0.0, done: 0 });
+    make_room_for(options, &source)?;
     let packed = Packing {
         source: &source,
         content_hash: Some(content_hash.clone()),
@@ -112,7 +114,23 @@ fn prepare_pictures(options: &PrepareOptions, listener: Listener<'_>) -> Result<
     let Packed { file, whole: is_whole, .. } = packed?;
     let target = if is_whole { whole } else { without_corrupt };
     keep(file, &target)?;
-    PackedDataset::open(&target)
+    let packed = PackedDataset::open(&target)?.holding(hold(&target));
+    if let Some(bytes_max) = options.cache_bytes_max {
+        // Others may have packed at the same time. What is in use stays.
+        let _ = make_room(&options.cache_dir, 0, bytes_max);
+    }
+    Ok(packed)
+}
+
+/// Removes packs that no one uses, so that another one of these pictures fits.
+fn make_room_for(options: &PrepareOptions, source: &Source) -> Result<(), DataError> {
+    let Some(bytes_max) = options.cache_bytes_max else { return Ok(()) };
+    let side = u64::from(options.image_size);
+    let needed = HEADER_BYTES as u64 + source.pictures.len() as u64 * (3 * side * side + 1);
+    // Not even for all that is there.
+    let too_large = needed > bytes_max;
+    let made = if too_large { Err(0) } else { make_room(&options.cache_dir, needed, bytes_max) };
+    made.map_err(|in_use| DataError::CacheFull { path: options.cache_dir.clone(), needed, bytes_max, in_use })
 }
 
 /// The content hash of the pictures, and where it is remembered.
@@ -168,7 +186,8 @@ fn lock(path: &Path, listener: Listener<'_>) -> Result<CacheLock, DataError> {
 
 /// A pack of the cache; none if it is missing or broken, in which case it is made again.
 fn open_cached(path: &Path, content_hash: &str) -> Option<PackedDataset> {
-    match PackedDataset::open(path) {
+    let held = hold(path);
+    match PackedDataset::open(path).map(|packed| packed.holding(held)) {
         Ok(packed) if packed.content_hash() == content_hash => Some(packed),
         Ok(_) | Err(DataError::Missing { .. }) => None,
         Err(error) => {

@@ -135,6 +135,19 @@ pub enum DataError {
         "no space left for the packed data set in {path}; make room, or choose another place with --cache-dir"
     )]
     NoSpace { path: PathBuf },
+    /// The cache may not have so much.
+    #[error(
+        "the packed data set takes {needed} bytes, and the cache in {path} may have {bytes_max} (--cache-max-bytes), of which \
+         {in_use} are in use; raise that limit, or choose a smaller dataset.image_size"
+    )]
+    CacheFull {
+        /// The cache.
+        path: PathBuf,
+        needed: u64,
+        bytes_max: u64,
+        /// Of packs that other processes use.
+        in_use: u64,
+    },
     /// Something cannot be written.
     #[error("cannot write {path}: {source}; check that the folder is writable, or choose another place")]
     Write {
@@ -178,6 +191,8 @@ impl DataError {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Away { .. } | Self::Changed { .. } | Self::NoSpace { .. } => true,
+            // Others may end; too large alone it stays.
+            Self::CacheFull { needed, bytes_max, .. } => needed <= bytes_max,
             // A picture that was just listed is missing; for the path itself the error is `Missing`.
             Self::Read { source, .. } => source.kind() == ErrorKind::NotFound || is_passing(source),
             Self::Write { source, .. } => is_passing(source),

@@ -50,7 +50,7 @@ pub(super) fn remove(folder: &Path) {
 }
 
 /// Whether the name is that of an unfinished pack, and not of someone else's file.
-fn is_unfinished(name: &str) -> bool {
+pub(super) fn is_unfinished(name: &str) -> bool {
     let is_random =
         |text: &str| text.len() == RANDOM_CHARACTERS && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
     let of_boot = |rest: &str| {

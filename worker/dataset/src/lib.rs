@@ -3,8 +3,10 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod bytes;
 mod cache;
 mod cache_lock;
+mod cache_room;
 mod chunks;
 pub mod command;
 mod decode;
@@ -23,6 +25,7 @@ mod synthetic;
 use std::path::PathBuf;
 
 pub use self::{
+    bytes::read_bytes,
     cache::{default_cache_dir, lock_path, prepare},
     decode::{DecodeError, decode_resized, panics_are_caught},
     error::DataError,
@@ -43,6 +46,8 @@ pub struct PrepareOptions {
     pub skip_corrupt: bool,
     /// Where packed data sets are kept.
     pub cache_dir: PathBuf,
+    /// Most bytes of all packs there together; none for no limit of its own.
+    pub cache_bytes_max: Option<u64>,
     pub threads: usize,
 }
 

@@ -18,7 +18,7 @@ use super::{DataError, source::Source};
 use terms::LeftOut;
 
 /// Space for the header, in bytes; it is written last, when the number of images is known, and padded with spaces.
-const HEADER_BYTES: usize = 256 << 10;
+pub(super) const HEADER_BYTES: usize = 256 << 10;
 /// Revision of decoding and resizing: packs of another revision in the cache are made again. Version 2 refuses corrupt
 /// pictures as Pillow does, and supports a validation set. Version 3 reads four colours without Adobe's mark and 16-bit
 /// grey with a transparent value as Pillow does, and has a hash of the images.
@@ -59,6 +59,8 @@ pub struct PackedDataset {
     facts: PackFacts,
     seal: Seal,
     file: FileState,
+    /// Keeps it in the cache.
+    _held: Option<File>,
 }
 
 /// How the images were made, and what shows that they have not changed.
@@ -194,7 +196,12 @@ impl PackedDataset {
         let map = unsafe { Mmap::map(&file) }.map_err(read)?;
         let refuse = |reason: String| DataError::Packed { path: path.to_owned(), reason };
         let (images, labels, facts, seal) = check(&map).map_err(refuse)?;
-        Ok(Self { map, images, labels, facts, seal, file: state })
+        Ok(Self { map, images, labels, facts, seal, file: state, _held: None })
+    }
+
+    /// The same, which stays in the cache while this lives.
+    pub(super) fn holding(self, held: Option<File>) -> Self {
+        Self { _held: held, ..self }
     }
 }
 

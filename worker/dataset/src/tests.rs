@@ -98,6 +98,7 @@ impl World {
             image_size: 8,
             skip_corrupt: false,
             cache_dir,
+            cache_bytes_max: None,
             threads: 2,
         }
     }

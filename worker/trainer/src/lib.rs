@@ -76,6 +76,8 @@ pub struct TrainerOptions {
     pub threads: usize,
     /// Where packed data sets are kept.
     pub cache_dir: PathBuf,
+    /// Most bytes of these together; none for no limit.
+    pub cache_bytes_max: Option<u64>,
     /// Leave out images that cannot be decoded instead of refusing the data set.
     pub skip_corrupt: bool,
     /// Folder or URL for checkpoints; none keeps none.
@@ -101,7 +103,8 @@ pub fn run(options: TrainerOptions) -> anyhow::Result<()> {
             ffi::exit_now(0);
         }
     })?;
-    let mut loader = DatasetLoader::new(device, options.cache_dir, options.skip_corrupt);
+    let mut loader = DatasetLoader::new(device, options.cache_dir, options.skip_corrupt)
+        .with_cache_of(options.cache_bytes_max);
     let checkpoints = options.checkpoints.as_deref().map(CheckpointStore::open).transpose()?;
     let served =
         session::serve(&requests, io::stdout(), device::name(device), checkpoints, &mut |spec, progress| {

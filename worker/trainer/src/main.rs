@@ -43,6 +43,9 @@ struct TrainArguments {
     /// Where packed data sets are kept
     #[arg(long)]
     cache_dir: Option<PathBuf>,
+    /// Most that they may have together, such as 16GiB
+    #[arg(long, value_name = "BYTES", value_parser = dataset::read_bytes)]
+    cache_max_bytes: Option<u64>,
     /// Leave out pictures that cannot be decoded
     #[arg(long)]
     skip_corrupt: bool,
@@ -70,7 +73,8 @@ fn main() -> ExitCode {
 }
 
 fn train(arguments: TrainArguments) -> anyhow::Result<()> {
-    let TrainArguments { for_worker, device, threads, cache_dir, skip_corrupt, checkpoints } = arguments;
+    let TrainArguments { for_worker, device, threads, cache_dir, cache_max_bytes, skip_corrupt, checkpoints } =
+        arguments;
     let own = env!("CARGO_PKG_VERSION");
     if let Some(worker) = for_worker.filter(|version| version != own) {
         anyhow::bail!("sweep-trainer has version {own}, sweep-worker {worker}");
@@ -80,6 +84,7 @@ fn train(arguments: TrainArguments) -> anyhow::Result<()> {
         device,
         threads: usize::from(threads),
         cache_dir,
+        cache_bytes_max: cache_max_bytes,
         skip_corrupt,
         checkpoints,
     })

@@ -235,6 +235,7 @@ pub(super) fn check_image_size(found: u32) -> Result<(), DatasetError> {
 pub(super) struct DatasetLoader {
     device: Device,
     cache_dir: PathBuf,
+    cache_bytes_max: Option<u64>,
     skip_corrupt: bool,
     held: Option<Rc<Pixels>>,
     /// Preparations that no one waited for to the end: each of another data set.
@@ -246,7 +247,12 @@ const ASK_INTERVAL: Duration = Duration::from_millis(50);
 
 impl DatasetLoader {
     pub(super) fn new(device: Device, cache_dir: PathBuf, skip_corrupt: bool) -> Self {
-        Self { device, cache_dir, skip_corrupt, held: None, left: Vec::new() }
+        Self { device, cache_dir, cache_bytes_max: None, skip_corrupt, held: None, left: Vec::new() }
+    }
+
+    /// The same, whose cache has at most so many bytes.
+    pub(super) fn with_cache_of(self, cache_bytes_max: Option<u64>) -> Self {
+        Self { cache_bytes_max, ..self }
     }
 
     /// Prepares what `spec` asks for. `progress` receives the progress and says whether the data set is still wanted.
@@ -269,6 +275,7 @@ impl DatasetLoader {
             image_size: spec.image_size,
             skip_corrupt: self.skip_corrupt,
             cache_dir: self.cache_dir.clone(),
+            cache_bytes_max: self.cache_bytes_max,
             // Packing happens once per machine, before anything trains: it may use all cores.
             threads: std::thread::available_parallelism().map_or(1, usize::from),
         };

@@ -21,6 +21,7 @@ fn hold(spec: &DatasetSpec, cache_dir: &Path) -> File {
         image_size: spec.image_size,
         skip_corrupt: false,
         cache_dir: cache_dir.to_owned(),
+        cache_bytes_max: None,
         threads: 1,
     };
     let path = dataset::lock_path(&options);

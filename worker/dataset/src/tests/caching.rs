@@ -42,6 +42,32 @@ fn a_corrupt_pack_of_the_cache_is_made_again() {
 }
 
 #[test]
+fn a_cache_with_a_bound_keeps_what_is_used_and_what_fits() {
+    let world = World::new();
+    let folder = world.image_folder();
+    let sized = |image_size, bytes_max| {
+        let cache_bytes_max = Some(bytes_max);
+        prepare(&PrepareOptions { image_size, cache_bytes_max, ..world.options(&folder) }, &|_| {})
+    };
+    // A header of 256 KiB, and three small images.
+    let two = 2 * (300 << 10);
+    let first = sized(8, two).unwrap();
+    drop(sized(12, two).unwrap());
+    assert_eq!(world.packs(), 2);
+    // The first is in use, so the second makes way.
+    drop(sized(16, two).unwrap());
+    assert_eq!(world.packs(), 2);
+    assert!(world.path("cache").join(format!("{}-8-v3.safetensors", first.content_hash())).exists());
+    let refused = sized(20, 300 << 10).unwrap_err();
+    assert!(refused.is_passing() && refused.to_string().contains("--cache-max-bytes"), "{refused}");
+    let refused = sized(20, 1_000).unwrap_err();
+    assert!(!refused.is_passing(), "{refused}");
+    drop(first);
+    drop(sized(20, 300 << 10).unwrap());
+    assert_eq!(world.packs(), 1);
+}
+
+#[test]
 fn many_at_a_time_pack_once() {
     let world = World::new();
     let folder = world.image_folder();
