@@ -4,13 +4,14 @@ use std::{cmp::Reverse, collections::BTreeMap, fmt, sync::Arc};
 
 use domain::{definition::SweepDefinition, proposals::LearnedResult, record::WeightsFile};
 use terms::{
-    AttemptKey, ParameterMap, SweepId, SweepState, WorkerName,
+    AttemptKey, JobKey, ParameterMap, SweepId, SweepState, WorkerName,
     manifest::{Described, ManifestHash},
 };
 
 use super::{
     ControlError, EndsSeen, Engine, Now, Snapshot, SweepView, WeightsAnswer, WeightsNames, WorkerView,
-    control::stopped_as, learning::Learning, sweep_run::SweepRun, workers::WorkerState,
+    control::stopped_as, learning::Learning, sweep_run::SweepRun, weights::weights_folder,
+    workers::WorkerState,
 };
 
 /// A query. [`Engine::ask`] answers it.
@@ -255,6 +256,37 @@ impl Query for OfferWeights {
 
     fn answer(&self, engine: &Engine, _: Now) -> Result<WeightsAnswer, ControlError> {
         Ok(engine.weights_offered(self.attempt, &self.file))
+    }
+}
+
+/// Asks where the checkpoint of an attempt that runs is kept: the folder of its sweep's files. None where it does not run any more.
+#[derive(Debug, Clone)]
+pub struct PlaceCheckpoint(pub AttemptKey);
+
+impl Query for PlaceCheckpoint {
+    type Answer = Option<String>;
+
+    fn answer(&self, engine: &Engine, _: Now) -> Result<Option<String>, ControlError> {
+        let run = engine.sweeps.get(self.0.job.sweep).filter(|run| run.active(self.0).is_some());
+        Ok(run.map(|run| weights_folder(run.id(), run.created_unix_ms())))
+    }
+}
+
+/// Asks which of these jobs have ended; a job of another coordinator's sweep, which has another folder, has not.
+#[derive(Debug, Clone)]
+pub struct WhichHaveEnded(pub Vec<(String, JobKey)>);
+
+impl Query for WhichHaveEnded {
+    type Answer = Vec<bool>;
+
+    fn answer(&self, engine: &Engine, _: Now) -> Result<Vec<bool>, ControlError> {
+        let has_ended = |(folder, job): &(String, JobKey)| {
+            let run = engine.sweeps.get(job.sweep);
+            run.is_some_and(|run| {
+                *folder == weights_folder(run.id(), run.created_unix_ms()) && run.has_ended(job.job)
+            })
+        };
+        Ok(self.0.iter().map(has_ended).collect())
     }
 }
 

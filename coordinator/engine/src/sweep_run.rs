@@ -280,6 +280,11 @@ impl SweepRun {
         job < self.next_unstarted || self.out_of_order.contains(&job)
     }
 
+    /// Whether a job is in a final state after it had an attempt.
+    pub(super) fn has_ended(&self, job: u64) -> bool {
+        self.has_begun(job) && self.history(job).is_none()
+    }
+
     /// How many jobs may start now, as far as the sweep's own limit is concerned.
     pub(super) fn room(&self) -> u64 {
         let room = self

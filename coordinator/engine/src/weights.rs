@@ -180,7 +180,7 @@ pub fn weights_name(sweep: SweepId, created_unix_ms: u64, job: u64, attempt: u32
     format!("{}/{job}-{attempt}-{hash}.safetensors", weights_folder(sweep, created_unix_ms))
 }
 
-fn weights_folder(sweep: SweepId, created_unix_ms: u64) -> String {
+pub(super) fn weights_folder(sweep: SweepId, created_unix_ms: u64) -> String {
     format!("{sweep}-{created_unix_ms}")
 }
 

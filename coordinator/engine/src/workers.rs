@@ -24,11 +24,11 @@ use crate::{
     mutants::{self, Mutant},
 };
 
-/// How long a worker is remembered after its stream broke, in milliseconds of wall-clock time: long enough to ask about
-/// it.
-pub(super) const FORGET_AFTER_MS: u64 = 3_600_000;
+/// How long a worker that vanished is remembered after its lease, in milliseconds of wall-clock time: long enough to be seen by who looks
+/// for it, and no longer, as machines of clusters come back under other names.
+pub(super) const FORGET_AFTER_MS: u64 = 180_000;
 
-/// The same for a worker that left in order: whoever asked it to leave can see that it has.
+/// How long a worker that left in order is remembered: whoever asked it to leave can see that it has. It is listed no longer.
 const FORGET_LEFT_AFTER_MS: u64 = 60_000;
 
 /// Departed workers that are remembered at the same time, the latest ones: a cluster whose machines get new names at
@@ -411,6 +411,11 @@ impl WorkerState {
         self.drained && !self.has_said_draining
     }
 
+    /// Whether it has said that it leaves, and has.
+    pub(super) fn has_left(&self) -> bool {
+        self.session.is_none() && self.has_said_draining
+    }
+
     /// Whether a slot is free.
     pub(super) fn has_free_slot(&self) -> bool {
         self.slots.iter().any(SlotState::is_free)
@@ -469,7 +474,8 @@ impl Engine {
         let oldest = excess.checked_sub(1).and_then(|last| departed.get(last)).copied();
         self.workers.retain(|name, worker| {
             let holds = || self.sweeps.are_held_by(name);
-            let kept_ms = if worker.draining { FORGET_LEFT_AFTER_MS } else { FORGET_AFTER_MS };
+            let after_lease_ms = self.config.lease_ms + FORGET_AFTER_MS;
+            let kept_ms = if worker.draining { FORGET_LEFT_AFTER_MS } else { after_lease_ms };
             let is_due = unix_ms.saturating_sub(worker.last_seen_unix_ms) >= kept_ms
                 || oldest.is_some_and(|oldest| worker.last_seen_unix_ms <= oldest);
             worker.session.is_some() || !is_due || holds()

@@ -299,16 +299,37 @@ fn what_is_remembered_of_workers_that_left_is_bounded() {
     let known = cluster.engine.workers.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>();
     assert!(known.len() <= 200 && known.iter().any(|name| name == "w500"), "{}", known.len());
     assert!(workers(&mut cluster).iter().all(|worker| worker.slots.len() <= 16));
-    // One that left in order is forgotten soon; one whose stream broke can be asked about for longer.
+}
+
+#[test]
+fn a_worker_that_left_is_listed_no_longer_and_one_that_vanished_for_some_minutes_after_its_lease() {
     let mut cluster = Cluster::new();
+    let names = |cluster: &mut Cluster| -> Vec<String> {
+        workers(cluster).into_iter().map(|worker| worker.name.to_string()).collect()
+    };
     cluster.connect(1, "left", 1, &[]);
     cluster.connect(2, "broke", 1, &[]);
     cluster.hear(Event::WorkerDraining { session: SessionId(1), reason: String::new() });
     (1..=2).for_each(|session| cluster.hear(Event::SessionClosed(SessionId(session))));
+    assert_eq!(names(&mut cluster), ["broke"]);
+    // Whoever asked it to leave still learns that it has.
+    let describe =
+        |cluster: &Cluster| cluster.engine.describe_worker(cluster.now(), &"left".parse().unwrap());
+    assert!(describe(&cluster).is_ok_and(|worker| worker.has_said_draining));
     cluster.pass(60_000);
-    let names: Vec<String> =
-        workers(&mut cluster).into_iter().map(|worker| worker.name.to_string()).collect();
-    assert_eq!(names, ["broke"]);
+    assert!(describe(&cluster).is_err());
+    assert_eq!(names(&mut cluster), ["broke"]);
+    cluster.pass(200_000);
+    assert!(names(&mut cluster).is_empty());
+}
+
+#[test]
+fn a_worker_that_left_is_listed_as_long_as_something_of_it_is_awaited() {
+    let mut cluster = Cluster::with_sweep(1, "");
+    cluster.connect(1, "a", 1, &[]);
+    cluster.hear(Event::WorkerDraining { session: SessionId(1), reason: String::new() });
+    cluster.hear(Event::SessionClosed(SessionId(1)));
+    assert_eq!(workers(&mut cluster).len(), 1);
 }
 
 #[test]

@@ -14,9 +14,13 @@ const RIVAL_SHOWN_MS: u64 = 60_000;
 const PAGE_BYTES_MAX: usize = 1 << 20;
 
 impl Engine {
-    /// At most `limit` workers with names after `after`, fewer where they are large.
+    /// At most `limit` workers with names after `after`, fewer where they are large. Those that have left in order are left out, unless
+    /// attempts of theirs are still awaited.
     pub(crate) fn list_workers(&self, now: Now, after: Option<&WorkerName>, limit: usize) -> WorkersPage {
-        let mut later = self.workers.after(after).peekable();
+        let is_there = |(name, worker): &(&WorkerName, &WorkerState)| {
+            !worker.has_left() || self.sweeps.are_held_by(name)
+        };
+        let mut later = self.workers.after(after).filter(is_there).peekable();
         let differences = Differences::of(&self.workers);
         let (mut page, mut bytes) = (Vec::new(), 0);
         while page.len() < limit
