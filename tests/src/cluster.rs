@@ -41,6 +41,8 @@ pub struct ClusterOptions {
     pub worker: Vec<String>,
     /// Where workers keep checkpoints, if that is not a folder in the cluster's.
     pub checkpoints: Option<String>,
+    /// Whether each worker has no other place for checkpoints than its own.
+    pub checkpoints_are_own: bool,
     /// Environment variables of the workers.
     pub worker_environment: Vec<(&'static str, String)>,
     /// The worker's program, if it is not the one that was built.
@@ -57,6 +59,7 @@ impl Default for ClusterOptions {
             serve: Vec::new(),
             worker: Vec::new(),
             checkpoints: None,
+            checkpoints_are_own: false,
             worker_environment: Vec::new(),
             worker_program: None,
         }
@@ -149,10 +152,13 @@ impl Cluster {
             .arg(self.folder.path().join(format!("spool-{spool}")))
             .arg("--cache-dir")
             .arg(self.folder.path().join("cache"))
-            .arg("--checkpoints")
-            .arg(self.options.checkpoints.as_ref().map_or_else(folder, PathBuf::from))
             .args(&self.options.worker)
             .envs(self.options.worker_environment.iter().map(|(name, value)| (name, value)));
+        if !self.options.checkpoints_are_own {
+            command
+                .arg("--checkpoints")
+                .arg(self.options.checkpoints.as_ref().map_or_else(folder, PathBuf::from));
+        }
         Worker { daemon: Daemon::start(command, self.folder.path().join(format!("{spool}.log"))) }
     }
 

@@ -195,6 +195,14 @@ fn each_rule_finds_what_breaks_it() {
             "token of a service account",
         ),
         ("Deployment", "spec.template.spec.terminationGracePeriodSeconds", "60", "is killed before"),
+        ("Deployment", "spec.template.spec.containers.0.env", "[]", "says nothing of its grace period"),
+        ("Deployment", "spec.template.spec.containers.0.env", "[]", "cache has no bound"),
+        (
+            "Deployment",
+            "spec.template.spec.containers.0.env",
+            "[{name: SWEEP_CACHE_MAX_BYTES, value: 18Gi}]",
+            "may grow beyond its volume",
+        ),
         ("Deployment", "spec.template.spec.priorityClassName", "high", "no PriorityClass high"),
         (
             "Deployment",

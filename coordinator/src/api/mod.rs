@@ -8,6 +8,7 @@
 //! Nothing here knows a wire format; `tests/tests/walls.rs` reads these files.
 
 mod analysis;
+mod checkpoints;
 mod columns;
 mod curves;
 mod definitions;

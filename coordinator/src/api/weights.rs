@@ -260,7 +260,7 @@ impl Api {
 }
 
 /// What a worker receives whose weights were not taken: which to offer again later, and which are of no use.
-fn not_taken(artifacts: &Artifacts, error: &ArtifactError) -> Result<WeightsReply, ApiError> {
+pub(super) fn not_taken(artifacts: &Artifacts, error: &ArtifactError) -> Result<WeightsReply, ApiError> {
     match error {
         ArtifactError::TooMany | ArtifactError::Busy => Ok(WeightsReply::Waiting),
         ArtifactError::Piece | ArtifactError::Corrupt => Err(failed(error)),
@@ -290,7 +290,7 @@ fn unreadable_weights(weights: &ArtifactRow, error: &ArtifactError) -> ApiError 
     }
 }
 
-fn failed(error: &ArtifactError) -> ApiError {
+pub(super) fn failed(error: &ArtifactError) -> ApiError {
     let text = error.to_string();
     match error {
         ArtifactError::Full | ArtifactError::TooMany | ArtifactError::Busy => ApiError::Full(text),

@@ -4,6 +4,7 @@
 //! recorded, and removed after its record says so. What a crash leaves between the two is removed when a coordinator
 //! begins to lead.
 
+mod handed_over;
 mod parts;
 mod place;
 mod snapshots;
@@ -25,10 +26,13 @@ use terms::snapshot::{
 };
 use tokio::sync::{RwLock, Semaphore};
 
-pub(crate) use self::snapshots::{Held, Piece};
 pub use self::tidy::tidy;
+pub(crate) use self::{
+    handed_over::Checkpoint,
+    snapshots::{Held, Piece},
+};
 use self::{
-    parts::{Part, Parts},
+    parts::{ABANDONED_AFTER, Part, Parts},
     place::{Place, blocking},
 };
 use crate::logged::Logged;
@@ -134,6 +138,8 @@ pub struct Artifacts {
     logged: Mutex<Logged>,
     /// Held while a file has its name and is not recorded yet, so that it does not count as a leftover.
     recording: RwLock<()>,
+    /// Checkpoints that workers have handed over.
+    handed_over: handed_over::Index,
 }
 
 impl Artifacts {
@@ -149,6 +155,7 @@ impl Artifacts {
             calls: Semaphore::new(CALLS_MAX),
             logged: Mutex::default(),
             recording: RwLock::default(),
+            handed_over: handed_over::Index::default(),
         })
     }
 

@@ -8,6 +8,7 @@ mod completions;
 mod confirm;
 mod control;
 mod early;
+mod ending;
 mod export;
 mod failure;
 mod files;

@@ -1,10 +1,19 @@
 //! `sweep serve`: a coordinator that runs until it is stopped.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use proto::client::read_token;
 
-use super::{client::ConnectionOptions, failure::Failure, signals::StopRequests};
+use super::{
+    client::{ConnectionOptions, Target, Token},
+    ending::{LastSweep, until_its_end},
+    failure::Failure,
+    signals::StopRequests,
+};
 use crate::server::{HttpConfig, Server, ServerConfig, TlsFiles};
 
 /// Arguments of `sweep serve`. The token of `--token-file` guards every call.
@@ -47,6 +56,10 @@ pub(super) struct ServeArguments {
     /// store [default: next to the file of an sqlite: store; with postgres:// none are kept]
     #[arg(long, env = "SWEEP_ARTIFACTS", value_name = "URL")]
     artifacts: Option<String>,
+    /// End once this sweep has ended: FILE is submitted at the start, unless the store holds its sweep from an earlier start; ID is a
+    /// sweep of the store. Workers are told to leave then; the exit status is 0 if every job has a result, else 1
+    #[arg(long, env = "SWEEP_EXIT_WITH_SWEEP", value_name = "FILE|ID", conflicts_with = "tls_cert")]
+    exit_with_sweep: Option<LastSweep>,
     /// Serve other machines without a token: anyone who reaches the port may do everything
     #[arg(long, env = "SWEEP_INSECURE", value_parser = clap::builder::BoolishValueParser::new())]
     insecure: bool,
@@ -79,6 +92,17 @@ fn refuse_open(address: SocketAddr, has_token: bool, insecure: bool) -> Result<(
     Ok(())
 }
 
+/// This coordinator, as it reaches itself.
+fn own_target(address: SocketAddr, token: Option<String>) -> Target {
+    let host = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    let url = format!("http://{}", SocketAddr::new(host, address.port()));
+    Target { url, token: token.map(Token::Text), tls_ca: None }
+}
+
 /// What browsers are answered with.
 fn http(arguments: &ServeArguments, token: Option<&str>) -> Result<Option<HttpConfig>, Failure> {
     let Some(listen) = arguments.http else { return Ok(None) };
@@ -107,6 +131,8 @@ pub(super) async fn serve(arguments: ServeArguments, connection: &ConnectionOpti
     let tls =
         arguments.tls_cert.zip(arguments.tls_key).map(|(certificate, key)| TlsFiles { certificate, key });
     let ServeArguments { listen, store, lease, advertise, artifacts, .. } = arguments;
+    let last = arguments.exit_with_sweep;
+    let own_token = token.clone();
     let mut server = Server::start(ServerConfig {
         listen,
         store_url: store,
@@ -118,6 +144,14 @@ pub(super) async fn serve(arguments: ServeArguments, connection: &ConnectionOpti
         http,
     })
     .await?;
+    let own = own_target(server.address, own_token);
+    let ended = async {
+        match &last {
+            Some(last) => until_its_end(last, &own).await,
+            None => std::future::pending().await,
+        }
+    };
+    let mut outcome = Ok(());
     tokio::select! {
         error = server.stopped() => {
             if let Err(error) = server.shut_down().await {
@@ -125,14 +159,14 @@ pub(super) async fn serve(arguments: ServeArguments, connection: &ConnectionOpti
             }
             return Err(error.into());
         }
-        () = stop.asked() => {}
+        () = stop.asked() => tracing::info!(
+            "stopping; workers keep training and reconnect to the next coordinator on this store (a second signal after a \
+             moment: at once)"
+        ),
+        ended = ended => outcome = ended,
     }
-    tracing::info!(
-        "stopping; workers keep training and reconnect to the next coordinator on this store (a second signal after a \
-         moment: at once)"
-    );
     tokio::select! {
-        ended = server.shut_down() => Ok(ended?),
+        ended = server.shut_down() => outcome.and(Ok(ended?)),
         () = stop.asked() => {
             tracing::warn!("stopped at once: repeat the requests that were not answered");
             Err(Failure::Interrupted)

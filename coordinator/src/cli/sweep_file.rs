@@ -29,6 +29,11 @@ pub(super) struct SweepFile {
 }
 
 impl SweepFile {
+    /// The file as it is.
+    pub(super) fn at(file: PathBuf) -> Self {
+        Self { file, dataset: None, overrides: Vec::new(), manifest: Vec::new() }
+    }
+
     /// The folder that relative paths of the file start from: its own, or the working directory for standard input.
     pub(super) fn folder(&self) -> &Path {
         if self.file == Path::new("-") { Path::new("") } else { self.file.parent().unwrap_or(Path::new("")) }

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use domain::record::WeightsFile;
 use engine::{CloseReason, Event, SessionId, ToWorker, query::DescribeWorker};
 use proto::{
     Message as _,
@@ -31,7 +32,7 @@ use super::{
     errors::refused,
 };
 use crate::{
-    api::Api,
+    api::{Api, WeightsReply},
     driver::{CallError, DriverHandle, EVENTS_TOGETHER_MAX, Inbox, Leadership, Outbound, Outbox, Room},
 };
 
@@ -109,6 +110,29 @@ impl WorkerService for WorkerServer {
             }
         };
         Ok(Response::new(convert::weights_reply(reply)))
+    }
+
+    async fn hand_over_checkpoint(
+        &self,
+        request: Request<v1::WeightsRequest>,
+    ) -> Result<Response<v1::WeightsResponse>, Status> {
+        let reply = match convert::weights_said(request.into_inner())? {
+            WeightsSaid::Offer(offer) => self.api.hand_over_checkpoint(offer).await?,
+            WeightsSaid::GivenUp { .. } => WeightsReply::NotWanted("the worker does not have it".to_owned()),
+        };
+        Ok(Response::new(convert::weights_reply(reply)))
+    }
+
+    async fn get_checkpoint(
+        &self,
+        request: Request<v1::GetCheckpointRequest>,
+    ) -> Result<Response<v1::GetCheckpointResponse>, Status> {
+        let v1::GetCheckpointRequest { attempt, offset } = request.into_inner();
+        let attempt = proto::attempt_from_wire(attempt);
+        let attempt = attempt.map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let (WeightsFile { bytes, blake3 }, data) = self.api.checkpoint(attempt, offset).await?;
+        let file = Some(v1::WeightsFile { bytes, blake3, problem: String::new() });
+        Ok(Response::new(v1::GetCheckpointResponse { file, data }))
     }
 
     async fn get_snapshot(

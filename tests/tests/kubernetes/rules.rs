@@ -7,6 +7,10 @@ use serde_yaml::Value;
 
 /// How long a worker that leaves goes on sending weights after its grace, at least and at most.
 const WEIGHTS_WITHIN: std::ops::RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(30);
+/// How much longer than its grace and the time for weights a worker takes that leaves: what is on its way then, and the last messages.
+const FAREWELL: u64 = 5;
+/// How much larger the volume of the cache is than its packs may be, in bytes: what is not packed yet and small files.
+const CACHE_MARGIN: u64 = 1 << 30;
 /// What may say whether a container is well; a probe has one of them.
 const PROBES: [&str; 4] = ["grpc", "httpGet", "tcpSocket", "exec"];
 /// What Kubernetes starts pods from, here.
@@ -68,6 +72,7 @@ pub(crate) fn faults(documents: &[Value]) -> Vec<String> {
         faults.about(pod.name, |must| room(&pod, must));
         faults.about(pod.name, |must| references(&pod, documents, must));
         faults.about(pod.name, |must| leaves_in_time(&pod, must));
+        faults.about(pod.name, |must| cache_fits(&pod, must));
         for container in pod.containers() {
             let name = format!("{} {}", pod.name, text(&container["name"]));
             faults.about(&name, |must| image_and_resources(container, must));
@@ -186,7 +191,39 @@ fn leaves_in_time(pod: &Pod<'_>, must: Must<'_>) {
             .unwrap_or(u64::MAX >> 1);
         let weights = Duration::from_secs(seconds).clamp(*WEIGHTS_WITHIN.start(), *WEIGHTS_WITHIN.end());
         let given = pod.spec["terminationGracePeriodSeconds"].as_u64().unwrap_or_default();
-        must(given > seconds + weights.as_secs(), "is killed before its --grace is over");
+        let needed = seconds.saturating_add(weights.as_secs() + FAREWELL);
+        must(given >= needed, "is killed before its --grace is over");
+    }
+    let of_worker = |container: &&Value| container["name"] == "worker";
+    for worker in pod.containers().iter().filter(of_worker) {
+        must(!variable(worker, "SWEEP_GRACE").is_null(), "says nothing of its grace period to its worker");
+    }
+}
+
+/// The value of a variable; null where there is none.
+fn variable<'a>(container: &'a Value, name: &str) -> &'a Value {
+    let found = sequence(&container["env"]).iter().find(|variable| variable["name"] == name);
+    found.map_or(&Value::Null, |variable| &variable["value"])
+}
+
+/// The cache removes packs before its volume is full, above which a pod is evicted.
+fn cache_fits(pod: &Pod<'_>, must: Must<'_>) {
+    for container in pod.containers() {
+        let arguments = sequence(&container["args"]).iter().filter_map(Value::as_str);
+        let folders: Vec<&str> = arguments.filter_map(|text| text.strip_prefix("--cache-dir=")).collect();
+        let [folder] = folders[..] else { continue };
+        let mounted = sequence(&container["volumeMounts"]).iter().find(|mount| mount["mountPath"] == folder);
+        let volume =
+            mounted.and_then(|mount| pod.volumes().iter().find(|volume| volume["name"] == mount["name"]));
+        let Some(volume) = volume else {
+            must(false, &format!("{folder} is no volume"));
+            continue;
+        };
+        let claimed = &volume["ephemeral"]["volumeClaimTemplate"]["spec"]["resources"]["requests"]["storage"];
+        let room = bytes(&volume["emptyDir"]["sizeLimit"]).max(bytes(claimed));
+        let most = bytes(variable(container, "SWEEP_CACHE_MAX_BYTES"));
+        must(most > 0, "its cache has no bound of its own");
+        must(most + CACHE_MARGIN <= room, "its cache may grow beyond its volume");
     }
 }
 

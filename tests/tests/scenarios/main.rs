@@ -17,6 +17,7 @@ mod faults;
 mod flood;
 mod kills;
 mod leader;
+mod leaving;
 mod limits;
 mod models;
 mod notebook;

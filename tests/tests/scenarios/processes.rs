@@ -125,6 +125,7 @@ async fn a_data_set_whose_preparation_stands_still_costs_no_job_an_attempt() {
         image_size: 8,
         skip_corrupt: false,
         cache_dir: cluster.folder.path().join("cache"),
+        cache_bytes_max: None,
         threads: 1,
     });
     std::fs::create_dir_all(lock.parent().unwrap()).unwrap();

@@ -130,6 +130,8 @@ pub(crate) struct State {
     unreported: u32,
     /// Whether what came after this attempt's last checkpoint is still to be kept with it.
     awaits_tail: bool,
+    /// Whether the agent is to hear once its last checkpoint is written.
+    is_asked_to_keep: bool,
     has_repeated: bool,
     has_gone_on: bool,
     /// Which parameters were read, as far as the program said it.
@@ -148,6 +150,7 @@ impl State {
             committed,
             unreported,
             awaits_tail: false,
+            is_asked_to_keep: false,
             has_repeated: false,
             has_gone_on: false,
             parameters: None,
@@ -169,7 +172,7 @@ impl<W: Write> Run<'_, W> {
         while !self.has_ended() {
             let mut next = self.state.look_at;
             next = self.state.kill_at.map_or(next, |kill_at| kill_at.min(next));
-            if self.state.has_exited {
+            if self.state.has_exited || self.state.is_asked_to_keep {
                 next = next.min(Instant::now() + LEFT_INTERVAL);
             }
             match self.events.recv_timeout(next.saturating_duration_since(Instant::now())) {
@@ -177,6 +180,7 @@ impl<W: Write> Run<'_, W> {
                 Err(RecvTimeoutError::Timeout) => self.tick()?,
                 Err(RecvTimeoutError::Disconnected) => return Err(Gone::Ended),
             }
+            self.say_if_kept()?;
         }
         let status = waitid(WaitId::Pid(self.pid), WaitIdOptions::EXITED);
         end_descendants();
@@ -215,6 +219,7 @@ impl<W: Write> Run<'_, W> {
                     self.stopped.insert(id, goes_on);
                 }
             }
+            Event::Request(Ok(ToTrainer::Keep { id })) => self.state.is_asked_to_keep |= id == self.id,
             Event::Request(Ok(ToTrainer::Train { .. })) => return Err(Gone::Busy),
             Event::Request(Err(error)) => return Err(Gone::Request(error)),
             Event::RequestsEnded => return Err(Gone::Ended),

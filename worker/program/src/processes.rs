@@ -18,7 +18,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 const LOOKS_MAX: u32 = 1_000;
 
 /// The signals that ask a program to leave. Systemd, Slurm and terminals send them to all processes at once.
-const LEAVING: [libc::c_int; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
+const LEAVING: [libc::c_int; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGUSR1];
 
 /// What a child process is to its parent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

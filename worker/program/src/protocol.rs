@@ -92,6 +92,12 @@ impl<W: Write> Output<W> {
 
     /// # Errors
     /// The agent is gone.
+    pub(crate) fn kept(&self, id: &str) -> io::Result<()> {
+        self.say(&FromTrainer::Kept { id: id.to_owned() })
+    }
+
+    /// # Errors
+    /// The agent is gone.
     pub(crate) fn epoch(&self, id: &str, record: &EpochRecord) -> io::Result<()> {
         let metrics = record.metrics.iter().map(|(name, Number(value))| (name.as_str(), *value)).collect();
         let (id, epoch, epoch_seconds) = (id.to_owned(), record.epoch, record.seconds);

@@ -98,7 +98,7 @@ impl<W: Write> Session<W> {
                     }
                 }
                 // A stop that crossed its job's end, or a thread of an earlier job.
-                Ok(Event::Request(Ok(ToTrainer::Stop { .. })) | Event::Job(..)) => {}
+                Ok(Event::Request(Ok(ToTrainer::Stop { .. } | ToTrainer::Keep { .. })) | Event::Job(..)) => {}
                 Ok(Event::Request(Err(error))) => return Err(Gone::Request(error)),
                 Ok(Event::RequestsEnded) | Err(_) => return Ok(()),
             }

@@ -10,7 +10,7 @@ use terms::manifest::{Manifest, builtins};
 use super::{
     options::StartOptions,
     own_trainer::OwnTrainer,
-    slots::{Slots, Trainers},
+    slots::{Bringing, Slots, Trainers},
 };
 
 /// Prints the manifests of what the trainer trains, one after another, as `--manifest` of `sweep` reads them.
@@ -28,8 +28,10 @@ pub fn describe(options: &StartOptions) -> anyhow::Result<ExitCode> {
         .build()
         .context("cannot start the asynchronous runtime")?;
     let told = runtime.block_on(async {
-        let (mut slots, _events) =
-            Slots::start(vec![Trainers { device: "cpu".to_owned(), model, program: None }], None);
+        let (mut slots, _events) = Slots::start(
+            vec![Trainers { device: "cpu".to_owned(), model, program: None }],
+            &Bringing::default(),
+        );
         let told = slots.prepared().await;
         slots.shut_down().await;
         told

@@ -1,7 +1,8 @@
 //! The daemon. `session` decides (pure); `shell` collects events and carries out decisions; `connection` is the stream to
 //! the coordinator at a `target`; `spool` keeps unacknowledged events on disk, and `lineage` remembers whose it was;
 //! `slots` and `trainer_process` run the trainers; `asked_weights` takes the weights they trained, and `weights` keeps
-//! them until `uploads` has delivered them; `devices`, `options`, `own_trainer` and `start` turn a command line into a
+//! them until `uploads` has delivered them; `handovers` brings checkpoints to the coordinator when the worker leaves, which `notice`
+//! may ask for, and back; `devices`, `options`, `own_trainer` and `start` turn a command line into a
 //! daemon; `gpus` says what the GPUs do; `describe` asks a trainer what it trains; `remote` makes calls to the coordinator over a separate connection.
 
 mod asked_weights;
@@ -11,9 +12,11 @@ mod describe;
 mod descriptors;
 mod devices;
 mod gpus;
+mod handovers;
 mod kept_checkpoints;
 mod lineage;
 mod lines;
+mod notice;
 mod options;
 mod own_trainer;
 mod remote;

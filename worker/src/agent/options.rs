@@ -47,8 +47,12 @@ pub struct StartOptions {
     /// Folder for packed data sets [default: ~/.cache/sweep/datasets]
     #[arg(long, env = "SWEEP_CACHE_DIR", value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
-    /// Folder or URL (file, s3, gs, az) for checkpoints, the same at every worker; without one, a job that is killed
-    /// starts over, except that a program continues on the same machine
+    /// Most that the packed data sets there may have together, such as 16GiB: those used least recently are removed, and none that is
+    /// in use [default: no limit]
+    #[arg(long, env = "SWEEP_CACHE_MAX_BYTES", value_name = "BYTES", value_parser = dataset::read_bytes)]
+    pub cache_max_bytes: Option<u64>,
+    /// Folder or URL (file, s3, gs, az) for checkpoints, the same at every worker; without one, a job that is handed back goes on
+    /// elsewhere by way of the coordinator, and one that is killed starts over, except that a program continues on the same machine
     #[arg(long, env = "SWEEP_CHECKPOINTS", value_name = "URL")]
     pub checkpoints: Option<String>,
     /// Where relative paths of data sets start [default: the working directory]
@@ -57,9 +61,17 @@ pub struct StartOptions {
     /// Leave out images that cannot be decoded, instead of refusing their data set
     #[arg(long, env = "SWEEP_SKIP_CORRUPT", value_parser = clap::builder::BoolishValueParser::new())]
     pub skip_corrupt: bool,
-    /// How long running jobs may continue after SIGTERM, SIGINT or SIGHUP, before they are handed back
+    /// How long running jobs may continue after SIGTERM, SIGINT or SIGHUP, before they are handed back; a checkpoint is kept at
+    /// once, too
     #[arg(long, env = "SWEEP_GRACE", value_name = "TIME", default_value = "30s", value_parser = time)]
     pub grace: Duration,
+    /// Hand jobs back and leave as soon as this file is there: a cloud's notice that it will take the machine away. SIGUSR1 does
+    /// the same
+    #[arg(long, env = "SWEEP_LEAVE_WHEN", value_name = "FILE")]
+    pub leave_when: Option<PathBuf>,
+    /// Leave, with exit status 0, after this long without a job while the coordinator is there
+    #[arg(long, env = "SWEEP_EXIT_WHEN_IDLE", value_name = "TIME", value_parser = time)]
+    pub exit_when_idle: Option<Duration>,
     /// Another program that trains, run by /bin/sh; it speaks JSON lines on standard input and output (see
     /// worker/TRAINER.md) and finds SWEEP_TRAINER_DEVICE, _THREADS, _SLOT and _CHECKPOINTS in its environment
     #[arg(long, env = "SWEEP_TRAINER", value_name = "COMMAND")]

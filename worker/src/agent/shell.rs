@@ -24,13 +24,15 @@ use self::log::{Told, log_event};
 use super::{
     connection::{self, LinkEvent},
     gpus::Gpus,
+    handovers::{Done, HandedOver, Handovers},
     kept_checkpoints, lineage,
+    notice::Notice,
     remote::Remote,
     session::{
         Session,
         types::{Departure, End, EventKind, FromCoordinator, Input, Output, ToCoordinator, TrainerEvent},
     },
-    slots::{Slots, Trainers},
+    slots::{Bringing, Slots, Trainers},
     snapshots::Snapshots,
     spool::{Spool, SpoolError},
     target::Target,
@@ -78,6 +80,12 @@ pub(crate) struct Configuration {
     pub(crate) data_root: PathBuf,
     /// How long running jobs may continue after the first request to leave.
     pub(crate) grace: Duration,
+    /// Says whether the machine will be taken away.
+    pub(crate) notice: Notice,
+    /// Whether checkpoints of jobs that are handed back go to the coordinator, because they are kept on this machine alone.
+    pub(crate) hands_over: bool,
+    /// After how long without a job it leaves; none for never.
+    pub(crate) exit_when_idle: Option<Duration>,
     /// How long a trainer that has jobs may be silent; none for no limit.
     pub(crate) trainer_silence: Option<Duration>,
     /// Whether it ends with [`AgentError::NameTaken`] if another worker has its name, instead of trying again.
@@ -149,17 +157,24 @@ pub(crate) async fn run(
     if let Err(error) = kept_checkpoints::tidy(&kept, SystemTime::now()) {
         tracing::warn!(folder = %kept.display(), %error, "old checkpoints of programs cannot be removed");
     }
+    let handed_over = || Arc::new(HandedOver::new(Arc::clone(&remote), kept.clone()));
+    let handed_over = configuration.hands_over.then(handed_over);
+    let (handovers, mut handed) = Handovers::new(Arc::clone(&remote), kept.clone());
     let name = configuration.identity.name.clone();
-    let (mut slots, mut trainers) = Slots::start(configuration.trainers, snapshots.as_ref());
+    let bringing = Bringing { snapshots: snapshots.clone(), handed_over };
+    let (mut slots, mut trainers) = Slots::start(configuration.trainers, &bringing);
     let trainables = tokio::select! {
         prepared = slots.prepared() => prepared.map_err(AgentError::Trainer)?,
         _ = shutdown.recv() => return Ok(Departure::Orderly),
+        _ = configuration.notice.given() => return Ok(Departure::Orderly),
     };
     configuration.identity.trainables = trainables.iter().map(Manifest::to_json).collect();
     tracing::info!(name = name.as_str(), slots = slot_count, coordinator, "the worker is up");
     let session = Session::new(slot_count, configuration.grace, recovered.next_sequence, events.collect())
         .with_silence_max(configuration.trainer_silence)
-        .with_programs(runs_programs);
+        .with_programs(runs_programs)
+        .with_hand_over(configuration.hands_over)
+        .with_exit_when_idle(configuration.exit_when_idle);
     let keeper = AbortOnDropHandle::new(tokio::spawn(keeper));
     let mut shell = Shell {
         snapshots,
@@ -168,6 +183,8 @@ pub(crate) async fn run(
         spool,
         weights,
         uploads,
+        handovers,
+        notice: Some(configuration.notice),
         slots,
         identity: configuration.identity,
         gpus: configuration.gpus,
@@ -178,7 +195,7 @@ pub(crate) async fn run(
         stream: None,
         start: Instant::now(),
     };
-    let departure = shell.work(&mut link, &mut trainers, shutdown).await;
+    let departure = shell.work(&mut link, &mut trainers, &mut handed, shutdown).await;
     // Closing our half flushes the last messages.
     if shell.stream.take().is_some() && !matches!(departure, Ok(Departure::AtOnce)) {
         let ended = async { while link.recv().await.as_ref().is_some_and(is_no_end) {} };
@@ -236,6 +253,9 @@ struct Shell {
     spool: Spool,
     weights: Arc<WeightsFolder>,
     uploads: Uploads,
+    handovers: Handovers,
+    /// None once it was heard.
+    notice: Option<Notice>,
     slots: Slots,
     identity: Identity,
     gpus: Gpus,
@@ -292,6 +312,7 @@ impl Shell {
         &mut self,
         link: &mut mpsc::Receiver<LinkEvent>,
         trainers: &mut mpsc::Receiver<(usize, TrainerEvent)>,
+        handed: &mut mpsc::Receiver<Done>,
         shutdown: &mut mpsc::Receiver<()>,
     ) -> Result<Departure, AgentError> {
         let mut spool_is_whole = true;
@@ -304,6 +325,8 @@ impl Shell {
                     self.was_asked_to_leave = true;
                     Some(Input::Shutdown)
                 }
+                why = given(&mut self.notice) => Some(Input::Notice { why }),
+                Some(done) = handed.recv() => self.handovers.ended(done).map(Input::HandedOver),
                 event = link.recv() => match event {
                     Some(LinkEvent::Refused(reason)) => return Err(AgentError::Refused(reason)),
                     Some(LinkEvent::NameTaken(reason)) if self.leaves_its_name => {
@@ -405,6 +428,11 @@ impl Shell {
                 tracing::info!(slot, %attempt, "stopping");
                 self.slots.stop_job(slot, attempt, checkpoint);
             }
+            Output::KeepJob { slot, attempt } => {
+                tracing::info!(slot, %attempt, "keeping a checkpoint");
+                self.slots.keep_job(slot, attempt);
+            }
+            Output::HandOver { attempt, key } => self.handovers.begin(attempt, &key),
             Output::KillTrainer { slot } => {
                 tracing::warn!(slot, "killing the trainer");
                 self.slots.kill_trainer(slot);
@@ -437,6 +465,14 @@ impl Shell {
             stream.close.cancel();
         }
     }
+}
+
+/// Waits for the notice, once.
+async fn given(notice: &mut Option<Notice>) -> String {
+    let Some(waiting) = notice else { return std::future::pending().await };
+    let why = waiting.given().await;
+    *notice = None;
+    why
 }
 
 async fn until(wake_at: Option<Instant>) {

@@ -1,7 +1,7 @@
 //! The slots of this machine: one task each, which starts its trainer ahead or when the first job comes, passes lines
 //! on, and reports its end. A trainer that ended is started again by the next job.
 
-use std::{process::ExitStatus, sync::Arc, time::Duration};
+use std::{process::ExitStatus, time::Duration};
 
 use terms::{
     AttemptKey,
@@ -12,10 +12,11 @@ use tokio::{
     task::JoinSet,
 };
 
+mod bringing;
 mod process;
 
-use self::process::SlotProcess;
-use super::snapshots::{AttemptFolder, Snapshots, Unavailable};
+pub(crate) use self::bringing::Bringing;
+use self::{bringing::Brought, process::SlotProcess};
 use super::{
     session::{
         TRAINER_READY_WITHIN,
@@ -48,6 +49,9 @@ enum Command {
         attempt: AttemptKey,
         checkpoint: bool,
     },
+    Keep {
+        attempt: AttemptKey,
+    },
     Kill,
     /// A job of another slot occupies this one: nothing must hold its device.
     Vacate,
@@ -66,7 +70,7 @@ impl Slots {
     /// Starts a task for each slot, with what it may start. Their events come with the slot's index.
     pub(crate) fn start(
         trainers: Vec<Trainers>,
-        snapshots: Option<&Arc<Snapshots>>,
+        bringing: &Bringing,
     ) -> (Self, mpsc::Receiver<(usize, TrainerEvent)>) {
         let (events, received) = mpsc::channel(EVENTS_MAX);
         let (mut tasks, mut prepared) = (JoinSet::new(), Vec::with_capacity(trainers.len()));
@@ -80,8 +84,8 @@ impl Slots {
                 trainers,
                 events: events.clone(),
                 process: SlotProcess::None,
-                snapshots: snapshots.cloned(),
-                fetching: None,
+                bringing: bringing.clone(),
+                under_way: None,
                 stops: Vec::new(),
             };
             tasks.spawn(task.run(ready, commands));
@@ -146,6 +150,11 @@ impl Slots {
         self.tell(slot, Command::Stop { attempt, checkpoint });
     }
 
+    /// Asks the slot's trainer to keep a checkpoint of the job, and to go on.
+    pub(crate) fn keep_job(&self, slot: usize, attempt: AttemptKey) {
+        self.tell(slot, Command::Keep { attempt });
+    }
+
     /// Kills the slot's trainer.
     pub(crate) fn kill_trainer(&self, slot: usize) {
         self.tell(slot, Command::Kill);
@@ -200,10 +209,10 @@ struct SlotTask {
     trainers: Trainers,
     events: mpsc::Sender<(usize, TrainerEvent)>,
     process: SlotProcess,
-    /// Brings the files of users' programs, where those may be run.
-    snapshots: Option<Arc<Snapshots>>,
+    /// What is brought before jobs begin.
+    bringing: Bringing,
     /// Jobs whose files are on their way; their trainer waits for them.
-    fetching: Option<AbortOnDropHandle<Fetched>>,
+    under_way: Option<AbortOnDropHandle<Brought>>,
     /// Stops of jobs that the trainer has not heard of yet: before their jobs, they would mean nothing to it.
     stops: Vec<ToTrainer>,
 }
@@ -220,9 +229,9 @@ impl SlotTask {
         // No one waits for it where the worker is already leaving.
         let _ = ready.send(prepared);
         loop {
-            let fetched = async {
-                match &mut self.fetching {
-                    Some(fetching) => fetching.await,
+            let brought = async {
+                match &mut self.under_way {
+                    Some(under_way) => under_way.await,
                     None => std::future::pending().await,
                 }
             };
@@ -237,17 +246,17 @@ impl SlotTask {
                     Some(command) => self.obey(command).await,
                     None => return,
                 },
-                fetched = fetched => {
-                    let stops = self.give_up_fetching();
+                brought = brought => {
+                    let stops = self.give_up_bringing();
                     // Only a panic, which leaves the trainer without a word: its silence is watched.
-                    if let Ok(Fetched { jobs, folders }) = fetched
+                    if let Ok(Brought { jobs, folders }) = brought
                         && self.send(jobs, stops)
                     {
                         folders.into_iter().for_each(|folder| drop(folder.give()));
                     }
                 }
                 status = exited => {
-                    self.give_up_fetching();
+                    self.give_up_bringing();
                     self.let_leaving_be_heard(&status).await;
                     if let Some(process) = self.process.take_in_use() {
                         let data_lost = process.lost_data(&status);
@@ -337,31 +346,34 @@ impl SlotTask {
                         }
                     }
                 }
-                match &self.snapshots {
-                    Some(snapshots) if jobs.iter().any(|(_, work)| work.files.is_some()) => {
-                        let fetching = tokio::spawn(fetch(Arc::clone(snapshots), jobs));
-                        self.fetching = Some(AbortOnDropHandle::new(fetching));
-                    }
-                    _ => {
-                        self.send(jobs, Vec::new());
-                    }
+                if self.bringing.is_needed(&jobs) {
+                    let under_way = tokio::spawn(self.bringing.clone().bring(jobs));
+                    self.under_way = Some(AbortOnDropHandle::new(under_way));
+                } else {
+                    self.send(jobs, Vec::new());
                 }
             }
             (Command::Stop { attempt, checkpoint }, Some(process)) => {
                 let stop = ToTrainer::Stop { id: attempt.to_string(), checkpoint };
-                match self.fetching {
+                match self.under_way {
                     Some(_) => self.stops.push(stop),
                     None => process.send(stop),
                 }
             }
+            (Command::Keep { attempt }, Some(process)) => {
+                // Before its files are there, it has nothing to keep.
+                if self.under_way.is_none() {
+                    process.send(ToTrainer::Keep { id: attempt.to_string() });
+                }
+            }
             (Command::Kill, Some(process)) => {
                 process.kill();
-                self.give_up_fetching();
+                self.give_up_bringing();
             }
             // One in use has no job, and holds no device without one; the session has ended those that do.
             (Command::Vacate, _) => drop(self.process.take_spare()),
             // Its end was reported, and crossed the command.
-            (Command::Stop { .. } | Command::Kill, None) => {}
+            (Command::Stop { .. } | Command::Keep { .. } | Command::Kill, None) => {}
         }
     }
 
@@ -376,8 +388,8 @@ impl SlotTask {
     }
 
     /// Waits for no files any more; the stops of jobs whose files were awaited.
-    fn give_up_fetching(&mut self) -> Vec<ToTrainer> {
-        self.fetching = None;
+    fn give_up_bringing(&mut self) -> Vec<ToTrainer> {
+        self.under_way = None;
         std::mem::take(&mut self.stops)
     }
 
@@ -385,29 +397,6 @@ impl SlotTask {
         // Fails only when the session is gone, and the process with it.
         let _ = self.events.send((self.slot, event)).await;
     }
-}
-
-/// Jobs whose files are there, and their folders until a trainer has the jobs.
-#[derive(Debug)]
-struct Fetched {
-    jobs: Vec<(AttemptKey, Work)>,
-    folders: Vec<AttemptFolder>,
-}
-
-/// Brings the files of jobs, each into a folder of its own; of those that cannot be had, their program hears why.
-async fn fetch(snapshots: Arc<Snapshots>, mut jobs: Vec<(AttemptKey, Work)>) -> Fetched {
-    let mut folders = Vec::new();
-    for (attempt, work) in &mut jobs {
-        let Some((id, program)) = work.files.zip(work.program.as_mut()) else { continue };
-        match snapshots.folder_for(*attempt, id).await {
-            Ok(folder) => {
-                program.folder = Some(folder.path().to_owned());
-                folders.push(folder);
-            }
-            Err(Unavailable(reason)) => program.missing = Some(reason),
-        }
-    }
-    Fetched { jobs, folders }
 }
 
 /// The request to train jobs; nothing for none. Without a place for checkpoints or weights, none are asked for.
@@ -418,7 +407,7 @@ fn train(jobs: Vec<(AttemptKey, Work)>, trainer: &TrainerCommand) -> Option<ToTr
         id: attempt.to_string(),
         model: work.model,
         parameters: work.parameters,
-        checkpoints: work.checkpoints.filter(|_| trainer.has_place(work.pauses)),
+        checkpoints: work.checkpoints.and_then(|plan| trainer.plan(plan, work.pauses)),
         budget: work.epochs,
         until_epoch: work.until_epoch,
         program: work.program,

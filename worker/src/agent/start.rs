@@ -20,6 +20,7 @@ use super::{
     connection::REFUSED_WITHIN,
     descriptors, devices,
     gpus::Gpus,
+    notice::{self, Notice},
     options::{StartOptions, host},
     own_trainer::OwnTrainer,
     session::types::Departure,
@@ -71,13 +72,14 @@ pub fn start(options: &StartOptions) -> anyhow::Result<ExitCode> {
         let (shutdown, requests) = mpsc::channel(SHUTDOWNS_MAX);
         let asked = Arc::new(FirstRequest::default());
         let _signals = watch_signals(shutdown.clone(), Arc::clone(&asked))?;
+        let (notice, _notices) = notice::watch(options.leave_when.clone())?;
         if options.exit_with_stdin {
             watch_stdin(shutdown, asked)?;
         }
         // Only searched for if it is needed; kept open until the end.
         let mut options = options.clone();
         let own_trainer = options.own_trainer().await?;
-        match serve(&options, own_trainer.as_ref(), requests).await? {
+        match serve(&options, own_trainer.as_ref(), &notice, requests).await? {
             Departure::Failed(reason) => {
                 anyhow::bail!("{}; the worker has left", options.never_ready(&reason))
             }
@@ -99,12 +101,13 @@ pub fn start(options: &StartOptions) -> anyhow::Result<ExitCode> {
 async fn serve(
     options: &StartOptions,
     own_trainer: Option<&OwnTrainer>,
+    notice: &Notice,
     mut requests: mpsc::Receiver<()>,
 ) -> anyhow::Result<Departure> {
     let mut name = options.worker_name()?;
     for _ in 0..RENAMINGS_MAX {
         let mut configuration = tokio::select! {
-            configuration = configure(options, own_trainer, name.clone()) => configuration?,
+            configuration = configure(options, own_trainer, notice.clone(), name.clone()) => configuration?,
             // The search for GPUs may take minutes.
             Some(()) = requests.recv() => return Ok(Departure::Orderly),
         };
@@ -125,6 +128,7 @@ async fn serve(
 async fn configure(
     options: &StartOptions,
     own_trainer: Option<&OwnTrainer>,
+    notice: Notice,
     name: WorkerName,
 ) -> anyhow::Result<Configuration> {
     let mut slots = devices::slots(&options.device, options.slots, own_trainer).await?;
@@ -154,6 +158,9 @@ async fn configure(
         files_cache: options.files_cache(),
         data_root: options.absolute_data_root()?,
         grace: options.grace,
+        notice,
+        hands_over: options.checkpoints.is_none(),
+        exit_when_idle: options.exit_when_idle,
         trainer_silence: options.trainer_silence(),
         spool_bytes_max: UNACKNOWLEDGED_BYTES_MAX,
         refused_within: REFUSED_WITHIN,

@@ -32,7 +32,7 @@ use self::{
     reader::{Gate, Reader},
 };
 use super::{asked_weights::AskedWeights, session::types::TrainerEvent, weights::WeightsFolder};
-use trainer_protocol::{PACK_SIZE_MAX, ToTrainer};
+use trainer_protocol::{CheckpointPlan, ONLY_WHEN_ASKED, PACK_SIZE_MAX, ToTrainer};
 
 /// Lines that wait for a trainer that does not read: a `Train` and a `Stop` for each of its jobs, with a margin.
 const LINES_TO_TRAINER_MAX: usize = 2 * PACK_SIZE_MAX as usize;
@@ -45,7 +45,8 @@ const PIPES_CLOSED_WITHIN: Duration = Duration::from_secs(2);
 const KILLED_AGAIN_EVERY: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 5 });
 
 /// The signals that ask a program to leave.
-const LEAVING: [i32; 3] = [Signal::TERM.as_raw(), Signal::INT.as_raw(), Signal::HUP.as_raw()];
+const LEAVING: [i32; 4] =
+    [Signal::TERM.as_raw(), Signal::INT.as_raw(), Signal::HUP.as_raw(), Signal::USR1.as_raw()];
 
 /// How a trainer is started.
 #[derive(Debug, Clone)]
@@ -64,18 +65,22 @@ pub(crate) struct TrainerCommand {
     pub(crate) ahead: bool,
     /// Where it leaves trained weights, if any are kept.
     pub(crate) weights: Option<Arc<WeightsFolder>>,
-    /// Whether its place for checkpoints is this machine's own, for jobs that pause; others do without.
-    pub(crate) place_is_for_pauses: bool,
+    /// Whether its place for checkpoints is this machine's own, which is for jobs that pause; of others, a checkpoint is only kept
+    /// to be handed over.
+    pub(crate) place_is_own: bool,
 }
 
 /// Tells the trainer the place for checkpoints.
 pub(super) const CHECKPOINTS_VARIABLE: &str = "SWEEP_TRAINER_CHECKPOINTS";
 
 impl TrainerCommand {
-    /// Whether there is a place for checkpoints of jobs that pause, or of any.
-    pub(crate) fn has_place(&self, pauses: bool) -> bool {
-        let has_any = self.environment.iter().any(|(name, _)| *name == CHECKPOINTS_VARIABLE);
-        has_any && (pauses || !self.place_is_for_pauses)
+    /// What is kept of a job, which `pauses` or not; none where there is no place. Between hand-overs, other workers would not find
+    /// what lies on this machine, so it is not worth the time unless the sweep says how often.
+    pub(crate) fn plan(&self, plan: CheckpointPlan, pauses: bool) -> Option<CheckpointPlan> {
+        let is_only_to_hand_over = self.place_is_own && !pauses && plan.every_epochs == 0;
+        let every_epochs = if is_only_to_hand_over { ONLY_WHEN_ASKED } else { plan.every_epochs };
+        let has_place = self.environment.iter().any(|(name, _)| *name == CHECKPOINTS_VARIABLE);
+        has_place.then_some(CheckpointPlan { every_epochs, ..plan })
     }
 }
 

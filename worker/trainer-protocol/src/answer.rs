@@ -51,6 +51,11 @@ pub enum FromTrainer {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         validating: bool,
     },
+    /// What is needed to continue the job is kept, as `Keep` asked.
+    Kept {
+        /// The job.
+        id: String,
+    },
     /// One epoch and the validation after it are done.
     Epoch(EpochLine),
     /// The job has ended. The trainer waits for the next `Train` once every job of the last one has.

@@ -3,7 +3,7 @@
 //! trainer outlives its agent. Any program that speaks this can be a trainer.
 //!
 //! Revision 1 had four metrics as fields of their own; lines of it are still understood. From revision 3 on, trainers pause
-//! by themselves; those of revision 2 are asked to stop.
+//! by themselves; those of revision 2 are asked to stop. From revision 4 on, they keep a checkpoint when asked, and go on.
 #![warn(missing_docs)]
 
 mod answer;
@@ -22,10 +22,17 @@ pub use self::{
 };
 
 /// Revision of this protocol, sent in `Ready`.
-pub const TRAINER_PROTOCOL_VERSION: u32 = 3;
+pub const TRAINER_PROTOCOL_VERSION: u32 = 4;
 
 /// The first revision whose trainers pause by themselves.
 pub const TRAINER_PROTOCOL_PAUSES: u32 = 3;
+
+/// The first revision whose trainers keep a checkpoint when asked to, and go on.
+pub const TRAINER_PROTOCOL_KEEPS: u32 = 4;
+
+/// [`CheckpointPlan::every_epochs`] of jobs whose checkpoints are kept only where they are asked for, or where the job pauses or
+/// stops: more epochs than any job has.
+pub const ONLY_WHEN_ASKED: u32 = u32::MAX;
 
 /// Oldest revision that is understood.
 pub const TRAINER_PROTOCOL_MIN: u32 = 1;

@@ -26,6 +26,12 @@ pub enum ToTrainer {
         #[serde(default)]
         checkpoint: bool,
     },
+    /// Keep what is needed to continue the job `id` now, and go on; answered by its `Kept` once it is written. A job that keeps
+    /// nothing, or has nothing yet, does not answer.
+    Keep {
+        /// The job.
+        id: String,
+    },
 }
 
 /// One job to train.
@@ -63,7 +69,8 @@ pub struct CheckpointPlan {
     pub key: String,
     /// The attempt's number.
     pub attempt: u32,
-    /// A checkpoint every N epochs; 0 where the trainer may choose.
+    /// A checkpoint every N epochs; 0 where the trainer may choose, [`ONLY_WHEN_ASKED`](crate::ONLY_WHEN_ASKED) for none
+    /// without being asked.
     pub every_epochs: u32,
 }
 

@@ -1,7 +1,7 @@
 //! The trainer's side of a conversation with an agent: both directions, and which jobs were asked to stop.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io::Write,
     sync::mpsc::{Receiver, TryRecvError},
 };
@@ -20,6 +20,8 @@ pub(super) struct Conversation<'a, W> {
     pub(super) output: Output<W>,
     /// Jobs of the current request that were asked to stop, and whether to keep a checkpoint of them.
     pub(super) stopped: HashMap<String, bool>,
+    /// Those of which a checkpoint is to be kept now, while they go on.
+    pub(super) to_keep: HashSet<String>,
     /// The epoch of the last trained batch; 0 before any.
     pub(super) epoch: u32,
     /// Where checkpoints are kept, if any are.
@@ -33,6 +35,9 @@ impl<W: Write + Send> Conversation<'_, W> {
             match self.requests.try_recv() {
                 Ok(Ok(ToTrainer::Stop { id, checkpoint })) => {
                     self.stopped.insert(id, checkpoint);
+                }
+                Ok(Ok(ToTrainer::Keep { id })) => {
+                    self.to_keep.insert(id);
                 }
                 Ok(Ok(ToTrainer::Train { .. })) => return Err(SessionError::Busy),
                 Ok(Err(error)) => return Err(error),

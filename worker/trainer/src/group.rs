@@ -138,6 +138,7 @@ impl<W: Write + Send> Group<'_, '_, W> {
                 PackEnd::Reached | PackEnd::Stopped => {}
             }
             self.obey_stops(members, &mut pack)?;
+            self.keep_as_asked(members, &pack)?;
         }
         for member in members {
             let State::Training(index) = member.state else { continue };
@@ -150,7 +151,7 @@ impl<W: Write + Send> Group<'_, '_, W> {
         Ok(())
     }
 
-    /// Reports an event, and says whether a member was asked to stop.
+    /// Reports an event, and says whether a member was asked to stop, or to keep a checkpoint.
     fn hear(&mut self, members: &[Member<'_>], event: TrainingEvent) -> Result<Flow, SessionError> {
         let hint = match event {
             TrainingEvent::Batch { epoch, fraction } => {
@@ -179,9 +180,11 @@ impl<W: Write + Send> Group<'_, '_, W> {
             })?;
         }
         self.conversation.look_for_stops()?;
-        let stops =
-            |member: &Member<'_>| !member.has_ended() && self.conversation.stopped.contains_key(member.id());
-        Ok(if members.iter().any(stops) { Flow::Stop } else { Flow::Continue })
+        let interrupts = |member: &Member<'_>| {
+            let (stopped, to_keep) = (&self.conversation.stopped, &self.conversation.to_keep);
+            !member.has_ended() && (stopped.contains_key(member.id()) || to_keep.contains(member.id()))
+        };
+        Ok(if members.iter().any(interrupts) { Flow::Stop } else { Flow::Continue })
     }
 
     /// Reports the results of the epoch, ends the members whose last epoch it was or that pause after it, and keeps
@@ -318,6 +321,32 @@ impl<W: Write + Send> Group<'_, '_, W> {
         self.conversation.checkpoints.iter_mut().for_each(CheckpointStore::flush);
         for member in stopped {
             self.end_member(member, TrainerOutcome::Stopped, "stopped as asked".into())?;
+        }
+        Ok(())
+    }
+
+    /// Keeps checkpoints of the members of which one was asked for, within their epoch where they are there, and says so once all
+    /// are written: whoever asks may not be there for long.
+    fn keep_as_asked(&mut self, members: &[Member<'_>], pack: &Pack<'_>) -> Result<(), Trouble> {
+        let asked = std::mem::take(&mut self.conversation.to_keep);
+        let mut kept = Vec::new();
+        for member in members.iter().filter(|member| asked.contains(member.id())) {
+            if self.conversation.checkpoints.is_none() || member.request.checkpoints.is_none() {
+                continue;
+            }
+            match &member.state {
+                State::Training(index) => self.keep(member, &pack.snapshot(*index)?)?,
+                State::Waiting(Some(snapshot)) => self.keep(member, snapshot)?,
+                State::Waiting(None) | State::Ended => continue,
+            }
+            kept.push(member.id().to_owned());
+        }
+        if kept.is_empty() {
+            return Ok(());
+        }
+        self.conversation.checkpoints.iter_mut().for_each(CheckpointStore::flush);
+        for id in kept {
+            self.conversation.output.send(&FromTrainer::Kept { id })?;
         }
         Ok(())
     }

@@ -2,7 +2,12 @@
 //! calling thread (`group`), together where possible and otherwise one after another, and each event is one line of
 //! output. No code here knows of processes or devices, so that tests use pipes in memory.
 
-use std::{collections::HashMap, io::Write, rc::Rc, sync::mpsc::Receiver};
+use std::{
+    collections::{HashMap, HashSet},
+    io::Write,
+    rc::Rc,
+    sync::mpsc::Receiver,
+};
 
 use dataset::progress::Progress;
 use trainer_protocol::{
@@ -39,7 +44,8 @@ pub(super) fn serve<W: Write + Send>(
     load: &mut Load<'_>,
 ) -> Result<(), SessionError> {
     let (output, stopped) = (Output::new(output), HashMap::new());
-    let mut conversation = Conversation { requests, output, stopped, epoch: 0, checkpoints };
+    let to_keep = HashSet::new();
+    let mut conversation = Conversation { requests, output, stopped, to_keep, epoch: 0, checkpoints };
     conversation.output.send(&FromTrainer::Ready {
         protocol: TRAINER_PROTOCOL_VERSION,
         device,
@@ -57,7 +63,7 @@ pub(super) fn serve<W: Write + Send>(
                 }
             },
             // It crossed the job's end in transit.
-            ToTrainer::Stop { .. } => {}
+            ToTrainer::Stop { .. } | ToTrainer::Keep { .. } => {}
         }
     }
     Ok(())
@@ -71,6 +77,7 @@ fn train<W: Write + Send>(
     load: &mut Load<'_>,
 ) -> Result<(), SessionError> {
     conversation.stopped.clear();
+    conversation.to_keep.clear();
     // Cheap checks first: a data set takes minutes to prepare.
     let mut accepted = Vec::new();
     for request in jobs {

@@ -45,6 +45,7 @@ fn of<'a>(id: &str, events: &'a [FromTrainer]) -> Vec<&'a FromTrainer> {
     let is_its = |event: &&FromTrainer| match event {
         FromTrainer::Started { id: whose, .. }
         | FromTrainer::Progress { id: whose, .. }
+        | FromTrainer::Kept { id: whose }
         | FromTrainer::Epoch(EpochLine { id: whose, .. })
         | FromTrainer::Ended { id: whose, .. } => whose == id,
         FromTrainer::Ready { .. } | FromTrainer::Preparing { .. } => false,

@@ -140,7 +140,7 @@ fn a_job_is_trained_to_its_end() {
     assert_eq!(outline(&events), ["ready", "a started", "a epoch 1", "a epoch 2", "a Done"]);
     assert_eq!(
         events[0],
-        FromTrainer::Ready { protocol: 3, device: "cpu".into(), trainables: vec![simple_cnn().clone()] }
+        FromTrainer::Ready { protocol: 4, device: "cpu".into(), trainables: vec![simple_cnn().clone()] }
     );
     let FromTrainer::Started { dataset, .. } = &events[1] else { panic!("{events:?}") };
     assert_eq!((dataset.train_images, dataset.val_images), (30, 10));
@@ -287,6 +287,51 @@ fn a_job_that_is_stopped_with_a_checkpoint_goes_on_with_the_numbers_of_before() 
     assert_eq!(before[2..6], after[2..6], "the same numbers and times");
     assert_eq!(outline(&after)[6..], ["a epoch 5", "a epoch 6", "a Done"]);
     assert!(!folder.path().join("1-9/1").exists(), "a job that is done needs no checkpoint");
+}
+
+#[test]
+fn a_job_keeps_a_checkpoint_when_asked_and_goes_on_and_so_does_what_begins_from_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = || CheckpointStore::open(folder.path().to_str().unwrap()).ok();
+    let mut parameters = parameters();
+    parameters["epochs"] = json!(9);
+    let request = |key: &str, attempt: u32| {
+        let mut request: Value = serde_json::from_str(&train(&["a"], &parameters)).unwrap();
+        let never = trainer_protocol::ONLY_WHEN_ASKED;
+        request["jobs"][0]["checkpoints"] = json!({"key": key, "attempt": attempt, "every_epochs": never});
+        format!("{request}\n")
+    };
+    let data = noise();
+    let load: &mut Load<'_> = &mut |_, _| Ok(Rc::clone(&data));
+    let other = folder.path().join("1-9/2");
+    // What is kept is copied as soon as that is said: the job goes on, and removes it when it is done.
+    let keep = |event: &FromTrainer| match event {
+        FromTrainer::Epoch(EpochLine { epoch: 2, .. }) => Some(ToTrainer::Keep { id: "a".into() }),
+        FromTrainer::Kept { id } if id == "a" => {
+            std::fs::create_dir_all(&other).unwrap();
+            for file in std::fs::read_dir(folder.path().join("1-9/1")).unwrap() {
+                let file = file.unwrap();
+                std::fs::copy(file.path(), other.join(file.file_name())).unwrap();
+            }
+            None
+        }
+        _ => None,
+    };
+    let (whole, _) = converse_with_checkpoints(store(), &request("1-9/1", 1), 1, load, keep);
+    let is_epoch = |event: &&FromTrainer| matches!(event, FromTrainer::Epoch(_));
+    let numbers = |events: &[FromTrainer]| -> Vec<_> {
+        let line = |event: &FromTrainer| match event {
+            FromTrainer::Epoch(line) => Some((line.epoch, line.metrics.clone())),
+            _ => None,
+        };
+        events.iter().filter(is_epoch).filter_map(line).collect()
+    };
+    assert_eq!(whole.iter().filter(|event| matches!(event, FromTrainer::Kept { .. })).count(), 1);
+    assert_eq!(outline(&whole).last().unwrap(), "a Done");
+    let (again, _) = converse_with_checkpoints(store(), &request("1-9/2", 2), 1, load, |_| None);
+    let FromTrainer::Started { resumed_epochs, .. } = again[1] else { panic!("{again:?}") };
+    assert!((2..9).contains(&resumed_epochs), "{resumed_epochs}");
+    assert_eq!(numbers(&whole), numbers(&again));
 }
 
 #[test]

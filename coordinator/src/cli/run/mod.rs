@@ -423,7 +423,7 @@ fn say_dataset(event: &Event, told: &mut String, progress: &Progress) {
 }
 
 /// Waits until the wanted weights are here, or until none has arrived for a while: the next run fetches the rest.
-async fn await_weights(sweep_id: u64, target: &Target) -> Result<(), Failure> {
+pub(super) async fn await_weights(sweep_id: u64, target: &Target) -> Result<(), Failure> {
     let (mut before, mut give_up_at) = (u64::MAX, Instant::now());
     loop {
         let sweep =

@@ -50,7 +50,8 @@ impl World {
             Output::Append(event) => node.spool.append(event),
             Output::Forget { through } => node.spool.forget(through),
             // Its workers keep no files of programs.
-            Output::Dropped(_) => {}
+            // Its trainers speak of no checkpoints that are kept when asked.
+            Output::Dropped(_) | Output::KeepJob { .. } | Output::HandOver { .. } => {}
             Output::Send(message) => {
                 if let Some(link) = node.link {
                     let message = node.encode(message);

@@ -57,6 +57,19 @@ impl<W: Write> Run<'_, W> {
         }
     }
 
+    /// Says that the last checkpoint that the program has committed is written, where the agent asked for it.
+    pub(super) fn say_if_kept(&mut self) -> Result<(), Gone> {
+        let is_written = || {
+            !self.state.committed.is_empty()
+                && self.keeper.as_ref().is_some_and(|keeper| keeper.wait(Duration::ZERO))
+        };
+        if self.state.is_asked_to_keep && is_written() {
+            self.state.is_asked_to_keep = false;
+            self.output.kept(self.id)?;
+        }
+        Ok(())
+    }
+
     /// Nothing where there are too many records to be kept.
     fn facts(&self) -> Option<Facts> {
         let (records, reserve) = self.tally.kept()?;

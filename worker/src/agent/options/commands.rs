@@ -43,7 +43,7 @@ impl StartOptions {
             role: Role::Keeper,
             ahead: false,
             weights: None,
-            place_is_for_pauses: false,
+            place_is_own: false,
         }
     }
 
@@ -78,7 +78,7 @@ impl StartOptions {
     ) -> TrainerCommand {
         let threads = self.threads_per_slot.to_string();
         let environment = self.trainer_environment(slot, spool);
-        let place_is_for_pauses = self.checkpoints.is_none();
+        let place_is_own = self.checkpoints.is_none();
         if let Some(command) = &self.trainer {
             let words = [KEEPER, "--", "/bin/sh", "-c"].map(OsString::from);
             let arguments = words.into_iter().chain([command.clone()]).collect();
@@ -91,7 +91,7 @@ impl StartOptions {
                 role: Role::Keeper,
                 ahead: true,
                 weights: None,
-                place_is_for_pauses,
+                place_is_own,
             };
         }
         let mut arguments: Vec<OsString> = vec![
@@ -105,6 +105,9 @@ impl StartOptions {
         ];
         if let Some(folder) = &self.cache_dir {
             arguments.extend(["--cache-dir".into(), folder.into()]);
+        }
+        if let Some(bytes) = self.cache_max_bytes {
+            arguments.extend(["--cache-max-bytes".into(), bytes.to_string().into()]);
         }
         if self.skip_corrupt {
             arguments.push("--skip-corrupt".into());
@@ -121,7 +124,7 @@ impl StartOptions {
             role: Role::Trainer,
             ahead: !self.programs_only,
             weights: None,
-            place_is_for_pauses,
+            place_is_own,
         }
     }
 }
@@ -129,6 +132,8 @@ impl StartOptions {
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
+
+    use trainer_protocol::{CheckpointPlan, ONLY_WHEN_ASKED};
 
     use super::{super::tests::options, *};
 
@@ -138,8 +143,10 @@ mod tests {
 
     #[test]
     fn the_trainer_is_the_own_one_unless_another_is_named() {
-        let own = options(&["--threads-per-slot", "2", "--skip-corrupt", "--cache-dir", "/c"])
-            .trainer_command(&slot(), "/bin/sweep-trainer".as_ref(), Some("/s".as_ref()));
+        let given =
+            ["--threads-per-slot", "2", "--skip-corrupt", "--cache-dir", "/c", "--cache-max-bytes", "16GiB"];
+        let own =
+            options(&given).trainer_command(&slot(), "/bin/sweep-trainer".as_ref(), Some("/s".as_ref()));
         assert_eq!(own.program, PathBuf::from("/bin/sweep-trainer"));
         let expected = [
             "train",
@@ -151,6 +158,8 @@ mod tests {
             "2",
             "--cache-dir",
             "/c",
+            "--cache-max-bytes",
+            "17179869184",
             "--skip-corrupt",
             "--checkpoints",
             "/s/checkpoints",
@@ -164,11 +173,15 @@ mod tests {
     }
 
     #[test]
-    fn without_a_place_for_checkpoints_those_of_programs_and_of_jobs_that_pause_are_kept_next_to_the_spool() {
+    fn without_a_place_for_checkpoints_they_are_kept_next_to_the_spool_and_of_most_models_only_to_be_handed_over()
+     {
+        let plan = || CheckpointPlan { key: "1-9/2".into(), attempt: 1, every_epochs: 0 };
         let place = |arguments: &[&str]| {
             let options = options(&[&["--allow-commands"], arguments].concat());
             let trainers = options.trainers(&slot(), Path::new("/t"), Path::new("/s"));
-            let kept = [false, true].map(|pauses| trainers.model.has_place(pauses));
+            let every = |trainer: &TrainerCommand, pauses| trainer.plan(plan(), pauses).unwrap().every_epochs;
+            let kept = [false, true].map(|pauses| every(&trainers.model, pauses));
+            assert_eq!(trainers.program.iter().map(|program| every(program, false)).max(), Some(0));
             let place = |trainer: TrainerCommand| {
                 let found = trainer.environment.into_iter().find(|(name, _)| *name == CHECKPOINTS_VARIABLE);
                 found.map(|(_, place)| place)
@@ -176,9 +189,9 @@ mod tests {
             (place(trainers.model), trainers.program.and_then(place), kept)
         };
         let own = Some("/s/checkpoints".to_owned());
-        assert_eq!(place(&[]), (own.clone(), own, [false, true]));
+        assert_eq!(place(&[]), (own.clone(), own, [ONLY_WHEN_ASKED, 0]));
         let given = Some("s3://b".to_owned());
-        assert_eq!(place(&["--checkpoints", "s3://b"]), (given.clone(), given, [true, true]));
+        assert_eq!(place(&["--checkpoints", "s3://b"]), (given.clone(), given, [0, 0]));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! `Ended` event, unless the coordinator refused it. Events are numbered once and sent in order, again after every
 //! reconnection, until they are acknowledged. Running trainings do not depend on the coordinator's presence.
 
+mod handing_over;
 mod leaving;
 mod outbox;
 mod running;
@@ -94,11 +95,18 @@ pub struct Session {
     shutdown_requested: bool,
     /// Why the worker leaves, if it does so on its own initiative.
     failure: Option<Departure>,
+    /// Why it leaves, for people, where that was its own choice or the machine will be taken away.
+    why_it_leaves: Option<String>,
+    /// After how long without a job it leaves; none for never.
+    exit_when_idle: Option<Duration>,
+    idle_since: Option<Duration>,
     grace: Duration,
     /// How long a trainer that has jobs may be silent; none for no limit.
     silence_max: Option<Duration>,
     /// Whether users' programs may be run here.
     runs_programs: bool,
+    /// Whether checkpoints of jobs that are handed back go to the coordinator: no other worker finds them here.
+    hands_over: bool,
     /// Progress has changed since the last heartbeat.
     progress_is_news: bool,
     last_heartbeat: Option<Duration>,
@@ -116,9 +124,13 @@ impl Session {
             mode: Mode::Serving,
             shutdown_requested: false,
             failure: None,
+            why_it_leaves: None,
+            exit_when_idle: None,
+            idle_since: None,
             grace,
             silence_max: None,
             runs_programs: false,
+            hands_over: false,
             progress_is_news: false,
             last_heartbeat: None,
             outputs: Vec::new(),
@@ -135,6 +147,18 @@ impl Session {
     #[must_use]
     pub fn with_programs(self, runs_programs: bool) -> Self {
         Self { runs_programs, ..self }
+    }
+
+    /// Hands checkpoints of jobs that it hands back over to the coordinator, or not.
+    #[must_use]
+    pub fn with_hand_over(self, hands_over: bool) -> Self {
+        Self { hands_over, ..self }
+    }
+
+    /// Leaves after this long without a job while it is connected; without it, never.
+    #[must_use]
+    pub fn with_exit_when_idle(self, exit_when_idle: Option<Duration>) -> Self {
+        Self { exit_when_idle, ..self }
     }
 
     /// Trainers could not be heard until `now`: this does not count as their silence.
@@ -164,8 +188,11 @@ impl Session {
             Input::Refused { reason } => self.on_refusal(now, reason),
             Input::Tick => {}
             Input::Shutdown => self.on_shutdown(now),
+            Input::Notice { why } => self.on_notice(now, why),
+            Input::HandedOver(attempt) => self.on_handed_over(attempt),
         }
         self.on_time(now);
+        self.leave_if_idle_for_long(now);
         self.leave_if_done(now);
         self.send_what_is_due(now);
         std::mem::take(&mut self.outputs)
@@ -189,6 +216,7 @@ impl Session {
         });
         let waiting = (0..self.slots.len()).filter(|index| self.waits_for_unkillable(*index));
         let waiting = waiting.map(|index| self.slots[index].waiting_until);
+        let hand_overs = self.slots.iter().flat_map(|slot| slot.handing_over.iter().map(|one| one.until));
         let silences = self.slots.iter().filter_map(|slot| slot.silent_at(self.silence_max));
         let may_start = |(index, _): &(usize, &Slot)| !self.waits_for_other_slots(*index);
         let starts = self.slots.iter().enumerate().filter(may_start).filter_map(|(_, slot)| slot.starts_at());
@@ -201,6 +229,8 @@ impl Session {
             .chain(unkillable)
             .chain(waiting)
             .chain(silences)
+            .chain(hand_overs)
+            .chain(self.idle_until())
             .chain(starts)
             .chain(link)
             .chain(self.mode.deadline())
@@ -222,7 +252,11 @@ impl Session {
             let running =
                 slot.running.iter().filter(|running| !running.is_refused()).map(|running| running.attempt);
             let waiting = slot.waiting.iter().map(|job| job.attempt);
-            running.chain(waiting).map(move |attempt| Held::Running { attempt, slot: index })
+            let handing_over = slot.handing_over.iter().map(|one| one.at.attempt);
+            running
+                .chain(waiting)
+                .chain(handing_over)
+                .map(move |attempt| Held::Running { attempt, slot: index })
         })
     }
 
@@ -250,6 +284,9 @@ impl Session {
             for index in 0..self.slots.len() {
                 let slot = &mut self.slots[index];
                 slot.take_waiting(*attempt);
+                if slot.take_handing_over(*attempt).is_some() {
+                    self.close(*attempt, None);
+                }
                 self.stop(now, index, *attempt, StopReason::Refused, None);
             }
         }
@@ -298,7 +335,7 @@ impl Session {
         let reason = if reason.is_empty() { "revoked by the coordinator" } else { reason };
         for index in 0..self.slots.len() {
             let slot = &mut self.slots[index];
-            if slot.take_waiting(attempt).is_some() {
+            if slot.take_waiting(attempt).is_some() || slot.take_handing_over(attempt).is_some() {
                 self.end(attempt, End::new(Outcome::Revoked, reason));
             } else if slot.running_mut(attempt).is_some_and(|running| !running.is_refused()) {
                 let forgettable = self.outbox.drop_attempt(attempt);
@@ -326,6 +363,7 @@ impl Session {
             self.outputs.push(Output::CloseSession);
         }
         self.hand_back_when_grace_is_over(now);
+        self.end_late_hand_overs(now);
     }
 
     fn on_time_of(&mut self, now: Duration, index: usize, attempt: AttemptKey) {
@@ -423,7 +461,8 @@ impl Session {
                 .waiting
                 .iter()
                 .map(|job| AttemptProgress { attempt: job.attempt, progress: Progress::NONE });
-            running.chain(waiting).collect::<Vec<_>>()
+            let handing_over = slot.handing_over.iter().map(|one| one.at);
+            running.chain(waiting).chain(handing_over).collect::<Vec<_>>()
         };
         self.slots.iter().flat_map(of_slot).collect()
     }

@@ -6,13 +6,13 @@ use proptest::prelude::*;
 
 use super::{
     tests::{
-        attempt, ended, epoch, exited, exited_after_reading, grant_pack, grant_several, ready, started,
+        attempt, ended, epoch, exited, exited_after_reading, grant_pack, grant_several, ready, said, started,
         welcome,
     },
     types::*,
     *,
 };
-use trainer_protocol::TrainerOutcome;
+use trainer_protocol::{FromTrainer, TrainerOutcome};
 
 const SLOTS: usize = 2;
 
@@ -37,6 +37,10 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..20_000_u64).prop_map(Step::Wait),
         1 => (0..20_u64).prop_map(Step::WelcomeRefusing),
         1 => Just(Step::Drain),
+        1 => Just(Step::Notice),
+        1 => Just(Step::Shutdown),
+        2 => slot_and_member().prop_map(|(slot, member)| Step::Kept(slot, member)),
+        3 => (0..20_u64).prop_map(Step::HandedOver),
     ]
 }
 
@@ -58,6 +62,14 @@ enum Step {
     Wait(u64),
     WelcomeRefusing(u64),
     Drain,
+    Notice,
+    Shutdown,
+    Kept(usize, usize),
+    HandedOver(u64),
+}
+
+fn slot_and_member() -> impl Strategy<Value = (usize, usize)> {
+    (0..SLOTS, 0..3_usize)
 }
 
 /// Watches a session from outside.
@@ -83,9 +95,9 @@ struct Watch {
 }
 
 impl Watch {
-    fn new() -> Self {
+    fn new(hands_over: bool) -> Self {
         Self {
-            session: Session::new(SLOTS, Duration::from_secs(30), 1, Vec::new()),
+            session: Session::new(SLOTS, Duration::from_secs(30), 1, Vec::new()).with_hand_over(hands_over),
             now: Duration::ZERO,
             jobs: 0,
             last_granted: None,
@@ -177,6 +189,12 @@ impl Watch {
                 self.now += Duration::from_millis(time_ms);
                 Input::Tick
             }
+            Step::Notice => Input::Notice { why: "x".into() },
+            Step::Shutdown => Input::Shutdown,
+            Step::Kept(slot, member) if self.trainer_lives[slot] => {
+                said(slot, FromTrainer::Kept { id: attempt(self.job_at(slot, member)).to_string() })
+            }
+            Step::HandedOver(job) => Input::HandedOver(attempt(job)),
             Step::Drain if self.connected => Input::Message(FromCoordinator::Drain),
             _ => return None,
         })
@@ -259,8 +277,10 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_happens_slots_run_one_grant_and_every_job_ends_once(steps in prop::collection::vec(step(), 1..80)) {
-        let mut watch = Watch::new();
+    fn whatever_happens_slots_run_one_grant_and_every_job_ends_once(
+        steps in prop::collection::vec(step(), 1..80), hands_over in any::<bool>(),
+    ) {
+        let mut watch = Watch::new(hands_over);
         for step in &steps {
             if !watch.gone && let Some(input) = watch.input(step) {
                 watch.feed(input);

@@ -72,6 +72,8 @@ pub(super) struct Running {
     pack_size: usize,
     pub(super) timeout: Option<Duration>,
     keep_weights: bool,
+    /// Where its checkpoints lie below this worker's place for them, if any are kept.
+    checkpoint_key: Option<String>,
     /// How long it may take to stop.
     pub(super) stop_to_kill: Duration,
     /// How its time was spent since the training began.
@@ -104,6 +106,7 @@ impl Running {
             pack_size,
             timeout: work.timeout,
             keep_weights: work.keep_weights,
+            checkpoint_key: work.checkpoints.as_ref().map(|plan| plan.key.clone()),
             stop_to_kill: stop_to_kill(work),
             spent: None,
             epochs_done: 0,
@@ -113,6 +116,11 @@ impl Running {
             progress: Progress::NONE,
             doing: String::new(),
         }
+    }
+
+    /// Where its checkpoints lie, if it may have any.
+    pub(super) fn checkpoint_key(&self) -> Option<&str> {
+        self.checkpoint_key.as_deref().filter(|_| self.has_started())
     }
 
     /// Whether its data set is ready and its training has begun.

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use terms::{AttemptKey, EpochReport, Progress, cut};
 use trainer_protocol::{
-    EpochLine, FromTrainer, TRAINER_PROTOCOL_MIN, TRAINER_PROTOCOL_PAUSES, TRAINER_PROTOCOL_VERSION,
+    EpochLine, FromTrainer, TRAINER_PROTOCOL_KEEPS, TRAINER_PROTOCOL_MIN, TRAINER_PROTOCOL_PAUSES,
+    TRAINER_PROTOCOL_VERSION,
 };
 
 use super::{
     running::{Phase, Running, StopReason},
     time_spent::TimeSpent,
-    types::{End, EventKind, GrantedJob, Start, TrainerKind, Weights, Work},
+    types::{AttemptProgress, End, EventKind, GrantedJob, Start, TrainerKind, Weights, Work},
 };
 
 /// Longest text kept of what a trainer says it does with a data set, in characters.
@@ -58,10 +59,21 @@ pub(super) enum Heard {
     Nothing,
     /// The attempt has progressed.
     Progress,
+    /// A checkpoint of the attempt was kept, as it was asked for.
+    Kept(AttemptKey),
     /// To be reported to the coordinator.
     Record(AttemptKey, EventKind),
     /// The attempt is over, and this end is reported, if any.
     Ended(AttemptKey, Option<End>),
+}
+
+/// An attempt that is handed back once the coordinator has its checkpoint.
+#[derive(Debug)]
+pub(super) struct HandingOver {
+    pub(super) at: AttemptProgress,
+    pub(super) end: End,
+    /// When it is handed back without.
+    pub(super) until: Duration,
 }
 
 #[derive(Debug)]
@@ -90,6 +102,8 @@ pub(super) struct Slot {
     pub(super) waiting_until: Duration,
     /// Further slots that the job which the trainer was given occupies.
     pub(super) also: Vec<usize>,
+    /// What the trainer has ended, and whose checkpoints are on their way.
+    pub(super) handing_over: Vec<HandingOver>,
 }
 
 impl Slot {
@@ -107,6 +121,7 @@ impl Slot {
             waiting: Vec::new(),
             waiting_until: Duration::ZERO,
             also: Vec::new(),
+            handing_over: Vec::new(),
         }
     }
 
@@ -120,7 +135,7 @@ impl Slot {
 
     /// True when the slot has nothing to do.
     pub(super) fn is_idle(&self) -> bool {
-        self.running.is_empty() && self.waiting.is_empty()
+        self.running.is_empty() && self.waiting.is_empty() && self.handing_over.is_empty()
     }
 
     /// The kind of trainer that the waiting jobs need, if any of them can be trained.
@@ -157,7 +172,24 @@ impl Slot {
 
     /// True if a grant can be accepted: now, or as soon as the trainer has ended what is no longer wanted.
     pub(super) fn has_room(&self) -> bool {
-        self.waiting.is_empty() && self.running.iter().all(Running::makes_room)
+        self.waiting.is_empty()
+            && self.handing_over.is_empty()
+            && self.running.iter().all(Running::makes_room)
+    }
+
+    /// The attempts of which a checkpoint can be kept while they go on.
+    pub(super) fn may_keep(&self) -> Vec<AttemptKey> {
+        let can_be_asked = self.trainer == Trainer::Ready && self.protocol >= TRAINER_PROTOCOL_KEEPS;
+        let may = |running: &&Running| {
+            can_be_asked && running.phase == Phase::Training && running.checkpoint_key().is_some()
+        };
+        self.running.iter().filter(may).map(|running| running.attempt).collect()
+    }
+
+    /// Removes an attempt that waits for its checkpoint to be handed over.
+    pub(super) fn take_handing_over(&mut self, attempt: AttemptKey) -> Option<HandingOver> {
+        let position = self.handing_over.iter().position(|one| one.at.attempt == attempt)?;
+        Some(self.handing_over.remove(position))
     }
 
     /// Further slots that the waiting job occupies once it starts.
@@ -219,6 +251,7 @@ impl Slot {
             }
             _ if silenced => Ok(Heard::Nothing),
             FromTrainer::Ready { .. } | FromTrainer::Preparing { .. } => Ok(Heard::Nothing),
+            FromTrainer::Kept { .. } => Ok(Heard::Kept(attempt)),
             FromTrainer::Progress { epoch, fraction, validating, .. } => {
                 running.spent.iter_mut().filter(|_| validating).for_each(|spent| spent.validates(now));
                 Ok(running.set_progress(epoch, fraction))
@@ -251,6 +284,7 @@ impl Slot {
         let id = match message {
             FromTrainer::Started { id, .. }
             | FromTrainer::Progress { id, .. }
+            | FromTrainer::Kept { id }
             | FromTrainer::Epoch(EpochLine { id, .. })
             | FromTrainer::Ended { id, .. } => id.as_str(),
             FromTrainer::Ready { .. } | FromTrainer::Preparing { .. } => "",

@@ -2,6 +2,7 @@
 //! that may have come out, so that nothing else did.
 
 mod coordinator;
+mod handing_over;
 mod leaving;
 mod packs;
 mod patience;
@@ -13,7 +14,7 @@ mod trainers;
 use serde_json::json;
 
 use super::{types::*, *};
-use trainer_protocol::{DatasetSpec, DatasetSummary, EpochLine, FromTrainer, TrainerOutcome};
+use trainer_protocol::{CheckpointPlan, DatasetSpec, DatasetSummary, EpochLine, FromTrainer, TrainerOutcome};
 
 const HEARTBEAT: Duration = Duration::from_secs(5);
 const GRACE: Duration = Duration::from_secs(30);
@@ -39,7 +40,7 @@ pub(crate) fn work() -> Work {
         program: None,
         files: None,
         timeout: Some(Duration::from_secs(7200)),
-        checkpoints: None,
+        checkpoints: Some(CheckpointPlan { key: "1-9/1".into(), attempt: 1, every_epochs: 0 }),
         pauses: false,
         until_epoch: None,
         keep_weights: true,
@@ -166,6 +167,16 @@ impl Bench {
         bench
     }
 
+    /// The same, with a trainer that keeps checkpoints when asked, at a worker that hands them over.
+    fn training_to_hand_over() -> Self {
+        let mut bench = Self::new(1);
+        bench.session = Session::new(1, GRACE, 1, Vec::new()).with_hand_over(true);
+        let ready = FromTrainer::Ready { protocol: 4, device: "cpu".into(), trainables: Vec::new() };
+        bench.feed([Input::Connected, welcome(vec![]), grant(0, 1), said(0, ready), started(0, 1)]);
+        bench.seen.clear();
+        bench
+    }
+
     fn feed(&mut self, inputs: impl IntoIterator<Item = Input>) -> &mut Self {
         for input in inputs {
             let outputs = self.session.apply(self.now, input);
@@ -249,6 +260,8 @@ fn brief(output: &Output) -> String {
         Output::StopJob { slot, attempt, checkpoint } => {
             format!("stop {attempt}@{slot}{}", if *checkpoint { " with a checkpoint" } else { "" })
         }
+        Output::KeepJob { slot, attempt } => format!("keep {attempt}@{slot}"),
+        Output::HandOver { attempt, key } => format!("hand over {attempt} of {key}"),
         Output::KillTrainer { slot } => format!("kill {slot}"),
         Output::Dropped(attempt) => format!("dropped {attempt}"),
         Output::CloseSession => "close".into(),

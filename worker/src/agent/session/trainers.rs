@@ -87,6 +87,7 @@ impl Session {
                     Err(reason) => self.break_trainer(now, index, &reason),
                     Ok(Heard::Nothing) => {}
                     Ok(Heard::Progress) => self.progress_is_news = true,
+                    Ok(Heard::Kept(attempt)) => self.hand_over_ahead(index, attempt),
                     Ok(Heard::Record(attempt, kind)) => {
                         self.progress_is_news = true;
                         self.record(attempt, kind);
@@ -158,11 +159,15 @@ impl Session {
     /// An attempt of the slot is over; once none is left, the jobs that wait for the slot can start.
     pub(super) fn release(&mut self, now: Duration, index: usize, attempt: AttemptKey, end: Option<End>) {
         let slot = &mut self.slots[index];
-        slot.running.retain(|running| running.attempt != attempt);
+        let position = slot.running.iter().position(|running| running.attempt == attempt);
+        let released = position.map(|position| slot.running.remove(position));
         if slot.running.is_empty() && !slot.trainer.is_dying() {
             slot.also.clear();
         }
-        self.close(attempt, end);
+        match (released, end) {
+            (Some(running), Some(end)) => self.hand_over_or_end(now, index, &running, end),
+            (_, end) => self.close(attempt, end),
+        }
         self.start_waiting(now, index);
     }
 

@@ -30,6 +30,10 @@ pub enum Input {
     Tick,
     /// The operating system or the user asks the worker to leave. The second request means at once.
     Shutdown,
+    /// The machine will be taken away: the worker hands its jobs back and leaves. A request to leave that follows is the first.
+    Notice { why: String },
+    /// The coordinator has the checkpoint of an attempt that was to be handed over, or cannot have it.
+    HandedOver(AttemptKey),
 }
 
 /// News of a slot's trainer. Nothing follows `Exited` until the next job was started.
@@ -161,6 +165,15 @@ pub enum Output {
         attempt: AttemptKey,
         /// Whether another attempt will continue from there.
         checkpoint: bool,
+    },
+    /// Have the slot's trainer keep a checkpoint of an attempt, and go on with it.
+    KeepJob { slot: usize, attempt: AttemptKey },
+    /// Hand the furthest checkpoint of an attempt over to the coordinator, in place of one that is on its way; `HandedOver` will
+    /// follow.
+    HandOver {
+        attempt: AttemptKey,
+        /// The job's path below the place of this worker's checkpoints.
+        key: String,
     },
     /// Kill the slot's trainer; `Exited` will follow.
     KillTrainer { slot: usize },

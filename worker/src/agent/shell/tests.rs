@@ -99,6 +99,20 @@ impl WorkerService for Fake {
         Ok(Response::new(v1::WeightsResponse { state, ..v1::WeightsResponse::default() }))
     }
 
+    async fn hand_over_checkpoint(
+        &self,
+        _: Request<v1::WeightsRequest>,
+    ) -> Result<Response<v1::WeightsResponse>, Status> {
+        Err(Status::unimplemented("it takes none"))
+    }
+
+    async fn get_checkpoint(
+        &self,
+        _: Request<v1::GetCheckpointRequest>,
+    ) -> Result<Response<v1::GetCheckpointResponse>, Status> {
+        Err(Status::not_found("there are none"))
+    }
+
     async fn get_snapshot(
         &self,
         _: Request<v1::GetSnapshotRequest>,
@@ -226,6 +240,9 @@ impl Bench {
             spool: folder.join("spool"),
             data_root: folder.to_owned(),
             grace: Duration::ZERO,
+            notice: Notice::of(None),
+            hands_over: false,
+            exit_when_idle: None,
             trainer_silence: None,
             leaves_its_name: false,
             spool_bytes_max: UNACKNOWLEDGED_BYTES_MAX,

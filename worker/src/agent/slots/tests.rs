@@ -27,7 +27,7 @@ pub(in crate::agent) fn script(text: &str) -> TrainerCommand {
         role: Role::Program,
         ahead: false,
         weights: None,
-        place_is_for_pauses: false,
+        place_is_own: false,
     }
 }
 
@@ -44,7 +44,7 @@ struct Bench {
 impl Bench {
     /// One slot whose trainer was given job 1.
     fn started(trainer: TrainerCommand) -> Self {
-        let (slots, events) = Slots::start(vec![alone(trainer)], None);
+        let (slots, events) = Slots::start(vec![alone(trainer)], &Bringing::default());
         slots.start_jobs(0, vec![(attempt(1), work())], true);
         Self { slots, events }
     }
@@ -292,7 +292,8 @@ async fn no_trainer_outlives_its_slots() {
 
 /// One slot whose trainer is started ahead, and what came of it.
 async fn ahead(text: &str) -> (Bench, Result<Vec<Manifest>, String>) {
-    let (mut slots, events) = Slots::start(vec![alone(TrainerCommand { ahead: true, ..script(text) })], None);
+    let (mut slots, events) =
+        Slots::start(vec![alone(TrainerCommand { ahead: true, ..script(text) })], &Bringing::default());
     let prepared = slots.prepared().await;
     (Bench { slots, events }, prepared)
 }
@@ -314,7 +315,8 @@ fn ready_with(names: &[&str]) -> String {
 #[tokio::test]
 async fn a_worker_trains_what_the_trainers_of_all_of_its_slots_say_that_they_train() {
     let trainer = |names: &[&str]| alone(TrainerCommand { ahead: true, ..script(&ready_with(names)) });
-    let (mut slots, _events) = Slots::start(vec![trainer(&["one", "two"]), trainer(&["two", "three"])], None);
+    let (mut slots, _events) =
+        Slots::start(vec![trainer(&["one", "two"]), trainer(&["two", "three"])], &Bringing::default());
     let prepared = slots.prepared().await.unwrap();
     assert_eq!(prepared.iter().map(|manifest| manifest.name.as_str()).collect::<Vec<_>>(), ["two"]);
     let (_bench, prepared) = ahead(&ready_with(&["Not a name"])).await;
@@ -340,7 +342,7 @@ async fn a_trainer_that_cannot_work_says_so_before_there_is_a_job() {
         ("echo no libtorch >&2; exit 127", "the trainer ended with exit status 127: no libtorch"),
         ("exit 0", "the trainer ended with exit status 0"),
         (
-            r#"echo '{"type":"ready","protocol":4,"device":"cpu"}'; read -r x"#,
+            r#"echo '{"type":"ready","protocol":5,"device":"cpu"}'; read -r x"#,
             "it did not begin with being ready",
         ),
         (
@@ -396,15 +398,15 @@ async fn a_job_that_is_stopped_while_its_files_are_awaited_is_stopped_after_the_
     let heard = r#"echo "$ready"; read -r first; read -r second; echo "$first" >&2; echo "$second" >&2"#;
     let (events, mut received) = mpsc::channel(EVENTS_MAX);
     let process = TrainerProcess::start(0, &script(heard), events.clone()).unwrap();
-    let (files, arrive) = oneshot::channel::<Fetched>();
+    let (files, arrive) = oneshot::channel::<Brought>();
     let fetching = tokio::spawn(async move { arrive.await.unwrap() });
     let task = SlotTask {
         slot: 0,
         trainers: alone(script("")),
         events,
         process: SlotProcess::InUse(process),
-        snapshots: None,
-        fetching: Some(AbortOnDropHandle::new(fetching)),
+        bringing: Bringing::default(),
+        under_way: Some(AbortOnDropHandle::new(fetching)),
         stops: Vec::new(),
     };
     let (commands, obeyed) = mpsc::channel(COMMANDS_MAX);
@@ -414,7 +416,7 @@ async fn a_job_that_is_stopped_while_its_files_are_awaited_is_stopped_after_the_
     while commands.capacity() < COMMANDS_MAX {
         tokio::task::yield_now().await;
     }
-    files.send(Fetched { jobs: vec![(attempt(1), work())], folders: Vec::new() }).unwrap();
+    files.send(Brought { jobs: vec![(attempt(1), work())], folders: Vec::new() }).unwrap();
     let log = loop {
         let (_, event) =
             tokio::time::timeout(Duration::from_secs(20), received.recv()).await.unwrap().unwrap();

@@ -237,7 +237,7 @@ fn ready_line(protocol: u32) -> FromTrainer {
 
 #[test]
 fn a_trainer_of_either_revision_is_used() {
-    for protocol in [1, 2, 3] {
+    for protocol in [1, 2, 3, 4] {
         let mut bench = Bench::connected(1);
         bench.feed([grant(0, 1), said(0, ready_line(protocol)), started(0, 1)]);
         let has_started = bench.seen.iter().any(|line| line.contains("started"));
@@ -248,9 +248,9 @@ fn a_trainer_of_either_revision_is_used() {
 #[test]
 fn a_trainer_of_another_revision_is_not_used() {
     let mut bench = Bench::connected(1);
-    bench.feed([grant(0, 1), said(0, ready_line(4)), exited(0)]);
+    bench.feed([grant(0, 1), said(0, ready_line(5)), exited(0)]);
     assert!(
-        bench.seen.iter().any(|line| line.contains("handed_back (the trainer speaks revision 4")),
+        bench.seen.iter().any(|line| line.contains("handed_back (the trainer speaks revision 5")),
         "{:?}",
         bench.seen
     );

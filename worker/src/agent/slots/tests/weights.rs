@@ -83,8 +83,10 @@ async fn of_a_job_whose_weights_no_one_wants_none_are_missed() {
     let folder = std::sync::Arc::new(WeightsFolder::open(spool.path()).unwrap());
     let text = r#"echo "$ready"; read -r line
         echo '{"type":"ended","id":"1/1#1","outcome":"done","reason":""}'; read -r line"#;
-    let (slots, events) =
-        Slots::start(vec![alone(TrainerCommand { weights: Some(folder), ..script(text) })], None);
+    let (slots, events) = Slots::start(
+        vec![alone(TrainerCommand { weights: Some(folder), ..script(text) })],
+        &Bringing::default(),
+    );
     slots.start_jobs(0, vec![(attempt(1), Work { keep_weights: false, ..work() })], true);
     let mut bench = Bench { slots, events };
     assert_eq!(kind(&bench.said().await), READY);
@@ -109,7 +111,7 @@ fn an_end_that_was_reported_is_heard_however_long_its_weights_take_to_reach_the_
     // Its end takes all the time that pipes may stay open for: what it leaves behind is in a session of its own.
     let clock = script(r#"setsid sh -c 'echo "$ready"; exec sleep 10' & read -r x"#);
     runtime.block_on(async {
-        let (slots, mut events) = Slots::start(vec![alone(trainer), alone(clock)], None);
+        let (slots, mut events) = Slots::start(vec![alone(trainer), alone(clock)], &Bringing::default());
         let mut next = async |slot| loop {
             let (whose, event) = events.recv().await.unwrap();
             match event {

@@ -1,0 +1,171 @@
+//! A coordinator that ends with its sweep (`sweep serve --exit-with-sweep`), so that a job of a cluster can hold it: the sweep is submitted
+//! here, or was before; once it has ended, the weights on their way are awaited, the workers are told to leave, and the exit status says
+//! whether every job has a result.
+
+use std::{
+    path::PathBuf,
+    str::FromStr,
+    time::{Duration, Instant},
+};
+
+use domain::{
+    definition::first_document,
+    specification::{Models, Specification},
+};
+use proto::v1::{self, watch_sweep_response::Event};
+use terminal::output::say;
+
+use super::{
+    client::Target,
+    failure::Failure,
+    files,
+    follow::{Follower, is_final, verdict},
+    run::await_weights,
+    submit,
+    sweep_file::SweepFile,
+};
+
+/// The request id of the sweep of such a coordinator: one that starts again on the same store goes on with it.
+const REQUEST_ID: &str = "serve";
+
+/// How long workers may take to leave once the sweep has ended: they have nothing to hand back.
+const LEAVE_WITHIN: Duration = Duration::from_secs(30);
+
+/// How often to look whether they have.
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+
+/// The sweep that a coordinator ends with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum LastSweep {
+    /// One that the store holds.
+    Stored(u64),
+    /// One that is submitted at the start, unless the store holds it.
+    File(PathBuf),
+}
+
+impl FromStr for LastSweep {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(text.parse().map_or_else(|_| Self::File(text.into()), Self::Stored))
+    }
+}
+
+/// Waits until the sweep has ended, and nothing more is to be done.
+///
+/// # Errors
+/// The file is wrong, the store holds another sweep, or a job has no result.
+pub(super) async fn until_its_end(last: &LastSweep, target: &Target) -> Result<(), Failure> {
+    let sweep_id = match last {
+        LastSweep::Stored(sweep) => *sweep,
+        LastSweep::File(file) => submit_once(file.clone(), target).await?,
+    };
+    let mut follower = Follower::new(target, sweep_id);
+    let mut last = v1::Sweep::default();
+    while let Some(event) = follower.next().await? {
+        if let Event::Snapshot(v1::WatchSnapshot { sweep: Some(sweep), .. }) = event {
+            last = sweep;
+        }
+    }
+    tracing::info!(sweep = sweep_id, "the sweep has ended");
+    await_weights(sweep_id, target).await?;
+    send_workers_away(target).await?;
+    verdict(&last, &format!("`sweep jobs {sweep_id}` of a coordinator on this store"))
+}
+
+/// Submits the file, or finds the sweep that was submitted when this coordinator was started before.
+async fn submit_once(file: PathBuf, target: &Target) -> Result<u64, Failure> {
+    let shown = file.display().to_string();
+    let file = SweepFile::at(file);
+    let mut source = file.source()?;
+    files::send_with(&mut source, file.folder(), target).await?;
+    let request = v1::SubmitRequest {
+        source: Some(source.clone()),
+        request_id: REQUEST_ID.to_owned(),
+        extend_sweep_id: 0,
+    };
+    let answer = target.call(async |client| client.submit(request.clone()).await).await?;
+    answer.notes.iter().for_each(|note| say(&format!("note: {note}")));
+    let sweep = answer.sweep.ok_or_else(|| Failure::operation("the coordinator's answer names no sweep"))?;
+    if !answer.created {
+        refuse_another(&sweep, source, &shown)?;
+    }
+    let state = if is_final(&sweep) { "has ended already" } else { "goes on" };
+    match answer.created {
+        true => tracing::info!(sweep = sweep.sweep_id, jobs = sweep.job_count, "submitted"),
+        false => {
+            tracing::info!(sweep = sweep.sweep_id, jobs = sweep.job_count, "the sweep in the store {state}")
+        }
+    }
+    Ok(sweep.sweep_id)
+}
+
+/// Refuses to go on with a sweep whose file was another one.
+fn refuse_another(stored: &v1::Sweep, source: v1::SweepSource, file: &str) -> Result<(), Failure> {
+    let (wanted, _) = submit::check(source)?;
+    let models = Models::from_json(&stored.manifest).unwrap_or_default();
+    let before = Specification::from_stored(first_document(&stored.specification), &models)
+        .map_err(|error| Failure::operation(format!("sweep {}: {error}", stored.sweep_id)))?;
+    let keys: Vec<_> = wanted.changes_from(&before).into_iter().map(|change| change.key).collect();
+    if keys.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::operation(format!(
+        "the store holds sweep {} ({}) from an earlier start with --exit-with-sweep, and {file} has another {}; give another --store, \
+         or end with that sweep: --exit-with-sweep {0}",
+        stored.sweep_id,
+        stored.name,
+        keys.join(", ")
+    )))
+}
+
+/// Tells all workers to leave, and waits until they have.
+async fn send_workers_away(target: &Target) -> Result<(), Failure> {
+    let give_up_at = Instant::now() + LEAVE_WITHIN;
+    loop {
+        let there = connected(target).await?;
+        if there.is_empty() {
+            return Ok(());
+        }
+        for worker in there.iter().filter(|worker| worker.status() != v1::WorkerStatus::Draining) {
+            let request = v1::DrainWorkerRequest { name: worker.name.clone() };
+            match target.call(async |client| client.drain_worker(request.clone()).await).await {
+                // It has left meanwhile.
+                Ok(_) | Err(Failure::Refused(_)) => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        if Instant::now() >= give_up_at {
+            let names: Vec<&str> = there.iter().map(|worker| worker.name.as_str()).collect();
+            tracing::warn!("some workers have not left: {}", names.join(", "));
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+}
+
+/// The workers that are there.
+async fn connected(target: &Target) -> Result<Vec<v1::Worker>, Failure> {
+    let (mut there, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let request = v1::ListWorkersRequest { page_size: 0, page_token };
+        let page = target.call(async |client| client.list_workers(request.clone()).await).await?;
+        let is_there = |worker: &v1::Worker| worker.status() != v1::WorkerStatus::Disconnected;
+        there.extend(page.workers.into_iter().filter(is_there));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            return Ok(there);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_a_sweep_and_everything_else_a_file() {
+        assert_eq!("7".parse(), Ok(LastSweep::Stored(7)));
+        assert_eq!("sweeps/7.yaml".parse(), Ok(LastSweep::File("sweeps/7.yaml".into())));
+    }
+}
