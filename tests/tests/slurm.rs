@@ -180,10 +180,10 @@ impl Drop for Slurm {
 async fn a_preempted_worker_hands_its_job_over_and_another_goes_on_with_it() {
     let Some(slurm) = Slurm::start() else { return };
     let cluster = Cluster::start(ClusterOptions { lease: "5s", ..ClusterOptions::default() });
-    let task = slurm.submit(&cluster, &[("SWEEP_EXIT_WHEN_IDLE", "5s")]);
+    let task = slurm.submit(&cluster, &[("SWEEP_EXIT_WHEN_IDLE", "15s"), ("SWEEP_GRACE", "2s")]);
     let source = v1::SweepSource {
         overrides: Vec::new(),
-        ..source("{learning_rate: {value: 0.001}, epochs: {value: 30}}")
+        ..source("{learning_rate: {value: 0.001}, epochs: {value: 80}}")
     };
     let request = v1::SubmitRequest { source: Some(source), ..v1::SubmitRequest::default() };
     let sweep = cluster.client().await.submit(request).await.unwrap().into_inner().sweep.unwrap().sweep_id;

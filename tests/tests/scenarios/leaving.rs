@@ -160,7 +160,7 @@ async fn a_coordinator_whose_sweep_lacks_a_result_says_so() {
     let file = folder.path().join("sweep.yaml");
     fs::write(
         &file,
-        "name: a\ncommand: [\"false\"]\nparameters: {x: {values: [1]}}\nexecution: {attempts_max: 1}\n",
+        "name: a\ncommand: [\"false\"]\nmetric: {name: loss, goal: minimize}\nparameters: {x: {values: [1]}}\nexecution: {attempts_max: 1}\n",
     )
     .unwrap();
     let mut cluster = start(folder.path(), &file);
