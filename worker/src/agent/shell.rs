@@ -55,6 +55,9 @@ const UPLOADS_WITHIN: std::ops::RangeInclusive<Duration> = Duration::from_secs(2
 /// its grace of 5 s, as long again for weights, and ends its trainers.
 const SPOOL_FREE_WITHIN: Duration = Duration::from_secs(30);
 
+/// After how long it says that it waits, and for whom.
+const SPOOL_TOLD_AFTER: Duration = Duration::from_secs(1);
+
 /// How often to check that.
 const SPOOL_POLL: Duration = Duration::from_millis(100);
 
@@ -235,10 +238,19 @@ async fn open_spool(
     folder: &std::path::Path,
     shutdown: &mut mpsc::Receiver<()>,
 ) -> Result<Option<(Spool, super::spool::Recovered)>, SpoolError> {
-    let give_up_at = Instant::now() + SPOOL_FREE_WITHIN;
+    let (begun, mut is_told) = (Instant::now(), false);
     loop {
         match Spool::open(folder) {
-            Err(SpoolError::Taken(_)) if Instant::now() < give_up_at => {}
+            Err(SpoolError::Taken { path, holder }) if begun.elapsed() < SPOOL_FREE_WITHIN => {
+                // A predecessor that ends is gone before.
+                if begun.elapsed() >= SPOOL_TOLD_AFTER && !std::mem::replace(&mut is_told, true) {
+                    tracing::warn!(
+                        "the spool {} belongs to a worker that is running{holder}; waiting for up to {} for it to end",
+                        path.display(),
+                        humantime::format_duration(SPOOL_FREE_WITHIN)
+                    );
+                }
+            }
             opened => return opened.map(Some),
         }
         tokio::select! {

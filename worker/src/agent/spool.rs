@@ -5,6 +5,8 @@
 //! nothing: the coordinator keeps what it acknowledges, and until then the event is in memory and written as soon as
 //! there is room. One directory belongs to one process, by a lock.
 
+mod lock;
+
 use std::{
     borrow::Cow,
     collections::{BTreeSet, VecDeque},
@@ -36,9 +38,13 @@ const COMPACT_BYTES: u64 = 1 << 20;
 pub(crate) enum SpoolError {
     /// Another process has it.
     #[error(
-        "the spool {0} belongs to a worker that is running; start this one with another --name, or end the other"
+        "the spool {path} belongs to a worker that is running{holder}; start this one with another --name, or end the other"
     )]
-    Taken(PathBuf),
+    Taken {
+        path: PathBuf,
+        /// `, process 123 on HOST`, as far as it has said so.
+        holder: String,
+    },
     /// The file is something else.
     #[error("{0} is not a spool of this program; move it away, or choose another --spool folder")]
     Foreign(PathBuf),
@@ -102,11 +108,7 @@ impl Spool {
     pub(crate) fn open(folder: &Path) -> Result<(Self, Recovered), SpoolError> {
         let failed = |source| SpoolError::Io { path: folder.to_owned(), source };
         fs::create_dir_all(folder).map_err(failed)?;
-        let lock = File::create(folder.join("lock")).map_err(failed)?;
-        lock.try_lock().map_err(|error| match error {
-            fs::TryLockError::WouldBlock => SpoolError::Taken(folder.to_owned()),
-            fs::TryLockError::Error(source) => failed(source),
-        })?;
+        let lock = lock::take(folder)?;
         let recovered = recover(&folder.join(FILE_NAME))?;
         let base = recovered.next_sequence;
         let mut content = header(recovered.events.first().map_or(base, |event| event.sequence), base);

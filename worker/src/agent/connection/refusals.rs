@@ -57,6 +57,10 @@ fn may_pass(code: Code) -> bool {
 pub(super) fn refusal(status: &Status) -> Option<String> {
     let said = status.message();
     Some(match status.code() {
+        // A coordinator says what to do; a proxy before it does not.
+        Code::Unauthenticated | Code::PermissionDenied if said.contains("--token-file") => {
+            format!("the coordinator refuses this worker: {said}")
+        }
         Code::Unauthenticated | Code::PermissionDenied => {
             format!("the coordinator does not accept this worker's token ({said}); see --token-file")
         }
@@ -92,6 +96,14 @@ mod tests {
         ] {
             assert!(refusal(&Status::new(code, "no")).is_none(), "{code}");
         }
+    }
+
+    #[test]
+    fn what_a_coordinator_says_of_a_token_is_said_once() {
+        let told = refusal(&Status::unauthenticated("the token is wrong; check --token-file")).unwrap();
+        assert_eq!(told, "the coordinator refuses this worker: the token is wrong; check --token-file");
+        let told = refusal(&Status::permission_denied("no")).unwrap();
+        assert!(told.ends_with("does not accept this worker's token (no); see --token-file"), "{told}");
     }
 
     #[test]

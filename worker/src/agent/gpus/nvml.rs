@@ -85,4 +85,50 @@ mod tests {
         let reason = Nvidia::new(library, Visible::default()).err().expect("it is not there");
         assert!(reason.contains("NVML") && reason.contains("libnvidia-ml-is-not-there.so.1"), "{reason}");
     }
+
+    /// The library of `fixtures/nvml.c`; none where there is no compiler for it.
+    fn built(folder: &std::path::Path) -> Option<std::path::PathBuf> {
+        let library = folder.join("libnvidia-ml.so.1");
+        let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
+        let made = std::process::Command::new(&compiler)
+            .args(["-shared", "-fPIC", "-x", "c", "-o"])
+            .arg(&library)
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/src/agent/gpus/fixtures/nvml.c"))
+            .output();
+        match made {
+            Ok(made) => assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr)),
+            Err(error) => {
+                eprintln!("not tested: there is no C compiler {compiler:?} ({error})");
+                return None;
+            }
+        }
+        Some(library)
+    }
+
+    #[test]
+    fn gpus_are_asked_by_their_numbers_and_by_their_identities() {
+        let folder = tempfile::tempdir().unwrap();
+        let Some(path) = built(folder.path()) else { return };
+        let with =
+            |visible| Nvidia::new(Nvml::builder().lib_path(path.as_os_str()).init(), visible).ok().unwrap();
+        let mut all = with(Visible::default());
+        let first = GpuUse {
+            device: "cuda:0".to_owned(),
+            name: "NVIDIA H200".to_owned(),
+            utilization_percent: Some(37),
+            memory_used_bytes: 64,
+            memory_total_bytes: 1_024,
+        };
+        assert_eq!(all.look("cuda:0"), Ok(first.clone()));
+        let second = all.look("cuda:1").unwrap();
+        assert_eq!((second.utilization_percent, second.memory_used_bytes), (None, 512), "it does not say it");
+        // CUDA may leave out the one that is lost, and give its number to another.
+        assert!(all.look("cuda:2").is_err());
+        // By its identity, past one that cannot be asked.
+        let mut second_first = with(Visible::of("GPU-bbbb,GPU-aaaa"));
+        assert_eq!(second_first.look("cuda:0").unwrap().memory_used_bytes, 512);
+        assert_eq!(second_first.look("cuda:1"), Ok(GpuUse { device: "cuda:1".to_owned(), ..first }));
+        let reason = with(Visible::of("GPU-dddd")).look("cuda:0").unwrap_err();
+        assert!(!reason.is_empty());
+    }
 }

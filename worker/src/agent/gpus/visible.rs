@@ -40,6 +40,12 @@ pub(super) struct Visible {
 }
 
 impl Visible {
+    /// Those that `CUDA_VISIBLE_DEVICES` would name.
+    #[cfg(test)]
+    pub(super) fn of(devices: &str) -> Self {
+        Self { devices: Some(devices.to_owned()), is_by_bus: false }
+    }
+
     pub(super) fn from_environment() -> Self {
         Self {
             devices: env::var("CUDA_VISIBLE_DEVICES").ok(),

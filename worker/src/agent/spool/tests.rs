@@ -170,6 +170,12 @@ fn a_second_worker_of_the_same_name_is_refused() {
     let (_spool, _) = reopen(&folder);
     let error = Spool::open(folder.path()).unwrap_err().to_string();
     assert!(error.contains("start this one with another --name"), "{error}");
+    let holder = format!("is running, process {} on ", std::process::id());
+    assert!(error.contains(&holder), "{error}");
+    // What is no word of a worker is not shown.
+    fs::write(folder.path().join("lock"), "process \u{1b}[31m").unwrap();
+    let error = Spool::open(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("is running; start"), "{error}");
 }
 
 #[test]
@@ -367,7 +373,7 @@ fn a_child_that_still_shares_the_lock_does_not_keep_the_spool_from_who_comes_nex
     // So the spool releases it.
     let (spool, _) = Spool::open(folder.path()).unwrap();
     let mut child = holding(&spool.lock);
-    assert!(matches!(Spool::open(folder.path()), Err(SpoolError::Taken(_))));
+    assert!(matches!(Spool::open(folder.path()), Err(SpoolError::Taken { .. })));
     drop(spool);
     let opened = Spool::open(folder.path());
     drop(child.stdin.take());
