@@ -73,12 +73,20 @@ impl Jobs {
     }
 }
 
+/// The first of a sweep's specifications, which has its settings, its model and its data set. What follows it may be shortened for people.
+///
+/// # Errors
+/// This version cannot read it, or what its model says of itself.
+pub(crate) fn specification(sweep: &v1::Sweep) -> anyhow::Result<Specification> {
+    let models = Models::from_json(&sweep.manifest)?;
+    Ok(Specification::from_stored(first_document(&sweep.specification), &models)?)
+}
+
 /// The names of a sweep's parameters; of a sweep file that this version cannot read, those that vary.
 fn parameters(sweep: &v1::Sweep) -> Vec<String> {
-    let read = |models| Specification::from_stored(first_document(&sweep.specification), &models).ok();
-    match Models::from_json(&sweep.manifest).ok().and_then(read) {
-        Some(specification) => specification.axes.iter().map(|axis| axis.name.to_string()).collect(),
-        None => sweep.varying.clone(),
+    match specification(sweep) {
+        Ok(specification) => specification.axes.iter().map(|axis| axis.name.to_string()).collect(),
+        Err(_) => sweep.varying.clone(),
     }
 }
 

@@ -2,12 +2,7 @@
 
 use std::path::PathBuf;
 
-use domain::{
-    definition::{SweepDefinition, first_document},
-    help,
-    points::Jobs,
-    specification::{Models, Specification},
-};
+use domain::{definition::SweepDefinition, help, points::Jobs, specification::Specification};
 use proto::v1;
 use terminal::output::say;
 use terms::SweepId;
@@ -23,7 +18,7 @@ use super::{
     sweep_file::SweepFile,
     tables::print_sweep,
 };
-use crate::api::Source;
+use crate::{api::Source, shapes};
 
 /// Arguments of `sweep validate`.
 #[derive(Debug, clap::Args)]
@@ -81,8 +76,7 @@ pub(super) fn validate(arguments: &ValidateArguments, format: Format) -> Result<
 
 /// The path of the data set, if it is relative.
 fn relative_dataset(sweep: &v1::Sweep) -> Option<PathBuf> {
-    let models = Models::from_json(&sweep.manifest).ok()?;
-    let path = Specification::from_stored(first_document(&sweep.specification), &models).ok()?.dataset?.path;
+    let path = shapes::specification(sweep).ok()?.dataset?.path;
     path.is_relative().then_some(path)
 }
 

@@ -1,9 +1,5 @@
 //! What is written next to weights and files: what they are of, and how they are used.
 
-use domain::{
-    definition::first_document,
-    specification::{Models, Specification},
-};
 use proto::v1;
 use report::{Columns, view};
 use serde_json::{Map, Value, json};
@@ -13,7 +9,7 @@ use super::{
     super::{client::Target, failure::Failure},
     MODEL_FILE,
 };
-use crate::shapes::rows;
+use crate::shapes::{rows, specification};
 
 /// What one needs to use the weights, and where they come from.
 pub(super) async fn facts(
@@ -25,7 +21,7 @@ pub(super) async fn facts(
     let request = v1::GetJobRequest { sweep_id: sweep.sweep_id, job: artifact.job };
     let job = target.call(async |client| client.get_job(request).await).await?.job.unwrap_or_default();
     let metrics = metrics(&sweep, &job);
-    let specification = specification(&sweep)?;
+    let specification = specification(&sweep).map_err(|error| Failure::operation(error.to_string()))?;
     let dataset = sweep.dataset.unwrap_or_default();
     let point = job.point.unwrap_or_default();
     let parameters = view::parameters(&proto::parameters_from_wire(point.parameters));
@@ -88,20 +84,16 @@ fn metrics(sweep: &v1::Sweep, job: &v1::Job) -> Value {
     Value::Object(metrics)
 }
 
-/// The first specification, whose model and data set are the sweep's. What follows it may be shortened for people.
-fn specification(sweep: &v1::Sweep) -> Result<Specification, Failure> {
-    let models = Models::from_json(&sweep.manifest).map_err(|error| Failure::operation(error.to_string()))?;
-    Specification::from_stored(first_document(&sweep.specification), &models)
-        .map_err(|error| Failure::operation(error.to_string()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_model_and_the_data_set_are_read_from_a_text_that_is_shortened_for_people() {
-        use domain::{definition::SweepDefinition, specification::SpecificationSource};
+        use domain::{
+            definition::SweepDefinition,
+            specification::{Specification, SpecificationSource},
+        };
         let of = |seeds: std::ops::Range<u32>| {
             let seeds: Vec<String> = seeds.map(|seed| (1_000_000_000 + seed).to_string()).collect();
             let text = format!(

@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use domain::{
-    definition::first_document,
     points::Jobs,
-    specification::{Execution, FILE_BYTES_MAX, Models, Specification},
+    specification::{Execution, FILE_BYTES_MAX, Specification},
 };
 use proto::v1;
 use report::view;
@@ -230,8 +229,7 @@ fn gone_on_with(before: &v1::Sweep, after: &Specification) -> Result<u64, Failur
 
 /// How the jobs of a sweep are run.
 fn execution(sweep: &v1::Sweep) -> Result<Execution, Failure> {
-    let models = Models::from_json(&sweep.manifest).unwrap_or_default();
-    Specification::from_stored(first_document(&sweep.specification), &models)
+    shapes::specification(sweep)
         .map(|specification| specification.execution)
         .map_err(|error| Failure::operation(format!("the file of sweep {}: {error}", sweep.sweep_id)))
 }

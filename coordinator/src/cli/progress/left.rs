@@ -3,14 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use domain::{
-    definition::first_document,
-    specification::{EarlyTermination, Models, Specification, StoppingRule},
-};
+use domain::specification::{EarlyTermination, StoppingRule};
 use proto::v1;
 
 use super::{finished, share_done, share_of_job, spoken};
-use crate::cli::early::expected_epochs;
+use crate::{cli::early::expected_epochs, shapes};
 
 /// Estimates the remaining time.
 #[derive(Debug, Default)]
@@ -64,8 +61,7 @@ impl TimeLeft {
 
 impl Rule {
     fn of(sweep: &v1::Sweep) -> Option<Self> {
-        let models = Models::from_json(&sweep.manifest).unwrap_or_default();
-        let read = Specification::from_stored(first_document(&sweep.specification), &models).ok()?;
+        let read = shapes::specification(sweep).ok()?;
         Some(Self { early: read.early_terminate?, epochs: read.epochs_max() })
     }
 

@@ -15,10 +15,9 @@ use std::{
 
 use anyhow::Context;
 use domain::{
-    definition::first_document,
     help,
     points::{Jobs, Method},
-    specification::{Models, Specification},
+    specification::Specification,
 };
 use proto::v1::{self, watch_sweep_response::Event};
 use terminal::output::say;
@@ -49,6 +48,7 @@ use crate::{
     descriptors,
     rpc::DESCRIPTORS_MIN,
     server::{HttpConfig, Server, ServerConfig},
+    shapes,
 };
 
 /// File descriptors per worker: its connection to the coordinator, and its streams to and from this process.
@@ -249,8 +249,7 @@ async fn submit_here(wanted: &Wanted, folder: &Path, target: &Target) -> Result<
         return go_on(sweep, wanted, folder, target).await;
     }
     let name = sweep_state_name(sweep.state());
-    let models = Models::from_json(&sweep.manifest).unwrap_or_default();
-    let other = Specification::from_stored(first_document(&sweep.specification), &models)
+    let other = shapes::specification(&sweep)
         .map_err(|error| Failure::operation(format!("{}: {error}", folder.display())))?;
     let changes = wanted.specification.changes_from(&other);
     if !sweep.stopped.is_empty() && changes.iter().any(|change| change.key == "metric.target") {

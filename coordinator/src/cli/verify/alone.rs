@@ -4,18 +4,20 @@
 use std::path::PathBuf;
 
 use domain::{
-    definition::first_document,
     points::Method,
     space::Axis,
-    specification::{Artifacts, DatasetSpecification, Execution, Keep, Models, Specification},
+    specification::{Artifacts, DatasetSpecification, Execution, Keep, Specification},
 };
 use proto::{parameters_from_wire, v1};
 use terms::manifest::Manifest;
 
 use super::Images;
-use crate::cli::{
-    failure::Failure,
-    run::places::{absolute_dataset, absolute_images},
+use crate::{
+    cli::{
+        failure::Failure,
+        run::places::{absolute_dataset, absolute_images},
+    },
+    shapes,
 };
 
 /// The sweep of one job.
@@ -42,10 +44,8 @@ pub(super) fn alone(
     let unread = |error: &dyn std::fmt::Display| {
         Failure::operation(format!("what is recorded of sweep {} cannot be read: {error}", sweep.sweep_id))
     };
-    let models = Models::from_json(&sweep.manifest).map_err(|error| unread(&error))?;
     let manifests = Manifest::all_from_json(&sweep.manifest).map_err(|error| unread(&error))?;
-    let recorded = Specification::from_stored(first_document(&sweep.specification), &models)
-        .map_err(|error| unread(&error))?;
+    let recorded = shapes::specification(sweep).map_err(|error| unread(&error))?;
     let (repeats, job) = match recorded.trainable.program() {
         // It is told which training of its point it is, where there are several.
         Some(_) if recorded.repeats > 1 => {
@@ -164,7 +164,9 @@ mod tests {
         let (read, jobs) = parsed(&alone);
         assert_eq!((alone.job, alone.jobs, jobs.count()), (3, 3, 3), "the third training of its point");
         assert_eq!(parameters_to_wire(jobs.parameters(alone.job).unwrap()), point(), "to the last digit");
-        let before = Specification::from_stored(&sweep.specification, &Models::default()).unwrap();
+        let before =
+            Specification::from_stored(&sweep.specification, &domain::specification::Models::default())
+                .unwrap();
         assert_eq!((&read.trainable, &read.metric), (&before.trainable, &before.metric));
         assert_eq!((read.resources, read.method), (before.resources, Method::Grid));
         assert_eq!((read.target, read.early_terminate, read.execution.attempts_max), (None, None, 1));

@@ -8,8 +8,13 @@ pub(super) fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str
         return String::new();
     }
     let distance = |known: &&str| strsim::damerau_levenshtein(name, known);
+    // Of two that are as far, the one that has more of the letters in their places: `valus` is `values` rather than `value`.
+    let alike = |known: &str| strsim::jaro_winkler(name, known);
+    let nearer = |one: &&str, other: &&str| {
+        distance(one).cmp(&distance(other)).then_with(|| alike(other).total_cmp(&alike(one)))
+    };
     // A third of the letters may be wrong.
-    let nearest = known.into_iter().min_by_key(distance).filter(|known| distance(known) * 3 <= known.len());
+    let nearest = known.into_iter().min_by(nearer).filter(|known| distance(known) * 3 <= known.len());
     nearest.map_or_else(String::new, |known| format!("; did you mean `{known}`?"))
 }
 
@@ -32,6 +37,7 @@ mod tests {
         assert_eq!(suggestion("epoch", known), "; did you mean `epochs`?");
         assert_eq!(suggestion("leanring_rate", known), "; did you mean `learning_rate`?");
         assert_eq!(suggestion("dropout", known), "");
+        assert_eq!(suggestion("valus", ["value", "values", "min"]), "; did you mean `values`?");
         assert_eq!(suggestion(&"e".repeat(10_000), known), "");
         let message = "dataset: unknown field `pth`, expected one of `path`, `image_size`";
         assert_eq!(suggestion_for(message), "; did you mean `path`?");
