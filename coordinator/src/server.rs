@@ -120,10 +120,11 @@ impl Server {
         })?;
         let address = listener.local_addr()?;
         let identity = config.tls.as_ref().map(identity).transpose()?;
-        let http = Http::bind(&config).await?;
+        let http = Http::bind(&config, address).await?;
         let store = store::open(&config.store_url).await?;
         let browsers_max = http.as_ref().map_or(0, |_| web::CONNECTIONS_MAX);
-        let (connections, browsers) = accept(listener, browsers_max)?;
+        let page = http.as_ref().map(|http| http.bound.address);
+        let (connections, browsers) = accept(listener, browsers_max, page)?;
         // Last, so that a failed start creates no folder.
         let artifacts = open_artifacts(&config)?;
         let advertised =
@@ -207,13 +208,15 @@ impl Server {
 struct Http {
     bound: Bound,
     tls: Option<TlsAcceptor>,
+    /// The other port.
+    grpc: SocketAddr,
 }
 
 impl Http {
-    async fn bind(config: &ServerConfig) -> anyhow::Result<Option<Self>> {
+    async fn bind(config: &ServerConfig, grpc: SocketAddr) -> anyhow::Result<Option<Self>> {
         let Some(http) = &config.http else { return Ok(None) };
         let bound = Bound::to(http.listen).await?;
-        Ok(Some(Self { bound, tls: config.tls.as_ref().map(acceptor).transpose()? }))
+        Ok(Some(Self { bound, tls: config.tls.as_ref().map(acceptor).transpose()?, grpc }))
     }
 
     /// Answers that many connections at a time.
@@ -225,7 +228,7 @@ impl Http {
             is_local: address.ip().is_loopback(),
         };
         let routes = web::routes(api, &tokens, address.port(), self.tls.is_some(), stop.clone());
-        self.bound.serve(routes, self.tls, connections, stop)
+        self.bound.serve(routes, (self.tls, self.grpc), connections, stop)
     }
 }
 

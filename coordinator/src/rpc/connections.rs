@@ -24,6 +24,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
+use super::misled;
 use crate::descriptors::{self, TooFewDescriptors};
 
 /// Connections at a time where the system allows it: ten times the workers of the largest cluster thought of.
@@ -47,13 +48,14 @@ const PAUSE: Duration = Duration::from_millis(100);
 const SHARE_OF_BROWSERS: u64 = 4;
 
 /// Accepts connections, and says how many connections of browsers there may be besides, at most `browsers_max`. Where there are as many as there may be, the oldest without a call that was let in gives way; where
-/// all have had one, a newcomer waits until one ends, the others in the system's queue.
+/// all have had one, a newcomer waits until one ends, the others in the system's queue. Browsers that come here are told of `page`.
 ///
 /// # Errors
 /// There may be too few descriptors.
 pub fn accept(
     listener: TcpListener,
     browsers_max: u64,
+    page: Option<SocketAddr>,
 ) -> Result<(ReceiverStream<io::Result<Connection>>, u64), TooFewDescriptors> {
     let wanted = CONNECTIONS_MAX + DESCRIPTORS_RESERVED + browsers_max;
     let limit = descriptors::claim(DESCRIPTORS_MIN, wanted)?;
@@ -76,8 +78,8 @@ pub fn accept(
                     let peer = Arc::new(Peer::new(address));
                     newcomers.add(&peer);
                     // Fails only when no one takes it.
-                    let _ =
-                        sender.send(Ok(Connection::new(stream, peer, permit, Deadlines::default()))).await;
+                    let connection = Connection::new(stream, peer, permit, Deadlines::default());
+                    let _ = sender.send(Ok(connection.with_page(page))).await;
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
@@ -195,6 +197,10 @@ pub struct Connection {
 
 #[derive(Debug)]
 struct Probation {
+    /// Whether the first bytes were looked at.
+    heard: bool,
+    /// Where browsers are answered.
+    page: Option<SocketAddr>,
     /// Bytes of the first words that are missing.
     missing: usize,
     since: Instant,
@@ -210,6 +216,8 @@ impl Connection {
         }
         let since = Instant::now();
         let probation = Probation {
+            heard: false,
+            page: None,
             missing: FIRST_WORDS_BYTES,
             since,
             deadlines,
@@ -217,6 +225,31 @@ impl Connection {
             gives_way: Box::pin(peer.gives_way.clone().cancelled_owned()),
         };
         Self { stream, peer, probation: Some(probation), _permit: permit }
+    }
+
+    fn with_page(mut self, page: Option<SocketAddr>) -> Self {
+        if let Some(probation) = &mut self.probation {
+            probation.page = page;
+        }
+        self
+    }
+
+    /// Waits for the first bytes, before which nothing is sent; fails where a browser says them, once it is told which port it means.
+    fn poll_heard(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check(context)?;
+        let Self { stream, probation, .. } = self;
+        let Some(probation) = probation.as_mut().filter(|probation| !probation.heard) else {
+            return Poll::Ready(Ok(()));
+        };
+        let mut first = [0; misled::TOLD_BY];
+        let mut first = ReadBuf::new(&mut first);
+        ready!(stream.poll_peek(context, &mut first))?;
+        if misled::is_http(first.filled()) {
+            misled::answer(stream, probation.page);
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
+        probation.heard = true;
+        Poll::Ready(Ok(()))
     }
 
     /// Fails when it has to end.
@@ -250,7 +283,7 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.check(context)?;
+        ready!(self.poll_heard(context))?;
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
         let read = buffer.filled().len() - before;
@@ -272,7 +305,7 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.check(context)?;
+        ready!(self.poll_heard(context))?;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -289,7 +322,7 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.check(context)?;
+        ready!(self.poll_heard(context))?;
         Pin::new(&mut self.stream).poll_write_vectored(context, slices)
     }
 
@@ -299,93 +332,4 @@ impl AsyncWrite for Connection {
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio_stream::StreamExt;
-
-    use super::*;
-
-    const SOON: Deadlines =
-        Deadlines { first_words: Duration::from_millis(100), first_call: Duration::from_millis(300) };
-    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-    async fn pair(deadlines: Deadlines) -> (TcpStream, Connection) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (stream, address) = listener.accept().await.unwrap();
-        let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
-        (client, Connection::new(stream, Arc::new(Peer::new(address)), permit, deadlines))
-    }
-
-    #[tokio::test]
-    async fn a_connection_that_says_too_little_ends() {
-        let (mut client, mut connection) = pair(SOON).await;
-        client.write_all(b"PRI * HTTP/2.0").await.unwrap();
-        let mut words = Vec::new();
-        let ended = connection.read_to_end(&mut words).await.unwrap_err();
-        assert_eq!((ended.kind(), words.as_slice()), (io::ErrorKind::TimedOut, &b"PRI * HTTP/2.0"[..]));
-    }
-
-    #[tokio::test]
-    async fn a_connection_that_talks_without_a_call_ends() {
-        let (mut client, mut connection) = pair(SOON).await;
-        let talk = async {
-            client.write_all(PREFACE).await?;
-            loop {
-                client.write_all(b"ping").await?;
-                tokio::time::sleep(SOON.first_words / 10).await;
-            }
-            #[allow(unreachable_code)]
-            io::Result::Ok(())
-        };
-        let mut words = Vec::new();
-        tokio::select! {
-            ended = connection.read_to_end(&mut words) => {
-                assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut);
-            }
-            talked = talk => panic!("{talked:?}"),
-        }
-        assert!(words.starts_with(PREFACE));
-    }
-
-    #[tokio::test]
-    async fn a_connection_with_a_call_may_be_silent() {
-        let (mut client, mut connection) = pair(SOON).await;
-        client.write_all(PREFACE).await.unwrap();
-        let mut buffer = [0; 24];
-        connection.read_exact(&mut buffer).await.unwrap();
-        connection.connect_info().authorise();
-        let silent = tokio::time::timeout(SOON.first_call * 2, connection.read(&mut buffer)).await;
-        assert!(silent.is_err(), "{silent:?}");
-    }
-
-    #[tokio::test]
-    async fn the_oldest_without_a_call_gives_way() {
-        let mut newcomers = Newcomers::default();
-        let mut pairs = Vec::new();
-        for _ in 0..3 {
-            let (client, connection) = pair(Deadlines::default()).await;
-            newcomers.add(&connection.peer);
-            pairs.push((client, connection));
-        }
-        pairs[0].1.peer.authorise();
-        assert!(newcomers.give_way());
-        let mut buffer = [0; 1];
-        let ended = pairs[1].1.read(&mut buffer).await.unwrap_err();
-        assert_eq!(ended.kind(), io::ErrorKind::ConnectionAborted);
-        drop(pairs.pop());
-        assert!(!newcomers.give_way(), "one has had a call, one is gone, one has ended");
-    }
-
-    #[tokio::test]
-    async fn connections_are_accepted_in_turn() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (mut connections, _) = accept(listener, 0).unwrap();
-        for _ in 0..3 {
-            let client = TcpStream::connect(address).await.unwrap();
-            let connection = connections.next().await.unwrap().unwrap();
-            assert_eq!(connection.connect_info().address, client.local_addr().unwrap());
-        }
-    }
-}
+mod tests;

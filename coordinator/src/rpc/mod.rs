@@ -7,6 +7,7 @@ mod bodies;
 mod connections;
 pub mod convert;
 mod errors;
+mod misled;
 mod pages;
 mod patience;
 mod readers;

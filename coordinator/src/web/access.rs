@@ -154,12 +154,17 @@ pub(super) async fn check(State(access): State<Access>, mut request: Request, ne
         Some(Known::Token(role) | Known::Browser(role)) => role,
         None if is_public => Role::Viewer,
         None if path.starts_with("/api/") => {
-            let mut refusal = Refusal::new(
-                StatusCode::UNAUTHORIZED,
-                Code::NoToken,
-                "this coordinator wants a token: send `Authorization: Bearer TOKEN`, or log in at /login",
-            )
-            .into_response();
+            let (code, message) = match request.headers().contains_key(header::AUTHORIZATION) {
+                false => (
+                    Code::NoToken,
+                    "this coordinator wants a token: send `Authorization: Bearer TOKEN`, or log in at /login",
+                ),
+                true => (
+                    Code::WrongToken,
+                    "the token is wrong: send the one that this coordinator was started with, as `Authorization: Bearer TOKEN`",
+                ),
+            };
+            let mut refusal = Refusal::new(StatusCode::UNAUTHORIZED, code, message).into_response();
             refusal
                 .headers_mut()
                 .insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));

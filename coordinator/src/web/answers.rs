@@ -24,6 +24,8 @@ pub(super) enum Code {
     Invalid,
     /// 401: a token is wanted.
     NoToken,
+    /// 401: the token that came along is not one of this coordinator's.
+    WrongToken,
     /// 403: the viewers' token only looks.
     Viewer,
     /// 403: a page of another server asked.

@@ -24,7 +24,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::unheard::Heard;
+use super::{misled, unheard::Heard};
 use crate::server::TlsFiles;
 
 /// Connections at a time where the system allows it: a hundred open pages, each with its events and what it asks besides, and as many again
@@ -68,17 +68,17 @@ impl Bound {
         Ok(Self { listener, address })
     }
 
-    /// Answers that many connections at a time with `routes` until `stop` is cancelled.
+    /// Answers that many connections at a time with `routes` until `stop` is cancelled. Calls of gRPC that come here are told of `grpc`.
     pub fn serve(
         self,
         routes: Router,
-        tls: Option<TlsAcceptor>,
+        (tls, grpc): (Option<TlsAcceptor>, SocketAddr),
         connections: u64,
         stop: CancellationToken,
     ) -> Listening {
         let Self { listener, address } = self;
         let free = Arc::new(Semaphore::new(usize::try_from(connections).unwrap_or(1)));
-        Listening { address, task: tokio::spawn(accept((listener, free), routes, tls, stop)) }
+        Listening { address, task: tokio::spawn(accept((listener, free), routes, (tls, grpc), stop)) }
     }
 }
 
@@ -94,7 +94,7 @@ impl Listening {
 async fn accept(
     (listener, free): (TcpListener, Arc<Semaphore>),
     routes: Router,
-    tls: Option<TlsAcceptor>,
+    (tls, grpc): (Option<TlsAcceptor>, SocketAddr),
     stop: CancellationToken,
 ) {
     let graceful = GracefulShutdown::new();
@@ -114,7 +114,7 @@ async fn accept(
         let (routes, tls, watcher) = (routes.clone(), tls.clone(), graceful.watcher());
         tokio::spawn(async move {
             let _place = place;
-            connection(stream, routes, tls, watcher).await;
+            connection(stream, routes, (tls, grpc), watcher).await;
         });
     }
     if timeout(DRAIN_DEADLINE, graceful.shutdown()).await.is_err() {
@@ -133,7 +133,15 @@ async fn next(
     Ok((stream, place))
 }
 
-async fn connection(stream: TcpStream, routes: Router, tls: Option<TlsAcceptor>, watcher: Watcher) {
+async fn connection(
+    stream: TcpStream,
+    routes: Router,
+    (tls, grpc): (Option<TlsAcceptor>, SocketAddr),
+    watcher: Watcher,
+) {
+    if misled::is_grpc(&stream).await {
+        return misled::answer(stream, grpc).await;
+    }
     let Some(tls) = tls else { return answer(stream, routes, watcher).await };
     match timeout(FIRST_WORDS_WITHIN, tls.accept(stream)).await {
         Ok(Ok(stream)) => answer(stream, routes, watcher).await,
@@ -187,6 +195,7 @@ mod tests {
 
     use super::*;
 
+    const GRPC: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7070);
     const ASK: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
     async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin) -> String {
@@ -245,7 +254,7 @@ mod tests {
         std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
         let bound = Bound::to(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let (routes, stop) = (Router::new().route("/", get(async || "seen")), CancellationToken::new());
-        let listening = bound.serve(routes, Some(acceptor(&files).unwrap()), 8, stop.clone());
+        let listening = bound.serve(routes, (Some(acceptor(&files).unwrap()), GRPC), 8, stop.clone());
         let mut known = RootCertStore::empty();
         known.add(made.cert.der().clone()).unwrap();
         let client = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -258,6 +267,23 @@ mod tests {
         let secure = TlsConnector::from(Arc::new(client)).connect(name, stream).await.unwrap();
         let told = answer(secure).await;
         assert!(told.starts_with("HTTP/1.1 200") && told.ends_with("seen"), "{told}");
+        stop.cancel();
+        listening.ended().await;
+    }
+
+    #[tokio::test]
+    async fn a_call_is_told_which_port_it_means() {
+        let bound = Bound::to(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let (routes, stop) = (Router::new().route("/", get(async || "seen")), CancellationToken::new());
+        let listening = bound.serve(routes, (None, GRPC), 8, stop.clone());
+        let channel = tonic::transport::Endpoint::from_shared(format!("http://{}", listening.address));
+        let channel = channel.unwrap().connect().await.unwrap();
+        let mut client = proto::v1::sweep_service_client::SweepServiceClient::new(channel);
+        let refused = client.list_workers(proto::v1::ListWorkersRequest::default()).await.unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+        assert!(refused.message().contains("use port 7070"), "{refused}");
+        let stream = TcpStream::connect(listening.address).await.unwrap();
+        assert!(answer(stream).await.ends_with("seen"), "browsers are answered as before");
         stop.cancel();
         listening.ended().await;
     }

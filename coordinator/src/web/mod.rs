@@ -18,6 +18,7 @@ mod headers;
 mod kept;
 mod listen;
 mod lists;
+mod misled;
 mod modules;
 mod pages;
 mod reader;

@@ -182,6 +182,20 @@ async fn what_cannot_be_is_said_with_its_kind() {
 }
 
 #[tokio::test]
+async fn a_missing_token_is_told_from_a_wrong_one() {
+    let served = served(&guarded()).await;
+    let wrong: [(&str, &str); 1] = [("authorization", "Bearer other")];
+    for (headers, code, says) in
+        [(&[][..], "no_token", "wants a token"), (&wrong, "wrong_token", "the token is wrong")]
+    {
+        let (status, _, body) = served.ask(&Method::GET, "/api/v1/sweeps", headers).await;
+        let body: Value = serde_json::from_slice(&to_bytes(body, usize::MAX).await.unwrap()).unwrap();
+        assert_eq!((status, body["error"]["code"].as_str()), (StatusCode::UNAUTHORIZED, Some(code)));
+        assert!(body["error"]["message"].as_str().unwrap().contains(says), "{body}");
+    }
+}
+
+#[tokio::test]
 async fn sweeps_and_jobs_are_read_and_changed() {
     let served = served(&Tokens::default()).await;
     let (_, listed) = served.json("/api/v1/sweeps").await;

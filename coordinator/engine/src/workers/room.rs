@@ -10,7 +10,7 @@ use crate::{
 
 /// How long a worker that vanished is remembered after its lease, in milliseconds of wall-clock time: long enough to be seen by who looks
 /// for it, and no longer, as machines of clusters come back under other names.
-pub(crate) const FORGET_AFTER_MS: u64 = 180_000;
+const FORGET_AFTER_MS: u64 = 180_000;
 
 /// How long a worker that left in order is remembered: whoever asked it to leave can see that it has. It is listed no longer.
 const FORGET_LEFT_AFTER_MS: u64 = 60_000;
