@@ -20,6 +20,8 @@ use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
+use terminal::logging::GLOBAL;
+
 use super::{failure::Failure, settings::Settings};
 
 const COORDINATOR_DEFAULT: &str = "http://127.0.0.1:7070";
@@ -40,13 +42,13 @@ const MESSAGE_BYTES_MAX: usize = 16 << 20;
 pub(super) struct ConnectionOptions {
     /// Address of the coordinator, http:// or https://; of several that share a database, all, with commas between
     /// them [default: http://127.0.0.1:7070]
-    #[arg(long, global = true, env = "SWEEP_COORDINATOR", value_name = "URL")]
+    #[arg(long, global = true, help_heading = GLOBAL, env = "SWEEP_COORDINATOR", value_name = "URL")]
     coordinator: Option<String>,
     /// File that holds the token that the coordinator asks for
-    #[arg(long, global = true, env = "SWEEP_TOKEN_FILE", value_name = "FILE")]
+    #[arg(long, global = true, help_heading = GLOBAL, env = "SWEEP_TOKEN_FILE", value_name = "FILE")]
     pub(super) token_file: Option<PathBuf>,
     /// Certificates (PEM) to trust for an https:// coordinator
-    #[arg(long, global = true, env = "SWEEP_TLS_CA", value_name = "FILE")]
+    #[arg(long, global = true, help_heading = GLOBAL, env = "SWEEP_TLS_CA", value_name = "FILE")]
     tls_ca: Option<PathBuf>,
 }
 

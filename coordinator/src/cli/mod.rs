@@ -107,7 +107,7 @@ enum Command {
     Cancel(control::EndArguments),
     /// Write the report of a sweep
     Report(report::ReportArguments),
-    /// Show sweeps side by side: their best jobs, what their files differ in, and whether a test tells them apart
+    /// Show sweeps, also of folders of runs, side by side: their best configurations, what their files differ in, and whether a test tells them apart
     Compare(compare::CompareArguments),
     /// Write the results of a sweep for other programs: tables, TensorBoard, MLflow, Optuna
     Export(export::ExportArguments),
@@ -223,6 +223,34 @@ mod tests {
     fn the_command_line_is_consistent() {
         use clap::CommandFactory;
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn own_options_stand_before_those_of_every_command() {
+        use clap::CommandFactory;
+        let mut command = Arguments::command();
+        command.build();
+        let mut seen = 0;
+        for own in command.get_subcommands_mut().filter(|own| !own.has_subcommands()) {
+            let name = own.get_name().to_owned();
+            let help = own.render_help().to_string();
+            let (first, global) =
+                help.split_once("\nGlobal options:\n").unwrap_or_else(|| panic!("{name}: {help}"));
+            for option in ["--coordinator", "--token-file", "--log-format", "--format"] {
+                assert!(
+                    global.contains(&format!("{option} <")) && !first.contains(&format!("{option} <")),
+                    "{name}: {option}"
+                );
+            }
+            let is_own =
+                |arg: &&clap::Arg| !arg.is_global_set() && !arg.is_positional() && !arg.is_hide_set();
+            for arg in own.get_arguments().filter(is_own) {
+                let option = format!("--{}", arg.get_long().unwrap_or_default());
+                assert!(first.contains(&option), "{name}: {option}");
+                seen += 1;
+            }
+        }
+        assert!(seen > 50, "only {seen} options were found");
     }
 
     /// The words after `sweep ` in backticks, and at the beginnings of lines as in blocks of commands: `ls|show` are two.

@@ -4,7 +4,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use report::{measured, view};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use terminal::{output, text};
+use terminal::{logging::GLOBAL, output, text};
 use terms::{ParameterValue, shortest};
 
 use super::{failure::Failure, settings::Settings};
@@ -32,7 +32,7 @@ pub(super) enum Format {
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
     /// Form of output [default: table]
-    #[arg(short = 'o', long, global = true, env = "SWEEP_FORMAT", value_enum, value_name = "FORMAT")]
+    #[arg(short = 'o', long, global = true, help_heading = GLOBAL, env = "SWEEP_FORMAT", value_enum, value_name = "FORMAT")]
     format: Option<Format>,
 }
 
@@ -66,6 +66,8 @@ pub(super) enum Cell {
     Integer(u64),
     /// A measurement; the decimals are for tables.
     Number(f64, usize),
+    /// A mean of so many; tables say of how many where it is more than one.
+    Mean(f64, usize, u32),
     /// The value of a parameter.
     Parameter(ParameterValue),
     /// Parameters with their names.
@@ -94,6 +96,7 @@ impl Cell {
             }
             Self::Integer(value) => value.to_string(),
             Self::Number(value, decimals) => measured(*value, *decimals),
+            Self::Mean(value, decimals, of) => format!("{}{}", measured(*value, *decimals), mean_of(*of)),
             Self::Time(unix_ms) => view::time_for_people(*unix_ms).unwrap_or_default(),
         }
     }
@@ -112,7 +115,7 @@ impl Cell {
     fn exact(&self) -> String {
         match self {
             Self::Text(text) | Self::Reason(text) | Self::Hash(text) => text.clone(),
-            Self::Number(value, _) => shortest(*value),
+            Self::Number(value, _) | Self::Mean(value, ..) => shortest(*value),
             Self::Time(unix_ms) => view::time(*unix_ms).unwrap_or_default(),
             other => other.display(),
         }
@@ -133,7 +136,7 @@ impl Cell {
         match self {
             Self::Empty | Self::Time(0) => Value::Null,
             Self::Integer(value) => (*value).into(),
-            Self::Number(value, _) => view::number(Some(*value)),
+            Self::Number(value, _) | Self::Mean(value, ..) => view::number(Some(*value)),
             Self::Parameter(value) => parameter_json(value),
             Self::Point(point) => Value::Object(
                 point.iter().map(|(name, value)| (name.clone(), parameter_json(value))).collect(),
@@ -143,8 +146,18 @@ impl Cell {
     }
 
     fn is_numeric(&self) -> bool {
-        matches!(self, Self::Integer(_) | Self::Number(..))
+        matches!(self, Self::Integer(_) | Self::Number(..) | Self::Mean(..))
     }
+}
+
+/// ` (mean of 3)`, said of the best where each configuration is trained several times; nothing of a single training.
+pub(super) fn mean_of(trainings: u32) -> String {
+    if trainings > 1 { format!(" (mean of {trainings})") } else { String::new() }
+}
+
+/// The job that stands for the best, for the end of a sentence: `mean of 3, job 4`.
+pub(super) fn job_of_mean(trainings: u32, job: u64) -> String {
+    if trainings > 1 { format!("mean of {trainings}, job {job}") } else { format!("job {job}") }
 }
 
 /// The same in JSON.

@@ -15,14 +15,17 @@ pub enum Format {
     Json,
 }
 
+/// Under which options of every command stand in its help, after its own.
+pub const GLOBAL: &str = "Global options";
+
 /// Options of every command.
 #[derive(Debug, clap::Args)]
 pub struct Options {
     /// Form of the log lines on standard error
-    #[arg(long, global = true, env = "SWEEP_LOG_FORMAT", value_enum, default_value_t = Format::Text)]
+    #[arg(long, global = true, help_heading = GLOBAL, env = "SWEEP_LOG_FORMAT", value_enum, default_value_t = Format::Text)]
     log_format: Format,
     /// Which log lines are written: error, warn, info, debug, trace, or tracing's filter language
-    #[arg(long, global = true, env = "SWEEP_LOG", value_name = "FILTER", value_parser = valid_filter)]
+    #[arg(long, global = true, help_heading = GLOBAL, env = "SWEEP_LOG", value_name = "FILTER", value_parser = valid_filter)]
     log: Option<String>,
 }
 
