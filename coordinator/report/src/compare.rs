@@ -12,14 +12,14 @@ use std::{
 
 use analysis::{Interval, Mean, SIGNIFICANT, mean_of, paired, welch};
 use serde::Serialize;
-use terms::{Goal, JobState, ParameterMap, ParameterValue};
+use terms::{Goal, JobState, ParameterMap, ParameterValue, Standing};
 use utoipa::ToSchema;
 
 use self::differences::{Difference, differences};
 use super::{
     model::Sweep,
     recorded::Recorded,
-    view::{Number, parameters, schema},
+    view::{Number, parameters, schema, shown_of},
 };
 
 /// Most configurations of a sweep that are kept: 8 MB.
@@ -38,6 +38,8 @@ struct Point {
 #[derive(Debug)]
 pub struct Side {
     sweep: Sweep,
+    /// The folder of the run that it was read from.
+    folder: Option<String>,
     points: HashMap<u128, Point>,
     /// The parameters of the best configuration, once they are told.
     best_parameters: Option<ParameterMap>,
@@ -64,7 +66,10 @@ pub struct Comparison {
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[schema(as = ComparedSweep)]
 pub struct Compared {
+    /// Its number; of one that was read from a folder, one that no other has here.
     pub id: u64,
+    /// The folder of the run that it was read from; null for a sweep of the coordinator.
+    pub folder: Option<String>,
     pub name: String,
     pub state: &'static str,
     pub jobs: u64,
@@ -160,7 +165,20 @@ pub struct Trained<'a> {
 
 impl Side {
     pub fn new(sweep: Sweep) -> Self {
-        Self { sweep, points: HashMap::new(), best_parameters: None, left_out: 0, epochs: 0, seconds: 0.0 }
+        Self {
+            sweep,
+            folder: None,
+            points: HashMap::new(),
+            best_parameters: None,
+            left_out: 0,
+            epochs: 0,
+            seconds: 0.0,
+        }
+    }
+
+    /// Says from which run's folder it was read.
+    pub fn in_folder(self, folder: &str) -> Self {
+        Self { folder: Some(folder.to_owned()), ..self }
     }
 
     /// Takes a job in, in the order of their numbers.
@@ -182,14 +200,9 @@ impl Side {
         }
     }
 
-    /// The parameter that repeats differ in.
-    fn seed(&self) -> Option<&str> {
-        self.sweep.manifest.as_ref()?.seed.as_deref()
-    }
-
     /// A configuration as a number that is the same in every sweep: names in order, without the seed that repeats differ in.
     fn key(&self, parameters: &ParameterMap) -> u128 {
-        let seed = self.seed();
+        let seed = self.sweep.seed();
         let mut pairs: Vec<(&str, String)> = parameters
             .0
             .iter()
@@ -219,13 +232,10 @@ impl Side {
     /// The best configuration, of those that were trained as often as the file says; of all where there are none.
     fn best(&self) -> Option<&Point> {
         let planned = u64::from(self.sweep.repeats);
-        let is_complete = |point: &&Point| point.mean.count >= planned;
-        let has_complete = self.points.values().any(|point| is_complete(&point));
-        self.points.values().filter(|point| !has_complete || is_complete(point)).reduce(|best, one| {
-            let is_better = self.is_better(one.mean.mean, best.mean.mean);
-            let is_equal = one.mean.mean == best.mean.mean;
-            if is_better || (is_equal && one.job < best.job) { one } else { best }
-        })
+        let goal = self.sweep.objective.goal;
+        let standing =
+            |point: &&Point| Standing::new(goal, point.job, point.mean.mean, point.mean.count, planned);
+        self.points.values().max_by_key(standing)
     }
 
     fn is_better(&self, one: f64, other: f64) -> bool {
@@ -244,15 +254,11 @@ impl Side {
         let (sweep, best) = (&self.sweep, self.best());
         let trainings = best.map_or(0, |point| point.mean.count);
         // Repeats differ in it.
-        let seed = self.seed().filter(|_| trainings > 1);
-        let is_constant = sweep.varying.iter().all(|name| Some(name.as_str()) == seed);
-        let shown = self.best_parameters.clone().map(|mut shown| {
-            let is_shown = |name: &String| is_constant || sweep.varying.contains(name);
-            shown.0.retain(|(name, _)| Some(name.as_str()) != seed && is_shown(name));
-            parameters(&shown)
-        });
+        let seed = sweep.seed().filter(|_| trainings > 1);
+        let shown = self.best_parameters.as_ref().map(|all| parameters(&shown_of(all, &sweep.varying, seed)));
         Compared {
             id: sweep.id,
+            folder: self.folder.clone(),
             name: sweep.name.clone(),
             state: sweep.state.map_or("unknown", terms::SweepState::as_str),
             jobs: sweep.job_count,

@@ -12,7 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::{Api, ApiError, error::unreadable, task_ended};
 
 /// Jobs read at a time: a few milliseconds, after which others have their turn.
-const ROWS_READ: u32 = 2_000;
+pub(crate) const ROWS_READ: u32 = 2_000;
 
 /// An analysis, and what it is of.
 #[derive(Debug)]
@@ -34,7 +34,8 @@ impl Api {
         let names: Vec<String> = definition.varying.iter().map(ToString::to_string).collect();
         let manifest = definition.specification.trainable.model().map(|model| &**model.manifest());
         let (objective, count) = (definition.metric.clone(), definition.job_count());
-        let mut collector = Collector::new(&objective, &names, manifest, dataset.as_deref(), count);
+        let mut collector = Collector::new(&objective, &names, manifest, dataset.as_deref(), count)
+            .with_repeats(definition.specification.repeats);
         let begun = self.each_row(sweep, |row| take(&mut collector, &definition, row)).await?;
         // A job that never started has no row.
         collector.unfinished(count.saturating_sub(begun));
@@ -56,18 +57,7 @@ impl Api {
         for (sweep, mut side) in sides {
             let place = self.turn().await?;
             let definition = self.view(sweep).await?.definition;
-            let take = |row: &JobRow| {
-                side.job(Trained {
-                    job: row.job,
-                    parameters: &definition.parameters(row.job),
-                    state: Some(row.state),
-                    value: value(&definition, row),
-                    epochs: row.epochs_done,
-                    seconds: row.train_seconds,
-                    pack_size: row.pack_size,
-                });
-            };
-            self.each_row(sweep, take).await?;
+            self.each_row(sweep, |row| take_in(&mut side, &definition, row)).await?;
             if let Some(best) = side.best_job() {
                 side.set_best_parameters(definition.parameters(best));
             }
@@ -101,6 +91,19 @@ impl Api {
             tokio::task::yield_now().await;
         }
     }
+}
+
+/// Takes a job into a comparison.
+pub(crate) fn take_in(side: &mut Side, definition: &SweepDefinition, row: &JobRow) {
+    side.job(Trained {
+        job: row.job,
+        parameters: &definition.parameters(row.job),
+        state: Some(row.state),
+        value: value(definition, row),
+        epochs: row.epochs_done,
+        seconds: row.train_seconds,
+        pack_size: row.pack_size,
+    });
 }
 
 fn take(collector: &mut Collector, definition: &SweepDefinition, row: &JobRow) {

@@ -43,7 +43,6 @@ use terms::SweepId;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
-pub(crate) use self::definitions::manifests;
 pub use self::{
     analysis::Analyzed,
     columns::{CELLS_MAX, JobColumns, ParameterColumn, RungColumn},
@@ -63,6 +62,10 @@ pub use self::{
     verify::Verified,
     watch::{EpochSeen, JobSeen, Snapshots, Watch, WatchEvent},
     weights::{Download, Offer, WeightsReply},
+};
+pub(crate) use self::{
+    analysis::{ROWS_READ, take_in},
+    definitions::manifests,
 };
 pub(crate) use self::{error::task_ended, page::token};
 use self::{reading::Reading, report::REPORTS_MAX, weights::DOWNLOADS_MAX};

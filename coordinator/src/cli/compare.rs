@@ -1,5 +1,9 @@
 //! `sweep compare`: sweeps next to each other, and whether a test tells them apart.
 
+mod folder;
+
+use std::{collections::BTreeSet, fmt, path::PathBuf, str::FromStr};
+
 use analysis::Interval;
 use proto::v1;
 use report::{
@@ -24,9 +28,49 @@ const PAGE_ROWS: u32 = 1_000;
 /// Arguments of `sweep compare`.
 #[derive(Debug, clap::Args)]
 pub(super) struct CompareArguments {
-    /// Sweeps' numbers, at least two; each of the others is compared with the first
-    #[arg(required = true, num_args = 2..=SWEEPS_MAX, value_name = "SWEEP", value_parser = super::ids::sweep_id)]
-    sweeps: Vec<u64>,
+    /// Sweeps by their numbers, or folders of `sweep run`, at least two; each of the others is compared with the first
+    #[arg(required = true, num_args = 2..=SWEEPS_MAX, value_name = "SWEEP|FOLDER")]
+    sweeps: Vec<Named>,
+}
+
+/// A sweep as the command line names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Named {
+    /// Of the coordinator.
+    Sweep(u64),
+    /// Of a run, in its folder.
+    Folder(PathBuf),
+}
+
+impl FromStr for Named {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = super::ids::sweep_id(text);
+        match number {
+            Ok(sweep) => Ok(Self::Sweep(sweep)),
+            Err(_) if std::path::Path::new(text).is_dir() => Ok(Self::Folder(text.into())),
+            Err(why) => Err(format!("{why}; or name the folder of a `sweep run`: there is no folder {text}")),
+        }
+    }
+}
+
+impl Named {
+    fn number(&self) -> Option<u64> {
+        match self {
+            Self::Sweep(sweep) => Some(*sweep),
+            Self::Folder(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sweep(sweep) => write!(f, "sweep {sweep}"),
+            Self::Folder(folder) => write!(f, "{}", folder.display()),
+        }
+    }
 }
 
 /// `sweep compare`.
@@ -36,11 +80,17 @@ pub(super) async fn compare_sweeps(
     format: Format,
 ) -> Result<(), Failure> {
     let mut sides: Vec<Side> = Vec::new();
-    for (place, sweep) in arguments.sweeps.iter().enumerate() {
-        if arguments.sweeps[..place].contains(sweep) {
-            return Err(Failure::usage(format!("sweep {sweep} is named twice; name each sweep once")));
+    // Those of folders get numbers that no other has here: each is number 1 of its own database.
+    let known: BTreeSet<u64> = arguments.sweeps.iter().filter_map(Named::number).collect();
+    let mut free = (1..).filter(|number| !known.contains(number));
+    for (place, named) in arguments.sweeps.iter().enumerate() {
+        if arguments.sweeps[..place].contains(named) {
+            return Err(Failure::usage(format!("{named} is named twice; name each sweep once")));
         }
-        sides.push(read(target, *sweep).await?);
+        sides.push(match named {
+            Named::Sweep(sweep) => read(target, *sweep).await?,
+            Named::Folder(folder) => folder::side_of(folder, free.next().unwrap_or_default()).await?,
+        });
     }
     let left_out: u64 = sides.iter().map(Side::left_out).sum();
     if left_out > 0 {
@@ -111,21 +161,29 @@ fn fields(comparison: &Comparison) -> Vec<(String, Vec<Cell>)> {
     let field = |name: &str, cell: &dyn Fn(&report::compare::Compared) -> Cell| {
         (name.to_owned(), comparison.sweeps.iter().map(cell).collect::<Vec<Cell>>())
     };
-    vec![
+    let mut fields = vec![
         field("sweep", &|sweep| Cell::Integer(sweep.id)),
         field("name", &|sweep| Cell::Text(sweep.name.clone())),
         field("state", &|sweep| Cell::Text(sweep.state.to_owned())),
         field("jobs", &|sweep| Cell::Integer(sweep.jobs)),
         field("done", &|sweep| Cell::Integer(sweep.done)),
         field("metric", &|sweep| Cell::Text(sweep.metric.clone())),
-        field("best", &|sweep| Cell::number(sweep.best.0, 4)),
+        field("best", &|sweep| {
+            let trainings = u32::try_from(sweep.trainings).unwrap_or(u32::MAX);
+            sweep.best.0.map_or(Cell::Empty, |best| Cell::Mean(best, 4, trainings))
+        }),
         field("deviation", &|sweep| Cell::number(sweep.deviation.0, 4)),
         field("trainings", &|sweep| Cell::Integer(sweep.trainings)),
         field("best_job", &|sweep| sweep.best_job.map_or(Cell::Empty, Cell::Integer)),
         field("best_parameters", &|sweep| parameters(sweep.best_parameters.as_ref())),
         field("epochs", &|sweep| Cell::Integer(sweep.epochs)),
         field("train_seconds", &|sweep| Cell::Number(sweep.train_seconds, 2)),
-    ]
+    ];
+    if comparison.sweeps.iter().any(|sweep| sweep.folder.is_some()) {
+        let folder = field("folder", &|sweep| sweep.folder.clone().map_or(Cell::Empty, Cell::Text));
+        fields.insert(1, folder);
+    }
+    fields
 }
 
 fn parameters(shown: Option<&serde_json::Value>) -> Cell {

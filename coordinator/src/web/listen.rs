@@ -214,7 +214,7 @@ mod tests {
     async fn a_request_that_is_no_http_gets_an_error_as_all_others_have_it() {
         let bound = Bound::to(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let (routes, stop) = (Router::new().route("/", get(async || "seen")), CancellationToken::new());
-        let listening = bound.serve(routes, None, 8, stop.clone());
+        let listening = bound.serve(routes, (None, GRPC), 8, stop.clone());
         let long = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(2 * HEAD_BYTES_MAX));
         let after =
             "GET / HTTP/1.1\r\nHost: localhost\r\n\r\nGET /?x=<b> HTTP/1.1\r\nHost: localhost\r\n\r\n";

@@ -6,6 +6,7 @@ mod place;
 mod scan;
 mod thread;
 mod upgrade;
+mod view;
 mod write;
 
 use std::{
@@ -24,6 +25,7 @@ use sqlx::{
 use terms::{JobKey, JobState, SweepId};
 use tokio::sync::Mutex;
 
+pub use self::view::SqliteView;
 use self::{place::sibling, scan::Scanner, thread::WriterThread, write::Writer};
 use super::{
     ArtifactRow, AttemptPlace, AttemptRow, AttemptsAsked, EpochPlace, EpochRow, JobRow, LeaderTold, Store,
