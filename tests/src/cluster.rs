@@ -223,7 +223,7 @@ impl Cluster {
 
     /// Every job of a sweep with the epochs that count.
     pub async fn results(&self, sweep_id: u64) -> Vec<(v1::Job, Vec<v1::EpochRow>)> {
-        let rows = self.client().await.report_rows(v1::ReportRowsRequest { sweep_id }).await;
+        let rows = self.client().await.report_rows(v1::ReportRowsRequest { sweep_id, hands_on: false }).await;
         let mut rows = rows.expect("the sweep is there").into_inner();
         let mut jobs: Vec<(v1::Job, Vec<v1::EpochRow>)> = Vec::new();
         while let Some(row) = rows.message().await.expect("the stream goes on") {

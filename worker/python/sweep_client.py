@@ -5,8 +5,8 @@
     client = Client("http://127.0.0.1:8080")      # where `sweep serve --http` or `sweep run` serves the page
     sweep = client.submit({"name": "rates", "dataset": {"path": "data/train"}, "parameters": {"learning_rate": {"values": [0.1, 0.01]}}})
     sweep.wait()
-    sweep.best()                                  # the best job: parameters, metrics, attempts, epochs
-    sweep.frame()                                 # all jobs: a DataFrame, or a list of dictionaries
+    sweep.best()                                  # the best configuration's job: parameters, metrics, attempts, epochs
+    sweep.frame()                                 # all jobs: a DataFrame, or without pandas a list of dictionaries (Rows)
 
 It speaks the JSON API of the page. A program's files are sent by `sweep submit` alone; what that has submitted is seen here.
 """
@@ -28,7 +28,7 @@ import urllib.request
 import uuid
 import warnings
 
-__all__ = ["Client", "Sweep", "SweepError", "Unreachable"]
+__all__ = ["Client", "Rows", "Sweep", "SweepError", "Unreachable"]
 
 _ROWS = 1000  # Most that a page has.
 _CURVES_MAX = 64  # Most jobs whose curves come at once.
@@ -188,7 +188,9 @@ class Client:
                 raise _refusal(error) from None
         except (urllib.error.URLError, socket.timeout, OSError) as error:
             reason = getattr(error, "reason", error)
-            raise Unreachable("no coordinator answers at %s (%s)" % (self.url, reason)) from error
+            message = "no coordinator answers at %s (%s); the page of a `sweep run` ends with it, and " % (self.url, reason)
+            message += "`sweep serve --store sqlite:FOLDER/sweep.db --http HOST:PORT` serves that of its folder"
+            raise Unreachable(message) from error
 
 
 class Sweep:
@@ -252,12 +254,21 @@ class Sweep:
         return next(("\n".join(attempt["lines"]) for attempt in reversed(attempts) if attempt["lines"]), "")
 
     def best(self):
-        """The best job so far with its attempts and epochs; None while there is none."""
+        """The best configuration so far, as its first job with its attempts and epochs; None while there is none.
+
+        With `repeats` in the sweep file the best is the configuration with the best mean of its trainings: its "best_of_sweep" is that mean,
+        and "best_trainings" says of how many.
+        """
         self.refresh()
-        return None if self.best_job is None else self.job(self.best_job)
+        if self.best_job is None:
+            return None
+        job = self.job(self.best_job)
+        job["best_of_sweep"] = _number(self.data["best"])
+        job["best_trainings"] = self.data.get("best_trainings")
+        return job
 
     def frame(self, exact=True):
-        """All jobs as a table: a DataFrame where pandas is there, else a list of dictionaries.
+        """All jobs as a table: a pandas.DataFrame where pandas is installed, else a Rows, which is a list of dictionaries.
 
         With `exact=False` it comes in one small request, for as many as 200,000 jobs: those that had an attempt, with the parameters that
         vary and the objective to seven digits.
@@ -317,7 +328,9 @@ class Sweep:
         rows = [("state", self.state), ("jobs", "%d of %d done, %d running, %d failed" % (
             self.done, self.jobs_count, self.running, self.failed))]
         if self.best_job is not None:
-            rows.append(("best " + self.data["metric"]["name"], "%s (job %d)" % (self.data["best"], self.best_job)))
+            trainings = self.data.get("best_trainings") or 1
+            mean = "mean of %d, " % trainings if trainings > 1 else ""
+            rows.append(("best " + self.data["metric"]["name"], "%s (%sjob %d)" % (self.data["best"], mean, self.best_job)))
             rows += list((self.best_parameters or {}).items())
         if self.data.get("waiting"):
             rows.append(("waits", self.data["waiting"]))
@@ -417,11 +430,22 @@ def _values(numbers, values):
     return numbers.tolist()
 
 
+class Rows(list):
+    """A table where pandas is not installed: a list of dictionaries, which says so to who takes it for a DataFrame."""
+
+    def __getattr__(self, name):
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise AttributeError(
+            "without pandas a table is a list of dictionaries, which has no %r; `pip install pandas` makes it a DataFrame" % name
+        )
+
+
 def _table(rows):
     try:
         import pandas
     except ImportError:
-        return rows
+        return Rows(rows)
     return pandas.DataFrame(rows)
 
 

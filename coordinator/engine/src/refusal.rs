@@ -118,6 +118,10 @@ pub enum ControlError {
     )]
     EndedEarly { sweep: SweepId, state: SweepState },
     /// The sweep has ended.
-    #[error("sweep {sweep} is {state} already", state = .state.as_str())]
+    #[error(
+        "sweep {sweep} is {state} already: no more of its jobs begin, so that nothing of it can be paused, resumed or stopped; `sweep show \
+         {sweep}` shows what it has",
+        state = .state.as_str()
+    )]
     AlreadyFinal { sweep: SweepId, state: SweepState },
 }

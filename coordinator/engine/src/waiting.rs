@@ -36,8 +36,10 @@ impl Engine {
         let crowd = self.crowd();
         let reason = self.why_waiting(&crowd, run)?;
         let text = self.why_in_words(&crowd, run, reason);
-        let idle_ms = run.idle_since_ms().map_or(0, |since| now.monotonic_ms.saturating_sub(since));
-        Some(Waiting { reason, text, idle_ms })
+        let since = run.idle_since().unwrap_or(now);
+        let idle_ms = now.monotonic_ms.saturating_sub(since.monotonic_ms);
+        let since_unix_ms = run.idle_since().map(|since| since.unix_ms);
+        Some(Waiting { reason, text, idle_ms, since_unix_ms })
     }
 
     fn crowd(&self) -> Crowd<'_> {
@@ -195,9 +197,9 @@ impl Engine {
             .running()
             .map(|run| {
                 let reason = Some(run).filter(idle).and_then(|run| self.why_waiting(&crowd, run));
-                let since = run.idle_since_ms().unwrap_or(now.monotonic_ms);
+                let since = run.idle_since().unwrap_or(now);
                 // Formatting the reason costs more than noticing it.
-                let is_due = now.monotonic_ms.saturating_sub(since) >= IDLE_TOLD_AFTER_MS;
+                let is_due = now.monotonic_ms.saturating_sub(since.monotonic_ms) >= IDLE_TOLD_AFTER_MS;
                 let text = reason.filter(|_| is_due).map(|reason| self.why_in_words(&crowd, run, reason));
                 (run.id(), reason.map(|_| since), text)
             })

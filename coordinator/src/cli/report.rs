@@ -138,7 +138,7 @@ pub(super) async fn write(
     place: impl Fn(&str) -> PathBuf,
     language: Language,
 ) -> Result<PathBuf, Failure> {
-    let mut rows = SweepRows::open(target, sweep_id).await?;
+    let mut rows = SweepRows::open(target, sweep_id, false).await?;
     let folder = place(&rows.sweep.name);
     refuse_other(&folder, &rows.message).await?;
     let failed = |error: ReportError| Failure::operation(error.to_string());

@@ -22,10 +22,10 @@ pub(super) struct SweepRows<'t> {
 }
 
 impl<'t> SweepRows<'t> {
-    /// Begins to read a sweep.
-    pub(super) async fn open(target: &'t Target, sweep_id: u64) -> Result<Self, Failure> {
+    /// Begins to read a sweep, for whom rows are written here, or are handed on to a server that may be slow.
+    pub(super) async fn open(target: &'t Target, sweep_id: u64, hands_on: bool) -> Result<Self, Failure> {
         let mut client = target.connect().await?;
-        let rows = client.report_rows(v1::ReportRowsRequest { sweep_id });
+        let rows = client.report_rows(v1::ReportRowsRequest { sweep_id, hands_on });
         let mut stream = target.in_time(rows).await?.into_inner();
         let header = target.in_time(stream.message()).await?.and_then(|row| row.row);
         let Some(Row::Header(header)) = header else {

@@ -20,6 +20,8 @@ use crate::api::{self, Api, Report, ReportRow, RetryRequest, SearchFollower, Sna
 const REPORT_ROWS_WAITING_MAX: usize = 128;
 /// How long a reader of a report may take for a row before the report is given up for others.
 const REPORT_ROW_WITHIN: Duration = Duration::from_secs(60);
+/// The same for one that hands rows on to another server: that may take a minute for each of its answers, and is asked again where it fails.
+const REPORT_ROW_HANDED_ON_WITHIN: Duration = Duration::from_secs(600);
 /// Bytes of a piece of weights: below what counts as a large answer, so that a slow reader is waited for.
 const DOWNLOAD_PIECE_BYTES: usize = 32 << 10;
 /// Pieces that may wait for a slow reader.
@@ -299,8 +301,10 @@ impl SweepService for SweepServer {
         &self,
         request: Request<v1::ReportRowsRequest>,
     ) -> Result<Response<Self::ReportRowsStream>, Status> {
-        let mut report = self.api.report(SweepId(request.into_inner().sweep_id)).await?;
-        let (reader, rows) = Reader::new(REPORT_ROWS_WAITING_MAX, REPORT_ROW_WITHIN)?;
+        let v1::ReportRowsRequest { sweep_id, hands_on } = request.into_inner();
+        let mut report = self.api.report(SweepId(sweep_id)).await?;
+        let within = if hands_on { REPORT_ROW_HANDED_ON_WITHIN } else { REPORT_ROW_WITHIN };
+        let (reader, rows) = Reader::new(REPORT_ROWS_WAITING_MAX, within)?;
         self.tasks.spawn(async move {
             let sent = send_report(&mut report, &reader).await;
             reader.end(sent);

@@ -173,8 +173,11 @@ async fn size(results: &mut Results, jobs: u64) {
     let failed = questions(&mut client, jobs, &[v1::JobState::Failed.into()]).await;
     results.add(&name("a page of failed jobs, of which there are none, p99"), failed, "ms", None);
     let start = Instant::now();
-    let mut rows =
-        client.report_rows(v1::ReportRowsRequest { sweep_id: 1 }).await.expect("rows").into_inner();
+    let mut rows = client
+        .report_rows(v1::ReportRowsRequest { sweep_id: 1, hands_on: false })
+        .await
+        .expect("rows")
+        .into_inner();
     let mut count = 0_u64;
     while rows.message().await.expect("the stream goes on").is_some() {
         count += 1;

@@ -10,7 +10,7 @@ use terms::{AttemptKey, DatasetSummary, Epoch, JobKey, JobState, ParameterUse, S
 
 use super::{ActiveAttempt, Lease, Placement, SweepRun, WaitingJob};
 use crate::{
-    Effect, EndsSeen, Observation, Output,
+    Effect, EndsSeen, Now, Observation, Output,
     job_control::STOPPED,
     mutants::{self, Mutant},
     packs::PackKey,
@@ -273,11 +273,11 @@ impl SweepRun {
     }
 
     /// Notes since when jobs wait and none runs; or that this is not so.
-    pub(crate) fn idle(&mut self, since_ms: Option<u64>) {
-        if since_ms.is_none() {
+    pub(crate) fn idle(&mut self, since: Option<Now>) {
+        if since.is_none() {
             return self.moves();
         }
-        self.idle_since_ms = since_ms;
+        self.idle_since = since;
     }
 
     /// Notes what watchers hear about why nothing runs; returns whether it is new.

@@ -157,7 +157,7 @@ impl ExportArguments {
 }
 
 async fn write(arguments: &ExportArguments, target: &Target) -> Result<(), Failure> {
-    let rows = SweepRows::open(target, arguments.sweep).await?;
+    let rows = SweepRows::open(target, arguments.sweep, arguments.shape().is_none()).await?;
     let unended = not_ended(&rows.sweep.counts);
     let jobs = rows.sweep.job_count;
     match (arguments.document().filter(|_| arguments.is_to_standard_output()), arguments.shape()) {

@@ -7,7 +7,7 @@ use terminal::{count, text};
 
 use super::address::Form;
 use crate::{
-    cli::{failure::Failure, tables::sweep_state_name},
+    cli::{failure::Failure, output::job_of_mean, tables::sweep_state_name},
     shapes,
 };
 
@@ -62,8 +62,11 @@ impl Message {
         let minutes = waiting.idle_ms / 60_000;
         let since = if minutes > 0 { format!(" for {}", count(minutes, "minute")) } else { String::new() };
         let text = format!("{}: nothing has moved{since}: {}", named(sweep), text::line(&waiting.text));
-        // Since when, to the minute: what a second command says of the same stop is the same message.
-        let since = now_ms().saturating_sub(waiting.idle_ms) / 60_000;
+        // Since when: what a second command says of the same stop is the same message. An older coordinator does not say it to the millisecond.
+        let since = match waiting.since_unix_ms {
+            0 => now_ms().saturating_sub(waiting.idle_ms) / 60_000,
+            since => since,
+        };
         Self::of(sweep, Event::Stalled, text, &format!("{} {since}", waiting.reason))
     }
 
@@ -153,7 +156,8 @@ fn best(sweep: &v1::Sweep) -> String {
         return String::new();
     };
     let metric = sweep.metric.as_ref().map_or("", |metric| metric.name.as_str());
-    format!("; best {} {} (job {})", text::line(metric), measured(best.value, 4), point.job)
+    let job = job_of_mean(best.trainings, point.job);
+    format!("; best {} {} ({job})", text::line(metric), measured(best.value, 4))
 }
 
 #[cfg(test)]
@@ -223,5 +227,18 @@ mod tests {
         let again = v1::Sweep { ended_unix_ms: 1, ..first.clone() };
         let elsewhere = v1::Sweep { created_unix_ms: 1, ..first.clone() };
         assert!(id(&first) != id(&again) && id(&first) != id(&elsewhere));
+    }
+
+    #[test]
+    fn a_standstill_has_the_id_of_when_it_began_whoever_tells_of_it() {
+        let running = sweep(v1::SweepState::Running, v1::JobCounts::default());
+        let id = |since_unix_ms, idle_ms| {
+            let reason = v1::WaitReason::NoWorker.into();
+            let waiting = v1::Waiting { reason, text: "no worker".to_owned(), idle_ms, since_unix_ms };
+            json(&Message::stalled(&running, &waiting), Form::Json)["id"].clone()
+        };
+        // Around the boundary of a minute, and told at other times.
+        assert_eq!(id(1_700_000_039_999, 300_000), id(1_700_000_039_999, 360_001));
+        assert_ne!(id(1_700_000_039_999, 300_000), id(1_700_000_040_000, 300_000), "another one");
     }
 }

@@ -73,8 +73,9 @@ impl Recorded {
 fn taken_over_from_elsewhere<'a>(attempts: &'a [v1::Attempt], last: &v1::Attempt) -> Option<&'a v1::Attempt> {
     let mut needs_earlier = last.resumed_epochs > 0;
     for before in attempts.iter().rev().filter(|before| before.attempt < last.attempt) {
-        // Such an attempt never began, and says nothing of those before it.
-        if matches!(before.state(), v1::AttemptState::Rejected | v1::AttemptState::Unavailable) {
+        // An attempt that never began says nothing of those before it.
+        let cannot = matches!(before.state(), v1::AttemptState::Rejected | v1::AttemptState::Unavailable);
+        if cannot || before.began == Some(false) {
             continue;
         }
         if !needs_earlier {
@@ -147,5 +148,23 @@ pub(super) mod tests {
         assert_eq!(found(&[("cpu", 0, Lost), ("cuda:0", 1, Lost), ("cuda:1", 2, Done)]), Some(1));
         assert_eq!(found(&[("cpu", 0, Lost), ("cuda:0", 0, Rejected), ("cpu", 2, Done)]), None);
         assert_eq!(found(&[("cpu", 0, Lost), ("cuda:0", 0, Rejected), ("cuda:0", 2, Done)]), Some(1));
+        let with = |began: Option<bool>| {
+            let attempt = |attempt, device: &str, resumed_epochs, began| v1::Attempt {
+                attempt,
+                device: device.to_owned(),
+                resumed_epochs,
+                began,
+                state: Lost.into(),
+                ..v1::Attempt::default()
+            };
+            let attempts = [
+                attempt(1, "cpu", 0, Some(true)),
+                attempt(2, "cuda:0", 0, began),
+                attempt(3, "cuda:0", 2, Some(true)),
+            ];
+            taken_over_from_elsewhere(&attempts, &attempts[2]).map(|attempt| attempt.attempt)
+        };
+        assert_eq!(with(Some(false)), Some(1), "lost before it began");
+        assert_eq!((with(Some(true)), with(None)), (None, None));
     }
 }

@@ -79,6 +79,7 @@ fn attempt(row: AttemptRow) -> v1::Attempt {
         log_tail: row.log_tail,
         resumed_epochs: row.resumed_epochs,
         pack_size: row.pack_size,
+        began: Some(row.started),
     }
 }
 

@@ -240,9 +240,10 @@ impl Served {
             "VerifySearchRequest.sweep_id" => {
                 server.verify_search(Request::new(v1::VerifySearchRequest { sweep_id })).await.map(drop)
             }
-            "ReportRowsRequest.sweep_id" => {
-                server.report_rows(Request::new(v1::ReportRowsRequest { sweep_id })).await.map(drop)
-            }
+            "ReportRowsRequest.sweep_id" => server
+                .report_rows(Request::new(v1::ReportRowsRequest { sweep_id, hands_on: false }))
+                .await
+                .map(drop),
             other => panic!("{other} is not guarded"),
         }
     }

@@ -135,6 +135,7 @@ pub(in super::super) async fn attempts_of_jobs(
 pub(super) fn attempt_row(row: tables::Attempt) -> Result<AttemptRow, StoreError> {
     Ok(AttemptRow {
         attempt: number(row.attempt, "attempt")?,
+        started: row.started,
         slot: number(row.slot, "slot")?,
         resumed_epochs: number(row.resumed_epochs, "resumed_epochs")?,
         pack_size: pack_size(row.pack_size.0)?,

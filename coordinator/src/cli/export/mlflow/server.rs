@@ -10,7 +10,7 @@ use crate::cli::failure::Failure;
 
 /// Longest wait for an answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
-/// Tries after the first one: together with the pauses between them, less than the coordinator waits for a reader.
+/// Tries after the first one: together with the pauses between them, seven minutes, and so less than the coordinator waits for a reader that hands rows on.
 const RETRIES_MAX: usize = 6;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
