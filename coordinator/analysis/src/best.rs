@@ -5,13 +5,15 @@
 //! exponential families, Annals of Statistics 47(2), 2019, <https://doi.org/10.1214/17-AOS1634>. Welch's test lets variances differ and the
 //! theorem does not, so that it is a guide here and no proof.
 
+use std::cmp::Reverse;
+
 use serde::Serialize;
-use terms::Goal;
+use terms::{Goal, Standing};
 use utoipa::ToSchema;
 
 use super::{
     frame::Frame,
-    points::{Point, better},
+    points::Point,
     statistics::{Interval, newcombe, t_interval, welch, wilson},
 };
 
@@ -109,13 +111,16 @@ impl Comparison {
 /// The best point against the others. A point of which trainings are missing comes after those that are complete, as a single good training
 /// says little.
 pub(crate) fn verdict(frame: &Frame, points: &[Point], goal: Goal, images: Option<u64>) -> Option<Verdict> {
-    let complete = points.iter().map(|point| point.mean.count).max().unwrap_or(0);
+    // Where the sweep file plans no repeats, but lists seeds as a parameter, the most trainings that one has.
+    let planned = match frame.repeats {
+        0 | 1 => points.iter().map(|point| point.mean.count).max().unwrap_or(0),
+        repeats => repeats.into(),
+    };
     let mut ranked: Vec<&Point> = points.iter().filter(|point| point.is_counted()).collect();
-    let is_complete = |point: &Point| point.mean.count == complete;
-    ranked.sort_by(|one, other| {
-        let by_value = better(goal, other.mean.mean, one.mean.mean);
-        is_complete(other).cmp(&is_complete(one)).then(by_value).then(one.row.cmp(&other.row))
-    });
+    let standing = |point: &Point| {
+        Standing::new(goal, frame.jobs[point.row], point.mean.mean, point.mean.count, planned)
+    };
+    ranked.sort_by_key(|point| Reverse(standing(point)));
     let (best, others) = ranked.split_first()?;
     // A share lies between 0 and 1; what does not is measured otherwise than its manifest says.
     let is_share = |point: &&Point| (0.0..=1.0).contains(&point.mean.mean);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 use terms::{
     DatasetSummary, Goal, Objective, ParameterMap, ParameterValue,
-    manifest::{Manifest, ShareOf},
+    manifest::{Manifest, ShareOf, seed_of},
 };
 use utoipa::ToSchema;
 
@@ -59,6 +59,8 @@ pub(crate) enum Cell {
 #[derive(Debug)]
 pub struct Collector {
     goal: Goal,
+    /// How often the sweep file says that each point is trained.
+    pub(crate) repeats: u32,
     /// How many images the objective is a share of, where it is one.
     images: Option<u64>,
     pub(crate) names: Vec<String>,
@@ -90,12 +92,13 @@ impl Collector {
             count if count <= jobs_max => u64::MAX,
             count => (u64::MAX / count).saturating_mul(jobs_max),
         };
-        let seed = manifest.and_then(|manifest| manifest.seed.as_deref());
+        let seed = seed_of(manifest);
         let metric = manifest.and_then(|manifest| manifest.metric(&objective.name));
         let is_share = metric.is_some_and(|metric| metric.share_of == Some(ShareOf::ValidationImages));
         let images = dataset.map(|dataset| dataset.val_images);
         Self {
             goal: objective.goal,
+            repeats: 1,
             images: images.filter(|images| is_share && *images > 0),
             names: varying.to_vec(),
             is_seed: varying.iter().map(|name| seed == Some(name)).collect(),
@@ -107,6 +110,11 @@ impl Collector {
             known: HashMap::new(),
             counted: Counted::default(),
         }
+    }
+
+    /// For a sweep whose file has each point trained so often.
+    pub fn with_repeats(self, repeats: u32) -> Self {
+        Self { repeats, ..self }
     }
 
     /// Takes a job in, each once.

@@ -21,6 +21,8 @@ pub(crate) const ABSENT: u32 = u32::MAX;
 /// The jobs that have a value, or diverged.
 #[derive(Debug)]
 pub(crate) struct Frame {
+    /// How often the sweep file says that each point is trained.
+    pub(crate) repeats: u32,
     /// Their numbers.
     pub(crate) jobs: Vec<u64>,
     /// The objective of each; NaN where it diverged.
@@ -61,7 +63,7 @@ pub(crate) struct Unit {
 
 impl Frame {
     pub(crate) fn new(collected: Collector) -> Self {
-        let Collector { names, is_seed, jobs, values, cells, texts, .. } = collected;
+        let Collector { repeats, names, is_seed, jobs, values, cells, texts, .. } = collected;
         let width = names.len();
         let (mut coded, mut seed) = (Vec::new(), None);
         for (place, name) in names.into_iter().enumerate() {
@@ -81,7 +83,7 @@ impl Frame {
             let kind = kind(&codes, &distinct, units, &texts);
             Parameter { name, codes, count: distinct.len(), kind }
         };
-        Self { jobs, values, parameters: coded.into_iter().map(parameter).collect(), seed }
+        Self { repeats, jobs, values, parameters: coded.into_iter().map(parameter).collect(), seed }
     }
 
     /// The values that are numbers.

@@ -398,3 +398,33 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn the_seed_of_a_program_is_no_parameter_of_interest() {
+    let objective = Objective { name: "score".into(), goal: Goal::Maximize, used: MetricUse::Last };
+    let names = ["rate".to_owned(), "seed".to_owned()];
+    let mut collector = Collector::new(&objective, &names, None, None, 4);
+    for (number, (rate, seed, score)) in (1..).zip([(1, 1, 0.5), (1, 2, 0.7), (2, 1, 0.6), (2, 2, 0.8)]) {
+        let map = [("rate".to_owned(), whole(rate)), ("seed".to_owned(), whole(seed))];
+        collector.job(number, &ParameterMap(map.into()), End::Done(Some(score)));
+    }
+    let analysis = collector.analyze();
+    assert_eq!(analysis.points, 2, "trainings of one rate are one point");
+    assert!(analysis.effects.iter().all(|effect| effect.parameter != "seed"));
+    let best = analysis.best.unwrap().best;
+    assert_eq!((best.job, best.count), (3, 2));
+}
+
+#[test]
+fn with_repeats_a_configuration_of_which_trainings_are_missing_is_not_the_best() {
+    let of = |repeats| {
+        let mut collector = collector(Goal::Maximize, &["a".to_owned()], 0, 3).with_repeats(repeats);
+        for (number, (a, value)) in (1..).zip([(1, 0.5), (1, 0.7), (2, 0.9)]) {
+            collector.job(number, &ParameterMap(vec![("a".to_owned(), whole(a))]), End::Done(Some(value)));
+        }
+        let best = collector.analyze().best.unwrap().best;
+        (best.job, best.count)
+    };
+    assert_eq!(of(2), (1, 2));
+    assert_eq!(of(3), (3, 1), "none is complete, and the best mean is the best");
+}

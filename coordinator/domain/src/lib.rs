@@ -1,8 +1,9 @@
 //! What a sweep is: its file (`specification`), the values that its parameters take (`space`, `grid`, `points`), what a
 //! searcher chose among them (`proposals`), its jobs and settings (`definition`), and the records of what happened to them
-//! (`record`). Pure: no clock, no runtime, no
+//! (`record`), and which of them is the best (`best`). Pure: no clock, no runtime, no
 //! database, no wire format.
 
+pub mod best;
 pub mod definition;
 pub mod grid;
 pub mod help;

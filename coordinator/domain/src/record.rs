@@ -4,10 +4,11 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use terms::{
-    AttemptKey, AttemptState, DatasetSummary, Epoch, JobKey, JobState, MetricRow, MetricSchema, MetricUse,
-    Objective, ParameterUse, SweepId, SweepState, WorkerName,
+    AttemptKey, AttemptState, DatasetSummary, Epoch, JobKey, JobState, MetricRow, MetricSchema, Objective,
+    ParameterUse, SweepId, SweepState, WorkerName,
 };
 
+pub use crate::best::{BestJobs, BestPoints};
 use crate::proposals::{Learned, Proposed};
 
 /// One change of the durable state.
@@ -246,35 +247,6 @@ impl BestEpoch {
     }
 }
 
-/// The best done jobs of a sweep, each with its value of the objective.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct BestJobs {
-    /// By the value at the last epoch.
-    pub by_last: Option<(u64, f64)>,
-    /// By the best value of all epochs.
-    pub by_best: Option<(u64, f64)>,
-}
-
-impl BestJobs {
-    /// Takes a job that is done into account.
-    pub fn consider(&mut self, objective: &Objective, job: u64, last: Option<f64>, best: Option<f64>) {
-        for (champion, value) in [(&mut self.by_last, last), (&mut self.by_best, best)] {
-            let Some(value) = value else { continue };
-            if champion.is_none_or(|best| objective.outranks((job, value), best)) {
-                *champion = Some((job, value));
-            }
-        }
-    }
-
-    /// The best by the value that the metric uses.
-    pub fn of(&self, used: MetricUse) -> Option<(u64, f64)> {
-        match used {
-            MetricUse::Last => self.by_last,
-            MetricUse::Best => self.by_best,
-        }
-    }
-}
-
 /// A sweep as a store returns it.
 #[derive(Debug, Clone)]
 pub struct StoredSweep {
@@ -308,6 +280,8 @@ pub struct StoredSweep {
     pub finals: Vec<(JobState, u64)>,
     /// The best done jobs.
     pub best: BestJobs,
+    /// Its configurations by their results, where each is trained several times.
+    pub best_points: Option<BestPoints>,
     /// The jobs that had an attempt and have not ended.
     pub open_jobs: Vec<StoredJob>,
     /// The weights that are kept or on their way.

@@ -21,8 +21,9 @@ use std::{
 };
 
 use domain::{
+    best::{Best, BestJobs, BestPoints},
     definition::SweepDefinition,
-    record::{BestJobs, History},
+    record::History,
     text::told_apart,
 };
 use terms::{
@@ -37,7 +38,7 @@ pub(super) use self::{
 };
 use self::{metrics::LeftOutMetrics, queue::Queue, stopping::Stopping};
 use super::{
-    EndsSeen, JobCounts,
+    EndsSeen, JobCounts, Now,
     learning::{Learning, Searcher},
     weights::Weights,
 };
@@ -82,8 +83,10 @@ pub(super) struct SweepRun {
     ends: EndsSeen,
     /// The best done jobs.
     best: BestJobs,
+    /// Its configurations by their results, where each is trained several times.
+    best_points: Option<BestPoints>,
     /// Since when jobs wait and none runs, on the clock of leases.
-    idle_since_ms: Option<u64>,
+    idle_since: Option<Now>,
     /// Why, as watchers heard.
     idle_told: String,
     /// The weights that are kept or on their way.
@@ -100,6 +103,7 @@ impl SweepRun {
         created_unix_ms: u64,
     ) -> Self {
         let definition = definition.after(None);
+        let best_points = BestPoints::new(definition.specification.repeats);
         let learning = definition.learned().map(|points| Learning::new(definition.id, points, searcher));
         Self {
             id: definition.id,
@@ -126,7 +130,8 @@ impl SweepRun {
             cancelled: 0,
             ends: EndsSeen::default(),
             best: BestJobs::default(),
-            idle_since_ms: None,
+            best_points,
+            idle_since: None,
             idle_told: String::new(),
             weights: Weights::default(),
             learning,
@@ -188,9 +193,13 @@ impl SweepRun {
         &self.ends
     }
 
-    /// The best job that is done, and its value.
-    pub(super) fn best(&self) -> Option<(u64, f64)> {
-        self.best.of(self.definition.metric.used)
+    /// The best configuration: of those with all their trainings, the one with the best mean.
+    pub(super) fn best(&self) -> Option<Best> {
+        let used = self.definition.metric.used;
+        match &self.best_points {
+            Some(points) => points.of(used),
+            None => self.best.of(used).map(|(job, value)| Best { job, value, trainings: 1 }),
+        }
     }
 
     pub(super) fn weights(&self) -> &Weights {
@@ -201,9 +210,9 @@ impl SweepRun {
         &mut self.weights
     }
 
-    /// Since when jobs wait and none runs, on the clock of leases.
-    pub(super) fn idle_since_ms(&self) -> Option<u64> {
-        self.idle_since_ms
+    /// Since when jobs wait and none runs.
+    pub(super) fn idle_since(&self) -> Option<Now> {
+        self.idle_since
     }
 
     /// Its attempts that hold their leases, in the order of their jobs.
@@ -327,7 +336,7 @@ impl SweepRun {
 
     /// Notes that a job begins, so the sweep is not idle.
     pub(super) fn moves(&mut self) {
-        self.idle_since_ms = None;
+        self.idle_since = None;
         self.idle_told.clear();
     }
 
@@ -368,6 +377,9 @@ impl SweepRun {
             JobState::Done => {
                 self.done += 1;
                 self.best.consider(&self.definition.metric, job, last, best);
+                if let Some(points) = &mut self.best_points {
+                    points.consider(&self.definition.metric, job, last, best);
+                }
             }
             JobState::Diverged => self.diverged += 1,
             JobState::Stopped => self.stopped += 1,
@@ -397,7 +409,7 @@ impl SweepRun {
     }
 
     fn reaches(&self, target: f64) -> Option<(u64, f64, f64)> {
-        let (job, value) = self.best()?;
+        let (job, value) = self.best.of(self.definition.metric.used)?;
         (!self.definition.metric.beats(target, value)).then_some((job, value, target))
     }
 

@@ -2,6 +2,7 @@
 
 mod attribution;
 mod away;
+mod best;
 mod cluster;
 mod control;
 mod epoch;

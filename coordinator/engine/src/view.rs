@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use domain::{definition::SweepDefinition, record::WeightsFile};
+use domain::{best::Best, definition::SweepDefinition, record::WeightsFile};
 use terms::{AttemptKey, DatasetSummary, Epoch, GpuUse, MetricSchema, SweepId, SweepState, WorkerName};
 
 use super::{LeftOutMetrics, SlotDescription, sweep_run::SweepRun};
@@ -19,8 +19,8 @@ pub struct SweepView {
     pub created_unix_ms: u64,
     /// Wall-clock time of its end.
     pub ended_unix_ms: Option<u64>,
-    /// The best job that is done, and its value.
-    pub best: Option<(u64, f64)>,
+    /// The best configuration.
+    pub best: Option<Best>,
     /// What the workers found.
     pub dataset: Option<Arc<DatasetSummary>>,
     /// Why jobs wait; none where none does, and where no one asked.
@@ -79,6 +79,8 @@ pub struct Waiting {
     pub text: String,
     /// How long none of the sweep's jobs has run, in milliseconds; 0 while some do.
     pub idle_ms: u64,
+    /// Wall-clock time since when; none while some do.
+    pub since_unix_ms: Option<u64>,
 }
 
 /// Why jobs of a sweep wait.

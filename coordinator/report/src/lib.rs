@@ -142,7 +142,8 @@ impl ReportWriter {
                 sweep.manifest.as_deref(),
                 sweep.dataset.as_ref(),
                 sweep.job_count,
-            ),
+            )
+            .with_repeats(sweep.repeats),
             best: Best::new(TABLE_ROWS_MAX),
             train_seconds: 0.0,
             packed: false,

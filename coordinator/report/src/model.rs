@@ -1,12 +1,12 @@
 //! What a report is made from: a sweep, its jobs and their epochs, independent of the wire format. Parameters and
-//! metrics are the sweep's own; no code here depends on their names.
+//! metrics are the sweep's own; no code here depends on their names, but for the `seed` of programs.
 
 use std::sync::Arc;
 
 use serde::Serialize;
 use terms::{
     DatasetSummary, JobState, MetricRow, MetricSchema, Objective, ParameterMap, SweepState,
-    manifest::Manifest,
+    manifest::{Manifest, seed_of},
 };
 use utoipa::ToSchema;
 
@@ -60,15 +60,24 @@ pub struct Sweep {
     pub dataset: Option<DatasetSummary>,
 }
 
-/// The best job of a sweep.
+impl Sweep {
+    /// The parameter that the trainings of a configuration differ in.
+    pub(crate) fn seed(&self) -> Option<&str> {
+        seed_of(self.manifest.as_deref())
+    }
+}
+
+/// The best configuration of a sweep.
 #[derive(Debug, Clone)]
 pub struct BestJob {
-    /// Its number.
+    /// The number of its first job that is done.
     pub job: u64,
-    /// Its parameters.
+    /// That job's parameters.
     pub parameters: ParameterMap,
-    /// Its value of the objective.
+    /// The mean of the objective of its trainings.
     pub value: f64,
+    /// How many those are: 1 unless `repeats` trains each configuration several times.
+    pub trainings: u32,
 }
 
 /// How many jobs are in each state.

@@ -2,9 +2,7 @@
 //!
 //! The trainings of a point are jobs with consecutive numbers, so that one point at a time is open.
 
-use std::cmp::Ordering;
-
-use terms::Goal;
+use terms::{Goal, Standing};
 
 use super::{
     model::Sweep,
@@ -20,7 +18,7 @@ const POINTS_SHOWN_MAX: usize = 100;
 pub(super) struct Point {
     /// Its number, from 1.
     pub(super) number: u64,
-    /// Its first training.
+    /// Its first training that is done.
     pub(super) row: JobRow,
     /// How many trainings are done with a value.
     pub(super) done: u32,
@@ -53,38 +51,13 @@ impl Point {
     }
 }
 
-/// The rank of a point: larger is better. One of which trainings are missing comes after those that are complete, as a single
-/// good training says little.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct PointRank {
-    is_complete: bool,
-    /// The mean, where larger is better.
-    value: f64,
-    number: u64,
-}
-
-impl Eq for PointRank {}
-
-impl PartialOrd for PointRank {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for PointRank {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let value = self.value.total_cmp(&other.value);
-        self.is_complete.cmp(&other.is_complete).then(value).then(other.number.cmp(&self.number))
-    }
-}
-
 /// The points of a sweep that trains each of them several times.
 #[derive(Debug)]
 pub(super) struct Repeats {
     repeats: u32,
     goal: Goal,
     open: Option<Point>,
-    best: Best<PointRank, Point>,
+    best: Best<Standing, Point>,
 }
 
 impl Repeats {
@@ -107,15 +80,17 @@ impl Repeats {
         }
         let value = row.ranked.filter(|_| ranking.rank(row).is_candidate());
         if let (Some(point), Some((_, value))) = (&mut self.open, value) {
+            if point.done == 0 {
+                point.row = row.clone();
+            }
             point.add(value);
         }
     }
 
     fn close(&mut self) {
         let Some(point) = self.open.take().filter(|point| point.done > 0) else { return };
-        let value = if self.goal == Goal::Maximize { point.mean } else { -point.mean };
-        let (is_complete, number) = (point.done == self.repeats, point.number);
-        self.best.offer(PointRank { is_complete, value, number }, || point);
+        let (done, planned) = (point.done.into(), self.repeats.into());
+        self.best.offer(Standing::new(self.goal, point.row.number, point.mean, done, planned), || point);
     }
 
     /// The best points, the best first, and whether others are left out.

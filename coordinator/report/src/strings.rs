@@ -76,7 +76,7 @@ pub(super) struct Strings {
     pub(super) stopped: &'static str,
     /// Why its jobs cannot pause.
     pub(super) pauses: &'static str,
-    pub(super) best_mean: &'static str,
+    pub(super) best_training: &'static str,
     pub(super) points: &'static str,
     pub(super) point: &'static str,
     pub(super) jobs_of_point: &'static str,

@@ -15,6 +15,7 @@ pub use self::analysis::Analysis;
 pub use self::job::{Attempt, Attempts, Epoch, Job, JobTimes};
 pub use self::plain::{Number, number, parameters, time, time_for_people};
 pub use self::schema::{ExportedJob, ShownJob, ShownSweep};
+pub(crate) use self::sweep::shown_of;
 pub use self::sweep::{Dataset, Metric, Sweep, SweepDetails};
 pub use self::worker::{Gpu, Worker};
 

@@ -127,6 +127,7 @@ pub(super) async fn show(arguments: &TargetArgument, target: &Target, format: Fo
         "ended",
         "metric",
         "metric_use",
+        "best_trainings",
         "best_job",
         "best_parameters",
         "weights",
@@ -142,6 +143,8 @@ pub(super) async fn show(arguments: &TargetArgument, target: &Target, format: Fo
     let metric = sweep.metric.clone().unwrap_or_default();
     let used = if metric.use_best { "best" } else { "last" };
     row.extend([Cell::Text(metric.name), Cell::Text(used.to_owned())]);
+    let trainings = sweep.best.as_ref().map(|best| u64::from(best.trainings.max(1)));
+    row.push(trainings.map_or(Cell::Empty, Cell::Integer));
     let best = sweep.best.clone().and_then(|best| best.point);
     row.push(best.as_ref().map_or(Cell::Empty, |point| Cell::Integer(point.job)));
     row.push(best.map_or(Cell::Empty, |point| Cell::Point(shown_parameters(&point, &sweep.varying))));

@@ -15,7 +15,7 @@ use terminal::{output, text};
 use terms::EpochReport;
 
 use self::{bars::Bars, left::TimeLeft, lines::Lines};
-use super::{failure::Failure, tables::cannot_pause};
+use super::{failure::Failure, output::job_of_mean, tables::cannot_pause};
 
 /// The view of one sweep.
 pub(super) enum Progress {
@@ -174,7 +174,11 @@ fn best(sweep: &v1::Sweep) -> Option<Best> {
     let parameters = super::tables::short_point(point, &sweep.varying);
     let any = if sweep.metric.as_ref().is_some_and(|metric| metric.use_best) { " of any epoch" } else { "" };
     Some(Best {
-        value: format!("best {metric}{any} {} (job {}", measured(best.value, 4), point.job),
+        value: format!(
+            "best {metric}{any} {} ({}",
+            measured(best.value, 4),
+            job_of_mean(best.trainings, point.job)
+        ),
         parameters: format!(": {parameters})"),
     })
 }

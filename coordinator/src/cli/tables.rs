@@ -93,7 +93,7 @@ pub(super) fn sweep_row(sweep: &v1::Sweep) -> (Vec<String>, Vec<Cell>) {
         Cell::Integer(counts.stopped),
         Cell::Integer(counts.failed),
         Cell::Integer(counts.cancelled),
-        Cell::number(sweep.best.as_ref().map(|best| best.value), 4),
+        sweep.best.as_ref().map_or(Cell::Empty, |best| Cell::Mean(best.value, 4, best.trainings)),
         Cell::Time(sweep.created_unix_ms),
     ];
     (columns, row)

@@ -41,12 +41,6 @@ fn manifest(sweep: &v1::Sweep) -> Option<Arc<Manifest>> {
     Some(Arc::clone(known.manifest()))
 }
 
-/// How often each point is trained, as the specification says it on a line of its own.
-fn repeats(specification: &str) -> u32 {
-    let said = specification.lines().find_map(|line| line.strip_prefix("repeats:"));
-    said.and_then(|said| said.trim().parse().ok()).unwrap_or(1)
-}
-
 /// The metrics of a sweep: those of its model in the model's order, then the others that arrived.
 pub(crate) fn metrics(sweep: &v1::Sweep, names: &[String]) -> MetricSchema {
     let manifest = manifest(sweep);
@@ -94,7 +88,7 @@ pub(crate) fn sweep(sweep: v1::Sweep, parameters: Vec<String>, names: &[String])
         best: sweep.best.and_then(|best| {
             let point = best.point?;
             let parameters = proto::parameters_from_wire(point.parameters);
-            Some(BestJob { job: point.job, parameters, value: best.value })
+            Some(BestJob { job: point.job, parameters, value: best.value, trainings: best.trainings.max(1) })
         }),
         id: sweep.sweep_id,
         name: sweep.name,
@@ -121,7 +115,7 @@ pub(crate) fn sweep(sweep: v1::Sweep, parameters: Vec<String>, names: &[String])
         waiting: sweep.waiting.map(|waiting| waiting.text),
         parameters,
         varying: sweep.varying,
-        repeats: repeats(&sweep.specification),
+        repeats: domain::best::repeats(&sweep.specification),
         metrics_left_out: sweep.metrics_left_out,
         metrics_left_out_reason: sweep.metrics_left_out_reason,
         unread_parameters: sweep.unread_parameters,

@@ -20,7 +20,11 @@ use async_trait::async_trait;
 use domain::record::{BestEpoch, Record, Rung, StoredSearch, StoredSweep, WeightsFile, WeightsState};
 use terms::{Epoch, JobKey, JobState, MetricRow, MetricSchema, SweepId};
 
-pub use self::{counting::CountingEpochs, postgres::PostgresStore, sqlite::SqliteStore};
+pub use self::{
+    counting::CountingEpochs,
+    postgres::PostgresStore,
+    sqlite::{SqliteStore, SqliteView},
+};
 
 /// Who receives the address of another leader.
 pub type LeaderTold<'a> = &'a (dyn Fn(&str) + Send + Sync);
@@ -142,6 +146,8 @@ pub struct AttemptRow {
     pub worker: String,
     pub slot: u32,
     pub device: String,
+    /// Whether its trainer began.
+    pub started: bool,
     /// Epochs that it took over from an earlier attempt.
     pub resumed_epochs: u32,
     /// Jobs that it is or was trained together with, itself included.
@@ -246,6 +252,12 @@ pub enum StoreError {
     /// Another coordinator uses it.
     #[error("{path} is in use by another coordinator; end that one first, or choose another store")]
     InUse { path: PathBuf },
+    /// A database that is only read has other tables.
+    #[error(
+        "{path} is not of this version of sweep; `sweep serve --store sqlite:{path}`, or `sweep run` with its folder, brings an older one \
+         up to date"
+    )]
+    OtherVersion { path: PathBuf },
     /// The linked SQLite has a known bug.
     #[error("SQLite {found} can corrupt databases; sweep needs 3.51.3 or newer")]
     Version {

@@ -8,8 +8,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use async_trait::async_trait;
 use domain::record::{
-    BestEpoch, BestJobs, History, StoredAttempt, StoredJob, StoredRungs, StoredStage, StoredSweep,
-    StoredWeights, WeightsState,
+    BestEpoch, BestJobs, BestPoints, History, StoredAttempt, StoredJob, StoredRungs, StoredStage,
+    StoredSweep, StoredWeights, WeightsState,
 };
 use terms::{Epoch, Goal, JobState, MetricRow, MetricSchema, MetricUse, Objective, SweepId, SweepState};
 
@@ -22,11 +22,16 @@ pub(super) use self::{
 };
 use super::{
     ArtifactRow, StoreError,
-    cells::{Cells, dataset, job_state, metric_row, names, natural, number, parameters, text, worker},
+    cells::{
+        Cells, dataset, integer, job_state, metric_row, names, natural, number, parameters, text, worker,
+    },
     rungs::decoded,
     search,
     tables::{self, TableRow},
 };
+
+/// Done jobs that are read at a time at a start: a few megabytes.
+const DONE_READ: usize = 50_000;
 
 /// A connection that runs queries.
 #[async_trait]
@@ -116,6 +121,7 @@ async fn sweep<Q: Queries>(connection: &mut Q, row: tables::Sweep) -> Result<Sto
         .ok_or_else(|| StoreError::Corrupt(format!("sweep {id} has the state {:?}", row.state)))?;
     let (next_unstarted, out_of_order) = begun(connection, key).await?;
     let objective = objective(&row)?;
+    let points = BestPoints::of_text(&row.specification);
     let created_unix_ms = number(row.created_unix_ms, "created_unix_ms")?;
     let ended_unix_ms = row.ended_unix_ms.map(|at| number(at, "ended_unix_ms")).transpose()?;
     Ok(StoredSweep {
@@ -139,6 +145,7 @@ async fn sweep<Q: Queries>(connection: &mut Q, row: tables::Sweep) -> Result<Sto
         out_of_order,
         finals: finals(connection, key).await?,
         best: best(connection, key, &objective).await?,
+        best_points: best_points(connection, key, &objective, points).await?,
         open_jobs: open_jobs(connection, key).await?,
         weights: weights(connection, key).await?,
         rungs: rungs(connection, key).await?,
@@ -220,6 +227,32 @@ async fn best<Q: Queries>(
         }
     }
     Ok(best)
+}
+
+/// Takes the done jobs of a sweep with `repeats` into account.
+async fn best_points(
+    connection: &mut impl Queries,
+    sweep: i64,
+    objective: &Objective,
+    points: Option<BestPoints>,
+) -> Result<Option<BestPoints>, StoreError> {
+    let Some(mut points) = points else { return Ok(None) };
+    let done = format!(
+        "SELECT job, objective, COALESCE(best_objective, objective) AS best FROM jobs \
+         WHERE sweep_id = $1 AND state = 'done' AND job > $2 ORDER BY job LIMIT {DONE_READ}"
+    );
+    let mut last = 0;
+    loop {
+        let rows = connection.rows(done.clone(), &[sweep, last]).await?;
+        for row in &rows {
+            let job = natural(row, "job")?;
+            points.consider(objective, job, row.real("objective")?, row.real("best")?);
+            last = integer(job)?;
+        }
+        if rows.len() < DONE_READ {
+            return Ok(Some(points));
+        }
+    }
 }
 
 /// The best epoch of a job, from its row.

@@ -31,7 +31,7 @@ pub use ids::{AttemptKey, JobKey, SweepId, WorkerName, WorkerNameError};
 pub use metrics::{
     Epoch, EpochReport, Goal, METRIC_NAME_CHARACTERS_MAX, METRICS_MAX, METRICS_REPORTED_MAX, MISSING,
     MetricName, MetricNameError, MetricRow, MetricRowError, MetricSchema, MetricUse, Objective,
-    ReportedMetrics, RowBytes,
+    ReportedMetrics, RowBytes, Standing,
 };
 pub use number::shortest;
 pub use parameter::{ParameterMap, ParameterValue};

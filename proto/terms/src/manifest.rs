@@ -128,6 +128,15 @@ impl ManifestError {
     }
 }
 
+/// The parameter that repeats of a program differ in, if it has one of that name: a program has no manifest that could say it.
+const SEED_OF_PROGRAMS: &str = "seed";
+
+/// The parameter in which trainings of one configuration may differ: the seed of what is random. Of a program, without a manifest, the one of
+/// that name.
+pub fn seed_of(manifest: Option<&Manifest>) -> Option<&str> {
+    manifest.map_or(Some(SEED_OF_PROGRAMS), |manifest| manifest.seed.as_deref())
+}
+
 impl Manifest {
     /// Reads and checks a manifest.
     ///

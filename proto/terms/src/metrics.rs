@@ -4,6 +4,7 @@
 mod objective;
 mod row;
 mod schema;
+mod standing;
 
 use smallvec::SmallVec;
 use smol_str::SmolStr;
@@ -12,6 +13,7 @@ pub use self::{
     objective::{Goal, MetricUse, Objective},
     row::{MISSING, MetricRow, MetricRowError, RowBytes},
     schema::{MetricNameError, MetricSchema},
+    standing::Standing,
 };
 use crate::EPOCH_SECONDS_MAX;
 

@@ -1,12 +1,26 @@
 //! Which job is the best, by the last epoch and by the best one.
 
+use domain::best::Best;
+use terms::MetricUse;
+
 use super::*;
 
 /// Commits jobs that are done, from job 1, and one that runs; each epoch is a validation accuracy and a loss.
 async fn commit_jobs(store: &dyn Store, ranked_by: &Objective, jobs: &[&[(f64, Option<f64>)]]) {
+    commit_jobs_of(store, ranked_by, "name: x", jobs).await;
+}
+
+/// The same in a sweep with this specification.
+async fn commit_jobs_of(
+    store: &dyn Store,
+    ranked_by: &Objective,
+    text: &str,
+    jobs: &[&[(f64, Option<f64>)]],
+) {
     let mut sweep = submitted(1, "");
-    if let Record::SweepSubmitted { objective, .. } = &mut sweep {
+    if let Record::SweepSubmitted { objective, specification, .. } = &mut sweep {
         objective.clone_from(ranked_by);
+        *specification = text.to_owned();
     }
     let mut records = vec![sweep, named()];
     for (job, epochs) in (1..).zip(jobs) {
@@ -44,5 +58,32 @@ async fn jobs_are_ranked_by_their_last_epoch_and_by_their_best() {
             let row = store.jobs(SweepId(1), 4, 1).await.unwrap().remove(0);
             assert_eq!(row.best.as_ref(), Some(found), "whichever epoch is the last");
         }
+    }
+}
+
+#[tokio::test]
+async fn configurations_that_are_trained_several_times_are_ranked_by_their_means() {
+    // Two trainings of each of three; the last job runs.
+    let jobs: [&[(f64, Option<f64>)]; 6] = [
+        &[(0.875, None), (0.75, None)],
+        &[(0.25, None), (0.25, None)],
+        &[(0.5, None), (0.625, None)],
+        &[(0.5, None), (0.625, None)],
+        &[(0.9, None), (0.9, None)],
+        &[(0.1, None)],
+    ];
+    for place in places() {
+        let store = place.open().await;
+        commit_jobs_of(store.as_ref(), &objective("val_accuracy"), "name: x\nrepeats: 2\n", &jobs).await;
+        let sweep = store.load().await.unwrap().remove(0);
+        assert_eq!(sweep.best.by_last, Some((5, 0.9)), "the luckiest training");
+        let points = sweep.best_points.unwrap();
+        assert_eq!(points.of(MetricUse::Last), Some(Best { job: 3, value: 0.625, trainings: 2 }));
+        assert_eq!(points.of(MetricUse::Best), Some(Best { job: 3, value: 0.625, trainings: 2 }));
+    }
+    for place in places() {
+        let store = place.open().await;
+        commit_jobs(store.as_ref(), &objective("val_accuracy"), &jobs).await;
+        assert_eq!(store.load().await.unwrap().remove(0).best_points, None, "trained once each");
     }
 }

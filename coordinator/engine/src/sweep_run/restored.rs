@@ -47,6 +47,7 @@ impl SweepRun {
             stored.out_of_order
         };
         run.best = stored.best;
+        run.best_points = stored.best_points.or(run.best_points);
         run.metrics = stored.metrics;
         run.parameters = stored.parameters;
         run.weights = Weights::restored(stored.weights);

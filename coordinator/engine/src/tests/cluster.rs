@@ -129,6 +129,7 @@ pub(super) fn stored(
         out_of_order: Default::default(),
         finals: Vec::new(),
         best: Default::default(),
+        best_points: None,
         weights: Vec::new(),
         job_count: u64::MAX,
         search: Default::default(),

@@ -33,7 +33,7 @@ fn a_finished_job_frees_its_slot_for_the_next() {
     cluster.train(1, key(2, 1));
     let sweep = cluster.sweep();
     assert_eq!(sweep.state, SweepState::Finished);
-    assert_eq!(sweep.best.unwrap().0, 1, "a tie goes to the smaller number");
+    assert_eq!(sweep.best.unwrap().job, 1, "a tie goes to the smaller number");
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn train_to(cluster: &mut Cluster, job: u64, epochs: [(f64, Option<f64>); 2]) {
 }
 
 fn best(cluster: &mut Cluster) -> Option<(u64, f64)> {
-    cluster.sweep().best
+    cluster.sweep().best.map(|best| (best.job, best.value))
 }
 
 #[test]

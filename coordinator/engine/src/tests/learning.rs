@@ -107,6 +107,7 @@ fn a_search_goes_on_after_a_restart_as_if_there_had_been_none() {
         out_of_order: Default::default(),
         finals: vec![(JobState::Done, 11)],
         best: BestJobs::default(),
+        best_points: None,
         open_jobs: Vec::new(),
         weights: Vec::new(),
         rungs: Vec::new(),

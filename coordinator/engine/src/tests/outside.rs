@@ -82,6 +82,7 @@ impl Cluster {
             out_of_order: Default::default(),
             finals: vec![(JobState::Done, done)],
             best: BestJobs::default(),
+            best_points: None,
             open_jobs: Vec::new(),
             weights: Vec::new(),
             rungs: Vec::new(),

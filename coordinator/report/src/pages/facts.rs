@@ -45,11 +45,14 @@ impl Content<'_> {
                 format!("{name} {}{epoch} — {job}", decimals(value, 4))
             },
         );
-        let mut facts = vec![
-            (strings.jobs.to_owned(), format!("{}{jobs}", sweep.job_count)),
-            (strings.best.to_owned(), best),
-        ];
-        facts.extend(self.best_point());
+        let mut facts = vec![(strings.jobs.to_owned(), format!("{}{jobs}", sweep.job_count))];
+        match self.best_point() {
+            None => facts.push((strings.best.to_owned(), best)),
+            Some(point) => {
+                facts.push((strings.best.to_owned(), point));
+                facts.push((strings.best_training.to_owned(), best));
+            }
+        }
         facts.push((
             strings.training_time_in_all.to_owned(),
             strings.seconds_in_all(self.train_seconds, self.packed),
@@ -64,16 +67,16 @@ impl Content<'_> {
         facts
     }
 
-    /// The point with the best mean of its trainings, all of which are done.
-    fn best_point(&self) -> Option<(String, String)> {
+    /// The best point where each is trained several times: its mean comes first, as in every list of sweeps.
+    fn best_point(&self) -> Option<String> {
         let (points, _) = self.points?;
-        let best = points.first().filter(|point| point.done == self.sweep.repeats)?;
+        let best = points.first()?;
         let name = &self.headings.objective().heading;
         let label = best.row.label(&self.varying_between_points(), self.headings);
-        let colon = if label.is_empty() { "" } else { ": " };
-        let (mean, deviation) = (decimals(Some(best.mean), 4), decimals(best.deviation(), 4));
-        let point = format!("{} {}{colon}{label}", self.strings.point, best.number);
-        Some((self.strings.best_mean.to_owned(), format!("{name} {mean} ± {deviation} — {point}")))
+        let job = self.strings.job_titled(best.row.number, &label);
+        let mean = decimals(Some(best.mean), 4);
+        let of = self.strings.mean_of(best.done, &decimals(best.deviation(), 4));
+        Some(format!("{name} {mean}{of} — {job}"))
     }
 
     /// Where the best weights are.

@@ -3,9 +3,9 @@
 use super::{super::repeats::Point, Content, PARAMETERS_SHOWN_MAX, Table, TableRow, decimals};
 
 impl Content<'_> {
-    /// The parameters that differ between points: a model's seed differs between the trainings of one.
+    /// The parameters that differ between points: the seed differs between the trainings of one.
     pub(super) fn varying_between_points(&self) -> Vec<String> {
-        let seed = self.sweep.manifest.as_ref().and_then(|manifest| manifest.seed.as_deref());
+        let seed = self.sweep.seed();
         self.sweep.varying.iter().filter(|name| seed != Some(name.as_str())).cloned().collect()
     }
 

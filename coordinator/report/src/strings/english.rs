@@ -50,7 +50,7 @@ pub(super) const ENGLISH: Strings = Strings {
     unread_parameters: "Parameters that the script never read",
     stopped: "Stopped",
     pauses: "No pauses",
-    best_mean: "Best mean",
+    best_training: "Best single training",
     points: "Points",
     point: "Point",
     jobs_of_point: "Jobs",

@@ -49,7 +49,7 @@ pub(super) const JAPANESE: Strings = Strings {
     unread_parameters: "スクリプトが使用しなかったパラメーター",
     stopped: "終了の理由",
     pauses: "一時停止",
-    best_mean: "平均が最良の条件",
+    best_training: "最良の学習 (1 回)",
     points: "条件ごとの平均",
     point: "条件",
     jobs_of_point: "ジョブ番号",

@@ -191,6 +191,17 @@ impl Strings {
         )
     }
 
+    /// ` (mean of 3, ± 0.0123)`, after the mean of the best configuration; nothing of a single training.
+    pub(crate) fn mean_of(&self, trainings: u32, deviation: &str) -> String {
+        if trainings < 2 {
+            return String::new();
+        }
+        self.either_of(
+            || format!(" (mean of {trainings}, ± {deviation})"),
+            || format!(" ({trainings} 回の平均、± {deviation})"),
+        )
+    }
+
     /// The best configuration of several trainings, in the conclusion.
     pub(crate) fn best_mean_is(
         &self,

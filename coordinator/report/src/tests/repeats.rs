@@ -37,10 +37,15 @@ fn the_means_of_repeated_trainings_are_shown_with_their_spread_and_incomplete_po
             "| 2 | 4–6 | relu | 0.25 | 32 | 2 | 0.9600 | 0.0141 | 0.9500 | 0.9700 |",
         ]
     );
-    assert!(page.contains("- **Best mean**: Validation accuracy 0.8100 ± 0.0100 — Point 3: "), "{page}");
+    let best = "- **Best**: Validation accuracy 0.8100 (mean of 3, ± 0.0100) — ";
+    assert!(
+        page.contains(best) && page.contains("- **Best single training**: Validation accuracy 0.9700 — "),
+        "{page}"
+    );
     assert!(table.contains("over the 3 trainings of each point"), "{table}");
     let html = read(&write(&header, &jobs, Language::Japanese), "report.html");
     assert!(html.contains("<h3>条件ごとの平均</h3>") && html.contains("各条件の 3 回の学習"), "{html}");
+    assert!(html.contains("0.8100 (3 回の平均、± 0.0100)") && html.contains("最良の学習 (1 回)"), "{html}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use serde_json::Value;
-use terms::{DatasetSummary, Goal, LeftOut, Objective, SweepState};
+use terms::{DatasetSummary, Goal, LeftOut, Objective, ParameterMap, SweepState};
 use utoipa::ToSchema;
 
 use super::{Number, parameters, schema, time};
@@ -22,11 +22,13 @@ pub struct Sweep {
     /// Its jobs by state.
     #[serde(flatten)]
     pub counts: model::JobCounts,
-    /// The objective of the best job.
+    /// The objective of the best configuration: the mean of its trainings. Those with all of their trainings come before the others.
     pub best: Number,
-    /// The best job's number.
+    /// How many trainings that is the mean of: 1 unless `repeats` trains each configuration several times.
+    pub best_trainings: Option<u32>,
+    /// The number of that configuration's first job that is done.
     pub best_job: Option<u64>,
-    /// Those of its parameters that vary, or all where none does.
+    /// Those of its parameters that vary, or all where none does. Without the seed where `best` is a mean.
     #[schema(schema_with = schema::parameters_or_null)]
     pub best_parameters: Option<Value>,
     /// What ranks jobs.
@@ -118,10 +120,11 @@ impl Sweep {
             counts: sweep.counts,
             best: Number(sweep.best.as_ref().map(|best| best.value)),
             best_job: sweep.best.as_ref().map(|best| best.job),
+            best_trainings: sweep.best.as_ref().map(|best| best.trainings),
             best_parameters: sweep.best.as_ref().map(|best| {
-                let mut shown = best.parameters.clone();
-                shown.0.retain(|(name, _)| sweep.varying.is_empty() || sweep.varying.contains(name));
-                parameters(&shown)
+                // The trainings of a configuration differ in it.
+                let seed = sweep.seed().filter(|_| best.trainings > 1);
+                parameters(&shown_of(&best.parameters, &sweep.varying, seed))
             }),
             metric: Metric::of(&sweep.objective),
             varying: sweep.varying.clone(),
@@ -150,12 +153,27 @@ impl Sweep {
     }
 }
 
+/// Said of the job whose weights are kept: `artifacts.keep` goes by single jobs, and not by means over repeats.
+fn one_training(sweep: &model::Sweep) -> &'static str {
+    match sweep.best.as_ref().is_some_and(|best| best.trainings > 1) {
+        true => " (the best single training)",
+        false => "",
+    }
+}
+
+/// Of these parameters those that vary, or all where none does, without this seed.
+pub(crate) fn shown_of(all: &ParameterMap, varying: &[String], seed: Option<&str>) -> ParameterMap {
+    let is_constant = varying.iter().all(|name| Some(name.as_str()) == seed);
+    let is_shown = |name: &String| Some(name.as_str()) != seed && (is_constant || varying.contains(name));
+    ParameterMap(all.0.iter().filter(|(name, _)| is_shown(name)).cloned().collect())
+}
+
 /// Which weights are kept or on their way, for people.
 fn weights(sweep: &model::Sweep) -> Option<String> {
     let kept = sweep
         .best_weights
         .as_ref()
-        .map(|best| format!("of job {} kept; `sweep artifact get {}`", best.job, sweep.id));
+        .map(|best| format!("of job {}{} kept; `sweep artifact get {}`", best.job, one_training(sweep), sweep.id));
     let awaited = (sweep.weights_awaited > 0).then(|| format!("{} on their way", sweep.weights_awaited));
     let parts: Vec<String> = [kept, awaited].into_iter().flatten().collect();
     (!parts.is_empty()).then(|| parts.join("; "))

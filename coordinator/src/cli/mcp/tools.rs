@@ -206,7 +206,10 @@ impl Tool {
             Self::ShowJob => {
                 "Shows a job: parameters, attempts with the reasons of their ends, metrics of each epoch."
             }
-            Self::BestJob => "Shows the best job of a sweep so far, by the sweep's metric.",
+            Self::BestJob => {
+                "Shows the best configuration of a sweep so far, by the sweep's metric: its first job; with `repeats`, `best_of_sweep` is the mean of \
+                 `best_trainings` trainings."
+            }
             Self::Explain => {
                 "Says why nothing moves in a sweep and why its jobs failed, the most frequent reasons first; with a job, why that one is in \
                  its state, with the last lines of its log."

@@ -185,7 +185,7 @@ mod tests {
             counts: Some(v1::JobCounts { done, ..v1::JobCounts::default() }),
             metric: Some(v1::Metric { name: "val_accuracy".into(), maximize: true, use_best: false }),
             varying: vec!["activation".into(), "learning_rate".into()],
-            best: best.map(|value| v1::BestJob { point: Some(point.clone()), value }),
+            best: best.map(|value| v1::BestJob { point: Some(point.clone()), value, trainings: 1 }),
             sweep_id: 7,
             state: v1::SweepState::Running.into(),
             ..v1::Sweep::default()

@@ -68,7 +68,14 @@ async fn keep_best(sweep: &v1::Sweep, target: &Target, folder: &Path) -> Result<
     }
     let which = TargetId { sweep: sweep.sweep_id, job: None };
     let written = artifact::get(which, target, &[], |_| folder.join(BEST)).await?;
-    let what = if written.is_of_files() { "best job's files" } else { "best weights" };
+    let is_mean = sweep.best.as_ref().is_some_and(|best| best.trainings > 1);
+    let what = match (written.is_of_files(), is_mean) {
+        (true, false) => "best job's files",
+        (false, false) => "best weights",
+        // What is kept is of single trainings, which the best configuration by its mean need not have.
+        (true, true) => "files of the best single training",
+        (false, true) => "weights of the best single training",
+    };
     Ok(format!("{what}: {} (job {})\n", written.describe(), written.job))
 }
 

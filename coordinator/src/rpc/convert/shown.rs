@@ -54,7 +54,11 @@ fn summary(view: &SweepView) -> v1::Sweep {
             maximize: metric.goal == Goal::Maximize,
             use_best: metric.used == MetricUse::Best,
         }),
-        best: view.best.map(|(job, value)| v1::BestJob { point: Some(point(view, job)), value }),
+        best: view.best.map(|best| v1::BestJob {
+            point: Some(point(view, best.job)),
+            value: best.value,
+            trainings: best.trainings,
+        }),
         varying: definition.varying.iter().map(|name| name.to_string()).collect(),
         specification: String::new(),
         manifest: String::new(),
@@ -81,7 +85,7 @@ fn counts(counts: JobCounts) -> v1::JobCounts {
 }
 
 fn waiting(waiting: Waiting) -> v1::Waiting {
-    let Waiting { reason, text, idle_ms } = waiting;
+    let Waiting { reason, text, idle_ms, since_unix_ms } = waiting;
     let reason = match reason {
         WaitReason::NoWorker => v1::WaitReason::NoWorker,
         WaitReason::NoneCanTrain => v1::WaitReason::NoneCanTrain,
@@ -92,7 +96,7 @@ fn waiting(waiting: Waiting) -> v1::Waiting {
         WaitReason::DataSet => v1::WaitReason::DataSet,
         WaitReason::NoPoint => v1::WaitReason::NoPoint,
     };
-    v1::Waiting { reason: reason.into(), text, idle_ms }
+    v1::Waiting { reason: reason.into(), text, idle_ms, since_unix_ms: since_unix_ms.unwrap_or(0) }
 }
 
 fn kept_weights(weights: KeptWeights) -> v1::Artifact {

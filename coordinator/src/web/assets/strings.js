@@ -36,6 +36,7 @@ const TEXTS = {
   // The kinds of errors that the server knows, by its words for them.
   kind_invalid: ['The request is not valid.', 'リクエストが正しくありません。'],
   kind_no_token: ['You are not logged in.', 'ログインしていません。'],
+  kind_wrong_token: ['The token is wrong.', 'トークンが正しくありません。'],
   kind_viewer: ['You may only look.', '閲覧のみが許可されています。'],
   kind_cross_origin: ['The page of another server asked for this.', '別のサーバーのページからの操作です。'],
   kind_not_found: ['There is no such thing.', '見つかりませんでした。'],
@@ -116,6 +117,7 @@ const TEXTS = {
   reason: ['Reason', '理由'],
   best_epoch: ['Best epoch', '最良エポック'],
   best_job: ['Best job', '最良のジョブ'],
+  mean_of: ['(mean of {trainings})', '({trainings} 回の平均)'],
   deviation: ['Deviation', '標準偏差'],
   trainings: ['Trainings', '学習回数'],
   weights: ['Weights', '学習済み重み'],

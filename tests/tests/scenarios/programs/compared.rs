@@ -36,6 +36,13 @@ async fn sweeps_are_compared_by_their_files_their_bests_and_what_both_have() {
         (&"once".into(), &2.into(), &5.into())
     );
     assert!((first["best"].as_f64().unwrap() - 0.13).abs() < 0.011, "{first}");
+    // Whoever is asked names the same best: its mean, of how many trainings, and its first job. The luckiest training is job 5 or 6 alone.
+    let shown: serde_json::Value =
+        serde_json::from_str(&printed(&cluster, &["show", "1", "-o", "json"])).unwrap();
+    assert_eq!((&shown["best"], &shown["best_job"]), (&first["best"], &first["best_job"]), "{shown}");
+    assert_eq!((&shown["best_trainings"], &shown["best_parameters"]), (&2.into(), &first["best_parameters"]));
+    let listed = printed(&cluster, &["ls"]);
+    assert!(listed.contains("(mean of 2)"), "{listed}");
     assert_eq!(second["epochs"], 6, "{second}");
     let pair = &compared["against_first"][0];
     let difference = pair["bests"]["difference"].as_f64().unwrap();
@@ -67,4 +74,35 @@ async fn sweeps_are_compared_by_their_files_their_bests_and_what_both_have() {
     }
     let missing = command(&cluster, &["compare", "1", "9"]);
     assert_eq!(missing.status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn folders_of_runs_are_compared_while_one_is_still_held_and_nothing_in_them_changes() {
+    let cluster = permissive();
+    let folders = [("once", 1), ("twice", 2)].map(|(name, factor)| {
+        let place = cluster.folder.path().join(name);
+        run(&place, SCRIPT, &file(name, "minimize", factor)).display().to_string()
+    });
+    // As a run that goes on holds it.
+    let held = store::open(&format!("sqlite:{}/sweep.db", folders[0])).await.unwrap();
+    let compare = |more: &[&str]| {
+        let ended = Command::new(program("sweep")).arg("compare").args(&folders).args(more).output().unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        String::from_utf8(ended.stdout).unwrap()
+    };
+    let compared: serde_json::Value = serde_json::from_str(&compare(&["-o", "json"])).unwrap();
+    let [first, second] = [&compared["sweeps"][0], &compared["sweeps"][1]];
+    assert_eq!((&first["id"], &first["folder"]), (&1.into(), &folders[0].as_str().into()));
+    assert_eq!((&second["id"], &second["folder"]), (&2.into(), &folders[1].as_str().into()));
+    assert_eq!(
+        (&first["name"], &second["name"], &first["best_job"]),
+        (&"once".into(), &"twice".into(), &5.into())
+    );
+    assert_eq!((&first["trainings"], &second["epochs"]), (&2.into(), &6.into()));
+    assert!(compare(&[]).contains("3 configurations are in both"));
+    held.close().await;
+    let empty = cluster.folder.path().display().to_string();
+    let refused = Command::new(program("sweep")).args(["compare", &folders[0], &empty]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("holds no sweep.db"));
 }

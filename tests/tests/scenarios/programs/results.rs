@@ -47,7 +47,7 @@ fn each_training_of_a_drawn_point_is_told_its_number() {
     let page = fs::read_to_string(results.join("report.md")).unwrap();
     let rates = jobs.iter().map(|row| number(row, "rate"));
     let best = rates.fold(f64::INFINITY, f64::min) + 0.0015;
-    assert!(page.contains(&format!("- **Best mean**: loss {best:.4} ± 0.0007071 — Point ")), "{page}");
+    assert!(page.contains(&format!("- **Best**: loss {best:.4} (mean of 2, ± 0.0007071) — ")), "{page}");
     assert!(page.contains("over the 2 trainings of each point"), "{page}");
 }
 

@@ -40,6 +40,7 @@ impl Durable {
             out_of_order: begun.into_iter().filter(|job| *job > next_unstarted).collect(),
             finals,
             best: BestJobs::default(),
+            best_points: None,
             weights: Vec::new(),
             open_jobs: open.map(|(key, job)| self.stored_job(*key, job)).collect(),
             rungs: self.stored_rungs(id),

@@ -245,7 +245,7 @@ function best(id, sweep, selection) {
     'div',
     { class: 'card' },
     title,
-    el('p', { class: 'headline' }, el('b', { class: 'figure', text: number(sweep.best) }), ' ', el('a', { href: `/sweeps/${id}/jobs/${job}`, text: `${t('job')} ${job}` })),
+    el('p', { class: 'headline' }, el('b', { class: 'figure', text: number(sweep.best) }), sweep.best_trainings > 1 && el('span', { class: 'note', text: ` ${t('mean_of', { trainings: sweep.best_trainings })}` }), ' ', el('a', { href: `/sweeps/${id}/jobs/${job}`, text: `${t('job')} ${job}` })),
     facts(values.map(([name, value]) => [foreign(clipped(name, 60)), foreign(clipped(parameter(value), 200))])),
   );
   card.addEventListener('pointerenter', () => selection.hover(job));

@@ -94,10 +94,11 @@ function ended({ jobs, pending, running, paused }) {
   return t('ended_of', { ended: count(jobs - pending - running - paused), all: count(jobs) });
 }
 
-function best({ id, state, best: value, best_job: job, best_parameters: values, metric }) {
+function best({ id, state, best: value, best_trainings: trainings, best_job: job, best_parameters: values, metric }) {
   if (job === null) return el('span', { class: 'note', text: t(FINAL.has(state) ? 'none_done_at_all' : 'none_done') });
   return [
     el('a', { href: `/sweeps/${id}/jobs/${job}` }, el('b', { class: 'figure', text: number(value) })),
+    trainings > 1 && el('span', { class: 'note', text: ` ${t('mean_of', { trainings })}` }),
     ' ',
     foreign(clipped(metric.name, 40), { class: 'foreign note' }),
     el('div', { class: 'note clip wide', title: parameters(values, 30) }, foreign(parameters(values))),
