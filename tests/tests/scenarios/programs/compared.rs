@@ -77,12 +77,14 @@ async fn sweeps_are_compared_by_their_files_their_bests_and_what_both_have() {
 }
 
 #[tokio::test]
-async fn folders_of_runs_are_compared_while_one_is_still_held_and_nothing_in_them_changes() {
+async fn folders_of_runs_are_compared_while_one_is_still_held_and_their_databases_stay_as_they_are() {
     let cluster = permissive();
     let folders = [("once", 1), ("twice", 2)].map(|(name, factor)| {
         let place = cluster.folder.path().join(name);
         run(&place, SCRIPT, &file(name, "minimize", factor)).display().to_string()
     });
+    let database = || fs::read(format!("{}/sweep.db", folders[1])).unwrap();
+    let before = database();
     // As a run that goes on holds it.
     let held = store::open(&format!("sqlite:{}/sweep.db", folders[0])).await.unwrap();
     let compare = |more: &[&str]| {
@@ -101,6 +103,7 @@ async fn folders_of_runs_are_compared_while_one_is_still_held_and_nothing_in_the
     assert_eq!((&first["trainings"], &second["epochs"]), (&2.into(), &6.into()));
     assert!(compare(&[]).contains("3 configurations are in both"));
     held.close().await;
+    assert!(before == database(), "it is only read");
     let empty = cluster.folder.path().display().to_string();
     let refused = Command::new(program("sweep")).args(["compare", &folders[0], &empty]).output().unwrap();
     assert_eq!(refused.status.code(), Some(2));
