@@ -170,10 +170,9 @@ pub(crate) fn shown_of(all: &ParameterMap, varying: &[String], seed: Option<&str
 
 /// Which weights are kept or on their way, for people.
 fn weights(sweep: &model::Sweep) -> Option<String> {
-    let kept = sweep
-        .best_weights
-        .as_ref()
-        .map(|best| format!("of job {}{} kept; `sweep artifact get {}`", best.job, one_training(sweep), sweep.id));
+    let kept = sweep.best_weights.as_ref().map(|best| {
+        format!("of job {}{} kept; `sweep artifact get {}`", best.job, one_training(sweep), sweep.id)
+    });
     let awaited = (sweep.weights_awaited > 0).then(|| format!("{} on their way", sweep.weights_awaited));
     let parts: Vec<String> = [kept, awaited].into_iter().flatten().collect();
     (!parts.is_empty()).then(|| parts.join("; "))
