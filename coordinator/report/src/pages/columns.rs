@@ -25,7 +25,8 @@ pub(super) fn width<'a>(heading: &str, cells: impl Iterator<Item = &'a str>, num
 
 /// Whether a cell may be in a column of numbers.
 pub(super) fn is_number(cell: &str) -> bool {
-    cell.is_empty() || cell.parse::<f64>().is_ok()
+    // Less than a number is one, too: a small p.
+    cell.is_empty() || cell.strip_prefix("< ").unwrap_or(cell).parse::<f64>().is_ok()
 }
 
 /// Whether some text of a column wraps.

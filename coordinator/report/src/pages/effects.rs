@@ -86,7 +86,7 @@ impl Content<'_> {
                     pair.pairs.to_string(),
                     decimals(Some(pair.difference), 4),
                     self.interval(pair.interval),
-                    decimals(pair.p, 4),
+                    probability(pair.p),
                 ],
                 best: false,
             })
@@ -124,6 +124,14 @@ impl Content<'_> {
     }
 }
 
+/// A p-value in a table; what four decimals do not tell from 0 is less than they tell: more digits would claim more than a test knows.
+fn probability(p: Option<f64>) -> String {
+    match p {
+        Some(p) if p < 0.0001 => "< 0.0001".to_owned(),
+        p => decimals(p, 4),
+    }
+}
+
 /// The best mean; none where all are the same.
 fn best_of(levels: &[Level], goal: Goal) -> Option<f64> {
     let means = levels.iter().filter_map(|level| level.mean);
@@ -134,5 +142,26 @@ fn best_of(levels: &[Level], goal: Goal) -> Option<f64> {
     match goal {
         Goal::Maximize => means.max_by(f64::total_cmp),
         Goal::Minimize => means.min_by(f64::total_cmp),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pages::columns::is_number;
+
+    #[test]
+    fn a_probability_near_0_is_less_than_what_is_told_and_still_a_number_of_its_column() {
+        for (p, text) in [
+            (Some(1.9e-13), "< 0.0001"),
+            (Some(0.0), "< 0.0001"),
+            (Some(0.0432), "0.0432"),
+            (Some(0.0001), "0.0001"),
+            (None, ""),
+        ] {
+            assert_eq!(probability(p), text);
+            assert!(is_number(text));
+        }
+        assert!(!is_number("< 0.01 %"));
     }
 }

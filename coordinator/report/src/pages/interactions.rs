@@ -23,7 +23,7 @@ impl Content<'_> {
         }
         let mut sentences = vec![strings.act_together(first, second, &percent(found.share))];
         if found.columns.len() > COLUMNS_MAX {
-            sentences.push(strings.too_wide(found.columns.len(), COLUMNS_MAX).to_owned());
+            sentences.push(strings.too_wide(found.columns.len(), COLUMNS_MAX));
             return Some((sentences.join(strings.between_sentences()), None));
         }
         let objective = strings.within(&self.headings.objective_within());

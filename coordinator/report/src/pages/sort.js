@@ -7,7 +7,7 @@ for (const table of document.querySelectorAll('table.sorts')) {
   const key = (row, column, numeric) => {
     const text = row.cells[column].textContent;
     if (!numeric || text === '') return text;
-    return { inf: Infinity, '-inf': -Infinity }[text] ?? Number(text);
+    return { inf: Infinity, '-inf': -Infinity }[text] ?? Number(text.replace(/^< /, ''));
   };
   const sorted = () => {
     const column = headings.findIndex((heading) => heading.hasAttribute('aria-sort'));
