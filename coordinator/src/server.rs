@@ -4,34 +4,32 @@
 //! If coordinators share a store, each accepts calls, and the one that leads has a driver. A coordinator that loses
 //! leadership, or its database for a while, drops its driver with everything that was not durable, and stands by.
 
+mod coordination;
+
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use engine::EngineConfig;
 use proto::v1::{sweep_service_server::SweepServiceServer, worker_service_server::WorkerServiceServer};
-use store::{self, Store, StoreError};
+use store::{self, Store};
+use telemetry::admin::Admin;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_rustls::TlsAcceptor;
-use tokio_util::{
-    sync::CancellationToken,
-    task::{AbortOnDropHandle, TaskTracker},
-};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{
     service::interceptor::InterceptedService,
     transport::{Identity, ServerTlsConfig, server::Router},
 };
-use tonic_health::{
-    pb::health_server::{Health, HealthServer},
-    server::HealthReporter,
-};
+use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::layer::util::{self as stack, Stack};
 
+use self::coordination::Coordination;
 use crate::{
+    admin::Watched,
     api::Api,
-    artifacts::{Artifacts, MaybeArtifacts, default_location, tidy},
+    artifacts::{Artifacts, MaybeArtifacts, default_location},
     descriptors,
-    driver::{Driver, DriverError, Leadership, Role},
-    logged::Logged,
+    driver::{Leadership, Role},
     rpc::{
         self, BearerToken, Bounded, Bounds, ErrorsLayer, FIRST_WORDS_WITHIN, MESSAGE_BYTES_MAX, SweepServer,
         WorkerServer, accept, bounded_errors,
@@ -39,8 +37,6 @@ use crate::{
     web::{self, Bound, Listening, Tokens, acceptor},
 };
 
-/// How long a coordinator that lost leadership waits before it tries to lead again.
-const LEAD_AGAIN_DELAY: Duration = Duration::from_millis(500);
 /// How long streams may take to end after the stop; tonic would wait for live ones indefinitely.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 /// A connection that does not answer for interval plus timeout is dead.
@@ -76,6 +72,8 @@ pub struct ServerConfig {
     pub artifacts: Option<String>,
     /// Where browsers are answered, if anywhere.
     pub http: Option<HttpConfig>,
+    /// Where probes and scrapers are answered, if anywhere.
+    pub admin: Option<SocketAddr>,
 }
 
 /// The HTTP interface, with the page. It has the coordinator's token and certificate.
@@ -107,6 +105,8 @@ pub struct Server {
     coordination_stop: CancellationToken,
     transport: JoinHandle<anyhow::Result<()>>,
     store: Arc<dyn Store>,
+    /// Answers as long as there is a server.
+    _admin: Option<Admin>,
 }
 
 impl Server {
@@ -121,6 +121,10 @@ impl Server {
         let address = listener.local_addr()?;
         let identity = config.tls.as_ref().map(identity).transpose()?;
         let http = Http::bind(&config, address).await?;
+        let (stop, leadership) = (CancellationToken::new(), Leadership::default());
+        // Before the store is opened, which may take long: probes are told so.
+        let watched = Arc::new(Watched::new(leadership.clone(), stop.clone()));
+        let admin = admin(&config, &watched).await?;
         let store = store::open(&config.store_url).await?;
         let browsers_max = http.as_ref().map_or(0, |_| web::CONNECTIONS_MAX);
         let page = http.as_ref().map(|http| http.bound.address);
@@ -129,9 +133,7 @@ impl Server {
         let artifacts = open_artifacts(&config)?;
         let advertised =
             config.advertise.clone().unwrap_or_else(|| advertised(address, config.tls.is_some()));
-        let (stop, coordination_stop, streams) =
-            (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
-        let leadership = Leadership::default();
+        let (coordination_stop, streams) = (CancellationToken::new(), TaskTracker::new());
         let (reporter, health) = tonic_health::server::health_reporter();
         let coordinate = Coordination {
             store: Arc::clone(&store),
@@ -140,8 +142,10 @@ impl Server {
             address: advertised,
             leadership: leadership.clone(),
             health: reporter,
+            counted: watched.counted(),
         };
         let api = Api::new(leadership.clone(), Arc::clone(&store), artifacts, streams.clone());
+        watched.opened(Arc::clone(&store), api.clone());
         let http = http.map(|http| http.serve(&config, api.clone(), browsers, stop.clone()));
         let sweeps = SweepServer::new(api.clone(), streams.clone());
         let workers = WorkerServer::new(api, leadership.clone(), streams.clone(), stop.clone());
@@ -158,12 +162,21 @@ impl Server {
                 .await
                 .context("the gRPC server failed")
         });
-        let shown = store::without_secrets(&config.store_url);
-        tracing::info!(%address, store = shown, tls = config.tls.is_some(), "the coordinator is ready");
+        say_ready(&config, address, &leadership.role());
         if let Some(http) = &http {
             tracing::info!(address = %http.address, "the page is served");
         }
-        Ok(Self { address, http, stop, streams, coordination, coordination_stop, transport, store })
+        Ok(Self {
+            address,
+            http,
+            stop,
+            streams,
+            coordination,
+            coordination_stop,
+            transport,
+            store,
+            _admin: admin,
+        })
     }
 
     /// Where browsers are answered, with the port that was chosen.
@@ -232,6 +245,12 @@ impl Http {
     }
 }
 
+/// The port for probes, if one is wanted.
+async fn admin(config: &ServerConfig, watched: &Arc<Watched>) -> anyhow::Result<Option<Admin>> {
+    let Some(address) = config.admin else { return Ok(None) };
+    Ok(Some(Admin::start(address, Arc::clone(watched) as _).await?))
+}
+
 /// The place for weights, if there is one.
 fn open_artifacts(config: &ServerConfig) -> anyhow::Result<MaybeArtifacts> {
     let Some(location) = config.artifacts.clone().or_else(|| default_location(&config.store_url)) else {
@@ -242,6 +261,17 @@ fn open_artifacts(config: &ServerConfig) -> anyhow::Result<MaybeArtifacts> {
         return Ok(None);
     };
     Ok(Some(Arc::new(Artifacts::open(&location)?)))
+}
+
+/// Says that calls are accepted, and whether this coordinator leads.
+fn say_ready(config: &ServerConfig, address: SocketAddr, role: &Role) {
+    let (store, tls) = (store::without_secrets(&config.store_url), config.tls.is_some());
+    match role {
+        Role::Leading(_) => tracing::info!(%address, store, tls, "the coordinator is ready"),
+        Role::Following(leader) => {
+            tracing::info!(%address, store, tls, leader, "the coordinator stands by");
+        }
+    }
 }
 
 /// Why a part of the server ended by itself.
@@ -261,97 +291,6 @@ fn advertised(address: SocketAddr, secure: bool) -> String {
         format!("{scheme}://{name}:{}", address.port())
     } else {
         format!("{scheme}://{address}")
-    }
-}
-
-fn lost(error: Result<StoreError, tokio::task::JoinError>) -> DriverError {
-    match error {
-        Ok(error) => error.into(),
-        Err(error) => DriverError::Panicked(error.to_string()),
-    }
-}
-
-/// The part that has a driver while this coordinator leads.
-struct Coordination {
-    store: Arc<dyn Store>,
-    engine: EngineConfig,
-    artifacts: MaybeArtifacts,
-    address: String,
-    leadership: Leadership,
-    health: HealthReporter,
-}
-
-impl Coordination {
-    /// Leads whenever it can, until `stop` is cancelled or the store fails for good.
-    async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        self.follow().await;
-        let mut logged = Logged::default();
-        loop {
-            let led = self.lead(&stop, &mut logged).await;
-            // So that a standby takes over at once, especially if this one cannot write.
-            self.store.lay_down().await;
-            match led {
-                Ok(()) => return Ok(()),
-                Err(DriverError::Store(error)) if error.is_passing() => {
-                    if logged.is_new(&error.to_string()) {
-                        tracing::warn!("this coordinator stands by: {error}");
-                    }
-                    self.follow().await;
-                }
-                Err(error) => return Err(error.into()),
-            }
-            tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                () = tokio::time::sleep(LEAD_AGAIN_DELAY) => {}
-            }
-        }
-    }
-
-    /// Waits for leadership, and has a driver until it is stopped or leadership is lost.
-    async fn lead(&self, stop: &CancellationToken, logged: &mut Logged) -> Result<(), DriverError> {
-        let leader = |leader: &str| self.leadership.set(Role::Following(Some(leader.to_owned())));
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            led = self.store.lead(&self.address, &leader) => led?,
-        }
-        // Separate tasks: leadership is kept even while a large store is loaded or the engine is busy.
-        let store = Arc::clone(&self.store);
-        let mut deposed = AbortOnDropHandle::new(tokio::spawn(async move { store.deposed().await }));
-        let (mut driver, handle) = tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            restored = Driver::restore(Arc::clone(&self.store), self.engine) => restored?,
-            error = &mut deposed => return Err(lost(error)),
-        };
-        let dropped = driver.dropped_weights();
-        let _tidying = self
-            .artifacts
-            .clone()
-            .map(|artifacts| AbortOnDropHandle::new(tokio::spawn(tidy(artifacts, handle.clone(), dropped))));
-        let mut driver = AbortOnDropHandle::new(tokio::spawn(driver.run(stop.clone())));
-        self.leadership.set(Role::Leading(handle));
-        if !logged.is_empty() {
-            tracing::info!("this coordinator leads again");
-            logged.clear();
-        }
-        self.health.set_serving::<SweepServiceServer<SweepServer>>().await;
-        self.health.set_serving::<WorkerServiceServer<WorkerServer>>().await;
-        let ended = tokio::select! {
-            ended = &mut driver => ended.unwrap_or_else(|error| Err(DriverError::Panicked(error.to_string()))),
-            error = &mut deposed => Err(lost(error)),
-        };
-        // Before the lead is laid down, the driver must have said its last word.
-        if !driver.is_finished() {
-            driver.abort();
-            // It was aborted, or has ended just now for a reason that no one asks for any more.
-            let _ = driver.await;
-        }
-        ended
-    }
-
-    async fn follow(&self) {
-        self.leadership.set(Role::Following(None));
-        self.health.set_not_serving::<SweepServiceServer<SweepServer>>().await;
-        self.health.set_not_serving::<WorkerServiceServer<WorkerServer>>().await;
     }
 }
 

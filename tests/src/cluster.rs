@@ -282,7 +282,8 @@ impl Coordinator {
         let daemon = Daemon::start(command, folder.join("coordinator.log"));
         let address = daemon.wait_for_line(|line| {
             let line: serde_json::Value = serde_json::from_str(line).ok()?;
-            let is_ready = line["fields"]["message"] == "the coordinator is ready";
+            let message = &line["fields"]["message"];
+            let is_ready = message == "the coordinator is ready" || message == "the coordinator stands by";
             line["fields"]["address"].as_str().filter(|_| is_ready)?.parse().ok()
         });
         Self { daemon, address }
@@ -299,6 +300,20 @@ impl Coordinator {
             let is_served = line["fields"]["message"] == "the page is served";
             line["fields"]["address"].as_str().filter(|_| is_served)?.parse().ok()
         })
+    }
+
+    /// Where it answers probes.
+    ///
+    /// # Panics
+    /// It was started without `--admin`.
+    pub fn admin(&self) -> SocketAddr {
+        let address = |line: &str| {
+            let line: serde_json::Value = serde_json::from_str(line).ok()?;
+            let is_it = line["fields"]["message"] == "probes and metrics are answered";
+            line["fields"]["address"].as_str().filter(|_| is_it)?.parse().ok()
+        };
+        // It comes before that it is ready; a coordinator that was there before on this log had another one.
+        self.log().lines().rev().find_map(address).expect("it was started with --admin")
     }
 
     /// A connection to it.
@@ -372,6 +387,14 @@ impl Coordinator {
 impl Worker {
     pub fn pid(&self) -> u32 {
         self.daemon.child.id()
+    }
+
+    /// Where it answers probes, once it has said so.
+    pub fn admin(&self) -> SocketAddr {
+        self.daemon.wait_for_line(|line| {
+            let (_, rest) = line.split_once("probes and metrics are answered")?;
+            rest.trim().strip_prefix("address=")?.parse().ok()
+        })
     }
 
     /// Waits until the coordinator has answered it: before, it may not even listen to signals.

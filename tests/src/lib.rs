@@ -1,6 +1,7 @@
 //! The harness of the scenarios: real coordinators and workers as processes on loopback, killed where a scenario says
 //! so. Tests wait for their output, never for the clock.
 
+mod admin;
 pub mod chaos;
 mod cluster;
 mod dataset;
@@ -13,6 +14,7 @@ mod s3;
 mod watch;
 
 pub use self::{
+    admin::{Exported, get},
     cluster::{Client, Cluster, ClusterOptions, Coordinator, Worker, source},
     dataset::dataset,
     postgres::Postgres,

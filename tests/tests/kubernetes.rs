@@ -20,8 +20,18 @@ use rules::{pods, sequence};
 use serde_yaml::Value;
 
 /// Everything that can be applied to a namespace.
-const OVERLAYS: [&str; 6] =
-    ["overlays/cpu", "overlays/gpu", "overlays/ha", "overlays/tls", "overlays/spot", "overlays/all"];
+const OVERLAYS: [&str; 8] = [
+    "overlays/cpu",
+    "overlays/gpu",
+    "overlays/ha",
+    "overlays/tls",
+    "overlays/spot",
+    "overlays/monitoring",
+    "overlays/autoscale",
+    "overlays/all",
+];
+/// Kinds of others, which Kubernetes' schemas do not know.
+const OTHERS: [&str; 3] = ["cert-manager.io/v1", "monitoring.coreos.com/v1", "keda.sh/v1alpha1"];
 /// An overlay of the tests: what a user may put together.
 const ALL: &str = "apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
@@ -32,6 +42,8 @@ components:
   - ../../components/bucket
   - ../../components/spot
   - ../../components/cache-disk
+  - ../../components/monitoring
+  - ../../components/autoscale
 ";
 /// Files that hold whole objects, which can be checked without kubectl.
 const WHOLE: [&str; 9] = [
@@ -129,8 +141,8 @@ fn validate(name: &str, path: &Path) {
         .output()
         .unwrap();
     let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-    // cert-manager's kinds are not Kubernetes' own.
-    let unknown = told.lines().find(|line| line.starts_with("WARN") && !line.contains("cert-manager.io/v1"));
+    let is_known = |line: &str| OTHERS.iter().any(|other| line.contains(other));
+    let unknown = told.lines().find(|line| line.starts_with("WARN") && !is_known(line));
     assert!(output.status.success() && unknown.is_none(), "{name}: {told}");
 }
 
@@ -214,10 +226,29 @@ fn each_rule_finds_what_breaks_it() {
         ("Deployment", "spec.template.metadata.labels", "{a: b}", "its network is open"),
         (
             "StatefulSet",
-            "spec.template.spec.containers.0.readinessProbe.grpc.service",
-            "a",
+            "spec.template.spec.containers.0.readinessProbe.httpGet.path",
+            "/leaderz",
             "a standby for ill",
         ),
+        (
+            "StatefulSet",
+            "spec.template.spec.containers.0.livenessProbe.httpGet.path",
+            "/readyz",
+            "is ended for what it waits for",
+        ),
+        (
+            "StatefulSet",
+            "spec.template.spec.containers.0.livenessProbe.httpGet.port",
+            "metrics",
+            "a port that is not there",
+        ),
+        (
+            "Deployment",
+            "spec.template.spec.containers.0.readinessProbe.httpGet.scheme",
+            "HTTPS",
+            "speaks TLS",
+        ),
+        ("Deployment", "spec.template.spec.containers.0.readinessProbe", "null", "whether it is ready"),
         ("StatefulSet", "spec.template.spec.containers.0.readinessProbe.tcpSocket", "{port: 1}", "in 2 ways"),
         ("PodDisruptionBudget", "spec.maxUnavailable", "0", "never be drained"),
         ("PodDisruptionBudget", "spec.selector.matchLabels", "{a: b}", "selects no pod"),
@@ -265,10 +296,64 @@ fn the_programs_refuse_what_they_do_not_know() {
 }
 
 #[test]
+fn the_scraper_reaches_every_program_and_no_one_else_the_port_for_probes() {
+    for (name, documents) in clusters() {
+        let monitored = ["overlays/monitoring", "overlays/autoscale", "overlays/all"].contains(&name);
+        let is_monitor = |document: &&Value| document["kind"] == "PodMonitor";
+        assert_eq!(documents.iter().filter(is_monitor).count(), if monitored { 2 } else { 0 }, "{name}");
+        let opens = |policy: &&Value| {
+            let rules = sequence(&policy["spec"]["ingress"]).iter();
+            let ports = rules.flat_map(|rule| sequence(&rule["ports"]));
+            policy["kind"] == "NetworkPolicy" && ports.into_iter().any(|port| port["port"] == 7090)
+        };
+        let opening: Vec<&Value> = documents.iter().filter(opens).collect();
+        assert_eq!(opening.len(), usize::from(monitored), "{name}");
+        for policy in opening {
+            let from = &policy["spec"]["ingress"][0]["from"][0]["podSelector"]["matchLabels"];
+            assert_eq!(from["app.kubernetes.io/name"], "prometheus", "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_monitor_of_a_port_that_is_not_there_is_found() {
+    let Some(whole) = cluster("overlays/monitoring") else { return };
+    for (path, value) in [
+        ("spec.podMetricsEndpoints.0.port", "metrics"),
+        ("spec.selector.matchLabels", "{app.kubernetes.io/name: another}"),
+    ] {
+        let mut broken = whole.to_vec();
+        set(broken.iter_mut().find(|document| document["kind"] == "PodMonitor").unwrap(), path, value);
+        let faults = rules::faults(&broken);
+        assert!(faults.iter().any(|found| found.contains("a port that no pod has")), "{path}: {faults:?}");
+    }
+}
+
+#[test]
+fn the_scaler_alone_says_how_many_workers_there_are_and_takes_them_away_slowly() {
+    for (name, documents) in clusters() {
+        let scaled = ["overlays/autoscale", "overlays/all"].contains(&name);
+        let worker = object(documents, "Deployment", "sweep-worker");
+        assert_eq!(worker["spec"]["replicas"].is_null(), scaled, "{name}");
+        if !scaled {
+            continue;
+        }
+        let scaler = &object(documents, "ScaledObject", "sweep-worker")["spec"];
+        assert_eq!(scaler["scaleTargetRef"]["name"], worker["metadata"]["name"], "{name}");
+        let down = &scaler["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleDown"];
+        let grace = worker["spec"]["template"]["spec"]["terminationGracePeriodSeconds"].as_u64();
+        assert!(down["stabilizationWindowSeconds"].as_u64() > grace, "{name}: jobs are handed back first");
+        // Without a value, as while no one leads, the number stays.
+        assert_eq!(scaler["triggers"][0]["metadata"]["ignoreNullValues"], "false", "{name}");
+    }
+}
+
+#[test]
 fn only_overlays_with_gpus_ask_for_them() {
     for (name, documents) in clusters() {
         let worker = &object(documents, "Deployment", "sweep-worker")["spec"]["template"]["spec"];
-        let with_gpu = ["overlays/gpu", "overlays/spot", "overlays/all"].contains(&name);
+        let with_gpu =
+            ["overlays/gpu", "overlays/spot", "overlays/autoscale", "overlays/all"].contains(&name);
         let limits = &worker["containers"][0]["resources"]["limits"];
         assert_eq!(limits["nvidia.com/gpu"].as_str(), with_gpu.then_some("1"), "{name}");
         let mounts = sequence(&worker["containers"][0]["volumeMounts"]);

@@ -34,13 +34,14 @@ const WALLS: &[(&str, &[&[&str]])] = &[
     ("trainer", &[WIRE, &["rusqlite", "sqlx"]]),
     ("program", &[WIRE, &["rusqlite", "sqlx"]]),
     ("storage", &[WIRE, &["rusqlite", "sqlx"]]),
+    ("telemetry", &[WIRE, &["rusqlite", "sqlx"]]),
 ];
 
 /// The crates of the workspace that may link libtorch.
 const TORCH_CRATES: &[&str] = &["trainer"];
 
 /// The crates at the bottom, which any other may import: the table of ARCHITECTURE.md leaves them out.
-const FOUNDATIONS: &[&str] = &["terms", "terminal", "held-folder", "storage"];
+const FOUNDATIONS: &[&str] = &["terms", "terminal", "telemetry", "held-folder", "storage"];
 
 /// What decides, and takes time and everything else from outside as plain values.
 const PURE: &[&str] = &[

@@ -42,6 +42,7 @@ impl Engine {
         let active = run.and_then(|run| run.active_mut(attempt)).filter(|active| active.is_of(&name));
         // Late events of a fenced attempt change nothing.
         let Some(active) = active else {
+            out.refused.fenced += 1;
             if self.is_foreign(&name, attempt) {
                 self.refuse(&name, &format!("it reported on {attempt}, which it was never given"));
             }
@@ -81,6 +82,7 @@ impl Engine {
                 }
             }
             AttemptEvent::Unusable(reason) => {
+                out.refused.invalid += 1;
                 self.refuse(&name, &reason);
                 self.break_off(now, session, attempt, AttemptState::Failed, reason, out);
             }
@@ -159,9 +161,11 @@ impl Engine {
         let counts_twice = mutants::is_on(Mutant::NoEpochDeduplication);
         // Sent again after a reconnection: known, and acknowledged with the rest of its batch.
         if report.number <= done && !counts_twice {
+            out.refused.repeated += 1;
             return;
         }
         if (report.number != done + 1 && !counts_twice) || report.number > total {
+            out.refused.invalid += 1;
             let reason = format!("the worker sent epoch {} after epoch {done} of {total}", report.number);
             if let Some(name) = self.sessions.get(&session).cloned() {
                 self.refuse(&name, &reason);

@@ -11,6 +11,7 @@ mod event;
 mod gpus;
 mod job_control;
 mod learning;
+mod measure;
 mod orders;
 mod output;
 mod outside;
@@ -45,8 +46,9 @@ pub use self::{
     command::{Command, EndsSeen, Issued, Issuer, JobEnd},
     event::{AttemptEvent, Event, Heartbeat, HeldAttempt, Hello, INPUT_BYTES, SessionId, SlotDescription},
     learning::{Difference, Discarded, NotSearchable, Revived, recomputed},
+    measure::{Measure, Measured, SlotCounts, WorkerCounts},
     orders::{DatasetPlan, Grant, JobAssignment, ToWorker, Welcome},
-    output::{CloseReason, Effect, Observation, Output},
+    output::{CloseReason, Effect, Observation, Output, RefusedEvents},
     query::Query,
     refusal::ControlError,
     restore::RestoreError,

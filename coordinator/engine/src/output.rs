@@ -12,6 +12,27 @@ pub struct Output {
     pub records: Vec<Record>,
     /// To be done once the records are durable.
     pub effects: Vec<Effect>,
+    /// How many events of workers changed nothing. Only counted.
+    pub refused: RefusedEvents,
+}
+
+/// Events of workers that were acknowledged and not recorded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RefusedEvents {
+    /// Of attempts that are not their job's current one, or not that worker's.
+    pub fenced: u64,
+    /// Epochs that were recorded before, and were sent again after an interruption.
+    pub repeated: u64,
+    /// Unreadable ones, and epochs out of their order.
+    pub invalid: u64,
+}
+
+impl RefusedEvents {
+    fn add(&mut self, Self { fenced, repeated, invalid }: Self) {
+        self.fenced += fenced;
+        self.repeated += repeated;
+        self.invalid += invalid;
+    }
 }
 
 impl Output {
@@ -19,6 +40,7 @@ impl Output {
     pub fn append(&mut self, mut later: Self) {
         self.records.append(&mut later.records);
         self.effects.append(&mut later.effects);
+        self.refused.add(later.refused);
     }
 }
 

@@ -11,6 +11,7 @@ mod gpus;
 mod jobs;
 mod learning;
 mod leases;
+mod measure;
 mod models;
 mod names;
 mod outside;

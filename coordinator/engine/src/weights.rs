@@ -78,6 +78,11 @@ impl Weights {
         self.0.is_empty()
     }
 
+    /// How many bytes are kept.
+    pub(super) fn bytes_kept(&self) -> u64 {
+        self.kept().map(|(_, entry)| entry.file.bytes).sum()
+    }
+
     /// How many are on their way.
     pub(super) fn awaited(&self) -> u64 {
         self.0.values().filter(|entry| !entry.kept).count() as u64

@@ -138,6 +138,13 @@ impl Api {
         }
     }
 
+    /// How many reports, and how many files, are being read.
+    pub fn readers(&self) -> (u64, u64) {
+        let reports = REPORTS_MAX.saturating_sub(self.reports.available_permits());
+        let downloads = DOWNLOADS_MAX.saturating_sub(self.downloads.available_permits());
+        (reports as u64, downloads as u64)
+    }
+
     /// The right to make an answer to a command.
     async fn answer(&self) -> Result<OwnedSemaphorePermit, ApiError> {
         Arc::clone(&self.answers).acquire_owned().await.map_err(|_| task_ended())

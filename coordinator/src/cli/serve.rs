@@ -45,6 +45,10 @@ pub(super) struct ServeArguments {
     /// A file with a token for those who may only look at the page
     #[arg(long, env = "SWEEP_VIEWER_TOKEN_FILE", value_name = "FILE", requires = "http")]
     viewer_token_file: Option<PathBuf>,
+    /// Answer probes and scrapers on this address, in plain text and without a token: /livez, /readyz, /leaderz and /metrics;
+    /// port 0 lets the system choose
+    #[arg(long, env = "SWEEP_ADMIN", value_name = "ADDR")]
+    admin: Option<SocketAddr>,
     /// How long a worker may be silent before its jobs are given to others
     #[arg(long, env = "SWEEP_LEASE", value_name = "TIME", default_value = "20s", value_parser = lease)]
     lease: Duration,
@@ -130,7 +134,7 @@ pub(super) async fn serve(arguments: ServeArguments, connection: &ConnectionOpti
     let mut stop = StopRequests::new()?;
     let tls =
         arguments.tls_cert.zip(arguments.tls_key).map(|(certificate, key)| TlsFiles { certificate, key });
-    let ServeArguments { listen, store, lease, advertise, artifacts, .. } = arguments;
+    let ServeArguments { listen, store, lease, advertise, artifacts, admin, .. } = arguments;
     let last = arguments.exit_with_sweep;
     let own_token = token.clone();
     let mut server = Server::start(ServerConfig {
@@ -142,6 +146,7 @@ pub(super) async fn serve(arguments: ServeArguments, connection: &ConnectionOpti
         advertise,
         artifacts,
         http,
+        admin,
     })
     .await?;
     let own = own_target(server.address, own_token);

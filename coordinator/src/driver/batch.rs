@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use domain::record::Record;
-use engine::{CloseReason, Discarded, Effect, Event, Observation, Output, SessionId, ToWorker};
+use engine::{
+    CloseReason, Discarded, Effect, Event, Observation, Output, RefusedEvents, SessionId, ToWorker,
+};
 use terms::SweepId;
 
 #[cfg(feature = "mutants")]
@@ -64,9 +66,12 @@ impl<W> Default for Batch<W> {
 impl<W> Batch<W> {
     /// An empty batch with room for as much as another one holds: batches that follow each other are about as large.
     pub fn as_large_as(other: &Self) -> Self {
-        let Output { records, effects } = &other.output;
-        let output =
-            Output { records: Vec::with_capacity(records.len()), effects: Vec::with_capacity(effects.len()) };
+        let Output { records, effects, .. } = &other.output;
+        let output = Output {
+            records: Vec::with_capacity(records.len()),
+            effects: Vec::with_capacity(effects.len()),
+            ..Output::default()
+        };
         Self { output, ..Self::default() }
     }
 
@@ -99,6 +104,11 @@ impl<W> Batch<W> {
     /// What must be durable, in this order.
     pub fn records(&self) -> &[Record] {
         &self.output.records
+    }
+
+    /// How many events of workers it has that changed nothing.
+    pub fn refused(&self) -> RefusedEvents {
+        self.output.refused
     }
 
     /// What may leave, now that the records and those of all batches before are durable.

@@ -173,6 +173,18 @@ impl DriverHandle {
         self.send(Request::Open(session, Box::new(hello), outbound)).await
     }
 
+    /// How many requests wait for the engine, and the memory in bytes of those that wait for it or for their commit.
+    pub fn waiting(&self) -> (u64, u64) {
+        let requests = self.requests.max_capacity() - self.requests.capacity();
+        let kib = REQUESTS_KIB_MAX.saturating_sub(self.room.available_permits());
+        (requests as u64, (kib as u64) << 10)
+    }
+
+    /// How many follow what becomes durable.
+    pub fn observers(&self) -> u64 {
+        self.observations.receiver_count() as u64
+    }
+
     /// What becomes durable from now on.
     pub fn observe(&self) -> broadcast::Receiver<Observed> {
         self.observations.subscribe()

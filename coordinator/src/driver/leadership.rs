@@ -37,6 +37,11 @@ impl Leadership {
         self.sender.send_replace(role);
     }
 
+    /// What it is now.
+    pub fn role(&self) -> Role {
+        self.role.borrow().clone()
+    }
+
     /// The driver, if this coordinator leads.
     pub fn driver(&self) -> Result<DriverHandle, CallError> {
         match &*self.role.borrow() {

@@ -42,6 +42,7 @@ pub use self::{
     outbox::{Inbox, Outbound, Outbox, Room},
     pipeline::{Action, Asked, Closing, Core, Input, Moment, Pipeline, Refused},
 };
+use crate::metrics::Counted;
 
 /// Requests that may wait for the engine, each of at most [`EVENTS_TOGETHER_MAX`] inputs; senders wait when it is full.
 const REQUESTS_WAITING_MAX: usize = 1_024;
@@ -86,6 +87,9 @@ pub struct Driver {
     /// Where the names of files of weights go that can be removed.
     dropped_weights: Option<mpsc::Sender<String>>,
     disk_log: DiskLog,
+    counted: Counted,
+    /// When the commit that runs, or the last one, began.
+    commit_begun: Instant,
 }
 
 impl Driver {
@@ -113,6 +117,8 @@ impl Driver {
             start,
             dropped_weights: None,
             disk_log: DiskLog::default(),
+            counted: Counted::default(),
+            commit_begun: start,
         };
         Ok((driver, handle))
     }
@@ -122,6 +128,11 @@ impl Driver {
         let (sender, receiver) = mpsc::channel(DROPPED_WEIGHTS_MAX);
         self.dropped_weights = Some(sender);
         receiver
+    }
+
+    /// Counts what passes with these from now on.
+    pub fn count_with(&mut self, counted: Counted) {
+        self.counted = counted;
     }
 
     /// Runs until `stop` is cancelled or the store fails. What came in before the stop is still committed.
@@ -151,6 +162,8 @@ impl Driver {
                 (batch, kept) = ended(&mut commit) => {
                     commit = None;
                     self.disk_log.commit_ended(&kept);
+                    let took = self.commit_begun.elapsed();
+                    self.counted.commit_ended(batch.records(), batch.refused(), &kept, took);
                     self.pipeline.commit_ended(self.moment(), batch, kept)?;
                 }
                 _ = tick.tick(), if !self.pipeline.tick_is_due() && !stopping => self.pipeline.tick(),
@@ -227,6 +240,7 @@ impl Driver {
                 let has_room = self.store.has_room().await;
                 if has_room {
                     self.disk_log.room_found();
+                    self.counted.room_found();
                 }
                 self.pipeline.room_looked_for(self.moment(), has_room);
             }
@@ -244,6 +258,7 @@ impl Driver {
     /// Sends a batch on its way to the disk, with the memory of its requests.
     fn commit(&mut self, batch: Batch<Box<dyn Call>>) -> Commit {
         let (store, room) = (Arc::clone(&self.store), self.room.take());
+        self.commit_begun = Instant::now();
         Box::pin(async move {
             let _room = room;
             let kept = store.commit(batch.records()).await;

@@ -44,6 +44,11 @@ pub trait Store: Send + Sync + fmt::Debug {
         true
     }
 
+    /// The number of its time as the leader, where coordinators share the store and this one leads.
+    fn term(&self) -> Option<i64> {
+        None
+    }
+
     /// Gives up the right to write, if others can take it, without waiting for what hangs: for a leader that stops or can
     /// no longer write.
     async fn lay_down(&self) {}

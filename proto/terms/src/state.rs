@@ -180,6 +180,11 @@ macro_rules! named {
                 self.into()
             }
 
+            /// Every one of them.
+            pub fn all() -> &'static [Self] {
+                Self::VARIANTS
+            }
+
             /// The one of that name.
             pub fn from_name(name: &str) -> Option<Self> {
                 name.parse().ok()

@@ -255,7 +255,21 @@ fn probes(container: &Value, must: Must<'_>) {
         let means = PROBES.iter().filter(|means| !container[probe][**means].is_null()).count();
         must(container[probe].is_null() || means == 1, &format!("{probe} asks in {means} ways"));
         // Of two coordinators one leads; were only that one ready, a rollout would wait for the other.
-        must(container[probe]["grpc"]["service"].is_null(), &format!("{probe} takes a standby for ill"));
+        let asks_who_leads = container[probe]["httpGet"]["path"] == "/leaderz"
+            || !container[probe]["grpc"]["service"].is_null();
+        must(!asks_who_leads, &format!("{probe} takes a standby for ill"));
+        // The port for probes: plain HTTP, also where the others speak TLS.
+        let port = &container[probe]["httpGet"]["port"];
+        let is_known = sequence(&container["ports"]).iter().any(|known| known["name"] == *port);
+        must(port.is_null() || is_known, &format!("{probe} asks a port that is not there"));
+        let scheme = &container[probe]["httpGet"]["scheme"];
+        must(scheme.is_null(), &format!("{probe} speaks TLS, of which the port for probes knows nothing"));
+    }
+    if sequence(&container["args"]).iter().any(|argument| text(argument).starts_with("--admin")) {
+        let path = |probe: &str| text(&container[probe]["httpGet"]["path"]).to_owned();
+        must(path("readinessProbe") == "/readyz", "nothing asks whether it is ready");
+        // One that waits for another is alive.
+        must(path("livenessProbe") == "/livez", "it is ended for what it waits for");
     }
 }
 
@@ -302,6 +316,17 @@ fn selects(document: &Value, documents: &[Value], must: Must<'_>) {
                     &format!("no pod has the port {}", text(&port["targetPort"])),
                 );
             }
+        }
+        "PodMonitor" => {
+            let selector = &document["spec"]["selector"]["matchLabels"];
+            let scraped = pods.iter().filter(|pod| matches(selector, pod.labels)).flat_map(Pod::containers);
+            let ports: Vec<&Value> = scraped
+                .flat_map(|container| sequence(&container["ports"]))
+                .map(|port| &port["name"])
+                .collect();
+            let endpoints = sequence(&document["spec"]["podMetricsEndpoints"]);
+            let are_there = endpoints.iter().all(|endpoint| ports.contains(&&endpoint["port"]));
+            must(!ports.is_empty() && are_there, "scrapes a port that no pod has");
         }
         "PodDisruptionBudget" => must(finds(&document["spec"]["selector"]["matchLabels"]), "selects no pod"),
         "StatefulSet" | "Deployment" | "Job" => {

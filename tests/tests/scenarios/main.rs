@@ -37,6 +37,7 @@ mod security;
 mod services;
 mod snapshots;
 mod stalls;
+mod telemetry;
 mod upgrade;
 mod verify;
 mod wheel;

@@ -3,8 +3,10 @@
 //! `slots` and `trainer_process` run the trainers; `asked_weights` takes the weights they trained, and `weights` keeps
 //! them until `uploads` has delivered them; `handovers` brings checkpoints to the coordinator when the worker leaves, which `notice`
 //! may ask for, and back; `devices`, `options`, `own_trainer` and `start` turn a command line into a
-//! daemon; `gpus` says what the GPUs do; `describe` asks a trainer what it trains; `remote` makes calls to the coordinator over a separate connection.
+//! daemon; `gpus` says what the GPUs do; `describe` asks a trainer what it trains; `remote` makes calls to the coordinator over a separate connection;
+//! `metrics` counts, and `admin` answers probes and scrapers.
 
+mod admin;
 mod asked_weights;
 mod connection;
 mod containment;
@@ -16,6 +18,7 @@ mod handovers;
 mod kept_checkpoints;
 mod lineage;
 mod lines;
+mod metrics;
 mod notice;
 mod options;
 mod own_trainer;

@@ -3,7 +3,7 @@
 
 mod commands;
 
-use std::{env, ffi::OsString, path::PathBuf, time::Duration};
+use std::{env, ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::Context;
 use terms::{DeviceChoice, WorkerName};
@@ -41,6 +41,10 @@ pub struct StartOptions {
     /// Certificates (PEM) to trust for an https:// coordinator
     #[arg(long, env = "SWEEP_TLS_CA", value_name = "FILE")]
     pub tls_ca: Option<PathBuf>,
+    /// Answer probes and scrapers on this address, in plain text and without a token: /livez, /readyz and /metrics; port 0 lets
+    /// the system choose
+    #[arg(long, env = "SWEEP_ADMIN", value_name = "ADDR")]
+    pub admin: Option<SocketAddr>,
     /// Folder for results the coordinator does not have yet [default: ~/.local/state/sweep/spool/NAME]
     #[arg(long, env = "SWEEP_SPOOL", value_name = "DIR")]
     pub spool: Option<PathBuf>,

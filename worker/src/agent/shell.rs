@@ -26,6 +26,7 @@ use super::{
     gpus::Gpus,
     handovers::{Done, HandedOver, Handovers},
     kept_checkpoints, lineage,
+    metrics::{Metrics, Stage},
     notice::Notice,
     remote::Remote,
     session::{
@@ -73,6 +74,8 @@ pub(crate) struct Configuration {
     pub(crate) identity: Identity,
     /// What its GPUs do.
     pub(crate) gpus: Gpus,
+    /// What is counted.
+    pub(crate) metrics: Arc<Metrics>,
     /// How each slot's trainer is started.
     pub(crate) trainers: Vec<Trainers>,
     /// Folder of the spool.
@@ -147,7 +150,8 @@ pub(crate) async fn run(
     weights.limit(configuration.weights_bytes_max);
     let weights = Arc::new(weights);
     let remote = Arc::new(Remote::new(configuration.target.clone())?);
-    let uploads = Uploads::start(Arc::clone(&remote), Arc::clone(&weights));
+    let metrics = Arc::clone(&configuration.metrics);
+    let uploads = Uploads::start(Arc::clone(&remote), Arc::clone(&weights), Arc::clone(&metrics));
     for trainer in &mut configuration.trainers {
         trainer.model.weights = Some(Arc::clone(&weights));
         trainer.program.iter_mut().for_each(|program| program.weights = Some(Arc::clone(&weights)));
@@ -173,6 +177,8 @@ pub(crate) async fn run(
     };
     configuration.identity.trainables = trainables.iter().map(Manifest::to_json).collect();
     tracing::info!(name = name.as_str(), slots = slot_count, coordinator, "the worker is up");
+    metrics.has_slots(slot_count);
+    metrics.reached(Stage::Away);
     let session = Session::new(slot_count, configuration.grace, recovered.next_sequence, events.collect())
         .with_silence_max(configuration.trainer_silence)
         .with_programs(runs_programs)
@@ -191,6 +197,7 @@ pub(crate) async fn run(
         slots,
         identity: configuration.identity,
         gpus: configuration.gpus,
+        metrics,
         data_root: configuration.data_root,
         told: Told::default(),
         was_asked_to_leave: false,
@@ -271,6 +278,7 @@ struct Shell {
     slots: Slots,
     identity: Identity,
     gpus: Gpus,
+    metrics: Arc<Metrics>,
     data_root: PathBuf,
     /// Provides the files of users' programs, if those may be run.
     snapshots: Option<Arc<Snapshots>>,
@@ -335,6 +343,7 @@ impl Shell {
             let input = tokio::select! {
                 Some(()) = shutdown.recv() => {
                     self.was_asked_to_leave = true;
+                    self.metrics.reached(Stage::Leaving);
                     Some(Input::Shutdown)
                 }
                 why = given(&mut self.notice) => Some(Input::Notice { why }),
@@ -368,6 +377,7 @@ impl Shell {
                 }
             }
             spool_is_whole = self.spool.flush();
+            self.metrics.waits(self.spool.bytes(), self.weights.bytes());
         }
     }
 
@@ -380,6 +390,7 @@ impl Shell {
         match event {
             LinkEvent::Connected { outgoing, close } => {
                 self.stream = Some(Stream { outgoing, close });
+                self.metrics.reached(Stage::Unanswered);
                 self.uploads.wake();
                 Some(Input::Connected)
             }
@@ -390,12 +401,18 @@ impl Shell {
             }
             LinkEvent::Lost | LinkEvent::Refused(_) => {
                 self.stream = None;
+                self.metrics.reached(Stage::Away);
                 Some(Input::Disconnected)
             }
             LinkEvent::Message(message) => match wire::decode(message) {
                 Ok(message) => {
-                    if message == FromCoordinator::Drain {
-                        tracing::info!("the coordinator tells this worker to leave");
+                    match message {
+                        FromCoordinator::Welcome { .. } => self.metrics.reached(Stage::Welcomed),
+                        FromCoordinator::Drain => {
+                            tracing::info!("the coordinator tells this worker to leave");
+                            self.metrics.reached(Stage::Leaving);
+                        }
+                        _ => {}
                     }
                     Some(Input::Message(message))
                 }
@@ -411,6 +428,7 @@ impl Shell {
         match output {
             Output::Append(event) => {
                 log_event(&event, &mut self.told);
+                self.metrics.happened(&event);
                 if let EventKind::Ended(End { weights: Some(weights), .. }) = &event.kind {
                     self.weights.count(event.attempt, weights);
                 }
@@ -427,6 +445,7 @@ impl Shell {
             }
             Output::StartJobs { slot, mut jobs, fresh } => {
                 let pack_size = jobs.len();
+                self.metrics.jobs_started(pack_size);
                 for (attempt, work) in &mut jobs {
                     tracing::info!(slot, %attempt, pack_size, "training");
                     if let Some(dataset) = &mut work.dataset {
@@ -449,7 +468,10 @@ impl Shell {
                 tracing::warn!(slot, "killing the trainer");
                 self.slots.kill_trainer(slot);
             }
-            Output::Dropped(attempt) => self.tidy_after(attempt),
+            Output::Dropped(attempt) => {
+                self.metrics.dropped(attempt);
+                self.tidy_after(attempt);
+            }
             Output::CloseSession => self.close(),
             Output::Exit(departure) => return Some(departure),
         }

@@ -239,8 +239,12 @@ impl Spool {
 
     /// True while no more events may be made: the coordinator has been away for long, or the disk is full.
     pub(crate) fn is_full(&self) -> bool {
-        let start = self.start();
-        self.end() - start >= self.bytes_max
+        self.bytes() >= self.bytes_max
+    }
+
+    /// Bytes of the unacknowledged events.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.end() - self.start()
     }
 
     /// Whether this was not logged yet.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::Context;
+use telemetry::admin::Admin;
 use terminal::signals::is_hangup_ignored;
 use terms::WorkerName;
 use tokio::{
@@ -17,6 +18,7 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
+    admin::Watched,
     connection::REFUSED_WITHIN,
     descriptors, devices,
     gpus::Gpus,
@@ -76,10 +78,16 @@ pub fn start(options: &StartOptions) -> anyhow::Result<ExitCode> {
         if options.exit_with_stdin {
             watch_stdin(shutdown, asked)?;
         }
+        // Before the search for GPUs, which may take minutes: probes are told so.
+        let watched = Arc::new(Watched::default());
+        let _admin = match options.admin {
+            Some(address) => Some(Admin::start(address, Arc::clone(&watched) as _).await?),
+            None => None,
+        };
         // Only searched for if it is needed; kept open until the end.
         let mut options = options.clone();
         let own_trainer = options.own_trainer().await?;
-        match serve(&options, own_trainer.as_ref(), &notice, requests).await? {
+        match serve(&options, own_trainer.as_ref(), (&notice, &watched), requests).await? {
             Departure::Failed(reason) => {
                 anyhow::bail!("{}; the worker has left", options.never_ready(&reason))
             }
@@ -101,13 +109,13 @@ pub fn start(options: &StartOptions) -> anyhow::Result<ExitCode> {
 async fn serve(
     options: &StartOptions,
     own_trainer: Option<&OwnTrainer>,
-    notice: &Notice,
+    (notice, watched): (&Notice, &Watched),
     mut requests: mpsc::Receiver<()>,
 ) -> anyhow::Result<Departure> {
     let mut name = options.worker_name()?;
     for _ in 0..RENAMINGS_MAX {
         let mut configuration = tokio::select! {
-            configuration = configure(options, own_trainer, notice.clone(), name.clone()) => configuration?,
+            configuration = configure(options, own_trainer, (notice.clone(), watched), name.clone()) => configuration?,
             // The search for GPUs may take minutes.
             Some(()) = requests.recv() => return Ok(Departure::Orderly),
         };
@@ -128,7 +136,7 @@ async fn serve(
 async fn configure(
     options: &StartOptions,
     own_trainer: Option<&OwnTrainer>,
-    notice: Notice,
+    (notice, watched): (Notice, &Watched),
     name: WorkerName,
 ) -> anyhow::Result<Configuration> {
     let mut slots = devices::slots(&options.device, options.slots, own_trainer).await?;
@@ -146,13 +154,16 @@ async fn configure(
     let program = own_trainer.map(OwnTrainer::executable).unwrap_or_default();
     let spool =
         std::path::absolute(options.spool_folder(&name)?).context("cannot find the spool's folder")?;
+    let gpus = Gpus::of(&slots);
+    watched.has_gpus(&gpus);
     Ok(Configuration {
         target: Target {
             url: options.coordinator.clone(),
             token_file: options.token_file.clone(),
             tls_ca: options.tls_ca.clone(),
         },
-        gpus: Gpus::of(&slots),
+        gpus,
+        metrics: Arc::clone(&watched.metrics),
         trainers: slots.iter().map(|slot| options.trainers(slot, &program, &spool)).collect(),
         spool,
         files_cache: options.files_cache(),

@@ -10,6 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tonic::{Code, Status};
 
 use super::{
+    metrics::Metrics,
     remote::Remote,
     weights::{Waiting, WeightsFolder, hash},
 };
@@ -35,10 +36,10 @@ pub(crate) struct Uploads {
 
 impl Uploads {
     /// Starts with the files in `folder`.
-    pub(crate) fn start(remote: Arc<Remote>, folder: Arc<WeightsFolder>) -> Self {
+    pub(crate) fn start(remote: Arc<Remote>, folder: Arc<WeightsFolder>, metrics: Arc<Metrics>) -> Self {
         let wake = Arc::new(Notify::new());
         let (told, rounds) = watch::channel(0);
-        let uploader = Uploader { remote, folder: Arc::clone(&folder) };
+        let uploader = Uploader { remote, folder: Arc::clone(&folder), metrics };
         let task = tokio::spawn(uploader.run(Arc::clone(&wake), told));
         Self { wake, folder, rounds, _task: AbortOnDropHandle::new(task) }
     }
@@ -77,6 +78,7 @@ enum Offered {
 struct Uploader {
     remote: Arc<Remote>,
     folder: Arc<WeightsFolder>,
+    metrics: Arc<Metrics>,
 }
 
 impl Uploader {
@@ -114,6 +116,7 @@ impl Uploader {
                 }
                 Ok(Offered::Later) => {}
                 Err(status) => {
+                    self.metrics.upload_failed();
                     tracing::debug!(attempt = %file.attempt, "weights are offered again later: {}", status.message());
                     if matches!(
                         status.code(),

@@ -213,7 +213,12 @@ impl WeightsFolder {
 
     /// True while no more may be made.
     pub(crate) fn is_full(&self) -> bool {
-        self.counted().bytes >= self.bytes_max
+        self.bytes() >= self.bytes_max
+    }
+
+    /// Bytes of the weights that wait.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.counted().bytes
     }
 }
 

@@ -33,6 +33,8 @@ pub(super) struct Cluster {
     pub(super) now_ms: u64,
     pub(super) records: Vec<Record>,
     pub(super) effects: Vec<Effect>,
+    /// Events that changed nothing: fenced, repeated and invalid ones.
+    pub(super) refused: [u64; 3],
     sequence: u64,
     /// What newcomers say of the processes that had their spool before.
     pub(super) predecessors: Vec<String>,
@@ -145,6 +147,7 @@ impl Cluster {
             now_ms: 0,
             records: Vec::new(),
             effects: Vec::new(),
+            refused: [0; 3],
             sequence: 0,
             predecessors: Vec::new(),
             disk_stands_still: false,
@@ -220,7 +223,10 @@ impl Cluster {
     }
 
     fn take(&mut self, output: Output) {
-        let Output { records, effects } = output;
+        let Output { records, effects, refused } = output;
+        for (sum, more) in self.refused.iter_mut().zip([refused.fenced, refused.repeated, refused.invalid]) {
+            *sum += more;
+        }
         self.engine.check_invariants().unwrap();
         self.records.extend(records);
         if !self.disk_stands_still {

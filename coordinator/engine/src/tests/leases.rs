@@ -52,7 +52,7 @@ fn what_a_fenced_worker_says_changes_nothing() {
     let records = cluster.records.len();
     cluster.epoch(1, key(1, 1), 1);
     cluster.event(1, key(1, 1), ended(Outcome::Done, ""));
-    assert_eq!(cluster.records.len(), records);
+    assert_eq!((cluster.records.len(), cluster.refused), (records, [2, 0, 0]));
     cluster.heartbeat(1, &[key(1, 1)]);
     assert!(Cluster::revoked(&cluster.effects).contains(&key(1, 1)));
     cluster.train(2, key(1, 2));

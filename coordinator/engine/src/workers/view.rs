@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use terms::{AttemptKey, WorkerName};
 
 use super::{Differences, SlotState, WorkerState};
-use crate::{ControlError, Engine, Now, WorkerStatus, WorkerView, query::WorkersPage};
+use crate::{
+    ControlError, Engine, Now, SlotCounts, WorkerCounts, WorkerStatus, WorkerView, query::WorkersPage,
+};
 
 /// How long to show that a worker of the same name was turned away, in milliseconds: it tries again every few seconds.
 const RIVAL_SHOWN_MS: u64 = 60_000;
@@ -43,12 +45,7 @@ impl Engine {
     ) -> WorkerView {
         let quarantined = self.quarantine(worker);
         let away = worker.away_view(now);
-        let status = match worker.session {
-            None => WorkerStatus::Disconnected,
-            Some(_) if worker.draining => WorkerStatus::Draining,
-            Some(_) if quarantined.is_some() || away.is_some() => WorkerStatus::Quarantined,
-            Some(_) => WorkerStatus::Connected,
-        };
+        let status = worker.status(quarantined.is_some() || away.is_some());
         // An attempt with several GPUs occupies several slots.
         let occupants: BTreeSet<&AttemptKey> = worker.slots.iter().flat_map(|slot| &slot.occupants).collect();
         // Attempts that a departed worker has lost count as no longer running.
@@ -92,6 +89,27 @@ impl Engine {
         }
     }
 
+    /// How many workers are in each state, and their slots.
+    pub(crate) fn count_workers(&self) -> (WorkerCounts, SlotCounts) {
+        let (mut workers, mut slots) = (WorkerCounts::default(), SlotCounts::default());
+        for worker in self.workers.all() {
+            let status = worker.status(self.quarantine(worker).is_some() || !worker.away().is_empty());
+            *match status {
+                WorkerStatus::Connected => &mut workers.connected,
+                WorkerStatus::Draining => &mut workers.draining,
+                WorkerStatus::Quarantined => &mut workers.quarantined,
+                WorkerStatus::Disconnected => &mut workers.disconnected,
+            } += 1;
+            if status == WorkerStatus::Disconnected {
+                continue;
+            }
+            let free = worker.slots.iter().filter(|slot| slot.is_free()).count() as u64;
+            slots.busy += worker.slots.len() as u64 - free;
+            *if status == WorkerStatus::Connected { &mut slots.free } else { &mut slots.withheld } += free;
+        }
+        (workers, slots)
+    }
+
     pub(crate) fn describe_worker(&self, now: Now, name: &WorkerName) -> Result<WorkerView, ControlError> {
         let worker = self.workers.get(name).ok_or_else(|| ControlError::NoSuchWorker(name.clone()))?;
         Ok(self.worker_view(now, name, worker, &Differences::of(&self.workers)))
@@ -101,6 +119,18 @@ impl Engine {
     fn is_active(&self, name: &WorkerName, attempt: AttemptKey) -> bool {
         let active = self.sweeps.get(attempt.job.sweep).and_then(|run| run.active(attempt));
         active.is_some_and(|active| active.worker() == name)
+    }
+}
+
+impl WorkerState {
+    /// Its status, where it is told whether it gets no jobs for now.
+    fn status(&self, is_quarantined: bool) -> WorkerStatus {
+        match self.session {
+            None => WorkerStatus::Disconnected,
+            Some(_) if self.draining => WorkerStatus::Draining,
+            Some(_) if is_quarantined => WorkerStatus::Quarantined,
+            Some(_) => WorkerStatus::Connected,
+        }
     }
 }
 

@@ -137,6 +137,7 @@ pub(super) async fn run(arguments: &RunArguments) -> Result<(), Failure> {
         advertise: None,
         artifacts: None,
         http: Some(HttpConfig { listen: arguments.http.unwrap_or(loopback), viewer_token: None }),
+        admin: None,
     };
     let mut server = until_stopped(&mut stop, async { Ok(Server::start(config).await?) }).await?;
     let page = server.http_address().map(|page| format!("page: http://{page}/login?token={token}"));

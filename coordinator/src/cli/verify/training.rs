@@ -137,6 +137,7 @@ pub(super) async fn train(plan: &Plan<'_>) -> Result<Trained, Failure> {
         advertise: None,
         artifacts: None,
         http: None,
+        admin: None,
     };
     let mut server = stop.unless_asked(async { Ok(Server::start(config).await?) }).await?;
     let url = format!("http://{}", server.address);

@@ -40,7 +40,7 @@ impl Core for Counted {
 /// Something to keep before the effects.
 fn kept(effects: Vec<Effect>) -> Output {
     let record = Record::SweepChanged { sweep: SweepId(1), state: SweepState::Running, ended_unix_ms: None };
-    Output { records: vec![record], effects }
+    Output { records: vec![record], effects, ..Output::default() }
 }
 
 /// A command or a query, by its name.

@@ -101,6 +101,11 @@ impl Leadership {
         }
     }
 
+    /// The term in which it leads; none while it does not.
+    pub(super) fn term(&self) -> Option<i64> {
+        self.tenure.borrow().map(|_| self.term.load(Ordering::SeqCst))
+    }
+
     /// Whether no other coordinator can lead now.
     pub(super) fn is_confirmed(&self) -> bool {
         self.tenure.borrow().is_some_and(|tenure| tenure.is_confirmed(now()))

@@ -85,6 +85,10 @@ impl Store for PostgresStore {
         self.leadership.is_confirmed()
     }
 
+    fn term(&self) -> Option<i64> {
+        self.leadership.term()
+    }
+
     async fn lay_down(&self) {
         if let Err(error) = self.leadership.vacate(&self.aside).await {
             tracing::debug!(%error, "another coordinator will notice by itself that this one does not lead");

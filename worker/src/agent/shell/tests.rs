@@ -235,6 +235,7 @@ impl Bench {
                 programs_only: false,
             },
             gpus: Gpus::none(),
+            metrics: Arc::default(),
             files_cache: folder.join("programs"),
             trainers: vec![Trainers { device: "cpu".into(), model: script(trainer), program: None }],
             spool: folder.join("spool"),
