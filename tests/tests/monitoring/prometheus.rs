@@ -54,7 +54,17 @@ impl Prometheus {
             .expect("it says where it listens");
         // Its log is read to the end, or it would wait for someone to.
         thread::spawn(move || lines.for_each(drop));
-        Self { child, address, _folder: folder }
+        let prometheus = Self { child, address, _folder: folder };
+        prometheus.wait_for("that it is ready", || get(address, "/-/ready").0 == 200);
+        prometheus
+    }
+
+    fn wait_for(&self, what: &str, holds: impl Fn() -> bool) {
+        let given_up = Instant::now() + PATIENCE;
+        while !holds() {
+            assert!(Instant::now() < given_up, "{what} did not come");
+            thread::sleep(POLL);
+        }
     }
 
     /// The answer to a query.
@@ -66,15 +76,9 @@ impl Prometheus {
 
     /// Waits until a query has this value.
     pub(crate) fn until(&self, query: &str, value: &str) {
-        let given_up = Instant::now() + PATIENCE;
-        loop {
-            let answer = self.ask(query);
-            if answer["data"]["result"][0]["value"][1] == value {
-                return;
-            }
-            assert!(Instant::now() < given_up, "{query} is not {value}: {answer}");
-            thread::sleep(POLL);
-        }
+        self.wait_for(&format!("{query} = {value}"), || {
+            self.ask(query)["data"]["result"][0]["value"][1] == value
+        });
     }
 }
 
