@@ -4,6 +4,7 @@
 pub mod client;
 mod codec;
 mod convert;
+pub mod leader;
 mod metric_value;
 mod metrics;
 mod snapshot;

@@ -116,6 +116,11 @@ impl Cluster {
         coordinator
     }
 
+    /// Workers that are started from now on know the cluster's coordinator alone.
+    pub fn forget_others(&mut self) {
+        self.others.clear();
+    }
+
     /// Starts a coordinator on the same store in the place of one that has ended.
     pub fn coordinator_at(&self, address: SocketAddr) -> Coordinator {
         Coordinator::start(self.folder.path(), address, &self.options)
@@ -408,6 +413,14 @@ impl Worker {
     /// It ends or is silent before.
     pub fn until_it_says(&self, text: &str) {
         self.daemon.wait_for_line(|line| line.contains(text).then_some(()));
+    }
+
+    /// The next log line for which `pick` returns something.
+    ///
+    /// # Panics
+    /// It ends or is silent before.
+    pub fn line<T>(&self, pick: impl Fn(&str) -> Option<T>) -> T {
+        self.daemon.wait_for_line(pick)
     }
 
     /// Sends SIGKILL and waits for the end of it and of its trainer.

@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use dataset::command::DatasetCommand;
 use terminal::{logging, output};
-use worker::agent::{self, StartOptions};
+use worker::agent::{self, DoctorOptions, StartOptions};
 
 /// Trains jobs of hyperparameter sweeps for a coordinator
 #[derive(Debug, clap::Parser)]
@@ -22,6 +22,8 @@ enum Command {
     Start(Box<StartOptions>),
     /// Print the manifests of the models that the trainer trains, for `sweep submit --manifest`; the options are those of start
     Describe(Box<StartOptions>),
+    /// Check whether this machine can train for a coordinator, a line for each thing that is looked at; the options are those of start
+    Doctor(Box<DoctorOptions>),
     /// Make, pack and describe data sets
     #[command(subcommand)]
     Dataset(DatasetCommand),
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
     output::exit_code(match command {
         Command::Start(options) => agent::start(&options),
         Command::Describe(options) => agent::describe(&options),
+        Command::Doctor(options) => agent::doctor(&options),
         Command::Dataset(command) => dataset::command::run(&command).map(|()| ExitCode::SUCCESS),
         Command::Contain { command } => agent::contain(&command),
         Command::Program { folder, checkpoints, logs } => {

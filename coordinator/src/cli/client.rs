@@ -1,14 +1,13 @@
 //! The connection to the coordinator: its address, credentials, and when to retry.
 
+mod leader;
+
 use std::{path::PathBuf, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use proto::{
     client::{self, ClientError},
-    v1::{
-        sweep_service_client::SweepServiceClient, sweep_service_server::SERVICE_NAME as SWEEP_SERVICE,
-        worker_service_client::WorkerServiceClient,
-    },
+    v1::{sweep_service_client::SweepServiceClient, worker_service_client::WorkerServiceClient},
 };
 use tonic::{
     Request, Status,
@@ -16,12 +15,10 @@ use tonic::{
     service::{Interceptor, interceptor::InterceptedService},
     transport::{Channel, Endpoint},
 };
-use tonic_health::pb::{
-    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
-};
 
 use terminal::logging::GLOBAL;
 
+pub(super) use self::leader::{Asked, Stand};
 use super::{failure::Failure, settings::Settings};
 
 const COORDINATOR_DEFAULT: &str = "http://127.0.0.1:7070";
@@ -53,6 +50,11 @@ pub(super) struct ConnectionOptions {
 }
 
 impl ConnectionOptions {
+    /// Whether flags, environment or settings name a coordinator.
+    pub(super) fn names_one(&self, settings: &Settings) -> bool {
+        self.coordinator.is_some() || settings.coordinator.is_some()
+    }
+
     /// The coordinator that flags, environment or settings name, in this order.
     pub(super) fn target(&self, settings: &Settings) -> Target {
         let coordinator = self.coordinator.clone().or_else(|| settings.coordinator.clone());
@@ -104,7 +106,7 @@ impl Interceptor for Bearer {
 }
 
 impl Target {
-    /// Connects; with several coordinators, to the one that leads.
+    /// Connects to the coordinator that leads.
     pub(super) async fn connect(&self) -> Result<Client, Failure> {
         let bearer = Bearer(self.bearer()?);
         let client = SweepServiceClient::with_interceptor(self.channel(CONNECT_WITHIN).await?, bearer);
@@ -116,26 +118,6 @@ impl Target {
         let bearer = Bearer(self.bearer()?);
         let client = WorkerServiceClient::with_interceptor(self.channel(CONNECT_WITHIN).await?, bearer);
         Ok(client.max_decoding_message_size(MESSAGE_BYTES_MAX))
-    }
-
-    async fn channel(&self, limit: Duration) -> Result<Channel, Failure> {
-        let urls: Vec<&str> = self.url.split(',').map(str::trim).collect();
-        let mut failure = None;
-        for url in &urls {
-            let reason = match tokio::time::timeout(limit, self.endpoint(url)?.connect()).await {
-                Ok(Ok(channel)) if urls.len() == 1 || leads(&channel).await => return Ok(channel),
-                Ok(Ok(_)) => continue,
-                Ok(Err(error)) => client::innermost(&error),
-                // A port may be open but silent, and the endpoint's own limit only covers opening it.
-                Err(_) => format!("no connection within {limit:?}"),
-            };
-            failure = Some(Failure::Unreachable(format!(
-                "no coordinator answers at {} ({reason}); start one with `sweep serve` or name another with --coordinator",
-                self.url
-            )));
-        }
-        let none_leads = || Failure::Unreachable(format!("none of the coordinators at {} leads", self.url));
-        Err(failure.unwrap_or_else(none_leads))
     }
 
     /// Connects and makes one call that may be repeated; retries a few times while no one answers.
@@ -215,14 +197,6 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         Self::usage(error.to_string())
     }
-}
-
-/// Whether the coordinator at the other end leads; one that does not answer in time does not.
-async fn leads(channel: &Channel) -> bool {
-    let request = HealthCheckRequest { service: SWEEP_SERVICE.to_owned() };
-    let mut health = HealthClient::new(channel.clone());
-    let answer = tokio::time::timeout(CONNECT_WITHIN, health.check(request)).await;
-    answer.is_ok_and(|answer| answer.is_ok_and(|answer| answer.get_ref().status() == ServingStatus::Serving))
 }
 
 #[cfg(test)]

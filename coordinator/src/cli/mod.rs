@@ -7,6 +7,7 @@ mod compare;
 mod completions;
 mod confirm;
 mod control;
+mod doctor;
 mod early;
 mod ending;
 mod export;
@@ -114,6 +115,8 @@ enum Command {
     /// List and fetch the trained weights that a sweep keeps
     #[command(subcommand)]
     Artifact(artifact::ArtifactCommand),
+    /// Check a set-up, a line for each thing that is looked at, and what to do; `sweep-worker doctor` does so where jobs are trained
+    Doctor(doctor::DoctorArguments),
     /// Offer these commands to an assistant, as tools of the Model Context Protocol over standard input and output
     Mcp(mcp::McpArguments),
     /// Print completions for a shell
@@ -205,6 +208,10 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Compare(arguments) => compare::compare_sweeps(&arguments, &target, format).await,
         Command::Export(arguments) => export::export(&arguments, &target).await,
         Command::Artifact(command) => artifact::artifact(&command, &target, format).await,
+        Command::Doctor(arguments) => {
+            let named = connection.names_one(&settings).then_some(&target);
+            doctor::doctor(&arguments, named, format).await
+        }
         Command::Mcp(arguments) => mcp::mcp(&arguments, &target).await,
         Command::Completions(arguments) => completions::print::<Arguments>(&arguments),
     }

@@ -2,13 +2,16 @@
 //! than the other side takes reaches the user as RESOURCE_EXHAUSTED, without a word of what was wrong.
 
 use domain::text::shortened;
-use tonic::{Status, body::Body, codegen::http::Response};
+use proto::leader::LEADER_METADATA;
+use tonic::{
+    Status,
+    body::Body,
+    codegen::http::{HeaderValue, Response},
+};
 use tower::util::MapResponseLayer;
 
 use crate::{api::ApiError, driver::CallError};
 
-/// Where a coordinator that does not lead says who does.
-const LEADER_METADATA: &str = "sweep-leader";
 /// How gRPC says when to try again, in milliseconds (gRFC A6).
 const RETRY_METADATA: &str = "grpc-retry-pushback-ms";
 
@@ -53,12 +56,17 @@ const MESSAGE_BYTES_MAX: usize = 2_000;
 /// Goes around all services.
 pub type ErrorsLayer = MapResponseLayer<fn(Response<Body>) -> Response<Body>>;
 
-/// Cuts the messages of errors to size, whoever made them.
+/// The version of the coordinator, with every answer: `sweep doctor` compares it.
+pub const VERSION_METADATA: &str = "sweep-version";
+
+/// Cuts the messages of errors to size, whoever made them, and says which version answers.
 pub fn bounded_errors() -> ErrorsLayer {
     MapResponseLayer::new(bounded)
 }
 
 fn bounded(mut response: Response<Body>) -> Response<Body> {
+    let version = HeaderValue::from_static(env!("CARGO_PKG_VERSION"));
+    response.headers_mut().insert(VERSION_METADATA, version);
     let is_long = response.headers().get("grpc-message").is_some_and(|text| text.len() > MESSAGE_BYTES_MAX);
     if is_long && let Some(long) = Status::from_header_map(response.headers()) {
         let short = Status::new(long.code(), shortened(long.message(), MESSAGE_BYTES_MAX));

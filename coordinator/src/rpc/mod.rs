@@ -20,7 +20,7 @@ pub use self::{
     auth::BearerToken,
     bodies::{Bounded, Bounds},
     connections::{DESCRIPTORS_MIN, FIRST_WORDS_WITHIN, accept},
-    errors::{ErrorsLayer, bounded_errors},
+    errors::{ErrorsLayer, VERSION_METADATA, bounded_errors},
     sweeps::SweepServer,
     workers::WorkerServer,
 };

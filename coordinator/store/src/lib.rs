@@ -5,6 +5,7 @@ mod cells;
 mod checksum;
 mod counting;
 pub mod lead;
+mod look;
 mod migrate;
 mod postgres;
 mod read;
@@ -22,6 +23,7 @@ use terms::{Epoch, JobKey, JobState, MetricRow, MetricSchema, SweepId};
 
 pub use self::{
     counting::CountingEpochs,
+    look::look,
     postgres::PostgresStore,
     sqlite::{SqliteStore, SqliteView},
 };
@@ -285,6 +287,16 @@ pub enum StoreError {
          its number, or restart the database server"
     )]
     HeldUp(String),
+    /// Tables that this version does not know.
+    #[error(
+        "the store's tables are those of a newer version (change {found}, of which this one knows {newest}); upgrade this \
+         coordinator, or name another store"
+    )]
+    Newer {
+        /// The last change that was made to them.
+        found: i64,
+        newest: i64,
+    },
     /// A PostgreSQL that cannot be used as it is.
     #[error("this PostgreSQL database cannot be used: {0}")]
     Unsuitable(String),

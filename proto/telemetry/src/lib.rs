@@ -1,9 +1,10 @@
-//! What operators see of a program: the port for probes and scrapers (`admin`), and the numbers that every process has
-//! (`process`). Which numbers a program counts, and when it is ready, is its own matter.
+//! What operators see of a program: the port for probes and scrapers (`admin`), the numbers that every process has
+//! (`process`), and checks of a set-up (`doctor`). Which numbers a program counts, and when it is ready, is its own matter.
 //!
 //! Imports no other crate of the workspace.
 
 pub mod admin;
+pub mod doctor;
 pub mod process;
 
 /// The media type of [`encode`]'s text.

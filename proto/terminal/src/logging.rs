@@ -1,6 +1,9 @@
 //! Log lines go to standard error; standard output is for what a command prints.
 
-use std::io::{self, IsTerminal, Write, stderr};
+use std::{
+    borrow::Cow,
+    io::{self, IsTerminal, Write, stderr},
+};
 
 use tracing_subscriber::EnvFilter;
 
@@ -64,10 +67,10 @@ struct LogWriter(Kind);
 impl Write for LogWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line);
-        let safe = match self.0 {
+        let safe: Cow<'_, str> = match self.0 {
             Kind::Coloured => text::record(&text, true).into(),
             Kind::Plain => text::record(&text, false).into(),
-            Kind::Json => text::json(&text),
+            Kind::Json => Cow::Owned(text::json(&identified(&text)).into_owned()),
         };
         stderr().lock().write_all(safe.as_bytes())?;
         Ok(line.len())
@@ -78,6 +81,45 @@ impl Write for LogWriter {
     }
 }
 
+/// A line of JSON in which an attempt is three numbers, `sweep`, `job` and `attempt`, where the text has one word for it, `1/2#3`: machines
+/// select by each. Any other line is as it was.
+fn identified(line: &str) -> Cow<'_, str> {
+    let replaced = || {
+        let mut record: serde_json::Value = serde_json::from_str(line).ok()?;
+        let fields = record.get_mut("fields")?.as_object_mut()?;
+        let (sweep, rest) = fields.get("attempt")?.as_str()?.split_once('/')?;
+        let (job, attempt) = rest.split_once('#')?;
+        let ids: [u64; 3] = [sweep.parse().ok()?, job.parse().ok()?, attempt.parse().ok()?];
+        fields.extend(["sweep", "job", "attempt"].map(str::to_owned).into_iter().zip(ids.map(Into::into)));
+        Some(format!("{record}\n"))
+    };
+    // Most lines are about none.
+    let may_be = line.contains("\"attempt\":\"");
+    may_be.then(replaced).flatten().map_or(Cow::Borrowed(line), Cow::Owned)
+}
+
 fn valid_filter(text: &str) -> Result<String, String> {
     EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_is_three_numbers_for_machines() {
+        let line = r#"{"level":"INFO","fields":{"message":"done","attempt":"12/345#6","slot":0}}"#;
+        let record: serde_json::Value = serde_json::from_str(&identified(line)).unwrap();
+        let expected =
+            serde_json::json!({"message": "done", "slot": 0, "sweep": 12, "job": 345, "attempt": 6});
+        assert_eq!(record["fields"], expected);
+        for other in [
+            r#"{"level":"INFO","fields":{"message":"attempt","attempt":"no key"}}"#,
+            r#"{"fields":{"attempt":"1/2#x"}}"#,
+            r#"{"fields":{"attempt":7}}"#,
+            "no JSON with \"attempt\":\"1/2#3\"",
+        ] {
+            assert_eq!(identified(other), other);
+        }
+    }
 }

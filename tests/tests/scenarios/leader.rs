@@ -54,9 +54,72 @@ async fn one_that_stands_by_says_who_leads_and_is_not_ready() {
         |urls: &str| Command::new(program("sweep")).args(["ls", "--coordinator", urls]).output().unwrap();
     let both = ls(&format!("http://{},{leader}", other.address));
     assert!(both.status.success(), "{}", String::from_utf8_lossy(&both.stderr));
+    // Who knows only the one that stands by is told where the leader is, and goes there.
     let alone = ls(&format!("http://{}", other.address));
-    assert_eq!(alone.status.code(), Some(3));
-    assert!(String::from_utf8_lossy(&alone.stderr).contains(&leader));
+    assert!(alone.status.success(), "{}", String::from_utf8_lossy(&alone.stderr));
+}
+
+#[tokio::test]
+async fn a_worker_that_knows_only_the_standby_trains_for_the_leader_with_its_weights() {
+    let Some(server) = Postgres::shared() else { return };
+    let places = tempfile::tempdir().unwrap();
+    let artifacts = ["--artifacts".to_owned(), places.path().display().to_string()].to_vec();
+    let options = ClusterOptions { store: Some(server.database()), serve: artifacts, ..chaos::light(1) };
+    let mut cluster = Cluster::start(options);
+    let other = cluster.stand_by();
+    other.until_it_leads(false).await;
+    // The worker is given the standby's address alone.
+    let leader = std::mem::replace(&mut cluster.coordinator, other);
+    cluster.forget_others();
+    let worker = cluster.worker("one");
+    worker.until_it_says("going on at the one that leads");
+    worker.until_connected();
+    let _standby = std::mem::replace(&mut cluster.coordinator, leader);
+    let sweep =
+        cluster.submit("{epochs: {value: 2}, seed: {min: 1, max: 3, count: 3}}\nartifacts: {keep: 1}").await;
+    cluster.watch(sweep).await.until_end().await;
+    assert!(cluster.results(sweep).await.iter().all(|(job, _)| job.state() == v1::JobState::Done));
+    let kept = chaos::settled_weights(&cluster, sweep, places.path()).await;
+    assert_eq!(kept.contents.len(), 1);
+}
+
+#[tokio::test]
+async fn no_token_goes_in_plain_text_to_a_leader_that_a_standby_under_tls_names() {
+    let Some(server) = Postgres::shared() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let write = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.display().to_string()
+    };
+    let (certificate, key) =
+        (write("cert.pem", &certified.cert.pem()), write("key.pem", &certified.signing_key.serialize_pem()));
+    let token = write("token", "secret\n");
+    let store = server.database();
+    // A listener in the leader's place: it would hear the token.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let advertised = format!("http://{}", listener.local_addr().unwrap());
+    let serve = |more: &[&str]| {
+        let common = ["--token-file", &token].into_iter().chain(more.iter().copied());
+        ClusterOptions {
+            store: Some(store.clone()),
+            serve: common.map(str::to_owned).collect(),
+            ..ClusterOptions::default()
+        }
+    };
+    let _leader = Cluster::start(serve(&["--advertise", &advertised]));
+    let standby = Cluster::start(serve(&["--tls-cert", &certificate, "--tls-key", &key]));
+    let url = format!("https://localhost:{}", standby.coordinator.address.port());
+    let output = Command::new(program("sweep"))
+        .args(["ls", "--coordinator", &url, "--tls-ca", &certificate, "--token-file", &token])
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{told}");
+    assert!(told.contains(&advertised) && told.contains("nothing is sent"), "{told}");
+    listener.set_nonblocking(true).unwrap();
+    assert!(listener.accept().is_err(), "no one came");
 }
 
 #[tokio::test]

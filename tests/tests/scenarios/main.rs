@@ -13,6 +13,7 @@ mod command_line;
 mod commands;
 mod completion;
 mod disk;
+mod doctor;
 mod faults;
 mod flood;
 mod kills;

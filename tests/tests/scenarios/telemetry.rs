@@ -127,6 +127,21 @@ async fn a_worker_that_was_silent_too_long_shows_as_a_lost_lease() {
     worker.until_it_says("stopping");
 }
 
+#[tokio::test]
+async fn json_logs_name_sweep_job_and_attempt_as_numbers() {
+    let mut options = probed(1);
+    options.worker.extend(["--log-format".to_owned(), "json".to_owned()]);
+    let cluster = Cluster::start(options);
+    let worker = cluster.worker("one");
+    let sweep = cluster.submit("{epochs: {value: 1}, seed: {min: 1, max: 2, count: 2}}").await;
+    cluster.watch(sweep).await.until_end().await;
+    let line = worker.line(|line| {
+        let record: serde_json::Value = serde_json::from_str(line).ok()?;
+        (record["fields"]["message"] == "done" && record["fields"]["job"] == 2).then_some(record)
+    });
+    assert_eq!((&line["fields"]["sweep"], &line["fields"]["attempt"]), (&1.into(), &1.into()), "{line}");
+}
+
 /// A row of the table of metrics: the type and the labels of the metric named so.
 type Rows = BTreeMap<String, (String, Vec<String>)>;
 

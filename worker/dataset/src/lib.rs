@@ -15,6 +15,7 @@ mod fingerprint;
 mod in_order;
 mod left_out;
 mod leftovers;
+mod look;
 mod pack;
 mod packed;
 pub mod progress;
@@ -29,6 +30,7 @@ pub use self::{
     cache::{default_cache_dir, lock_path, prepare},
     decode::{DecodeError, decode_resized, panics_are_caught},
     error::DataError,
+    look::look,
     packed::PackedDataset,
     source::{PICTURE_BYTES_MAX, pictures_below},
 };

@@ -13,16 +13,14 @@ use proto::{
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{
-    Code, Request, Status,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Code, Request, Status, transport::Channel};
 
 pub(crate) use self::refusals::REFUSED_WITHIN;
 use self::refusals::{Refusals, refusal};
 use super::{
     session::EVENTS_IN_FLIGHT_MAX,
-    target::{CONNECT_WITHIN, MESSAGE_BYTES_MAX, Target, chain, endpoints, token},
+    target::{CONNECT_WITHIN, MESSAGE_BYTES_MAX, Target, chain, token},
+    turns::Turns,
 };
 
 /// Messages on their way out: all events that may be in flight, and room for everything that is not an event. If it is
@@ -70,12 +68,12 @@ pub(crate) fn keep(
     target: Target,
     refused_within: Duration,
 ) -> Result<(impl Future<Output = ()>, mpsc::Receiver<LinkEvent>), ClientError> {
-    let endpoints = endpoints(&target)?;
+    let turns = Turns::new(&target)?;
     // Only to report a missing file at once.
     token(&target)?;
     let (sender, events) = mpsc::channel(INCOMING_MAX);
     let refusals = Refusals::new(refused_within);
-    let keeper = Keeper { target, endpoints, next: 0, events: sender, refusals, told: None };
+    let keeper = Keeper { target, turns, events: sender, refusals, told: None };
     Ok((keeper.run(), events))
 }
 
@@ -89,9 +87,8 @@ enum Trouble {
 
 struct Keeper {
     target: Target,
-    endpoints: Vec<Endpoint>,
-    /// Which is tried next, in turn: one that stands by says so at once.
-    next: usize,
+    /// Which is tried next.
+    turns: Turns,
     events: mpsc::Sender<LinkEvent>,
     refusals: Refusals,
     /// What was logged since the coordinator last answered.
@@ -113,6 +110,9 @@ impl Keeper {
                 if spoke {
                     self.told = None;
                     self.refusals.let_in();
+                }
+                if self.goes_on_at_the_leader(&status) {
+                    continue;
                 }
                 let refusal = refusal(&status);
                 let event = refusal
@@ -140,10 +140,29 @@ impl Keeper {
         }
     }
 
+    /// Whether the coordinator that was asked stands by for another one, where the next try goes.
+    fn goes_on_at_the_leader(&mut self, status: &Status) -> bool {
+        match self.turns.heard(&self.target, status) {
+            Ok(None) => false,
+            Ok(Some(leader)) => {
+                // Once, however often it is tried.
+                if self.told.is_none() {
+                    tracing::info!(leader, "the coordinator stands by; going on at the one that leads");
+                }
+                true
+            }
+            Err(reason) => {
+                if self.told.is_none() {
+                    tracing::warn!("{reason}");
+                }
+                false
+            }
+        }
+    }
+
     /// One stream, from connecting to its end. `Ok` when no one listens any more.
     async fn converse(&mut self, spoke: &mut bool) -> Result<(), Status> {
-        let endpoint = &self.endpoints[self.next % self.endpoints.len()];
-        self.next = (self.next + 1) % self.endpoints.len();
+        let endpoint = self.turns.take();
         let channel = tokio::time::timeout(CONNECT_WITHIN, endpoint.connect())
             .await
             .map_err(|_| Status::deadline_exceeded("it did not answer"))?

@@ -1,5 +1,5 @@
 //! The daemon. `session` decides (pure); `shell` collects events and carries out decisions; `connection` is the stream to
-//! the coordinator at a `target`; `spool` keeps unacknowledged events on disk, and `lineage` remembers whose it was;
+//! the coordinator at a `target`, or where its `turns` say that the leader is; `spool` keeps unacknowledged events on disk, and `lineage` remembers whose it was;
 //! `slots` and `trainer_process` run the trainers; `asked_weights` takes the weights they trained, and `weights` keeps
 //! them until `uploads` has delivered them; `handovers` brings checkpoints to the coordinator when the worker leaves, which `notice`
 //! may ask for, and back; `devices`, `options`, `own_trainer` and `start` turn a command line into a
@@ -13,6 +13,7 @@ mod containment;
 mod describe;
 mod descriptors;
 mod devices;
+mod doctor;
 mod gpus;
 mod handovers;
 mod kept_checkpoints;
@@ -32,6 +33,7 @@ mod spool_format;
 mod start;
 mod target;
 mod trainer_process;
+mod turns;
 mod uploads;
 mod weights;
 pub mod wire;
@@ -39,6 +41,7 @@ pub mod wire;
 pub use containment::contain;
 pub use describe::describe;
 pub use devices::{SlotCount, SlotCountError, list_devices};
+pub use doctor::{DoctorOptions, doctor};
 pub use options::StartOptions;
 pub use own_trainer::OwnTrainer;
 pub use start::start;

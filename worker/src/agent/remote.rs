@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use proto::{client::ClientError, v1::worker_service_client::WorkerServiceClient};
 use tokio::sync::Mutex;
-use tonic::{
-    Code, Request, Response, Status,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Code, Request, Response, Status, transport::Channel};
 
-use super::target::{CONNECT_WITHIN, MESSAGE_BYTES_MAX, Target, endpoints, token};
+use super::{
+    target::{CONNECT_WITHIN, MESSAGE_BYTES_MAX, Target, token},
+    turns::Turns,
+};
 
 /// Longest wait for the answer to a call: a megabyte over a slow line, and a commit to a slow disk.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
@@ -23,15 +23,14 @@ pub(super) type Client = WorkerServiceClient<Channel>;
 #[derive(Debug)]
 pub(crate) struct Remote {
     target: Target,
-    endpoints: Vec<Endpoint>,
     connection: Mutex<Connection>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Connection {
     channel: Option<Channel>,
-    /// Which of the endpoints is tried next.
-    next: usize,
+    /// Which coordinator is tried next.
+    turns: Turns,
 }
 
 impl Remote {
@@ -40,7 +39,8 @@ impl Remote {
     /// # Errors
     /// The target is unusable.
     pub(crate) fn new(target: Target) -> Result<Self, ClientError> {
-        Ok(Self { endpoints: endpoints(&target)?, target, connection: Mutex::default() })
+        let connection = Connection { channel: None, turns: Turns::new(&target)? };
+        Ok(Self { target, connection: Mutex::new(connection) })
     }
 
     /// Makes a call, and retries while the coordinator is away or has no room.
@@ -81,7 +81,11 @@ impl Remote {
             && !is_final(status)
             && status.code() != Code::ResourceExhausted
         {
-            self.connection.lock().await.channel = None;
+            let mut connection = self.connection.lock().await;
+            connection.channel = None;
+            if let Err(reason) = connection.turns.heard(&self.target, status) {
+                tracing::debug!("{reason}");
+            }
         }
         answer
     }
@@ -106,8 +110,7 @@ impl Remote {
         if let Some(channel) = &connection.channel {
             return Ok(channel.clone());
         }
-        let endpoint = &self.endpoints[connection.next % self.endpoints.len()];
-        connection.next = (connection.next + 1) % self.endpoints.len();
+        let endpoint = connection.turns.take();
         let channel = tokio::time::timeout(CONNECT_WITHIN, endpoint.connect())
             .await
             .map_err(|_| Status::unavailable("it did not answer"))?

@@ -32,10 +32,16 @@ pub(crate) struct Target {
 
 /// The endpoints of all coordinators of a target.
 pub(super) fn endpoints(target: &Target) -> Result<Vec<Endpoint>, ClientError> {
-    target.url.split(',').map(|url| endpoint(target, url.trim())).collect()
+    urls(target).map(|url| endpoint(target, url)).collect()
 }
 
-fn endpoint(target: &Target, url: &str) -> Result<Endpoint, ClientError> {
+/// The addresses of all coordinators of a target.
+pub(super) fn urls(target: &Target) -> impl Iterator<Item = &str> {
+    target.url.split(',').map(str::trim)
+}
+
+/// The endpoint of one coordinator, which need not be among those of the target.
+pub(super) fn endpoint(target: &Target, url: &str) -> Result<Endpoint, ClientError> {
     Ok(client::endpoint(url, target.tls_ca.as_deref())?
         .connect_timeout(CONNECT_WITHIN)
         .tcp_nodelay(true)

@@ -3,7 +3,7 @@
 
 mod leader;
 mod session;
-mod suitable;
+pub(super) mod suitable;
 mod upgrade;
 mod write;
 mod writer;
@@ -31,7 +31,7 @@ use super::{
     search,
 };
 
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/postgres");
+pub(super) static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/postgres");
 
 /// Needs disk for a temporary table of more than a mebibyte: room that makes it worth while to commit again.
 const TAKE_ROOM: &str = "CREATE TEMPORARY TABLE sweep_room ON COMMIT DROP AS \

@@ -34,7 +34,7 @@ const FACTS: &str = "SELECT current_setting('server_encoding') AS encoding, pg_i
      (SELECT datconnlimit::text FROM pg_database WHERE datname = current_database()) AS of_database";
 
 /// A connection to a database that can be used, and how many readers it allows.
-pub(super) async fn first_connection(options: &PgConnectOptions) -> Result<(PgConnection, u32), StoreError> {
+pub(crate) async fn first_connection(options: &PgConnectOptions) -> Result<(PgConnection, u32), StoreError> {
     let begun = Instant::now();
     let mut first = loop {
         match connect(options).await {

@@ -2,7 +2,7 @@
 //! and reads; it hands each statement to another thread and back, which a commit of many would pay for, so rusqlite
 //! writes, on the same SQLite.
 
-mod place;
+pub(super) mod place;
 mod scan;
 mod thread;
 mod upgrade;
@@ -43,7 +43,7 @@ const READERS_MAX: u32 = 4;
 /// How long a reader waits for the writer's checkpoint.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
+pub(super) static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// Free room next to the database, in bytes, above which commits are tried again after the disk was full.
 const ROOM_BYTES: usize = 1 << 20;

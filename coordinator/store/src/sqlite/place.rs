@@ -14,7 +14,7 @@ use super::super::StoreError;
 const LINKS_MAX: usize = 40;
 
 /// The database's own path, whichever links lead to it: what belongs to a database lies next to it, above all its lock.
-pub(super) fn real(path: &Path) -> Result<PathBuf, StoreError> {
+pub(crate) fn real(path: &Path) -> Result<PathBuf, StoreError> {
     let failed = |source| StoreError::Open { path: path.to_owned(), source };
     let real = resolved(path).map_err(failed)?;
     match fs::metadata(&real) {
@@ -50,7 +50,7 @@ fn resolved(path: &Path) -> io::Result<PathBuf> {
 }
 
 /// Takes the lock file next to the database.
-pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
+pub(crate) fn lock(path: &Path) -> Result<File, StoreError> {
     let failed = |source| StoreError::Open { path: path.to_owned(), source };
     let file = OpenOptions::new()
         .create(true)

@@ -1,0 +1,199 @@
+//! `sweep doctor` and `sweep-worker doctor`: what is right is said to be, and each thing that is made wrong here is found, with what to do.
+
+use std::{fs, net::TcpListener, path::Path, process::Command};
+
+use serde_json::Value;
+use tests::{Cluster, ClusterOptions, Postgres, program};
+
+/// The exit code, the checks by name with verdict, text and cure, and what was written to standard error.
+fn doctor(name: &str, folder: &Path, arguments: &[&str]) -> (Option<i32>, Vec<[String; 4]>, String) {
+    let output = Command::new(program(name))
+        .args(["doctor", "-o", "json"])
+        .args(arguments)
+        .env("SWEEP_CONFIG", "/dev/null")
+        .env("HOME", folder)
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let report: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    let text = |check: &Value, key: &str| check[key].as_str().unwrap().to_owned();
+    let checks: Vec<[String; 4]> = report["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|check| ["name", "verdict", "says", "do"].map(|key| text(check, key)))
+        .collect();
+    let failed = checks.iter().any(|[_, verdict, ..]| verdict == "failed");
+    assert_eq!(report["ok"], !failed);
+    assert_eq!(output.status.code(), Some(i32::from(failed)), "{checks:?} {told}");
+    (output.status.code(), checks, told)
+}
+
+/// The check of that name has this verdict, and its text and cure have these parts.
+fn is(checks: &[[String; 4]], name: &str, verdict: &str, part: &str, cure: &str) {
+    let Some([_, found, says, todo]) = checks.iter().find(|[one, ..]| one == name) else {
+        panic!("no check {name}: {checks:?}");
+    };
+    assert_eq!(found, verdict, "{name}: {says}; {todo}");
+    assert!(says.contains(part) && todo.contains(cure), "{name}: {says}; {todo}");
+}
+
+fn write(folder: &Path, name: &str, content: &str) -> String {
+    let path = folder.join(name);
+    fs::write(&path, content).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn a_set_up_that_works_is_said_to_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = write(folder.path(), "token", "secret\n");
+    let serve = ["--token-file".to_owned(), token.clone()].to_vec();
+    let cluster = Cluster::start(ClusterOptions { serve, ..ClusterOptions::default() });
+    let url = format!("http://{}", cluster.coordinator.address);
+    let store = format!("sqlite:{}", cluster.folder.path().join("sweep.db").display());
+    let weights = folder.path().join("weights").display().to_string();
+    let own = ["--coordinator", &url, "--token-file", &token, "--store", &store, "--artifacts", &weights];
+    let (code, checks, _) = doctor("sweep", folder.path(), &own);
+    assert_eq!(code, Some(0), "{checks:?}");
+    is(&checks, "programs", "ok", "sweep-worker and sweep-trainer", "");
+    is(&checks, "store", "ok", "in use by a coordinator", "");
+    is(&checks, "artifacts", "ok", "can be written and read", "");
+    is(&checks, "coordinator", "ok", "lets this user in", "");
+    is(&checks, "clock", "ok", "agrees", "");
+    assert_eq!(fs::read_dir(&weights).unwrap().count(), 0, "nothing is left behind");
+    let data = tests::dataset().display().to_string();
+    let spool = folder.path().join("spool").display().to_string();
+    let more = ["--coordinator", &url, "--token-file", &token, "--dataset", &data, "--device", "cpu"];
+    let (code, checks, _) =
+        doctor("sweep-worker", folder.path(), &[&more[..], &["--name", "one", "--spool", &spool]].concat());
+    assert_eq!(code, Some(0), "{checks:?}");
+    is(&checks, "libtorch", "ok", "2.11.0", "");
+    is(&checks, "devices", "ok", "the first on cpu", "");
+    is(&checks, "spool", "ok", "is writable", "");
+    is(&checks, "data set", "ok", "images in", "");
+    is(&checks, "coordinator", "ok", "lets this worker in", "");
+    is(&checks, "clock", "ok", "agrees", "");
+    assert!(!Path::new(&spool).exists(), "nothing is made");
+}
+
+#[test]
+fn what_is_wrong_with_a_coordinator_is_found_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let (token, wrong) =
+        (write(folder.path(), "token", "secret\n"), write(folder.path(), "wrong", "guess\n"));
+    let serve = ["--token-file".to_owned(), token].to_vec();
+    let cluster = Cluster::start(ClusterOptions { serve, ..ClusterOptions::default() });
+    let url = format!("http://{}", cluster.coordinator.address);
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let no_database =
+        write(folder.path(), "no.db", &"no database, but long enough to look like one ".repeat(99));
+    let no_database = format!("sqlite:{no_database}");
+    let (_, checks, told) = doctor(
+        "sweep",
+        folder.path(),
+        &[
+            "--coordinator",
+            &url,
+            "--token-file",
+            &wrong,
+            "--listen",
+            &taken,
+            "--store",
+            &no_database,
+            "--artifacts",
+            "ftp://x/y",
+        ],
+    );
+    is(&checks, "coordinator", "failed", "token", "--token-file");
+    is(&checks, "port of --listen", "failed", &taken, "--listen");
+    is(&checks, "store", "failed", "no.db", "--store");
+    is(&checks, "artifacts", "failed", "ftp", "--artifacts");
+    assert!(told.contains("not as it has to be"), "{told}");
+    let nowhere = "http://127.0.0.1:1";
+    let (_, checks, _) =
+        doctor("sweep", folder.path(), &["--coordinator", nowhere, "--store", "sqlite:/proc/self/sweep.db"]);
+    is(&checks, "coordinator", "failed", "no one answers", "sweep serve");
+    is(&checks, "store's folder", "failed", "/proc/self", "--store");
+    let missing = folder.path().join("missing").display().to_string();
+    let (_, checks, _) = doctor("sweep", folder.path(), &["--coordinator", &url, "--token-file", &missing]);
+    is(&checks, "coordinator", "failed", "missing", "correct the option");
+    let (_, checks, _) = doctor("sweep", folder.path(), &["--coordinator", "https://127.0.0.1:1"]);
+    is(&checks, "coordinator", "failed", "--tls-ca", "correct");
+}
+
+#[test]
+fn what_is_wrong_with_a_worker_is_found_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let wrong = write(folder.path(), "wrong", "guess\n");
+    let token = write(folder.path(), "token", "secret\n");
+    let file = write(folder.path(), "file", "");
+    let serve = ["--token-file".to_owned(), token].to_vec();
+    let cluster = Cluster::start(ClusterOptions { serve, ..ClusterOptions::default() });
+    let url = format!("http://{},127.0.0.1:1", cluster.coordinator.address);
+    let spool = format!("{file}/spool");
+    let (_, checks, _) = doctor(
+        "sweep-worker",
+        folder.path(),
+        &[
+            "--coordinator",
+            &url,
+            "--token-file",
+            &wrong,
+            "--name",
+            "one",
+            "--spool",
+            &spool,
+            "--cache-dir",
+            "/proc/self",
+            "--checkpoints",
+            &spool,
+            "--dataset",
+            "nowhere",
+            "--device",
+            "cpu",
+        ],
+    );
+    is(&checks, "coordinator", "failed", "token", "--token-file");
+    let coordinators: Vec<_> = checks.iter().filter(|[name, ..]| name == "coordinator").collect();
+    assert!(coordinators.len() == 2 && coordinators[1][2].contains("does not answer"), "{coordinators:?}");
+    is(&checks, "spool", "failed", "cannot be written", "--spool");
+    is(&checks, "cache", "failed", "/proc/self", "--cache-dir");
+    is(&checks, "checkpoints", "failed", "cannot be written", "--checkpoints");
+    is(&checks, "data set", "failed", "nowhere", "--data-root");
+    // Of a trainer whose libtorch is away.
+    let alone = folder.path().join("sweep-worker");
+    fs::copy(program("sweep-worker"), &alone).unwrap();
+    let output = Command::new(&alone)
+        .args(["doctor", "--device", "cpu", "--coordinator", "127.0.0.1:1"])
+        .env("PATH", "/nowhere")
+        .env("HOME", folder.path())
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1));
+    let line = told.lines().find(|line| line.contains("libtorch")).unwrap();
+    assert!(line.starts_with("failed") && line.contains("LD_LIBRARY_PATH"), "{told}");
+}
+
+#[tokio::test]
+async fn of_two_coordinators_each_is_asked_and_one_leads() {
+    let Some(server) = Postgres::shared() else { return };
+    let store = server.database();
+    let mut cluster =
+        Cluster::start(ClusterOptions { store: Some(store.clone()), ..ClusterOptions::default() });
+    let other = cluster.stand_by();
+    other.until_it_leads(false).await;
+    let folder = tempfile::tempdir().unwrap();
+    let both = format!("http://{},http://{}", other.address, cluster.coordinator.address);
+    let (code, checks, _) = doctor("sweep", folder.path(), &["--coordinator", &both, "--store", &store]);
+    assert_eq!(code, Some(0), "{checks:?}");
+    is(&checks, "coordinator", "ok", "stands by", "");
+    is(&checks, "store", "ok", "the last to lead was the one at", "");
+    let alone = format!("http://{0},http://{0}", other.address);
+    let (_, checks, _) = doctor("sweep", folder.path(), &["--coordinator", &alone]);
+    is(&checks, "leader", "failed", "0 of 2", "one database");
+}

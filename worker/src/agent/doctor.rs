@@ -1,0 +1,206 @@
+//! `sweep-worker doctor`: whether this machine can train for a coordinator, with the options of `start`. One line for each thing that is looked at, and
+//! what to do. Nothing is started but a trainer that says what it finds.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::SystemTime,
+};
+
+use anyhow::Context;
+use proto::v1;
+use telemetry::doctor::{
+    Check, Report, clock, descriptors, folder, has_failed, memory, port, shared_memory, text,
+};
+use terminal::output::print;
+use tonic::Code;
+
+use super::{
+    devices,
+    options::StartOptions,
+    own_trainer::OwnTrainer,
+    remote::Remote,
+    target::{Target, urls},
+};
+
+/// Descriptors of a worker besides those of its slots, and of each slot.
+const DESCRIPTORS_OWN: u64 = 64;
+const DESCRIPTORS_A_SLOT: u64 = 16;
+/// Memory of a slot's trainer with a small model, and of the worker itself.
+const MEMORY_A_SLOT: u64 = 1 << 30;
+const MEMORY_OWN: u64 = 256 << 20;
+
+/// Options of `sweep-worker doctor`.
+#[derive(Debug, clap::Args)]
+pub struct DoctorOptions {
+    #[command(flatten)]
+    start: StartOptions,
+    /// Also see whether this data set can be read
+    #[arg(long, value_name = "PATH")]
+    dataset: Option<PathBuf>,
+    /// Form of output
+    #[arg(short = 'o', long = "format", value_enum, value_name = "FORMAT", default_value = "table")]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Format {
+    /// A line for each thing, for people
+    Table,
+    /// One JSON document
+    Json,
+}
+
+/// Looks at everything; exit status 1 where something is not as it has to be.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub fn doctor(options: &DoctorOptions) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("cannot start the asynchronous runtime")?;
+    let checks = runtime.block_on(checks(options));
+    // A hanging name lookup must not delay the end.
+    runtime.shutdown_background();
+    match options.format {
+        Format::Table => print(&text(&checks))?,
+        Format::Json => {
+            let json = serde_json::to_string_pretty(&Report::of(&checks))?;
+            print(&terminal::text::json(&format!("{json}\n")))?;
+        }
+    }
+    Ok(if has_failed(&checks) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+async fn checks(options: &DoctorOptions) -> Vec<Check> {
+    let start = &options.start;
+    let (trainer, mut checks) = trainer(start).await;
+    let slots = devices::slots(&start.device, start.slots, trainer.as_ref()).await;
+    let count = slots.as_ref().map_or(1, Vec::len) as u64;
+    checks.push(match slots {
+        Ok(slots) => Check::ok("devices", described(&slots)),
+        Err(error) => Check::failed("devices", error.to_string(), "correct --device, or the driver"),
+    });
+    let needed = DESCRIPTORS_OWN + DESCRIPTORS_A_SLOT * count;
+    checks.push(descriptors(needed, needed));
+    checks.push(memory(MEMORY_OWN + MEMORY_A_SLOT * count));
+    checks.push(shared_memory());
+    checks.extend(folders(start));
+    checks.extend(start.admin.map(|address| port(address, "--admin")));
+    checks.push(dataset(options.dataset.as_deref(), start));
+    let all = target(start);
+    for url in urls(&all) {
+        checks.extend(coordinator(&Target { url: url.to_owned(), ..all.clone() }).await);
+    }
+    checks
+}
+
+fn target(start: &StartOptions) -> Target {
+    Target {
+        url: start.coordinator.clone(),
+        token_file: start.token_file.clone(),
+        tls_ca: start.tls_ca.clone(),
+    }
+}
+
+/// The trainer that comes with this program, which is the one with libtorch.
+async fn trainer(start: &StartOptions) -> (Option<OwnTrainer>, Vec<Check>) {
+    const NAME: &str = "libtorch";
+    const CURE: &str = "let LD_LIBRARY_PATH name the torch/lib of a PyTorch 2.11.0, or run programs alone with --allow-commands --programs-only";
+    if start.programs_only {
+        return (None, vec![Check::skipped(NAME, "--programs-only: no model is trained here")]);
+    }
+    let found = async { OwnTrainer::find()?.checked().await };
+    match found.await {
+        // tch takes no other than 2.11.0, and a program that was linked with it loads no other.
+        Ok(trainer) => {
+            let version = env!("CARGO_PKG_VERSION");
+            let says = format!("sweep-trainer {version} is there and loads libtorch 2.11.0");
+            (Some(trainer), vec![Check::ok(NAME, says)])
+        }
+        Err(error) => (None, vec![Check::failed(NAME, format!("{error:#}"), CURE)]),
+    }
+}
+
+fn described(slots: &[v1::Slot]) -> String {
+    let count = terminal::count(slots.len() as u64, "slot");
+    match slots.first() {
+        Some(first) => format!("{count}, the first on {}: {}", first.device, first.description),
+        None => count,
+    }
+}
+
+fn folders(start: &StartOptions) -> Vec<Check> {
+    let spool = start.name.as_ref().map_or_else(
+        || start.spool.clone().context("the folder of the spool is chosen with the name"),
+        |name| start.spool_folder(name),
+    );
+    let mut checks = Vec::new();
+    match spool {
+        Ok(spool) => checks.push(folder("spool", &spool, "--spool")),
+        Err(error) => checks.push(Check::skipped("spool", error.to_string())),
+    }
+    checks.push(folder("cache", &start.files_cache(), "--cache-dir"));
+    checks.push(match &start.checkpoints {
+        None => Check::skipped("checkpoints", "--checkpoints names no place: what is killed starts over"),
+        Some(place) if place.contains("://") => Check::skipped(
+            "checkpoints",
+            format!("{place} is reached by trainers alone; `sweep doctor --artifacts` looks at such places"),
+        ),
+        Some(place) => folder("checkpoints", Path::new(place), "--checkpoints"),
+    });
+    checks
+}
+
+fn dataset(path: Option<&Path>, start: &StartOptions) -> Check {
+    const NAME: &str = "data set";
+    let Some(path) = path else { return Check::skipped(NAME, "none was named with --dataset") };
+    let root = match start.absolute_data_root() {
+        Ok(root) => root,
+        Err(error) => return Check::failed(NAME, error.to_string(), "correct --data-root"),
+    };
+    match dataset::look(&root.join(path)) {
+        Ok(says) => Check::ok(NAME, says),
+        Err(error) => {
+            Check::failed(NAME, error.to_string(), "correct the path, or --data-root where it is relative")
+        }
+    }
+}
+
+/// One coordinator, and the clock where it was told.
+async fn coordinator(target: &Target) -> Vec<Check> {
+    const NAME: &str = "coordinator";
+    let url = target.url.as_str();
+    let remote = match Remote::new(target.clone()) {
+        Ok(remote) => remote,
+        Err(error) => {
+            return vec![Check::failed(NAME, error.to_string(), "correct --coordinator or --tls-ca")];
+        }
+    };
+    // Of files that there are not: who is let in is told so.
+    let request = v1::GetSnapshotRequest { snapshot_id: "0".repeat(64) };
+    let answer = remote.once(request, &async |client, request| client.get_snapshot(request).await).await;
+    let Err(status) = answer else { return vec![Check::ok(NAME, format!("{url} lets this worker in"))] };
+    let date = status.metadata().get("date").and_then(|date| date.to_str().ok());
+    let theirs = date.and_then(|date| httpdate::parse_http_date(date).ok());
+    let message = status.message();
+    let check = match status.code() {
+        Code::NotFound | Code::InvalidArgument => Check::ok(NAME, format!("{url} lets this worker in")),
+        Code::Unavailable if status.metadata().get(proto::leader::LEADER_METADATA).is_some() => {
+            Check::ok(NAME, format!("{url} answers: {message}"))
+        }
+        Code::Unauthenticated | Code::PermissionDenied => Check::failed(
+            NAME,
+            format!("{url} refuses this worker: {message}"),
+            "give the coordinator's token with --token-file",
+        ),
+        _ => Check::failed(
+            NAME,
+            format!("{url} does not answer: {message}"),
+            "start one with `sweep serve`, or see whether a firewall, its --listen or --tls-ca is in the way",
+        ),
+    };
+    [Some(check), theirs.map(|theirs| clock(theirs, SystemTime::now()))].into_iter().flatten().collect()
+}
