@@ -102,8 +102,8 @@ impl Leadership {
     }
 
     /// The term in which it leads; none while it does not.
-    pub(super) fn term(&self) -> Option<i64> {
-        self.tenure.borrow().map(|_| self.term.load(Ordering::SeqCst))
+    pub(super) fn leading_term(&self) -> Option<i64> {
+        self.tenure.borrow().map(|_| self.term())
     }
 
     /// Whether no other coordinator can lead now.

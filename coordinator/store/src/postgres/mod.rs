@@ -86,7 +86,7 @@ impl Store for PostgresStore {
     }
 
     fn term(&self) -> Option<i64> {
-        self.leadership.term()
+        self.leadership.leading_term()
     }
 
     async fn lay_down(&self) {
