@@ -39,7 +39,7 @@ async fn probes_know_who_leads_and_a_standby_is_ready_and_does_not_say_that_it_l
     let mut client = tests::Client::new(other.channel().await);
     client.list_sweeps(proto::v1::ListSweepsRequest::default()).await.unwrap();
     assert_eq!(get(second, "/leaderz").0, 200);
-    assert!(other.log().contains("this coordinator leads now"), "{}", other.log());
+    other.until_it_has_said("this coordinator leads now");
     assert!(term(second) > before);
 }
 
