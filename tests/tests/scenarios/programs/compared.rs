@@ -104,7 +104,7 @@ async fn folders_of_runs_are_compared_while_one_is_still_held_and_their_database
     assert!(compare(&[]).contains("3 configurations are in both"));
     held.close().await;
     assert!(before == database(), "it is only read");
-    let empty = cluster.folder.path().display().to_string();
+    let empty = cluster.folder.path().join("once").display().to_string();
     let refused = Command::new(program("sweep")).args(["compare", &folders[0], &empty]).output().unwrap();
     assert_eq!(refused.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("holds no sweep.db"));
