@@ -87,6 +87,7 @@ mod tests {
     }
 
     /// The library of `fixtures/nvml.c`; none where there is no compiler for it.
+    #[allow(clippy::print_stderr)]
     fn built(folder: &std::path::Path) -> Option<std::path::PathBuf> {
         let library = folder.join("libnvidia-ml.so.1");
         let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
