@@ -302,6 +302,7 @@ fn nothing() -> StoredSweep {
         out_of_order: Default::default(),
         finals: Vec::new(),
         best: Default::default(),
+        best_points: None,
         open_jobs: Vec::new(),
         weights: Vec::new(),
         search: Default::default(),
