@@ -348,6 +348,7 @@ fn hello(name: &WorkerName, checkpoints: Checkpoints, pack_size_max: u32) -> Hel
         spans_slots: true,
         pauses: true,
         checkpoints: place.to_owned(),
+        memory_bytes: 0,
         models: builtins_described().to_vec(),
     }
 }

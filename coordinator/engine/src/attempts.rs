@@ -38,8 +38,7 @@ impl Engine {
             self.workers.release(&name, attempt);
         }
         let lease_ms = self.config.lease_ms;
-        let run = self.sweeps.get_mut(attempt.job.sweep);
-        let active = run.and_then(|run| run.active_mut(attempt)).filter(|active| active.is_of(&name));
+        let active = self.active_mut(attempt).filter(|active| active.is_of(&name));
         // Late events of a fenced attempt change nothing.
         let Some(active) = active else {
             out.refused.fenced += 1;
@@ -57,6 +56,11 @@ impl Engine {
             AttemptEvent::Ended { outcome, reason, log_tail, weights, details } => {
                 active.judge(&details);
                 let (mut state, mut reason) = verdict(active, outcome, reason);
+                if state == AttemptState::Failed && outcome == Outcome::OutOfMemory {
+                    (state, reason) = self.out_of_memory(&name, attempt, reason);
+                }
+                let run = self.sweeps.get_mut(attempt.job.sweep);
+                let Some(active) = run.and_then(|run| run.active_mut(attempt)) else { return };
                 let (objective, best) = (active.results().objective, active.results().best_value());
                 let pack_size = active.placement().pack_size;
                 let left = Left { attempt, worker: name.clone(), objective, best, weights };
@@ -87,6 +91,30 @@ impl Engine {
                 self.break_off(now, session, attempt, AttemptState::Failed, reason, out);
             }
         }
+    }
+
+    fn active_mut(&mut self, attempt: AttemptKey) -> Option<&mut ActiveAttempt> {
+        self.sweeps.get_mut(attempt.job.sweep)?.active_mut(attempt)
+    }
+
+    /// What becomes of an attempt that trained alone and whose memory ran out: where another worker has more, its job is given to that
+    /// one, and nothing is charged to it.
+    fn out_of_memory(
+        &mut self,
+        name: &WorkerName,
+        attempt: AttemptKey,
+        reason: String,
+    ) -> (AttemptState, String) {
+        let sweep = attempt.job.sweep;
+        let had = self.workers.get(name).map_or(0, WorkerState::memory_bytes);
+        let most = self.workers.get(name).map_or(0, |own| self.most_memory_beside(sweep, own));
+        let beyond = self.active_mut(attempt).map_or(0, |active| active.run_out_of_memory(had));
+        if had > 0 && most > beyond {
+            let reason = format!("{reason}; it is given to a worker with more memory than {}", in_gib(had));
+            return (AttemptState::HandedBack, reason);
+        }
+        let more = if had > 0 { "; no other worker that takes its jobs has more memory" } else { "" };
+        (AttemptState::Failed, format!("{reason}{more}"))
     }
 
     /// Takes in which parameters the program of a job that is done has read.
@@ -388,6 +416,11 @@ fn verdict(active: &mut ActiveAttempt, outcome: Outcome, reason: String) -> (Att
         Outcome::Revoked => (AttemptState::Revoked, reason),
         Outcome::Rejected => (AttemptState::Rejected, reason),
     }
+}
+
+/// Bytes for people.
+fn in_gib(bytes: u64) -> String {
+    format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))
 }
 
 /// The first digits of a hash, enough to tell two apart.

@@ -100,6 +100,8 @@ pub struct Hello {
     pub pauses: bool,
     /// Where it keeps checkpoints that other workers find, too; empty where it is its own machine.
     pub checkpoints: String,
+    /// How much memory its trainers may have together, in bytes; 0 where that is not known.
+    pub memory_bytes: u64,
     /// The models that its trainer trains.
     pub models: Vec<Described>,
 }

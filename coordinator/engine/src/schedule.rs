@@ -97,7 +97,8 @@ impl Engine {
     fn next_job(&self, now: Now, sweep: SweepId, name: &WorkerName) -> Option<u64> {
         let (worker, run) = (self.workers.get(name)?, self.sweeps.get(sweep)?);
         let is_avoided = self.leaves_to_others(sweep, name);
-        let job = run.next_job(self.finds(run, worker), is_avoided.then_some(name))?;
+        let job =
+            run.next_job(self.finds(run, worker), self.fits(run, worker), is_avoided.then_some(name))?;
         let may_start_now = |(other, worker): (&WorkerName, &WorkerState)| {
             other != name
                 && !worker.is_refused()
@@ -196,7 +197,7 @@ impl Engine {
         };
         run.can_start()
             && worker.can_run(run)
-            && run.has_job_for(self.finds(run, worker))
+            && run.has_job_for(self.finds(run, worker), self.fits(run, worker))
             && worker.may_read(now, run)
             && takes(run.id())
     }
@@ -213,7 +214,7 @@ impl Engine {
             worker.slots().get(place.first()).map_or(1, |slot| slot.description.pack_size_max);
         let share = u32::try_from(run.room().div_ceil(slots)).unwrap_or(u32::MAX);
         let count = if takes_packs { share.min(pack_size_max).max(1) } else { 1 };
-        let mut one_waits = run.has_waiting_job_for(self.finds(run, worker), avoided);
+        let mut one_waits = run.has_waiting_job_for(self.finds(run, worker), self.fits(run, worker), avoided);
         while !one_waits {
             let Some(run) = self.sweeps.get_mut(sweep) else { return };
             let promoted = run.promote_next(count);
@@ -243,6 +244,28 @@ impl Engine {
                     || !self.takes_jobs_beside_others(keeper, run.id(), others)
             })
         }
+    }
+
+    /// Says of jobs that ran out of memory whether a worker may have them: where it has more than they had; or where none that takes the
+    /// sweep's jobs has more than they had, and none has more than this one.
+    fn fits<'a>(&'a self, run: &'a SweepRun, worker: &'a WorkerState) -> impl Fn(&WaitingJob) -> bool + 'a {
+        let most = OnceCell::new();
+        move |waiting| {
+            let beyond = waiting.memory_beyond();
+            let most_elsewhere = || *most.get_or_init(|| self.most_memory_beside(run.id(), worker));
+            let own = worker.memory_bytes();
+            beyond == 0 || beyond < own || (beyond >= most_elsewhere() && own >= most_elsewhere())
+        }
+    }
+
+    /// The most memory that another worker has which takes the sweep's jobs, in bytes.
+    pub(super) fn most_memory_beside(&self, sweep: SweepId, own: &WorkerState) -> u64 {
+        let others = self.workers.all().filter(|worker| !std::ptr::eq(*worker, own));
+        others
+            .filter(|worker| self.takes_jobs(worker, sweep))
+            .map(WorkerState::memory_bytes)
+            .max()
+            .unwrap_or(0)
     }
 
     /// Takes the jobs that train in one pack of that size with a job, as far as this budget, on a worker.

@@ -12,6 +12,7 @@ mod jobs;
 mod learning;
 mod leases;
 mod measure;
+mod memory;
 mod models;
 mod names;
 mod outside;

@@ -49,6 +49,8 @@ pub(super) struct WorkerState {
     pauses: bool,
     /// Where it keeps checkpoints that other workers find, too; empty where it is its own machine.
     checkpoints: String,
+    /// How much memory its trainers may have together, in bytes; 0 where that is not known.
+    memory_bytes: u64,
     /// What its trainer trains.
     models: Vec<Described>,
     last_seen_unix_ms: u64,
@@ -119,6 +121,7 @@ impl WorkerState {
             spans_slots: hello.spans_slots,
             pauses: hello.pauses,
             checkpoints: hello.checkpoints,
+            memory_bytes: hello.memory_bytes,
             models,
             last_seen_unix_ms: now.unix_ms,
             last_heard_ms: now.monotonic_ms,

@@ -113,6 +113,7 @@ mod tests {
             spans_slots: false,
             pauses: false,
             checkpoints: String::new(),
+            memory_bytes: 0,
             models: Vec::new(),
         }
     }

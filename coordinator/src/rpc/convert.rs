@@ -128,6 +128,7 @@ pub fn hello(wire: v1::Hello) -> Result<Hello, Status> {
         spans_slots: wire.spans_slots,
         pauses: wire.pauses,
         checkpoints: wire.checkpoints,
+        memory_bytes: wire.memory_bytes,
         models,
     })
 }

@@ -20,6 +20,7 @@ mod kills;
 mod leader;
 mod leaving;
 mod limits;
+mod memory;
 mod models;
 mod notebook;
 mod notify;

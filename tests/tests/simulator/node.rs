@@ -118,6 +118,7 @@ impl Node {
         let identity = Identity {
             trainables: Vec::new(),
             checkpoints: String::new(),
+            memory_bytes: 0,
             name,
             instance: String::new(),
             predecessors: Vec::new(),

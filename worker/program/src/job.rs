@@ -30,6 +30,7 @@ use crate::{
     checkpoint::keeper::Keeper,
     events::{Answer, Event, JobEvent},
     log::Log,
+    memory::{MemoryGroups, OomKills},
     metrics::{
         Report,
         channel::Channel,
@@ -110,6 +111,8 @@ pub(crate) struct Run<'a, W> {
     pub(crate) grace: Duration,
     pub(crate) pid: Pid,
     pub(crate) began: Instant,
+    /// Its control group, and what the kernel had ended there when the program was started.
+    pub(crate) memory: (MemoryGroups, OomKills),
     pub(crate) channel: Channel,
     /// Dropped when the CSV file is to be read for the last time.
     pub(crate) table: Option<Sender<()>>,

@@ -33,6 +33,7 @@ mod events;
 mod job;
 mod log;
 pub mod macros;
+pub mod memory;
 mod metrics;
 mod outputs;
 pub mod plain;

@@ -26,6 +26,7 @@ use crate::{
     job::{End, Gone, Run, State, Stops},
     log::{Log, LogFile},
     macros::{DEFAULT_COMMAND, Facts, expand, json},
+    memory::MemoryGroups,
     metrics::{channel::Channel, pattern::Pattern, tally::Tally},
     protocol::Output,
     scratch::Scratch,
@@ -261,6 +262,8 @@ impl<W: Write> Session<W> {
         let table = table.map(|path| watch(path, source.clone())).transpose().map_err(unavailable)?;
         let (log, began) = (Log::new(self.log_file(job)), Instant::now());
         let pattern = prepared.pattern.clone();
+        let groups = MemoryGroups::own();
+        let memory = (groups.clone(), groups.oom_kills());
         let pid = start(&command, folder, variables, &source, &log, pattern).map_err(|error| {
             Refused::rejected(format!(
                 "{} cannot be started in {}: {error}; it must be on this worker, and on its PATH where it is named without a folder",
@@ -286,6 +289,7 @@ impl<W: Write> Session<W> {
             grace: grace(program),
             pid,
             began,
+            memory,
             channel,
             table,
             sources,

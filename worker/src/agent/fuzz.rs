@@ -136,6 +136,7 @@ proptest! {
                                 log_tail: Vec::new(),
                                 data_lost: false,
                                 trains_heard: u32::MAX,
+                                out_of_memory: false,
                             },
                         }),
                         _ => {}

@@ -1,6 +1,6 @@
 //! The daemon. `session` decides (pure); `shell` collects events and carries out decisions; `connection` is the stream to
-//! the coordinator at a `target`, or where its `turns` say that the leader is; `spool` keeps unacknowledged events on disk, and `lineage` remembers whose it was;
-//! `slots` and `trainer_process` run the trainers; `asked_weights` takes the weights they trained, and `weights` keeps
+//! the coordinator at a `target`, or where its `turns` say that the leader is; `spool` keeps unacknowledged events on disk, `lineage` remembers whose it was,
+//! and `unfinished` what it trained; `slots` and `trainer_process` run the trainers, `cgroups` in control groups of their own where it can; `asked_weights` takes the weights they trained, and `weights` keeps
 //! them until `uploads` has delivered them; `handovers` brings checkpoints to the coordinator when the worker leaves, which `notice`
 //! may ask for, and back; `devices`, `options`, `own_trainer` and `start` turn a command line into a
 //! daemon; `gpus` says what the GPUs do; `describe` asks a trainer what it trains; `remote` makes calls to the coordinator over a separate connection;
@@ -8,6 +8,7 @@
 
 mod admin;
 mod asked_weights;
+mod cgroups;
 mod connection;
 mod containment;
 mod describe;
@@ -34,6 +35,7 @@ mod start;
 mod target;
 mod trainer_process;
 mod turns;
+mod unfinished;
 mod uploads;
 mod weights;
 pub mod wire;

@@ -2,6 +2,7 @@
 //! owns the session and the spool; nothing else touches them.
 
 mod log;
+mod opening;
 
 use std::{
     path::PathBuf,
@@ -20,7 +21,10 @@ use tokio_util::{
     task::{AbortOnDropHandle, TaskTracker},
 };
 
-use self::log::{Told, log_event};
+use self::{
+    log::{Told, log_event},
+    opening::{open_snapshots, open_spool, report_left},
+};
 use super::{
     connection::{self, LinkEvent},
     gpus::Gpus,
@@ -31,12 +35,15 @@ use super::{
     remote::Remote,
     session::{
         Session,
-        types::{Departure, End, EventKind, FromCoordinator, Input, Output, ToCoordinator, TrainerEvent},
+        types::{
+            Departure, End, Event, EventKind, FromCoordinator, Input, Output, ToCoordinator, TrainerEvent,
+        },
     },
     slots::{Bringing, Slots, Trainers},
     snapshots::Snapshots,
     spool::{Spool, SpoolError},
     target::Target,
+    unfinished::Unfinished,
     uploads::Uploads,
     weights::WeightsFolder,
     wire::{self, Identity},
@@ -51,16 +58,6 @@ const FAREWELL_WITHIN: Duration = Duration::from_millis(500);
 /// How long a worker that leaves in order continues to upload weights, at least and at most; the rest stays in its
 /// spool and is uploaded after the next start.
 const UPLOADS_WITHIN: std::ops::RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(30);
-
-/// How long a starting worker waits for its predecessor of the same name to end. One whose `sweep run` was killed has
-/// its grace of 5 s, as long again for weights, and ends its trainers.
-const SPOOL_FREE_WITHIN: Duration = Duration::from_secs(30);
-
-/// After how long it says that it waits, and for whom.
-const SPOOL_TOLD_AFTER: Duration = Duration::from_secs(1);
-
-/// How often to check that.
-const SPOOL_POLL: Duration = Duration::from_millis(100);
 
 /// A loop that wakes this much later than planned has not run meanwhile: the machine is overloaded, or the process was
 /// stopped.
@@ -141,11 +138,14 @@ pub(crate) async fn run(
     let instance = &configuration.identity.instance;
     configuration.identity.predecessors = lineage::succeed(&configuration.spool, instance)
         .map_err(|source| SpoolError::Io { path: configuration.spool.clone(), source })?;
+    let (unfinished, left) = Unfinished::open(&configuration.spool);
     let events = recovered.events.into_iter().filter_map(|event| {
         wire::decode_event(event)
             .inspect_err(|error| tracing::warn!(%error, "an event of the spool is dropped"))
             .ok()
     });
+    let mut events: Vec<Event> = events.collect();
+    let next_sequence = report_left(left, &mut events, recovered.next_sequence, &mut spool);
     let mut weights = WeightsFolder::open(&configuration.spool)?;
     weights.limit(configuration.weights_bytes_max);
     let weights = Arc::new(weights);
@@ -179,7 +179,7 @@ pub(crate) async fn run(
     tracing::info!(name = name.as_str(), slots = slot_count, coordinator, "the worker is up");
     metrics.has_slots(slot_count);
     metrics.reached(Stage::Away);
-    let session = Session::new(slot_count, configuration.grace, recovered.next_sequence, events.collect())
+    let session = Session::new(slot_count, configuration.grace, next_sequence, events)
         .with_silence_max(configuration.trainer_silence)
         .with_programs(runs_programs)
         .with_hand_over(configuration.hands_over)
@@ -190,6 +190,7 @@ pub(crate) async fn run(
         tidying,
         session,
         spool,
+        unfinished,
         weights,
         uploads,
         handovers,
@@ -215,17 +216,6 @@ pub(crate) async fn run(
     shell.leave(departure, configuration.grace, shutdown).await
 }
 
-/// Opens the store of users' program files. The caller holds the spool's lock.
-fn open_snapshots(
-    configuration: &Configuration,
-    tidying: &TaskTracker,
-) -> Result<Arc<Snapshots>, AgentError> {
-    let source = Remote::new(configuration.target.clone())?;
-    let opened = Snapshots::open(source, &configuration.files_cache, &configuration.spool, tidying.clone());
-    let spool = |source| SpoolError::Io { path: configuration.spool.clone(), source };
-    Ok(Arc::new(opened.map_err(spool)?))
-}
-
 /// Waits for the second request to leave.
 async fn second_request(was_asked: bool, shutdown: &mut mpsc::Receiver<()>) {
     for _ in usize::from(was_asked)..2 {
@@ -240,36 +230,10 @@ fn is_no_end(event: &LinkEvent) -> bool {
     !matches!(event, LinkEvent::Lost | LinkEvent::Refused(_))
 }
 
-/// Opens the spool, waiting a little for a predecessor to release it. `None` if asked to leave meanwhile.
-async fn open_spool(
-    folder: &std::path::Path,
-    shutdown: &mut mpsc::Receiver<()>,
-) -> Result<Option<(Spool, super::spool::Recovered)>, SpoolError> {
-    let (begun, mut is_told) = (Instant::now(), false);
-    loop {
-        match Spool::open(folder) {
-            Err(SpoolError::Taken { path, holder }) if begun.elapsed() < SPOOL_FREE_WITHIN => {
-                // A predecessor that ends is gone before.
-                if begun.elapsed() >= SPOOL_TOLD_AFTER && !std::mem::replace(&mut is_told, true) {
-                    tracing::warn!(
-                        "the spool {} belongs to a worker that is running{holder}; waiting for up to {} for it to end",
-                        path.display(),
-                        humantime::format_duration(SPOOL_FREE_WITHIN)
-                    );
-                }
-            }
-            opened => return opened.map(Some),
-        }
-        tokio::select! {
-            _ = shutdown.recv() => return Ok(None),
-            () = tokio::time::sleep(SPOOL_POLL) => {}
-        }
-    }
-}
-
 struct Shell {
     session: Session,
     spool: Spool,
+    unfinished: Unfinished,
     weights: Arc<WeightsFolder>,
     uploads: Uploads,
     handovers: Handovers,
@@ -376,6 +340,7 @@ impl Shell {
                     return Ok(departure);
                 }
             }
+            self.unfinished.note(self.session.running());
             spool_is_whole = self.spool.flush();
             self.metrics.waits(self.spool.bytes(), self.weights.bytes());
         }

@@ -38,6 +38,9 @@ const COMMANDS_MAX: usize = 1_024;
 /// and Slurm do, does so within a moment.
 const LEAVING_IS_HEARD_WITHIN: Duration = Duration::from_secs(2);
 
+/// How the end of a trainer begins that the kernel has ended.
+const OUT_OF_MEMORY: &str = "out of memory: the kernel has ended the trainer";
+
 /// What a slot's task receives.
 #[derive(Debug)]
 enum Command {
@@ -260,10 +263,16 @@ impl SlotTask {
                     self.let_leaving_be_heard(&status).await;
                     if let Some(process) = self.process.take_in_use() {
                         let data_lost = process.lost_data(&status);
-                        let reason = process.describe(status);
+                        let out_of_memory = process.ran_out_of_memory(&status);
+                        let reason = match out_of_memory {
+                            true => OUT_OF_MEMORY.to_owned(),
+                            false => process.describe(status),
+                        };
                         tracing::info!(slot = self.slot, "{reason}");
                         let (log_tail, trains_heard) = process.last_words().await;
-                        self.report(TrainerEvent::Exited { reason, log_tail, data_lost, trains_heard }).await;
+                        let exited =
+                            TrainerEvent::Exited { reason, log_tail, data_lost, trains_heard, out_of_memory };
+                        self.report(exited).await;
                     }
                 }
             }
@@ -340,8 +349,13 @@ impl SlotTask {
                         Err(error) => {
                             let name = self.trainers.of(kind).name;
                             let reason = format!("the trainer {name} cannot be started ({error})");
-                            let (log_tail, data_lost, trains_heard) = (Vec::new(), false, 0);
-                            let exited = TrainerEvent::Exited { reason, log_tail, data_lost, trains_heard };
+                            let exited = TrainerEvent::Exited {
+                                reason,
+                                log_tail: Vec::new(),
+                                data_lost: false,
+                                trains_heard: 0,
+                                out_of_memory: false,
+                            };
                             return self.report(exited).await;
                         }
                     }

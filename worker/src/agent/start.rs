@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::Context;
+use program::memory::{MemoryGroups, machine_bytes};
 use telemetry::admin::Admin;
 use terminal::signals::is_hangup_ignored;
 use terms::WorkerName;
@@ -19,6 +20,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     admin::Watched,
+    cgroups,
     connection::REFUSED_WITHIN,
     descriptors, devices,
     gpus::Gpus,
@@ -141,6 +143,7 @@ async fn configure(
 ) -> anyhow::Result<Configuration> {
     let mut slots = devices::slots(&options.device, options.slots, own_trainer).await?;
     descriptors::claim(slots.len())?;
+    cgroups::divide(slots.len());
     if options.programs_only && devices::names_gpus_without_driver(&options.device) {
         tracing::warn!(
             "--device names GPUs, but this machine shows no driver for any; programs are told the named numbers all the same, \
@@ -187,8 +190,15 @@ async fn configure(
             programs_only: options.programs_only,
             trainables: Vec::new(),
             checkpoints: options.checkpoints.clone().unwrap_or_default(),
+            memory_bytes: memory_bytes(),
         },
     })
+}
+
+/// How much memory trainers may have here: as their control group limits it, or all of the machine's; 0 where that is not known.
+fn memory_bytes() -> u64 {
+    let limits = [MemoryGroups::own().limit_bytes(), machine_bytes()];
+    limits.into_iter().flatten().min().unwrap_or(0)
 }
 
 /// SIGTERM, SIGINT and SIGHUP, unless that was ignored at the start, become requests to leave.

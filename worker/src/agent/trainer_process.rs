@@ -17,7 +17,10 @@ use std::{
     time::Duration,
 };
 
-use program::processes::{Role, detach, kill_descendants};
+use program::{
+    memory::{MemoryGroups, OomKills},
+    processes::{Role, detach, kill_descendants},
+};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::{
     process::{Child, Command},
@@ -31,7 +34,7 @@ use self::{
     log::Log,
     reader::{Gate, Reader},
 };
-use super::{asked_weights::AskedWeights, session::types::TrainerEvent, weights::WeightsFolder};
+use super::{asked_weights::AskedWeights, cgroups, session::types::TrainerEvent, weights::WeightsFolder};
 use trainer_protocol::{CheckpointPlan, ONLY_WHEN_ASKED, PACK_SIZE_MAX, ToTrainer};
 
 /// Lines that wait for a trainer that does not read: a `Train` and a `Stop` for each of its jobs, with a margin.
@@ -107,6 +110,9 @@ pub(crate) struct TrainerProcess {
     /// Its log so far belongs to jobs that are over.
     log_is_old: Arc<AtomicBool>,
     weights: Option<AskedWeights>,
+    /// The control group that it runs in, as far as that is known, and what the kernel had ended there when it was started.
+    memory: MemoryGroups,
+    kills_before: OomKills,
 }
 
 impl TrainerProcess {
@@ -164,8 +170,11 @@ impl TrainerProcess {
             // A keeper ends by itself, after what it keeps.
             .kill_on_drop(command.role != Role::Keeper);
         detach(starting.as_std_mut(), command.role);
+        let memory = cgroups::of_slot(slot);
+        let kills_before = memory.oom_kills();
         let mut child = starting.spawn()?;
         let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        child.id().into_iter().for_each(|id| cgroups::put(slot, id));
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
             return Err(io::Error::other("the trainer's pipes are missing"));
@@ -205,6 +214,8 @@ impl TrainerProcess {
             lives: Some(lives),
             log_is_old,
             weights,
+            memory,
+            kills_before,
         })
     }
 
@@ -274,6 +285,15 @@ impl TrainerProcess {
         let Ok(status) = status else { return false };
         let signal = status.signal().or_else(|| status.code().and_then(signal_of_code));
         !self.was_killed && signal.is_some_and(|signal| LEAVING.contains(&signal))
+    }
+
+    /// Whether the kernel has ended the process, which has ended, because memory ran out: in its group, or in one around it.
+    pub(crate) fn ran_out_of_memory(&self, status: &io::Result<ExitStatus>) -> bool {
+        let Ok(status) = status else { return false };
+        let signal = status.signal().or_else(|| status.code().and_then(signal_of_code));
+        signal == Some(Signal::KILL.as_raw())
+            && !self.was_killed
+            && self.memory.oom_kills().are_more_than(&self.kills_before)
     }
 
     /// Whether the process, which has ended, lost the file of its data set, which it reads by memory map. For someone

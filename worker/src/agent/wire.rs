@@ -37,6 +37,8 @@ pub struct Identity {
     pub trainables: Vec<String>,
     /// Where checkpoints are kept that all workers find, as a URL; empty where that is this machine.
     pub checkpoints: String,
+    /// How much memory its trainers may have together, in bytes; 0 where that is not known.
+    pub memory_bytes: u64,
 }
 
 /// The message for the wire.
@@ -57,6 +59,7 @@ pub fn encode(message: ToCoordinator, identity: &Identity) -> v1::WorkerMessage 
             spans_slots: true,
             pauses: true,
             checkpoints: identity.checkpoints.clone(),
+            memory_bytes: identity.memory_bytes,
             trainables: identity.trainables.clone(),
         }),
         ToCoordinator::Event(event) => Outgoing::Event(encode_event(event)),

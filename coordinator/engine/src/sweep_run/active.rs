@@ -54,6 +54,8 @@ pub(crate) struct WaitingJob {
     pack_size_max: Option<u32>,
     /// How it failed last, if it did. Not durable: a restart only makes it try once more.
     failure: Option<Failure>,
+    /// The memory with which it ran out of memory, in bytes; 0 if it did not. Not durable: a restart only makes it try once more.
+    memory_beyond: u64,
 }
 
 /// Said of a job whose next attempt would fail.
@@ -81,8 +83,8 @@ impl Failure {
 impl WaitingJob {
     /// One that the store knows.
     pub(crate) fn again(attempts: u32, history: History, budget: Option<u32>) -> Self {
-        let (kept_by, pack_size_max, failure) = (None, None, None);
-        Self { attempts, is_first: false, history, budget, kept_by, pack_size_max, failure }
+        let (kept_by, pack_size_max, failure, memory_beyond) = (None, None, None, 0);
+        Self { attempts, is_first: false, history, budget, kept_by, pack_size_max, failure, memory_beyond }
     }
 
     /// One that never had an attempt.
@@ -113,6 +115,11 @@ impl WaitingJob {
     /// Whether its last attempt failed at this worker.
     pub(crate) fn failed_at(&self, worker: &WorkerName) -> bool {
         self.failure.as_ref().is_some_and(|failure| failure.worker == *worker)
+    }
+
+    /// The memory with which it ran out of memory, in bytes; 0 if it did not.
+    pub(crate) fn memory_beyond(&self) -> u64 {
+        self.memory_beyond
     }
 
     /// The same, whose checkpoint this worker has kept.
@@ -194,6 +201,8 @@ pub(crate) struct ActiveAttempt {
     pack_size_max: Option<u32>,
     /// How its job failed last, if it did.
     failure: Option<Failure>,
+    /// The memory with which its job ran out of memory, in bytes; 0 if it did not.
+    memory_beyond: u64,
     /// Whether another attempt may succeed if this one fails, as its trainer says at its end.
     again: Again,
     /// Whether nothing was kept that another attempt could go on from, as its trainer says when it pauses.
@@ -227,6 +236,7 @@ impl ActiveAttempt {
             pack_key,
             pack_size_max: waiting.pack_size_max,
             failure: waiting.failure,
+            memory_beyond: waiting.memory_beyond,
             again: Again::default(),
             lacks_checkpoint: false,
             lease,
@@ -370,6 +380,18 @@ impl ActiveAttempt {
         (self.again, self.lacks_checkpoint) = (details.again, details.without_checkpoint);
     }
 
+    /// Its memory ran out, with so much: it may succeed with more, or where others have taken up less. Returns the most with which its
+    /// job ran out.
+    pub(crate) fn run_out_of_memory(&mut self, memory_bytes: u64) -> u64 {
+        if self.again == Again::Yes {
+            self.again = Again::UnlessRepeated;
+        }
+        self.memory_beyond = self.memory_beyond.max(memory_bytes);
+        // Next to others it would have less.
+        self.pack_size_max = Some(1);
+        self.memory_beyond
+    }
+
     /// Whether it has paused and nothing was kept to go on from.
     pub(crate) fn lacks_checkpoint(&self) -> bool {
         self.lacks_checkpoint
@@ -462,8 +484,13 @@ impl ActiveAttempt {
 
     /// Its job, which waits again or is paused now that it has ended.
     pub(crate) fn into_waiting(self, history: History) -> WaitingJob {
-        let (pack_size_max, failure) = (self.pack_size_max, self.failure);
-        WaitingJob { pack_size_max, failure, ..WaitingJob::again(self.number, history, self.plan.budget) }
+        let Self { pack_size_max, failure, memory_beyond, .. } = self;
+        WaitingJob {
+            pack_size_max,
+            failure,
+            memory_beyond,
+            ..WaitingJob::again(self.number, history, self.plan.budget)
+        }
     }
 }
 

@@ -13,13 +13,16 @@ const CANDIDATES_LOOKED_AT_MAX: usize = 1_024;
 
 impl SweepRun {
     /// The next job to start on a worker that finds these checkpoints: jobs to be tried again first, then by number; none that cannot
-    /// go on where `finds` says whose checkpoints are found. Jobs that failed last at the worker `avoided` come after all others.
+    /// go on where `finds` says whose checkpoints are found, or that does not fit there. Jobs that failed last at the worker `avoided`
+    /// come after all others.
     pub(crate) fn next_job(
         &self,
         finds: impl Fn(&WorkerName) -> bool,
+        fits: impl Fn(&WaitingJob) -> bool,
         avoided: Option<&WorkerName>,
     ) -> Option<u64> {
         let again = |is_wanted: &dyn Fn(&WaitingJob) -> bool| {
+            let is_wanted = |waiting: &WaitingJob| is_wanted(waiting) && fits(waiting);
             self.waiting.first(self.last_with_point(), &finds, is_wanted).min()
         };
         again(&|waiting| avoided.is_none_or(|worker| !waiting.failed_at(worker)))
@@ -39,18 +42,24 @@ impl SweepRun {
         self.waiting.get(job).is_some_and(|waiting| waiting.failed_at(worker))
     }
 
-    /// Whether a job may start that can go on where `finds` says whose checkpoints are found.
-    pub(crate) fn has_job_for(&self, finds: impl Fn(&WorkerName) -> bool) -> bool {
-        self.ready_to_begin() > 0 || self.promotable() > 0 || self.has_waiting_job_for(finds, None)
+    /// Whether a job may start that can go on where `finds` says whose checkpoints are found, and fits there.
+    pub(crate) fn has_job_for(
+        &self,
+        finds: impl Fn(&WorkerName) -> bool,
+        fits: impl Fn(&WaitingJob) -> bool,
+    ) -> bool {
+        self.ready_to_begin() > 0 || self.promotable() > 0 || self.has_waiting_job_for(finds, fits, None)
     }
 
     /// The same among the jobs that wait and have had an attempt, without those that failed last at the worker `avoided`.
     pub(crate) fn has_waiting_job_for(
         &self,
         finds: impl Fn(&WorkerName) -> bool,
+        fits: impl Fn(&WaitingJob) -> bool,
         avoided: Option<&WorkerName>,
     ) -> bool {
-        let is_wanted = |waiting: &WaitingJob| avoided.is_none_or(|worker| !waiting.failed_at(worker));
+        let is_wanted =
+            |waiting: &WaitingJob| avoided.is_none_or(|worker| !waiting.failed_at(worker)) && fits(waiting);
         self.waiting.first(self.last_with_point(), finds, is_wanted).next().is_some()
     }
 

@@ -48,6 +48,8 @@ pub(super) struct Cluster {
     pub(super) pauses: bool,
     /// Where workers that say hello from now on keep checkpoints; empty for each on its own machine.
     pub(super) checkpoints: &'static str,
+    /// How much memory they have, in bytes.
+    pub(super) memory_bytes: u64,
     /// The devices of the slots of workers that connect, in turn.
     pub(super) devices: Vec<&'static str>,
     /// What the trainers of workers that connect train.
@@ -155,6 +157,7 @@ impl Cluster {
             spans_slots: true,
             pauses: true,
             checkpoints: "",
+            memory_bytes: 0,
             devices: vec!["cpu"],
             models: builtins_described().to_vec(),
         }
@@ -310,6 +313,7 @@ impl Cluster {
             spans_slots: self.spans_slots,
             pauses: self.pauses,
             checkpoints: self.checkpoints.to_owned(),
+            memory_bytes: self.memory_bytes,
             models: self.models.clone(),
         };
         self.hear(Event::SessionOpened { session: SessionId(session), hello });

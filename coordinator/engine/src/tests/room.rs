@@ -36,6 +36,7 @@ pub(super) fn hello(name: &str, slots: u32, description: &str) -> Hello {
         spans_slots: false,
         pauses: false,
         checkpoints: String::new(),
+        memory_bytes: 0,
         models: terms::manifest::builtins_described().to_vec(),
     }
 }

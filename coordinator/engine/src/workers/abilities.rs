@@ -12,6 +12,11 @@ impl WorkerState {
         self.knows(run) && self.gpus_of_a_job() >= run.gpus() && self.can_pause(run)
     }
 
+    /// How much memory its trainers may have together, in bytes; 0 where that is not known.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
+    }
+
     /// Whether it finds the checkpoints that another worker has kept.
     pub(crate) fn shares_checkpoints_with(&self, other: &Self) -> bool {
         !self.checkpoints.is_empty() && self.checkpoints == other.checkpoints

@@ -166,6 +166,7 @@ fn opened(session: u64) -> Input<Called> {
         spans_slots: false,
         pauses: false,
         checkpoints: String::new(),
+        memory_bytes: 0,
         models: Vec::new(),
     };
     Input::Opened(SessionId(session), Box::new(hello))

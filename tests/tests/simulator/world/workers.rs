@@ -134,6 +134,7 @@ impl World {
                 log_tail: Vec::new(),
                 data_lost: false,
                 trains_heard,
+                out_of_memory: false,
             };
             return self.tell_node(index, Heard::Trainer { slot, event });
         }

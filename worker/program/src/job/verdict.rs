@@ -99,6 +99,12 @@ impl<W> Run<'_, W> {
         );
         let separator = if last_words.is_empty() { "" } else { ": " };
         let reason = format!("{how}{separator}{last_words}");
+        let (groups, before) = &self.memory;
+        // Its own end, or that of something that it had started.
+        if groups.oom_kills().are_more_than(before) {
+            let reason = format!("out of memory: the kernel has ended the program{separator}{last_words}");
+            return End::new(TrainerOutcome::OutOfMemory, reason);
+        }
         match status.and_then(|status| status.code()) {
             Some(code) if code < SIGNALS => End::failed(reason, Again::UnlessRepeated),
             Some(_) | None => End::failed(reason, Again::Yes),

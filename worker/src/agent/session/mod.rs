@@ -260,6 +260,11 @@ impl Session {
         })
     }
 
+    /// The attempts that trainers train now.
+    pub(in crate::agent) fn running(&self) -> impl Iterator<Item = AttemptKey> + '_ {
+        self.slots.iter().flat_map(|slot| slot.running.iter().map(|running| running.attempt))
+    }
+
     fn on_message(&mut self, now: Duration, message: FromCoordinator) {
         match message {
             FromCoordinator::Welcome { heartbeat_interval, refused } => {

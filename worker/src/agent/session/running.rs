@@ -88,6 +88,25 @@ pub(super) struct Running {
     pub(super) doing: String,
 }
 
+/// How a trainer's process ended.
+#[derive(Debug, Clone)]
+pub(super) struct Exit {
+    /// For people.
+    pub(super) reason: String,
+    pub(super) log_tail: Vec<String>,
+    /// It lost the file of its data set.
+    pub(super) data_lost: bool,
+    /// The kernel has ended it because memory ran out.
+    pub(super) out_of_memory: bool,
+}
+
+impl Exit {
+    /// One of which no more is known.
+    pub(super) fn of(reason: String) -> Self {
+        Self { reason, log_tail: Vec::new(), data_lost: false, out_of_memory: false }
+    }
+}
+
 /// How long an attempt may take to stop: as long as its sweep gives its program, and a little more.
 fn stop_to_kill(work: &Work) -> Duration {
     let given = work.program.as_ref().and_then(|program| program.stop_seconds);
@@ -179,14 +198,10 @@ impl Running {
     /// The end of an attempt whose trainer is gone; `None` if it is not reported. If the worker is leaving, the same
     /// request may have ended the trainer: then the attempt is not at fault. Neither is it if the trainer lost the file
     /// of its data set.
-    pub(super) fn end_after_exit(
-        &self,
-        exit: &str,
-        log_tail: Vec<String>,
-        leaving: bool,
-        data_lost: bool,
-    ) -> Option<End> {
-        let mut crash = format!("{exit} {}", self.place());
+    pub(super) fn end_after_exit(&self, exit: &Exit, leaving: bool) -> Option<End> {
+        let Exit { reason, log_tail, data_lost, out_of_memory } = exit;
+        let (data_lost, log_tail) = (*data_lost, log_tail.clone());
+        let mut crash = format!("{reason} {}", self.place());
         // A program's last message before it gives up.
         if let Some(error) = log_tail.last().and_then(|line| line.strip_prefix("error: ")) {
             crash = format!("{crash}: {error}");
@@ -197,6 +212,7 @@ impl Running {
                 Outcome::Unavailable,
                 format!("the data set file was truncated or its disk went away: {crash}"),
             ),
+            None if *out_of_memory => (Outcome::OutOfMemory, self.with_pack(crash)),
             None => (self.failed_with_trainer(), self.with_pack(crash)),
             Some(why) => self.stopped(why)?,
         };
@@ -277,7 +293,8 @@ impl Running {
             }
             // libtorch's error may come from one job or from the pack's size.
             TrainerOutcome::Failed => self.failed_with_trainer(),
-            TrainerOutcome::OutOfMemory if self.pack_size > 1 => Outcome::OutOfMemory,
+            // What runs users' programs says it of the machine's memory; a GPU's is another matter.
+            TrainerOutcome::OutOfMemory if self.pack_size > 1 || self.is_program => Outcome::OutOfMemory,
             TrainerOutcome::OutOfMemory => Outcome::Failed,
             TrainerOutcome::Rejected => Outcome::Rejected,
             TrainerOutcome::Unavailable => Outcome::Unavailable,

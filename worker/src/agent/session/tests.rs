@@ -115,6 +115,7 @@ pub(crate) fn exited_after_reading(slot: usize, trains_heard: u32) -> Input {
         log_tail: vec!["x".into()],
         data_lost: false,
         trains_heard,
+        out_of_memory: false,
     };
     Input::Trainer { slot, event }
 }

@@ -6,7 +6,7 @@ use terms::{AttemptKey, Outcome};
 
 use super::{
     KILL_TO_GONE, KILL_TO_GONE_LEAVING, Session, TRAINER_READY_WITHIN,
-    running::{Phase, Running, StopReason},
+    running::{Exit, Phase, Running, StopReason},
     slot::{Heard, Trainer},
     types::{End, GrantedJob, OUTPUT_CLOSED, Output, TrainerEvent, Work},
 };
@@ -78,8 +78,9 @@ impl Session {
         match event {
             TrainerEvent::Broken { reason } => self.break_trainer(now, index, &reason),
             TrainerEvent::Alive => slot.heard_at = now,
-            TrainerEvent::Exited { reason, log_tail, data_lost, trains_heard } => {
-                self.on_exited(now, index, &reason, &log_tail, data_lost, trains_heard);
+            TrainerEvent::Exited { reason, log_tail, data_lost, trains_heard, out_of_memory } => {
+                let exit = Exit { reason, log_tail, data_lost, out_of_memory };
+                self.on_exited(now, index, exit, trains_heard);
             }
             TrainerEvent::Said { message, log_tail, weights } => {
                 let leaving = self.mode.is_draining();
@@ -103,38 +104,34 @@ impl Session {
 
     /// A slot's trainer is gone, and with it what it ran. What it had not read did not cause its end: another cause may
     /// have.
-    fn on_exited(
-        &mut self,
-        now: Duration,
-        index: usize,
-        reason: &str,
-        log_tail: &[String],
-        data_lost: bool,
-        trains_heard: u32,
-    ) {
+    fn on_exited(&mut self, now: Duration, index: usize, mut exit: Exit, trains_heard: u32) {
         let leaving = self.mode.is_draining();
         let slot = &mut self.slots[index];
         let was_never_ready = slot.trainer.was_never_ready();
         let when = if was_never_ready { BEFORE_READY } else { "before it read its job" };
         let did_nothing = was_never_ready || trains_heard == 0;
         let heard_all = !did_nothing && trains_heard >= slot.trains_told;
-        let reason = slot.killed_for.take().unwrap_or_else(|| reason.to_owned());
+        if let Some(reason) = slot.killed_for.take() {
+            (exit.reason, exit.out_of_memory) = (reason, false);
+        }
         slot.trainer = Trainer::Absent;
         slot.also.clear();
         let running = std::mem::take(&mut slot.running);
         if did_nothing {
             // A trainer that was killed because of its jobs has not failed.
-            let failure = running.iter().find_map(|running| running.unheard(&reason, when));
-            failure.into_iter().for_each(|failure| self.on_failed_start(now, index, &failure, log_tail));
+            let failure = running.iter().find_map(|running| running.unheard(&exit.reason, when));
+            failure
+                .into_iter()
+                .for_each(|failure| self.on_failed_start(now, index, &failure, &exit.log_tail));
         } else {
             slot.failed_starts = 0;
         }
         for running in running {
-            let end = match running.unheard(&reason, when).filter(|_| !heard_all) {
+            let end = match running.unheard(&exit.reason, when).filter(|_| !heard_all) {
                 Some(reason) => {
-                    Some(End { log_tail: log_tail.to_vec(), ..End::new(Outcome::HandedBack, reason) })
+                    Some(End { log_tail: exit.log_tail.clone(), ..End::new(Outcome::HandedBack, reason) })
                 }
-                None => running.end_after_exit(&reason, log_tail.to_vec(), leaving, data_lost),
+                None => running.end_after_exit(&exit, leaving),
             };
             self.close(running.attempt, end);
         }
@@ -216,7 +213,7 @@ impl Session {
             for running in std::mem::take(&mut slot.running) {
                 let end = match running.unheard(&killed, BEFORE_READY).filter(|_| !was_ready) {
                     Some(reason) => Some(End::new(Outcome::HandedBack, reason)),
-                    None => running.end_after_exit(&killed, Vec::new(), leaving, false),
+                    None => running.end_after_exit(&Exit::of(killed.clone()), leaving),
                 };
                 let end = end.map(|end| End { reason: format!("{}; {out_of_use}", end.reason), ..end });
                 self.close(running.attempt, end);

@@ -65,6 +65,8 @@ pub enum TrainerEvent {
         data_lost: bool,
         /// How many of its requests to train it had read.
         trains_heard: u32,
+        /// The kernel has ended it because memory ran out.
+        out_of_memory: bool,
     },
 }
 

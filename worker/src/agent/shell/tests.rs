@@ -221,6 +221,7 @@ impl Bench {
             identity: Identity {
                 trainables: Vec::new(),
                 checkpoints: String::new(),
+                memory_bytes: 0,
                 name: "one".parse().unwrap(),
                 instance: "instance".into(),
                 predecessors: Vec::new(),

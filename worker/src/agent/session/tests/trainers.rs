@@ -52,6 +52,7 @@ fn a_trainer_that_gives_up_is_quoted() {
         log_tail: vec!["epoch 1".into(), "error: the GPU is gone".into()],
         data_lost: false,
         trains_heard: 1,
+        out_of_memory: false,
     };
     bench.feed([Input::Trainer { slot: 0, event }]);
     let told = "failed (the trainer ended with exit status 1 in epoch 1: the GPU is gone)";
@@ -270,7 +271,13 @@ fn a_job_granted_to_a_slot_whose_trainer_is_being_killed_waits_for_a_new_one() {
 fn a_trainer_that_loses_the_file_of_its_data_set_costs_its_jobs_nothing() {
     let lost = || {
         let reason = "the trainer was killed by SIGBUS".into();
-        let event = TrainerEvent::Exited { reason, log_tail: Vec::new(), data_lost: true, trains_heard: 1 };
+        let event = TrainerEvent::Exited {
+            reason,
+            log_tail: Vec::new(),
+            data_lost: true,
+            trains_heard: 1,
+            out_of_memory: false,
+        };
         Input::Trainer { slot: 0, event }
     };
     let why = "the data set file was truncated or its disk went away: the trainer was killed by SIGBUS";
@@ -343,6 +350,7 @@ fn however_much_a_trainer_says_its_attempts_end_is_no_more_than_a_coordinator_ta
         log_tail: log_tail.clone(),
         data_lost: false,
         trains_heard: u32::MAX,
+        out_of_memory: false,
     };
     let failed = FromTrainer::ended(attempt(1).to_string(), TrainerOutcome::Failed, long());
     let failed = TrainerEvent::Said { message: failed, log_tail: log_tail.clone(), weights: None };
@@ -367,4 +375,22 @@ fn however_much_a_trainer_says_its_attempts_end_is_no_more_than_a_coordinator_ta
         assert_eq!(end.log_tail.len(), terms::LOG_LINES_MAX);
         assert!(end.log_tail.iter().all(|line| line.chars().count() == terms::TEXT_CHARACTERS_MAX));
     }
+}
+
+#[test]
+fn a_trainer_that_the_kernel_ended_ran_out_of_memory_unless_this_worker_killed_it() {
+    let oom = |reason: &str| TrainerEvent::Exited {
+        reason: reason.into(),
+        log_tail: vec!["reading".into()],
+        data_lost: false,
+        trains_heard: 1,
+        out_of_memory: true,
+    };
+    let mut bench = Bench::training();
+    bench.feed([Input::Trainer { slot: 0, event: oom("out of memory: the kernel has ended the trainer") }]);
+    let end = "1/1#1 out_of_memory (out of memory: the kernel has ended the trainer in epoch 1) +reading";
+    bench.expect(&[&format!("spool 2 {end}"), &format!("send 2 {end}")]);
+    let mut bench = Bench::training();
+    bench.feed([revoke(1), Input::Trainer { slot: 0, event: oom("x") }]);
+    assert!(bench.seen.iter().any(|line| line.contains("revoked (cancelled)")), "{:?}", bench.seen);
 }
