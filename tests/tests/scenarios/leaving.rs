@@ -167,5 +167,5 @@ async fn a_coordinator_whose_sweep_lacks_a_result_says_so() {
     cluster.workers_get(vec!["--allow-commands".into(), "--programs-only".into()]);
     let _worker = cluster.worker("one");
     let (code, log) = (cluster.coordinator.wait(), cluster.coordinator.log());
-    assert!(code == Some(1) && log.contains("1 of 1 jobs"), "{log}");
+    assert!(code == Some(1) && log.contains("1 of 1 job has no result"), "{log}");
 }

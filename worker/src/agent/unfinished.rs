@@ -10,7 +10,7 @@ use std::{
 
 use program::memory::{MemoryGroups, OomKills};
 use serde::{Deserialize, Serialize};
-use terms::{AttemptKey, JobKey, Outcome};
+use terms::{Again, AttemptKey, EndDetails, JobKey, Outcome};
 use tokio::time::Instant;
 
 use super::session::types::End;
@@ -25,7 +25,7 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// trainers grow by less than the rest within [`LOOK_INTERVAL`] rarely, so that below it the cause is another one.
 const FULL: f64 = 0.9;
 
-/// How often a job's attempt is handed back because its worker ended under it and came back. Later ones count as lost: the job may be
+/// How often a job's attempt is handed back because its worker ended under it and came back. Later ones have failed: the job may be
 /// what ends the worker.
 const HANDED_BACK_MAX: u32 = 2;
 
@@ -71,11 +71,10 @@ impl Unfinished {
             fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
         let mut ends: BTreeMap<(u64, u64), u32> = before.ends.iter().copied().collect();
         let ran_out = ran_out_of_memory(&before, &groups, &boot);
-        let left = before.running.iter().filter_map(|&(sweep, job, attempt)| {
+        let left = before.running.iter().map(|&(sweep, job, attempt)| {
             let count = ends.entry((sweep, job)).or_default();
             *count += 1;
-            let end = what_became(ran_out, *count)?;
-            Some((AttemptKey::new(sweep, job, attempt), end))
+            (AttemptKey::new(sweep, job, attempt), what_became(ran_out, *count))
         });
         let left = left.collect();
         while ends.len() > JOBS_MAX {
@@ -117,14 +116,20 @@ impl Unfinished {
     }
 }
 
-/// The end of an attempt under which the worker ended for the n-th time; none where it counts as lost.
-fn what_became(ran_out_of_memory: bool, count: u32) -> Option<End> {
+/// The end of an attempt under whose job the worker ended for the n-th time.
+fn what_became(ran_out_of_memory: bool, count: u32) -> End {
     if ran_out_of_memory {
         let reason = "out of memory: the kernel has ended the worker, with all that it had started, while it trained this job";
-        return Some(End::new(Outcome::OutOfMemory, reason));
+        return End::new(Outcome::OutOfMemory, reason);
     }
-    let reason = "the worker ended without a word while it trained this job, and has come back";
-    (count <= HANDED_BACK_MAX).then(|| End::new(Outcome::HandedBack, reason))
+    let how = "the worker ended without a word while it trained this job, and has come back";
+    if count <= HANDED_BACK_MAX {
+        return End::new(Outcome::HandedBack, how);
+    }
+    // Elsewhere it may end another worker: not more than once for the same reason.
+    let details = EndDetails { again: Again::UnlessRepeated, ..EndDetails::default() };
+    let reason = format!("{how}, more than {HANDED_BACK_MAX} times: the job may be what ends it");
+    End { details, ..End::new(Outcome::Failed, reason) }
 }
 
 /// Whether memory has run out since: by the kernel's own count, where the control group is still there; else by how much was used last.
@@ -182,11 +187,11 @@ mod tests {
         // The machine itself was started again.
         worker.note([attempt(3)].into_iter());
         let (_, left) = start(spool.path(), &group(9, 10), "c");
-        assert_eq!(left, [], "for the third time under this job, it counts as lost");
+        assert_eq!(left, [(3, Outcome::Failed)], "for the third time under this job");
     }
 
     #[test]
-    fn a_worker_that_comes_back_hands_back_what_it_had_and_the_third_time_it_is_lost() {
+    fn a_worker_that_comes_back_hands_back_what_it_had_and_the_third_time_the_job_has_failed() {
         let (spool, own) = (tempfile::tempdir().unwrap(), group(0, 10));
         let (mut worker, _) = start(spool.path(), &own, "b");
         let mut found = Vec::new();
@@ -196,7 +201,7 @@ mod tests {
             (worker, left) = start(spool.path(), &own, "b");
             found.extend(left);
         }
-        assert_eq!(found, [(1, Outcome::HandedBack), (2, Outcome::HandedBack)]);
+        assert_eq!(found, [(1, Outcome::HandedBack), (2, Outcome::HandedBack), (3, Outcome::Failed)]);
         // Nothing runs any more.
         worker.note([attempt(4)].into_iter());
         worker.note(std::iter::empty());

@@ -402,6 +402,8 @@ impl ActiveAttempt {
     pub(crate) fn fail(&mut self, reason: &str, are_others: bool) -> Option<&'static str> {
         let worker = self.placement.worker.clone();
         let failure = Failure { worker, epochs_done: self.epochs_done(), reason: reason.to_owned() };
+        // Where memory ran out, it was given to the worker with the most: others are no better.
+        let are_others = are_others && self.memory_beyond == 0;
         let is_repeated = self.failure.as_ref().is_some_and(|before| failure.is_repeated(before, are_others));
         self.failure = Some(failure);
         match self.again {
