@@ -23,21 +23,19 @@ use tokio_util::{
 
 use self::{
     log::{Told, log_event},
-    opening::{open_snapshots, open_spool, report_left},
+    opening::{Found, open_snapshots, open_spool, take_up},
 };
 use super::{
     connection::{self, LinkEvent},
     gpus::Gpus,
     handovers::{Done, HandedOver, Handovers},
-    kept_checkpoints, lineage,
+    kept_checkpoints,
     metrics::{Metrics, Stage},
     notice::Notice,
     remote::Remote,
     session::{
         Session,
-        types::{
-            Departure, End, Event, EventKind, FromCoordinator, Input, Output, ToCoordinator, TrainerEvent,
-        },
+        types::{Departure, End, EventKind, FromCoordinator, Input, Output, ToCoordinator, TrainerEvent},
     },
     slots::{Bringing, Slots, Trainers},
     snapshots::Snapshots,
@@ -131,24 +129,11 @@ pub(crate) async fn run(
 ) -> Result<Departure, AgentError> {
     let coordinator = configuration.target.url.clone();
     let (keeper, mut link) = connection::keep(configuration.target.clone(), configuration.refused_within)?;
-    let Some((mut spool, recovered)) = open_spool(&configuration.spool, shutdown).await? else {
+    let Some((spool, recovered)) = open_spool(&configuration.spool, shutdown).await? else {
         return Ok(Departure::Orderly);
     };
-    spool.limit(configuration.spool_bytes_max);
-    let instance = &configuration.identity.instance;
-    configuration.identity.predecessors = lineage::succeed(&configuration.spool, instance)
-        .map_err(|source| SpoolError::Io { path: configuration.spool.clone(), source })?;
-    let (unfinished, left) = Unfinished::open(&configuration.spool);
-    let events = recovered.events.into_iter().filter_map(|event| {
-        wire::decode_event(event)
-            .inspect_err(|error| tracing::warn!(%error, "an event of the spool is dropped"))
-            .ok()
-    });
-    let mut events: Vec<Event> = events.collect();
-    let next_sequence = report_left(left, &mut events, recovered.next_sequence, &mut spool);
-    let mut weights = WeightsFolder::open(&configuration.spool)?;
-    weights.limit(configuration.weights_bytes_max);
-    let weights = Arc::new(weights);
+    let found = take_up(&mut configuration, spool, recovered)?;
+    let Found { spool, unfinished, events, next_sequence, weights } = found;
     let remote = Arc::new(Remote::new(configuration.target.clone())?);
     let metrics = Arc::clone(&configuration.metrics);
     let uploads = Uploads::start(Arc::clone(&remote), Arc::clone(&weights), Arc::clone(&metrics));

@@ -1,6 +1,8 @@
 //! The jobs of a request that can train together, from their first lines to their last: what each continues from, what
 //! is reported about each, and how each ends; `members` says who trains next. A single job is a group of one.
 
+mod keeping;
+
 use std::{io::Write, time::Instant};
 
 use tch::TchError;
@@ -15,7 +17,7 @@ use super::{
     members::{Job, Member, Segment, State, next_segment},
     pack::{Pack, PackEnd},
     torch_errors::{first_line, is_out_of_memory},
-    training::{EpochRecord, Flow, Snapshot, Start, TrainingEvent},
+    training::{EpochRecord, Flow, Start, TrainingEvent},
     training_data::TrainingData,
     weights::{self, Facts, WeightsError},
 };
@@ -325,32 +327,6 @@ impl<W: Write + Send> Group<'_, '_, W> {
         Ok(())
     }
 
-    /// Keeps checkpoints of the members of which one was asked for, within their epoch where they are there, and says so once all
-    /// are written: whoever asks may not be there for long.
-    fn keep_as_asked(&mut self, members: &[Member<'_>], pack: &Pack<'_>) -> Result<(), Trouble> {
-        let asked = std::mem::take(&mut self.conversation.to_keep);
-        let mut kept = Vec::new();
-        for member in members.iter().filter(|member| asked.contains(member.id())) {
-            if self.conversation.checkpoints.is_none() || member.request.checkpoints.is_none() {
-                continue;
-            }
-            match &member.state {
-                State::Training(index) => self.keep(member, &pack.snapshot(*index)?)?,
-                State::Waiting(Some(snapshot)) => self.keep(member, snapshot)?,
-                State::Waiting(None) | State::Ended => continue,
-            }
-            kept.push(member.id().to_owned());
-        }
-        if kept.is_empty() {
-            return Ok(());
-        }
-        self.conversation.checkpoints.iter_mut().for_each(CheckpointStore::flush);
-        for id in kept {
-            self.conversation.output.send(&FromTrainer::Kept { id })?;
-        }
-        Ok(())
-    }
-
     /// Ends those that trained when libtorch failed. If memory ran out for several together, each that has not ended
     /// can continue in a smaller pack. After any other failure of a CUDA device, none can: the process ends without a
     /// report on any job, or the agent might send it the next one meanwhile.
@@ -392,33 +368,6 @@ impl<W: Write + Send> Group<'_, '_, W> {
     ) -> Result<(), SessionError> {
         member.state = State::Ended;
         self.conversation.end(member.id(), outcome, reason)
-    }
-
-    fn keep(&mut self, member: &Member<'_>, snapshot: &Snapshot) -> Result<(), TchError> {
-        let (Some(store), Some(plan)) = (&mut self.conversation.checkpoints, &member.request.checkpoints)
-        else {
-            return Ok(());
-        };
-        let bytes = checkpoint::encode(&member.identity, snapshot)?;
-        let (epoch, images_done) = (snapshot.position.epoch, snapshot.position.images_done);
-        // A sign of life: a pack writes hundreds of them, and a disk may be slow.
-        let hint = FromTrainer::Progress {
-            id: member.id().to_owned(),
-            epoch: epoch.min(member.config.epochs),
-            fraction: 0.0,
-            validating: false,
-        };
-        // If the agent is gone, the next important line notices it.
-        let mut waits = || drop(self.conversation.output.hint(&hint));
-        waits();
-        store.write(plan, epoch, images_done, bytes, &mut waits);
-        Ok(())
-    }
-
-    fn remove_checkpoints(&mut self, member: &Member<'_>) {
-        if let (Some(store), Some(plan)) = (&mut self.conversation.checkpoints, &member.request.checkpoints) {
-            store.remove(plan);
-        }
     }
 }
 

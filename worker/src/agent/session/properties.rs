@@ -155,24 +155,6 @@ impl Watch {
                 }
                 grant_pack(slot, &jobs)
             }
-            Step::Ready(slot) if self.trainer_lives[slot] => ready(slot),
-            Step::Started(slot, member) if self.trainer_lives[slot] => {
-                started(slot, self.job_at(slot, member))
-            }
-            Step::Epoch(slot, member, number) if self.trainer_lives[slot] => {
-                epoch(slot, self.job_at(slot, member), number)
-            }
-            Step::Ended(slot, member, outcome) if self.trainer_lives[slot] => {
-                use TrainerOutcome::{Diverged, Done, Failed, OutOfMemory, Rejected, Stopped};
-                let job = self.job_at(slot, member);
-                self.at_trainer[slot].retain(|held| *held != attempt(job));
-                ended(slot, job, [Done, Diverged, Failed, Rejected, Stopped, OutOfMemory][outcome])
-            }
-            Step::Exited(slot, trains_heard) if self.trainer_lives[slot] => {
-                (self.trainer_lives[slot], self.trainer_dies[slot]) = (false, false);
-                self.at_trainer[slot].clear();
-                exited_after_reading(slot, trains_heard)
-            }
             Step::Acknowledge(through) if self.welcomed => {
                 Input::Message(FromCoordinator::Acknowledged { through })
             }
@@ -191,11 +173,35 @@ impl Watch {
             }
             Step::Notice => Input::Notice { why: "x".into() },
             Step::Shutdown => Input::Shutdown,
+            Step::HandedOver(job) => Input::HandedOver(attempt(job)),
+            Step::Drain if self.connected => Input::Message(FromCoordinator::Drain),
+            _ => return self.input_of_trainer(step),
+        })
+    }
+
+    fn input_of_trainer(&mut self, step: &Step) -> Option<Input> {
+        Some(match *step {
+            Step::Ready(slot) if self.trainer_lives[slot] => ready(slot),
+            Step::Started(slot, member) if self.trainer_lives[slot] => {
+                started(slot, self.job_at(slot, member))
+            }
+            Step::Epoch(slot, member, number) if self.trainer_lives[slot] => {
+                epoch(slot, self.job_at(slot, member), number)
+            }
+            Step::Ended(slot, member, outcome) if self.trainer_lives[slot] => {
+                use TrainerOutcome::{Diverged, Done, Failed, OutOfMemory, Rejected, Stopped};
+                let job = self.job_at(slot, member);
+                self.at_trainer[slot].retain(|held| *held != attempt(job));
+                ended(slot, job, [Done, Diverged, Failed, Rejected, Stopped, OutOfMemory][outcome])
+            }
+            Step::Exited(slot, trains_heard) if self.trainer_lives[slot] => {
+                (self.trainer_lives[slot], self.trainer_dies[slot]) = (false, false);
+                self.at_trainer[slot].clear();
+                exited_after_reading(slot, trains_heard)
+            }
             Step::Kept(slot, member) if self.trainer_lives[slot] => {
                 said(slot, FromTrainer::Kept { id: attempt(self.job_at(slot, member)).to_string() })
             }
-            Step::HandedOver(job) => Input::HandedOver(attempt(job)),
-            Step::Drain if self.connected => Input::Message(FromCoordinator::Drain),
             _ => return None,
         })
     }

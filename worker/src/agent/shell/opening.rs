@@ -8,10 +8,13 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     super::{
+        lineage,
         remote::Remote,
         session::types::{End, Event, EventKind},
         snapshots::Snapshots,
         spool::{Recovered, Spool, SpoolError},
+        unfinished::Unfinished,
+        weights::WeightsFolder,
         wire,
     },
     AgentError, Configuration,
@@ -38,9 +41,43 @@ pub(super) fn open_snapshots(
     Ok(Arc::new(opened.map_err(spool)?))
 }
 
+/// What an earlier process of this worker left.
+pub(super) struct Found {
+    pub(super) spool: Spool,
+    pub(super) unfinished: Unfinished,
+    /// What waits for the coordinator.
+    pub(super) events: Vec<Event>,
+    /// The number of the next event.
+    pub(super) next_sequence: u64,
+    pub(super) weights: Arc<WeightsFolder>,
+}
+
+/// Takes up what an earlier process of this worker left, and names those that had its spool in the identity.
+pub(super) fn take_up(
+    configuration: &mut Configuration,
+    mut spool: Spool,
+    recovered: Recovered,
+) -> Result<Found, AgentError> {
+    spool.limit(configuration.spool_bytes_max);
+    let instance = &configuration.identity.instance;
+    configuration.identity.predecessors = lineage::succeed(&configuration.spool, instance)
+        .map_err(|source| SpoolError::Io { path: configuration.spool.clone(), source })?;
+    let (unfinished, left) = Unfinished::open(&configuration.spool);
+    let events = recovered.events.into_iter().filter_map(|event| {
+        wire::decode_event(event)
+            .inspect_err(|error| tracing::warn!(%error, "an event of the spool is dropped"))
+            .ok()
+    });
+    let mut events: Vec<Event> = events.collect();
+    let next_sequence = report_left(left, &mut events, recovered.next_sequence, &mut spool);
+    let mut weights = WeightsFolder::open(&configuration.spool)?;
+    weights.limit(configuration.weights_bytes_max);
+    Ok(Found { spool, unfinished, events, next_sequence, weights: Arc::new(weights) })
+}
+
 /// Adds the ends of attempts that an earlier process left running to what waits for the coordinator, unless their ends wait already.
 /// Returns the number of the next event.
-pub(super) fn report_left(
+fn report_left(
     left: Vec<(AttemptKey, End)>,
     events: &mut Vec<Event>,
     mut next_sequence: u64,
