@@ -206,6 +206,11 @@ mod tests {
             assert_eq!((file.bytes, file.blake3, data), (3, second.blake3.clone(), b"wo".to_vec()));
             assert_eq!(artifacts.checkpoints(), [second.clone(), other.clone()]);
         }
+        for beyond in [3, u64::MAX] {
+            let (file, data) =
+                next.read_checkpoint(&first.folder, first.attempt.job, beyond).await.unwrap().unwrap();
+            assert_eq!((file.bytes, data), (3, Vec::new()), "{beyond}");
+        }
         next.remove_checkpoint(&second).await.unwrap();
         next.remove_checkpoint(&other).await.unwrap();
         assert_eq!(read(&next, &first).await, None);

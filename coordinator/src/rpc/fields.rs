@@ -225,8 +225,11 @@ async fn no_number_of_a_worker_stops_the_coordinator() {
         "DatasetSummary.val_by_class",
         "DatasetSummary.val_images",
         "Event.sequence",
+        // Beyond the end there is nothing: `artifacts::handed_over::tests`.
+        "GetCheckpointRequest.offset",
         "GpuUse.memory_total_bytes",
         "GpuUse.memory_used_bytes",
+        "Hello.memory_bytes",
         "LeftOut.count",
         // Refused below.
         "WeightsFile.bytes",
@@ -246,7 +249,7 @@ async fn no_number_of_a_worker_stops_the_coordinator() {
     served.submit("").await.unwrap();
     let tell = async |session, number: u64| {
         let (outbox, messages) = served.driver.outbox();
-        let hello = convert::hello(hello(|_| {})).unwrap();
+        let hello = convert::hello(hello(|hello| hello.memory_bytes = number)).unwrap();
         served.driver.open_session(session, hello, outbox).await.unwrap();
         let started = |sweep_id, job, images| {
             let dataset = v1::DatasetSummary {
