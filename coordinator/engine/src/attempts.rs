@@ -57,7 +57,7 @@ impl Engine {
                 active.judge(&details);
                 let (mut state, mut reason) = verdict(active, outcome, reason);
                 if state == AttemptState::Failed && outcome == Outcome::OutOfMemory {
-                    (state, reason) = self.out_of_memory(&name, attempt, reason);
+                    (state, reason) = self.out_of_memory(&name, attempt, &reason);
                 }
                 let run = self.sweeps.get_mut(attempt.job.sweep);
                 let Some(active) = run.and_then(|run| run.active_mut(attempt)) else { return };
@@ -103,7 +103,7 @@ impl Engine {
         &mut self,
         name: &WorkerName,
         attempt: AttemptKey,
-        reason: String,
+        reason: &str,
     ) -> (AttemptState, String) {
         let sweep = attempt.job.sweep;
         let had = self.workers.get(name).map_or(0, WorkerState::memory_bytes);

@@ -94,7 +94,7 @@ async fn submit_once(file: PathBuf, target: &Target) -> Result<u64, Failure> {
     match answer.created {
         true => tracing::info!(sweep = sweep.sweep_id, jobs = sweep.job_count, "submitted"),
         false => {
-            tracing::info!(sweep = sweep.sweep_id, jobs = sweep.job_count, "the sweep in the store {state}")
+            tracing::info!(sweep = sweep.sweep_id, jobs = sweep.job_count, "the sweep in the store {state}");
         }
     }
     Ok(sweep.sweep_id)
