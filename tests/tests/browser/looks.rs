@@ -88,6 +88,10 @@ async fn where_no_job_has_a_value_no_empty_chart_is_drawn_and_a_short_log_takes_
     tab.until("document.querySelectorAll('#jobs tbody tr[data-job]').length === 2").await;
     let text = tab.text().await;
     assert!(text.contains("No job is done") && !text.contains("yet"), "{text}");
+    // It has finished, and not well.
+    let badge = "document.querySelector('.caption .badge')";
+    assert_eq!(tab.value::<String>(&format!("{badge}.innerText")).await, "finished");
+    assert_eq!(tab.value::<String>(&format!("{badge}.dataset.state")).await, "failed");
     let seen = "[...document.querySelectorAll('.scatter, .parallel, .heatmap, .lines')].filter((one) => one.checkVisibility()).length";
     assert_eq!(tab.value::<u32>(seen).await, 0);
     tab.open(&format!("/sweeps/{sweep}/jobs/1")).await;

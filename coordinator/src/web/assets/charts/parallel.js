@@ -1,7 +1,5 @@
 // The parameters that vary and the objective as parallel axes, one line a job. Dragging along an axis leaves the jobs whose lines pass there;
 // several such brushes on an axis leave those of any, and on several axes those of all.
-//
-// Lines are drawn in slices of a few milliseconds, the best first and the others behind them, so that a hundred thousand hold up nothing.
 
 import { Left, colour, el, fill, say } from '../dom.js';
 import { clipped, count } from '../format.js';
@@ -9,21 +7,17 @@ import { atMost } from '../live.js';
 import { best, ranks } from '../order.js';
 import { choice } from '../parts.js';
 import { t } from '../strings.js';
+import { drawAxis } from './axis.js';
 import { Brushes } from './brushes.js';
-import { Raster } from './raster.js';
-import { RANK_COLOURS, Scale, css, jitter, rankColour, rankColours, triple } from './scale.js';
-import { Surface, fitted, isDark, note, open, spoken } from './surface.js';
+import { Lines, RASTER_FROM, trace } from './lines.js';
+import { Scale, css, jitter, rankColours } from './scale.js';
+import { Surface, isDark, note, open, spoken } from './surface.js';
 
 const MARGIN = { left: 66, right: 50, top: 48, bottom: 26 };
 /** Room between two axes; on narrow screens they stand closer, so that few of them need no scrolling. */
 const AXIS_WIDTH_MIN = 96;
 const AXIS_WIDTH_NARROW = 66;
 const NARROW = 600;
-const SLICE_MS = 10;
-const LINES_IN_PATH = 64;
-/** With more lines than this, pixels are drawn and not strokes. */
-const RASTER_FROM = 4_000;
-const SHOWN_EVERY_MS = 120;
 const BRUSHED_MS = 400;
 const GRAB = 16;
 const SHARES = [100, 50, 25, 10, 5, 1];
@@ -48,6 +42,7 @@ export class Parallel {
       onpointerleave: () => !this.brushes.isDragging && this.selection.hover(null, this),
       onkeydown: (event) => this.key(event),
     });
+    this.lines = new Lines(this.surface);
     this.controls = el('div', { class: 'controls' });
     this.ramp = el('canvas', { width: 96, height: 8, 'aria-hidden': 'true' });
     this.count = el('span', { class: 'note', 'aria-live': 'polite' });
@@ -57,7 +52,7 @@ export class Parallel {
     this.element = el('figure', { class: 'wide' }, caption, this.sideways, scrolls, el('div', { class: 'under' }, this.count, el('span', { class: 'note ramp' }, t('worst'), this.ramp, t('best'))));
     selection.on('hover', () => this.drawOver());
     // Of very many lines only every now and then, so that there is something to see while a brush is dragged.
-    const linesSoon = atMost(() => this.drawLines(), () => (this.columns.rows > RASTER_FROM ? BRUSHED_MS : 0));
+    const linesSoon = atMost(() => this.lines.draw(this), () => (this.columns.rows > RASTER_FROM ? BRUSHED_MS : 0));
     this.brushed = () => {
       this.drawOver();
       linesSoon();
@@ -169,7 +164,7 @@ export class Parallel {
     this.sideways.hidden = this.scrolls.scrollWidth <= this.scrolls.clientWidth;
     this.drawRamp();
     this.drawOver();
-    this.drawLines();
+    this.lines.draw(this);
   }
 
   /** Where everything stands; as long as neither size nor data change, it stays there. */
@@ -205,92 +200,6 @@ export class Parallel {
     return ys;
   }
 
-  trace(layer, row) {
-    this.axes.forEach((axis, place) => (place ? layer.lineTo(axis.x, axis.ys[row]) : layer.moveTo(axis.x, axis.ys[row])));
-  }
-
-  /** Rows to draw, from the best: those that are left, on top; then those without an objective; then the others, below them. */
-  *pending(order = this.order) {
-    const { selection, columns, ranks: rank } = this;
-    for (const row of order) if (selection.has(row)) yield [1, rankColour(rank[row]), row];
-    for (let row = 0; row < columns.rows; row += 1) if (Number.isNaN(rank[row]) && selection.has(row)) yield [1, RANK_COLOURS, row];
-    if (selection.mask) for (const row of order) if (!selection.has(row)) yield [0, RANK_COLOURS, row];
-  }
-
-  drawLines() {
-    const left = this.selection.mask ? this.selection.count : this.columns.rows;
-    this.inSlices(this.columns.rows > RASTER_FROM ? this.rastered() : this.stroked(left));
-  }
-
-  /** Works in slices of a few milliseconds, until something else is to be drawn. */
-  inSlices(work) {
-    const turn = (this.turn = {});
-    const slice = () => {
-      if (turn !== this.turn) return;
-      const end = performance.now() + SLICE_MS;
-      let isOver = false;
-      while (!isOver && performance.now() < end) isOver = work.next().done;
-      if (!isOver) requestAnimationFrame(slice);
-    };
-    slice();
-  }
-
-  /** Strokes lines, some of one colour at a time. What comes later lies behind. */
-  *stroked(left) {
-    const layers = [this.surface.clear(0), this.surface.clear(1)];
-    const colours = [...rankColours(isDark()).map(css), colour('dim')];
-    for (const layer of layers) {
-      layer.globalCompositeOperation = 'destination-over';
-      layer.lineWidth = left < 150 ? 1.5 : 1;
-    }
-    layers[0].globalAlpha = 0.5;
-    layers[1].globalAlpha = left < 150 ? 0.9 : left < 1_500 ? 0.55 : 0.3;
-    let [path, lines] = ['', 0];
-    for (const [place, shade, row] of this.pending()) {
-      if (path !== `${place} ${shade}` || lines === LINES_IN_PATH) {
-        if (lines) layers[Number(path[0])].stroke();
-        yield;
-        [path, lines] = [`${place} ${shade}`, 0];
-        layers[place].beginPath();
-        layers[place].strokeStyle = colours[shade];
-      }
-      this.trace(layers[place], row);
-      lines += 1;
-    }
-    if (lines) layers[Number(path[0])].stroke();
-  }
-
-  /** Draws very many lines pixel by pixel, and shows what there is every now and then. */
-  *rastered() {
-    const { width, height } = this.surface;
-    const colours = [...rankColours(isDark()), triple(colour('dim'))];
-    const raster = new Raster(width, height);
-    const canvas = el('canvas', { width: raster.width, height: raster.height });
-    const show = () => {
-      canvas.getContext('2d').putImageData(raster.image(colours), 0, 0);
-      this.surface.clear(0);
-      const layer = this.surface.clear(1);
-      layer.globalCompositeOperation = 'source-over';
-      layer.globalAlpha = 1;
-      layer.drawImage(canvas, 0, 0);
-    };
-    let [lines, shown] = [0, performance.now()];
-    for (const [, shade, row] of this.pending(strided(this.order))) {
-      for (let place = 1; place < this.axes.length; place += 1) {
-        const [from, to] = [this.axes[place - 1], this.axes[place]];
-        raster.line(from.x, from.ys[row], to.x, to.ys[row], shade);
-      }
-      lines += 1;
-      if (lines % LINES_IN_PATH !== 0) continue;
-      if (performance.now() - shown > SHOWN_EVERY_MS) {
-        show();
-        shown = performance.now();
-      }
-      yield;
-    }
-    show();
-  }
-
   /** Axes, brushes, and the line that is pointed at. */
   drawOver() {
     if (!this.columns || !this.inner) return;
@@ -300,55 +209,20 @@ export class Parallel {
       layer.lineWidth = 5;
       layer.strokeStyle = colour('surface');
       layer.beginPath();
-      this.trace(layer, row);
+      trace(layer, this.axes, row);
       layer.stroke();
       layer.lineWidth = 2.5;
       layer.strokeStyle = colour('accent');
       layer.stroke();
     }
     layer.font = `11px ${colour('font')}`;
-    this.axes.forEach((axis, place) => this.drawAxis(layer, axis, place));
+    const room = this.inner.width / Math.max(1, this.axes.length - 1) - 8;
+    this.axes.forEach((axis, place) => {
+      const end = place === 0 ? 'first' : place === this.axes.length - 1 ? 'last' : null;
+      drawAxis(layer, axis, { end, room, margin: MARGIN, height: this.inner.height, brushes: this.brushes.of(axis.name) });
+    });
     const isMine = row >= 0 && this.selection.by === this;
     this.surface.tell(isMine ? note(this.columns, row, this.metric) : null, ...(this.at ?? [0, 0]));
-  }
-
-  drawAxis(layer, axis, place) {
-    const { top } = MARGIN;
-    const { height } = this.inner;
-    layer.strokeStyle = colour('muted');
-    layer.lineWidth = 1;
-    layer.strokeRect(Math.round(axis.x) + 0.5, top, 0, height);
-    for (const [from, to] of this.brushes.of(axis.name)) {
-      layer.fillStyle = colour('brush');
-      layer.strokeStyle = colour('accent');
-      layer.fillRect(axis.x - 7, top + (1 - to) * height, 14, (to - from) * height);
-      layer.strokeRect(axis.x - 7, top + (1 - to) * height, 14, (to - from) * height);
-    }
-    const isLast = place === this.axes.length - 1;
-    layer.textBaseline = 'middle';
-    layer.textAlign = isLast ? 'left' : 'right';
-    const side = isLast ? 8 : -8;
-    for (const { at, text } of axis.scale.ticks(Math.max(2, Math.floor(height / 45)))) {
-      this.label(layer, clipped(text, 12), axis.x + side, top + (1 - at) * height, 'muted');
-    }
-    if (axis.scale.lacks) this.label(layer, t('none'), axis.x + side, top + height + 14, 'muted');
-    layer.textAlign = place === 0 ? 'left' : isLast ? 'right' : 'center';
-    const shift = place === 0 ? -MARGIN.left + 4 : isLast ? MARGIN.right - 4 : 0;
-    const room = this.inner.width / Math.max(1, this.axes.length - 1) - 8;
-    this.label(layer, fitted(layer, axis.label, room), axis.x + shift, top - 34, 'text');
-    if (axis.scale.isLog) this.label(layer, t('log'), axis.x + shift, top - 19, 'muted');
-  }
-
-  /** Text on a plate that hides the lines behind it. */
-  label(layer, text, x, y, shade) {
-    const { width } = layer.measureText(text);
-    const left = layer.textAlign === 'right' ? x - width : layer.textAlign === 'center' ? x - width / 2 : x;
-    layer.fillStyle = colour('surface');
-    layer.beginPath();
-    layer.roundRect(left - 3, y - 8, width + 6, 16, 3);
-    layer.fill();
-    layer.fillStyle = colour(shade);
-    layer.fillText(text, x, y);
   }
 
   /** The axis at a place, or none. */
@@ -420,11 +294,4 @@ export class Parallel {
     this.selection.hover(this.columns.job[row], this);
     say(spoken(this.columns, row, this.metric));
   }
-}
-
-/** Rows in an order in which every beginning is like the whole, so that a picture of means changes little as it goes on. */
-function strided(rows) {
-  // A prime near the golden section of the bound on rows.
-  const step = 123_601;
-  return rows.map((_, place) => rows[(place * step) % rows.length]);
 }

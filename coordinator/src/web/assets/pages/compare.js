@@ -113,7 +113,7 @@ function tableColumns() {
   return [
     { label: t('number'), kind: 'number', render: ({ sweep }) => String(sweep.id) },
     { label: t('name'), render: ({ sweep }) => el('a', { class: 'clip wide', href: `/sweeps/${sweep.id}`, title: clipped(sweep.name, 500) }, foreign(clipped(sweep.name, 200))) },
-    { label: t('state'), render: ({ sweep }) => sweepBadge(sweep.state) },
+    { label: t('state'), render: ({ sweep }) => sweepBadge(sweep) },
     { label: t('jobs'), render: ({ sweep }) => [segments(sweep), el('span', { class: 'note' }, counts(sweep))] },
     { label: t('best'), render: best },
     { label: t('trainings'), kind: 'number', render: ({ compared }) => compared && compared.trainings !== null && count(compared.trainings) },

@@ -150,7 +150,7 @@ class Page {
     // What is asked for stays where it is while its button has the focus.
     const state = [sweep.state, sweep.failed, sweep.cancelled].join();
     if (state !== this.shownState) {
-      fill(this.title, el('h1', {}, foreign(clipped(sweep.name, 300))), sweepBadge(sweep.state), this.live.element, el('div', { class: 'controls' }, actions));
+      fill(this.title, el('h1', {}, foreign(clipped(sweep.name, 300))), sweepBadge(sweep), this.live.element, el('div', { class: 'controls' }, actions));
       this.shownState = state;
     }
     update(this.reasons, reasons(sweep));

@@ -82,7 +82,7 @@ function tableColumns(chosen, choose) {
     },
     { label: t('number'), kind: 'number', render: ({ id }) => String(id) },
     { label: t('name'), render: ({ id, name }) => el('a', { class: 'clip wide', href: `/sweeps/${id}`, title: clipped(name, 500) }, foreign(clipped(name, 200))) },
-    { label: t('state'), render: ({ state }) => sweepBadge(state) },
+    { label: t('state'), render: sweepBadge },
     { label: t('jobs'), render: (sweep) => [segments(sweep), el('span', { class: 'note' }, ended(sweep), sweep.failed > 0 && el('span', { class: 'bad', text: ` · ${t('failed_count', { failed: count(sweep.failed) })}` }))] },
     { label: t('best'), render: best },
     { label: t('time'), kind: 'number', render: (sweep) => (sweep.created ? lasted(sweep) : '') },
