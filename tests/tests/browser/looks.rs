@@ -100,3 +100,29 @@ async fn where_no_job_has_a_value_no_empty_chart_is_drawn_and_a_short_log_takes_
     tab.check().await;
     chromium.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_axis_is_logarithmic_where_its_values_lie_evenly_on_it() {
+    let Some(chromium) = Chromium::start().await else { return };
+    let site = Site::start(&[]);
+    let tab = chromium.tab(&site.url).await;
+    tab.open("/").await;
+    let load = "import(new URL('charts/scale.js', document.querySelector('script[type=module]').src))\
+                .then(({ Scale }) => { window.scale = (numbers, isParameter) => new Scale({ numbers: Float64Array.from(numbers), isParameter }).isLog; })";
+    tab.run(load).await;
+    tab.until("typeof window.scale === 'function'").await;
+    // Sixty values, drawn by factors or evenly; the even ones have a small one among them.
+    let drawn = "[...Array(60).keys()].map((step) => step / 59)";
+    for (values, is_parameter, is_log) in [
+        (".map((part) => 0.0001 * 90 ** part)", true, true),
+        (".map((part) => 0.001 + 0.6 * part)", true, false),
+        (".map((part) => 0.0001 * 20 ** part)", true, false),
+        // Results are looked at where they are best, which is where they are small.
+        (".map((part) => 0.001 + 0.6 * part)", false, true),
+    ] {
+        let seen: bool = tab.value(&format!("window.scale({drawn}{values}, {is_parameter})")).await;
+        assert_eq!(seen, is_log, "{values}");
+    }
+    tab.check().await;
+    chromium.end().await;
+}

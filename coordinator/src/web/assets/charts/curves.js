@@ -46,7 +46,7 @@ export class Lines {
     this.isStepped = isStepped;
     this.isLog = isLog;
     this.data = joined(series);
-    this.isLogY = !isStepped && isWide(this.data.slice(1));
+    this.isLogY = isWide(this.data.slice(1));
     // While only values are added, what is drawn stays where it is.
     const shape = JSON.stringify([series.map((line) => [line.key, line.title]), y, this.isLogY]);
     if (this.plot && shape === this.shape) this.plot.setData(this.data);

@@ -4,6 +4,8 @@ import { number, ticks } from '../format.js';
 
 /** From this many times the smallest value, an axis is logarithmic. */
 const LOG_FROM = 100;
+/** That of a parameter with many values is from so many times on, and where its values lie evenly on it. */
+const LOG_FROM_IF_EVEN = 30;
 /** Up to so many different numbers, an axis is marked at these and not at round ones. */
 const MARKED_MAX = 8;
 /** The part of a logarithmic axis that zero has. */
@@ -30,7 +32,8 @@ export class Scale {
       }
     }
     if (min > max) [min, max] = [0, 1];
-    const isFar = max / minPositive > LOG_FROM || isGeometric(this.marks?.filter((mark) => mark > 0));
+    const isDrawn = column.isParameter && !this.marks;
+    const isFar = isDrawn ? isEvenByFactors(numbers, minPositive, max) : max / minPositive > LOG_FROM || isGeometric(this.marks?.filter((mark) => mark > 0));
     this.isLog = !names && min >= 0 && max > 0 && isFar;
     /** Zero, which has no logarithm, has a place of its own below the others: many a rate or decay may be 0. */
     this.foot = this.isLog && min === 0 ? FOOT : 0;
@@ -86,11 +89,19 @@ export class Scale {
   logTicks(wanted) {
     const first = Math.ceil(Math.log10(this.min) - 1e-9);
     const last = Math.floor(Math.log10(this.max) + 1e-9);
-    if (last - first < 1) return this.evenTicks(wanted);
+    if (last - first < 1) return this.finerTicks(first, last) ?? this.evenTicks(wanted);
     const step = Math.ceil((last - first + 1) / wanted);
     const ticks = [];
     for (let power = first; power <= last; power += step) ticks.push(Number(`1e${power}`));
     return ticks;
+  }
+
+  /** Of an axis with less than two powers of ten: the ones, twos and fives, if there are some. */
+  finerTicks(first, last) {
+    const powers = Array.from({ length: last - first + 3 }, (_, place) => first - 1 + place);
+    const ticks = powers.flatMap((power) => [1, 2, 5].map((times) => Number(`${times}e${power}`)));
+    const found = ticks.filter((value) => value >= this.min && value <= this.max);
+    return found.length > 2 ? found : null;
   }
 
   evenTicks(wanted) {
@@ -111,6 +122,19 @@ function isGeometric(numbers) {
   if (!numbers || numbers.length < 3) return false;
   const factor = numbers[1] / numbers[0];
   return numbers.every((number, place) => place === 0 || Math.abs(number / numbers[place - 1] / factor - 1) < 0.01);
+}
+
+/** Whether numbers lie more evenly on a logarithmic axis than on an even one. Those drawn uniformly do not, however small one of them is. */
+function isEvenByFactors(numbers, min, max) {
+  if (!(max / min > LOG_FROM_IF_EVEN)) return false;
+  let [even, byFactors, count] = [0, 0, 0];
+  for (const value of numbers) {
+    if (!(value > 0 && value <= max)) continue;
+    even += (value - min) / (max - min);
+    byFactors += Math.log(value / min) / Math.log(max / min);
+    count += 1;
+  }
+  return Math.abs(byFactors / count - 0.5) < Math.abs(even / count - 0.5);
 }
 
 // Cividis, made for readers of all colour visions; its pale end is on the side of the theme's background.
