@@ -6,16 +6,18 @@
 
 #[path = "kubernetes/commands.rs"]
 mod commands;
+#[path = "kubernetes/monitoring.rs"]
+mod monitoring;
+#[path = "kubernetes/readme.rs"]
+mod readme;
+#[path = "kubernetes/render.rs"]
+mod render;
 #[path = "kubernetes/rules.rs"]
 mod rules;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    sync::LazyLock,
-};
+use std::{fs, path::Path, process::Command, sync::LazyLock};
 
+use render::{deploy, documents, folder, object, render};
 use rules::{pods, sequence};
 use serde_yaml::Value;
 
@@ -46,7 +48,7 @@ components:
   - ../../components/autoscale
 ";
 /// Files that hold whole objects, which can be checked without kubectl.
-const WHOLE: [&str; 9] = [
+const WHOLE: [&str; 10] = [
     "base/accounts.yaml",
     "base/coordinator.yaml",
     "base/disruption.yaml",
@@ -55,49 +57,9 @@ const WHOLE: [&str; 9] = [
     "cluster/namespace.yaml",
     "cluster/priority.yaml",
     "examples/data-claim.yaml",
+    "examples/data-copy.yaml",
     "jobs/sweep/job.yaml",
 ];
-
-fn deploy() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy")
-}
-
-fn folder() -> PathBuf {
-    deploy().join("kubernetes")
-}
-
-/// A copy of the manifests with the overlay of all components.
-fn copy() -> tempfile::TempDir {
-    let copy = tempfile::tempdir().unwrap();
-    let copied =
-        Command::new("cp").arg("-R").arg(folder()).arg(copy.path().join("kubernetes")).status().unwrap();
-    assert!(copied.success());
-    let all = copy.path().join("kubernetes/overlays/all");
-    fs::create_dir(&all).unwrap();
-    fs::write(all.join("kustomization.yaml"), ALL).unwrap();
-    copy
-}
-
-/// The output of `kubectl kustomize` for a folder; none, with a printed reason, if there is no kubectl.
-fn render(name: &str) -> Option<String> {
-    let copy = copy();
-    let own = tests::tool("kubectl").map(|folder| folder.join("bin/kubectl")).filter(|path| path.is_file());
-    let program = own.unwrap_or_else(|| PathBuf::from("kubectl"));
-    let output = match Command::new(program)
-        .arg("kustomize")
-        .arg(copy.path().join("kubernetes").join(name))
-        .output()
-    {
-        Ok(output) => output,
-        Err(error) => {
-            tests::skipped(&format!("{name} is not rendered, kubectl cannot be started: {error}"));
-            return None;
-        }
-    };
-    assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
-    assert!(output.stderr.is_empty(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
-    Some(String::from_utf8(output.stdout).unwrap())
-}
 
 /// What is on a cluster with each overlay: what its administrator applied, the overlay, and the Job. None without kubectl.
 static CLUSTERS: LazyLock<Vec<(&str, Vec<Value>)>> = LazyLock::new(|| {
@@ -114,17 +76,6 @@ fn clusters() -> impl Iterator<Item = (&'static str, &'static [Value])> {
 
 fn cluster(overlay: &str) -> Option<&'static [Value]> {
     clusters().find(|(name, _)| *name == overlay).map(|(_, documents)| documents)
-}
-
-fn documents(text: &str) -> Vec<Value> {
-    use serde::Deserialize;
-    serde_yaml::Deserializer::from_str(text).map(|document| Value::deserialize(document).unwrap()).collect()
-}
-
-/// The one object of a kind and a name.
-fn object<'a>(documents: &'a [Value], kind: &str, name: &str) -> &'a Value {
-    let is_it = |document: &&Value| document["kind"] == kind && document["metadata"]["name"] == name;
-    documents.iter().find(is_it).unwrap_or_else(|| panic!("there is no {kind} {name}"))
 }
 
 fn validate(name: &str, path: &Path) {
@@ -292,59 +243,6 @@ fn the_programs_refuse_what_they_do_not_know() {
         let worker = object(&broken, "Deployment", "sweep-worker");
         let refusals = commands::refusals(&worker["spec"]["template"]["spec"]["containers"][0], &broken);
         assert!(refusals.iter().any(|found| found.contains(refusal)), "{path}: {value} gives {refusals:?}");
-    }
-}
-
-#[test]
-fn the_scraper_reaches_every_program_and_no_one_else_the_port_for_probes() {
-    for (name, documents) in clusters() {
-        let monitored = ["overlays/monitoring", "overlays/autoscale", "overlays/all"].contains(&name);
-        let is_monitor = |document: &&Value| document["kind"] == "PodMonitor";
-        assert_eq!(documents.iter().filter(is_monitor).count(), if monitored { 2 } else { 0 }, "{name}");
-        let opens = |policy: &&Value| {
-            let rules = sequence(&policy["spec"]["ingress"]).iter();
-            let ports = rules.flat_map(|rule| sequence(&rule["ports"]));
-            policy["kind"] == "NetworkPolicy" && ports.into_iter().any(|port| port["port"] == 7090)
-        };
-        let opening: Vec<&Value> = documents.iter().filter(opens).collect();
-        assert_eq!(opening.len(), usize::from(monitored), "{name}");
-        for policy in opening {
-            let from = &policy["spec"]["ingress"][0]["from"][0]["podSelector"]["matchLabels"];
-            assert_eq!(from["app.kubernetes.io/name"], "prometheus", "{name}");
-        }
-    }
-}
-
-#[test]
-fn a_monitor_of_a_port_that_is_not_there_is_found() {
-    let Some(whole) = cluster("overlays/monitoring") else { return };
-    for (path, value) in [
-        ("spec.podMetricsEndpoints.0.port", "metrics"),
-        ("spec.selector.matchLabels", "{app.kubernetes.io/name: another}"),
-    ] {
-        let mut broken = whole.to_vec();
-        set(broken.iter_mut().find(|document| document["kind"] == "PodMonitor").unwrap(), path, value);
-        let faults = rules::faults(&broken);
-        assert!(faults.iter().any(|found| found.contains("a port that no pod has")), "{path}: {faults:?}");
-    }
-}
-
-#[test]
-fn the_scaler_alone_says_how_many_workers_there_are_and_takes_them_away_slowly() {
-    for (name, documents) in clusters() {
-        let scaled = ["overlays/autoscale", "overlays/all"].contains(&name);
-        let worker = object(documents, "Deployment", "sweep-worker");
-        assert_eq!(worker["spec"]["replicas"].is_null(), scaled, "{name}");
-        if !scaled {
-            continue;
-        }
-        let scaler = &object(documents, "ScaledObject", "sweep-worker")["spec"];
-        assert_eq!(scaler["scaleTargetRef"]["name"], worker["metadata"]["name"], "{name}");
-        let down = &scaler["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleDown"];
-        let grace = worker["spec"]["template"]["spec"]["terminationGracePeriodSeconds"].as_u64();
-        assert!(down["stabilizationWindowSeconds"].as_u64() > grace, "{name}: jobs are handed back first");
-        // Without a value, as while no one leads, the number stays.
-        assert_eq!(scaler["triggers"][0]["metadata"]["ignoreNullValues"], "false", "{name}");
     }
 }
 
