@@ -10,7 +10,10 @@ use std::{
 
 use proto::v1::{self, report_row::Row, sweep_service_client::SweepServiceClient};
 use tempfile::TempDir;
-use tonic::transport::{Channel, Endpoint};
+use tonic::{
+    Streaming,
+    transport::{Channel, Endpoint},
+};
 
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
@@ -229,16 +232,7 @@ impl Cluster {
     /// Every job of a sweep with the epochs that count.
     pub async fn results(&self, sweep_id: u64) -> Vec<(v1::Job, Vec<v1::EpochRow>)> {
         let rows = self.client().await.report_rows(v1::ReportRowsRequest { sweep_id, hands_on: false }).await;
-        let mut rows = rows.expect("the sweep is there").into_inner();
-        let mut jobs: Vec<(v1::Job, Vec<v1::EpochRow>)> = Vec::new();
-        while let Some(row) = rows.message().await.expect("the stream goes on") {
-            match row.row {
-                Some(Row::Job(job)) => jobs.push((job, Vec::new())),
-                Some(Row::Epoch(epoch)) => jobs.last_mut().expect("an epoch follows its job").1.push(epoch),
-                _ => {}
-            }
-        }
-        jobs
+        jobs_of(rows.expect("the sweep is there").into_inner()).await
     }
 
     /// One job with its attempts.
@@ -246,6 +240,22 @@ impl Cluster {
         let detail = self.client().await.get_job(v1::GetJobRequest { sweep_id, job }).await;
         detail.expect("the job is there").into_inner()
     }
+}
+
+/// Every job of a sweep with the epochs that count, from the rows of a report.
+///
+/// # Panics
+/// The stream breaks.
+pub async fn jobs_of(mut rows: Streaming<v1::ReportRow>) -> Vec<(v1::Job, Vec<v1::EpochRow>)> {
+    let mut jobs: Vec<(v1::Job, Vec<v1::EpochRow>)> = Vec::new();
+    while let Some(row) = rows.message().await.expect("the stream goes on") {
+        match row.row {
+            Some(Row::Job(job)) => jobs.push((job, Vec::new())),
+            Some(Row::Epoch(epoch)) => jobs.last_mut().expect("an epoch follows its job").1.push(epoch),
+            _ => {}
+        }
+    }
+    jobs
 }
 
 /// A program that is started through another one.

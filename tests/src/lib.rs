@@ -15,11 +15,12 @@ mod watch;
 
 pub use self::{
     admin::{Exported, get},
-    cluster::{Client, Cluster, ClusterOptions, Coordinator, Worker, source},
+    cluster::{Client, Cluster, ClusterOptions, Coordinator, Worker, jobs_of, source},
     dataset::dataset,
     postgres::Postgres,
     process::{
-        children, descendants, freeze, kill, program, send, skipped, terminate, thaw, tool, wait_for_end,
+        Daemon, children, descendants, freeze, kill, program, send, skipped, terminate, thaw, tool,
+        wait_for_end,
     },
     random::Random,
     receiver::{HttpReceiver, Post},

@@ -51,7 +51,7 @@ const LOG_CLOSED_WITHIN: Duration = Duration::from_secs(10);
 
 /// A daemon whose log lines go to a file and, one by one, to whoever waits for them.
 #[derive(Debug)]
-pub(crate) struct Daemon {
+pub struct Daemon {
     pub(crate) child: Child,
     lines: Receiver<String>,
     log: PathBuf,
@@ -59,7 +59,10 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     /// Starts `command`; its standard error is its log.
-    pub(crate) fn start(mut command: Command, log: PathBuf) -> Self {
+    ///
+    /// # Panics
+    /// It cannot be started.
+    pub fn start(mut command: Command, log: PathBuf) -> Self {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -74,8 +77,41 @@ impl Daemon {
         Self { child, lines, log }
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for a log line with this text.
+    ///
+    /// # Panics
+    /// It ends or is silent before.
+    pub fn until_it_says(&self, text: &str) {
+        self.wait_for_line(|line| line.contains(text).then_some(()));
+    }
+
+    /// Sends SIGTERM and waits for the end; returns its exit code.
+    ///
+    /// # Panics
+    /// It does not end.
+    pub fn leave(&mut self) -> Option<i32> {
+        terminate(self.pid());
+        wait_for_end(self.pid());
+        self.child.wait().expect("it is a child").code()
+    }
+
+    /// Sends SIGKILL and waits for the end of it and of all that it had started.
+    ///
+    /// # Panics
+    /// It has ended before.
+    pub fn kill(&mut self) {
+        let started = descendants(self.pid());
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it is a child");
+        started.into_iter().for_each(wait_for_end);
+    }
+
     /// Everything that it wrote so far.
-    pub(crate) fn log(&self) -> String {
+    pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 

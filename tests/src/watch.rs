@@ -76,6 +76,11 @@ impl Watch {
         Self(stream.expect("the sweep can be watched").into_inner())
     }
 
+    /// A stream that was opened with more than its request, such as a token.
+    pub fn of(stream: Streaming<v1::WatchSweepResponse>) -> Self {
+        Self(stream)
+    }
+
     /// The first event for which `pick` returns something.
     ///
     /// # Panics

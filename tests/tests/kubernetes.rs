@@ -6,8 +6,14 @@
 
 #[path = "kubernetes/commands.rs"]
 mod commands;
+#[path = "kubernetes/hosts.rs"]
+mod hosts;
 #[path = "kubernetes/monitoring.rs"]
 mod monitoring;
+#[path = "kubernetes/network.rs"]
+mod network;
+#[path = "kubernetes/pod.rs"]
+mod pod;
 #[path = "kubernetes/readme.rs"]
 mod readme;
 #[path = "kubernetes/render.rs"]

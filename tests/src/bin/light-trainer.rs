@@ -2,7 +2,7 @@
 //! faults can be tried on thousands of jobs. Epochs take `LIGHT_TRAINER_EPOCH_MS` milliseconds (10 by default), and its
 //! weights have `LIGHT_TRAINER_WEIGHTS_BYTES` bytes (1,000 by default), also derived from the job. If
 //! `LIGHT_TRAINER_GATE` is set, no job ends its last epoch before that file exists. It speaks the first revision of the protocol;
-//! with `LIGHT_TRAINER_PAUSES`, the third: its jobs pause, and keep where they stand in a checkpoint.
+//! with `LIGHT_TRAINER_PAUSES`, the third: its jobs pause, and keep where they stand in a checkpoint, also where they are asked to end with one.
 
 use std::{
     io::{BufRead, Write, stdin, stdout},
@@ -53,10 +53,14 @@ fn train(mut jobs: Vec<Value>, pause: Duration, requests: &Receiver<Value>) -> s
     let Some(kept) = jobs.iter().map(kept_epochs).min() else { return Ok(()) };
     for epoch in kept + 1.. {
         loop {
-            for id in stopped(pause, requests) {
-                let before = jobs.len();
-                jobs.retain(|job| job["id"] != id);
-                if jobs.len() < before {
+            for request in stops(pause, requests) {
+                let id = &request["id"];
+                let (ending, going_on): (Vec<Value>, _) = jobs.into_iter().partition(|job| job["id"] == *id);
+                jobs = going_on;
+                if request["checkpoint"] == true {
+                    ending.iter().try_for_each(|job| keep(job, kept_epochs(job).max(epoch - 1)))?;
+                }
+                if !ending.is_empty() {
                     say(&json!({"type": "ended", "id": id, "outcome": "stopped", "reason": ""}))?;
                 }
             }
@@ -166,16 +170,16 @@ fn identity(job: &Value) -> u64 {
     parameters["seed"].as_u64().unwrap_or(0) + parameters["learning_rate"].as_f64().unwrap_or(0.0) as u64
 }
 
-/// Waits for the time of an epoch; returns which jobs are asked to end meanwhile.
-fn stopped(pause: Duration, requests: &Receiver<Value>) -> Vec<Value> {
+/// Waits for the time of an epoch; returns what asks jobs to end meanwhile.
+fn stops(pause: Duration, requests: &Receiver<Value>) -> Vec<Value> {
     let end = Instant::now() + pause;
-    let mut ids = Vec::new();
+    let mut asked = Vec::new();
     loop {
         match requests.recv_timeout(end.saturating_duration_since(Instant::now())) {
-            Ok(request) if request["type"] == "stop" => ids.push(request["id"].clone()),
+            Ok(request) if request["type"] == "stop" => asked.push(request),
             // No other request is valid while jobs are trained.
             Ok(_) => {}
-            Err(RecvTimeoutError::Timeout) => return ids,
+            Err(RecvTimeoutError::Timeout) => return asked,
             // The agent is gone.
             Err(RecvTimeoutError::Disconnected) => std::process::exit(0),
         }

@@ -14,7 +14,7 @@ const SECRET: &str = "postgres://sweep@database/sweep";
 
 /// Why the program of a container would not start with what it is given, or why it would not find a file there.
 pub(crate) fn refusals(container: &Value, documents: &[Value]) -> Vec<String> {
-    let variables = variables(container, documents);
+    let variables = variables(container, documents, POD, SECRET);
     if container["command"][0] == "sh" {
         let script = container["args"][0].as_str().unwrap_or_default();
         let commands: Vec<_> = script.lines().filter_map(command).collect();
@@ -42,7 +42,13 @@ fn command(line: &str) -> Option<Vec<String>> {
     Some(words.split_whitespace().map(str::to_owned).collect())
 }
 
-fn variables(container: &Value, documents: &[Value]) -> BTreeMap<String, String> {
+/// The variables of a container, in a pod of this name, with the value of each Secret.
+pub(crate) fn variables(
+    container: &Value,
+    documents: &[Value],
+    pod: &str,
+    secret: &str,
+) -> BTreeMap<String, String> {
     let value = |variable: &Value| {
         let source = &variable["valueFrom"];
         let setting = &source["configMapKeyRef"];
@@ -51,10 +57,10 @@ fn variables(container: &Value, documents: &[Value]) -> BTreeMap<String, String>
             return map["data"][setting["key"].as_str()?].as_str().map(str::to_owned);
         }
         if !source["secretKeyRef"].is_null() {
-            return Some(SECRET.to_owned());
+            return Some(secret.to_owned());
         }
         if !source["fieldRef"].is_null() {
-            return Some(POD.to_owned());
+            return Some(pod.to_owned());
         }
         variable["value"].as_str().map(str::to_owned)
     };
@@ -67,7 +73,7 @@ fn variables(container: &Value, documents: &[Value]) -> BTreeMap<String, String>
 }
 
 /// As the kubelet does: `$(NAME)` is the variable's value.
-fn expanded(argument: &str, variables: &BTreeMap<String, String>) -> String {
+pub(crate) fn expanded(argument: &str, variables: &BTreeMap<String, String>) -> String {
     let expand = |text: String, (name, value): (&String, &String)| text.replace(&format!("$({name})"), value);
     let expanded = variables.iter().fold(argument.to_owned(), expand);
     assert!(!expanded.contains("$("), "{argument} names a variable that is not there");
