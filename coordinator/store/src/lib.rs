@@ -265,6 +265,16 @@ pub enum StoreError {
          up to date"
     )]
     OtherVersion { path: PathBuf },
+    /// Someone began to write a database that was read without a lock.
+    #[error("someone began to write {path} while it was read; try again")]
+    Changed { path: PathBuf },
+    /// A database of someone else has a log without its index, which SQLite would make there.
+    #[error(
+        "{path} has its log ({path}-wal), but not what belongs to it ({path}-shm), and another owner, so that it is not opened where it \
+         lies; copy its folder, and name the copy",
+        path = path.display()
+    )]
+    NotWhole { path: PathBuf },
     /// The linked SQLite has a known bug.
     #[error("SQLite {found} can corrupt databases; sweep needs 3.51.3 or newer")]
     Version {

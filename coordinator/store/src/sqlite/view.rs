@@ -1,6 +1,10 @@
 //! A database as it is at one moment, only read: also while a coordinator writes to it, and without its lock.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 
 use domain::record::StoredSweep;
 use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
@@ -9,40 +13,72 @@ use terms::SweepId;
 use super::{
     super::{JobRow, StoreError, read},
     BUSY_TIMEOUT, MIGRATIONS,
-    place::sibling,
+    place::{real, sibling},
 };
 
-/// One SQLite file at one moment.
+/// One SQLite file at one moment. It leaves nothing beside the file: what SQLite makes there would be its reader's, and would close the
+/// database to its owner.
 #[derive(Debug)]
 pub struct SqliteView {
     path: PathBuf,
     connection: SqliteConnection,
+    /// What the file was before it was read, where no one wrote to it then, and so without a lock.
+    unwritten: Option<State>,
+}
+
+/// What tells whether a file was written to.
+#[derive(Debug, PartialEq)]
+struct State {
+    inode: u64,
+    bytes: u64,
+    changed: (i64, i64),
+}
+
+impl State {
+    fn of(path: &Path) -> io::Result<Self> {
+        let found = fs::metadata(path)?;
+        let changed = (found.mtime(), found.mtime_nsec());
+        Ok(Self { inode: found.ino(), bytes: found.size(), changed })
+    }
 }
 
 impl SqliteView {
     /// Opens the file, which must be one of this version.
     ///
     /// # Errors
-    /// There is no such file, or it is none of this version.
+    /// There is no such file, it is none of this version, or it cannot be read without leaving something there.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
-        let found = std::fs::metadata(path);
-        found.map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+        let path = &real(path)?;
+        let state = State::of(path).map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
         let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIMEOUT);
-        // Beside a database that no one writes, SQLite makes the files that go with it, and cannot in a folder that is closed to us:
-        // there, no one can have begun to write.
         let is_written = sibling(path, "-wal").exists();
-        let mut connection = match begun(&options).await {
-            Err(_) if !is_written => begun(&options.immutable(true)).await,
-            opened => opened,
-        }?;
+        if is_written && !sibling(path, "-shm").exists() && !is_ours(path) {
+            return Err(StoreError::NotWhole { path: path.to_owned() });
+        }
+        // A database that no one writes is whole without its log: SQLite is told so, or it would make one.
+        let unwritten = (!is_written).then_some(state);
+        let begun = begun(&options.immutable(!is_written)).await;
+        if let Some(before) = &unwritten {
+            check(path, before)?;
+        }
+        let mut view = Self { path: path.to_owned(), connection: begun?, unwritten };
         let newest = MIGRATIONS.iter().map(|migration| migration.version).max();
-        let applied: Option<i64> = sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations")
-            .fetch_one(&mut connection)
-            .await?;
+        let applied = sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations")
+            .fetch_one(&mut view.connection)
+            .await;
+        let applied: Option<i64> = view.settled(applied.map_err(StoreError::from))?;
         if applied != newest {
             return Err(StoreError::OtherVersion { path: path.to_owned() });
         }
-        Ok(Self { path: path.to_owned(), connection })
+        Ok(view)
+    }
+
+    /// What was read, unless someone wrote meanwhile to what was read without a lock.
+    fn settled<T>(&self, read: Result<T, StoreError>) -> Result<T, StoreError> {
+        match &self.unwritten {
+            Some(before) => check(&self.path, before).and(read),
+            None => read,
+        }
     }
 
     /// Where it lies.
@@ -55,7 +91,8 @@ impl SqliteView {
     /// # Errors
     /// It cannot be read.
     pub async fn sweeps(&mut self) -> Result<Vec<StoredSweep>, StoreError> {
-        read::sweeps(&mut self.connection).await
+        let read = read::sweeps(&mut self.connection).await;
+        self.settled(read)
     }
 
     /// At most `limit` jobs that had an attempt, from the number `first` on.
@@ -63,7 +100,8 @@ impl SqliteView {
     /// # Errors
     /// They cannot be read.
     pub async fn jobs(&mut self, sweep: SweepId, first: u64, limit: u32) -> Result<Vec<JobRow>, StoreError> {
-        read::jobs(&mut self.connection, sweep, first, limit).await
+        let read = read::jobs(&mut self.connection, sweep, first, limit).await;
+        self.settled(read)
     }
 
     /// Lets go of the file.
@@ -75,6 +113,20 @@ impl SqliteView {
     }
 }
 
+/// Whether what SQLite makes beside the file is of the same owner.
+fn is_ours(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| found.uid() == rustix::process::geteuid().as_raw())
+}
+
+/// Refuses what was read of a file that someone has begun to write since.
+fn check(path: &Path, before: &State) -> Result<(), StoreError> {
+    let is_same = State::of(path).is_ok_and(|now| now == *before);
+    if is_same && !sibling(path, "-wal").exists() {
+        return Ok(());
+    }
+    Err(StoreError::Changed { path: path.to_owned() })
+}
+
 /// A connection whose reads are all of the moment of the first.
 async fn begun(options: &SqliteConnectOptions) -> Result<SqliteConnection, sqlx::Error> {
     let mut connection = options.connect().await?;
@@ -82,4 +134,65 @@ async fn begun(options: &SqliteConnectOptions) -> Result<SqliteConnection, sqlx:
     // `BEGIN` alone reads nothing.
     sqlx::query("SELECT COUNT(*) FROM _sqlx_migrations").execute(&mut connection).await?;
     Ok(connection)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listing(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<String> = entries.map(|name| name.to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    async fn database(folder: &Path) -> PathBuf {
+        let path = folder.join("sweep.db");
+        let store = crate::open(&format!("sqlite:{}", path.display())).await.unwrap();
+        store.close().await;
+        path
+    }
+
+    #[tokio::test]
+    async fn nothing_is_left_beside_a_database_that_was_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = database(folder.path()).await;
+        let before = listing(folder.path());
+        assert!(!before.iter().any(|name| name.ends_with("-wal")), "{before:?}");
+        let mut view = SqliteView::open(&path).await.unwrap();
+        assert!(view.sweeps().await.unwrap().is_empty());
+        assert_eq!(listing(folder.path()), before, "while it is read");
+        drop(view);
+        assert_eq!(listing(folder.path()), before);
+    }
+
+    #[tokio::test]
+    async fn a_database_that_someone_begins_to_write_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = database(folder.path()).await;
+        let mut view = SqliteView::open(&path).await.unwrap();
+        let writer = crate::open(&format!("sqlite:{}", path.display())).await.unwrap();
+        let refused = view.sweeps().await.unwrap_err().to_string();
+        assert!(refused.contains("began to write") && refused.contains("again"), "{refused}");
+        // With a writer there, its log is read, too.
+        assert!(SqliteView::open(&path).await.unwrap().sweeps().await.unwrap().is_empty());
+        writer.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_log_without_its_index_is_read_only_in_a_folder_of_ones_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = database(folder.path()).await;
+        fs::write(sibling(&path, "-wal"), "").unwrap();
+        assert!(SqliteView::open(&path).await.unwrap().sweeps().await.unwrap().is_empty());
+        let _ = fs::remove_file(sibling(&path, "-shm"));
+        // Only root may give a file away; another is refused it.
+        if std::os::unix::fs::chown(&path, Some(65_534), None).is_ok() {
+            let before = listing(folder.path());
+            let told = SqliteView::open(&path).await.unwrap_err().to_string();
+            assert!(told.contains("copy its folder"), "{told}");
+            assert_eq!(listing(folder.path()), before);
+        }
+    }
 }
