@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use axum::Router;
-use hyper::server::conn::http1;
+use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::{GracefulShutdown, Watcher},
@@ -24,7 +24,10 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::{misled, unheard::Heard};
+use super::{
+    misled,
+    unheard::{self, Heard, Turn},
+};
 use crate::server::TlsFiles;
 
 /// Connections at a time where the system allows it: a hundred open pages, each with its events and what it asks besides, and as many again
@@ -156,11 +159,18 @@ async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     routes: Router,
     watcher: Watcher,
 ) {
+    let (turn, routes) = (Turn::default(), TowerToHyperService::new(routes));
+    let asked = turn.clone();
+    let service = service_fn(move |request| {
+        let given = asked.begin();
+        let answered = hyper::service::Service::call(&routes, request);
+        async move { answered.await.map(|answer| answer.map(|body| unheard::body(body, given))) }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(FIRST_WORDS_WITHIN)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(Heard::new(stream)), TowerToHyperService::new(routes));
+        .serve_connection(TokioIo::new(Heard::new(stream, turn)), service);
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, "a connection of a browser ended");
     }
