@@ -25,7 +25,7 @@ export class JobsTable {
     Object.assign(this, { sort, text, page });
     this.states = new Set(states);
     /** What writes the measurements of each column of the page. */
-    this.written = {};
+    this.written = new Map();
     this.head = el('tr');
     this.body = el('tbody');
     this.tools = el('div', { class: 'controls' });
@@ -77,8 +77,9 @@ export class JobsTable {
 
   /** A measurement with the decimals of its column. */
   measured(name, value) {
-    const written = (this.written[name] ??= column((this.items ?? []).map((job) => job[name])));
-    return written(value);
+    // A map, as users name metrics as they like: an object would already have a `valueOf`.
+    if (!this.written.has(name)) this.written.set(name, column((this.items ?? []).map((job) => job[name])));
+    return this.written.get(name)(value);
   }
 
   /** Whether a parameter is a number in all jobs of the page. */
@@ -140,7 +141,7 @@ export class JobsTable {
     try {
       const page = await get(`/sweeps/${this.id}/table?${query}`);
       if (turn !== this.turn) return;
-      Object.assign(this, { found: page, items: page.items, page: page.page, written: {} });
+      Object.assign(this, { found: page, items: page.items, page: page.page, written: new Map() });
       fill(this.wrong);
       this.showStates();
       this.render();
