@@ -46,7 +46,8 @@ pub struct Best {
 }
 
 /// The configurations of a sweep with `repeats`, by both values that may rank its jobs. What it keeps is of those that were begun and are not
-/// complete, of which there are about as many as slots, and as jobs that did not come to their end: some 100 bytes each.
+/// complete: about as many as are trained at once, and those of which a job failed. Each has some 100 bytes, and 16 for each of its trainings
+/// that are done, of which there may be as many as `repeats` says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BestPoints {
     repeats: u32,

@@ -34,7 +34,7 @@ use serde::de::{DeserializeSeed, IgnoredAny};
 use serde_yaml::{Mapping, Value};
 
 use self::{
-    build::{Problem, build},
+    build::{Problem, build, check_seeds},
     depth::{DEPTH_MAX, too_deep},
     known::{Head, Known},
     overrides::read_overrides,
@@ -94,6 +94,10 @@ pub(super) fn read(source: &SpecificationSource) -> Result<(Specification, Jobs)
     }
     let given = Given { file, text, is_extension: source.is_extension };
     let built = build(raw, &source.models).map(unified).and_then(|built| check_reach(given, built));
+    let built = match source.is_extension {
+        true => built,
+        false => built.and_then(check_seeds),
+    };
     built.and_then(check_resources).and_then(check_metric).and_then(check_jobs).map_err(|problem| {
         let own = problem.parameter.as_deref();
         let line = own.and_then(|name| parameter_line(text, name));

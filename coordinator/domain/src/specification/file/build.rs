@@ -165,6 +165,21 @@ fn check_repeats(trainable: &Trainable, axes: &[Axis], repeats: u32) -> Result<(
     if fits { Ok(()) } else { Err(Problem::of("repeats", message())) }
 }
 
+/// Refuses a program's listed `seed` beside `repeats`: they would be two ways to say which trainings are of one configuration. Sweeps that are
+/// stored, and more of them, may have both.
+pub(super) fn check_seeds(specification: Specification) -> Result<Specification, Problem> {
+    let is_program = specification.trainable.model().is_none();
+    let seed = specification.axes.iter().find(|axis| &*axis.name == "seed" && !axis.domain.is_constant());
+    if !is_program || specification.repeats < 2 || seed.is_none() {
+        return Ok(specification);
+    }
+    Err(Problem::of(
+        "repeats",
+        "the parameter `seed` has several values already, and trainings that differ in it alone are of one configuration; leave `repeats` \
+         out, or `seed`, and make the seed of the number in SWEEP_REPEAT",
+    ))
+}
+
 /// What is swept: a model or a program, never both.
 fn trainable(raw: &mut RawFile, models: &Models) -> Result<Trainable, Problem> {
     let (program, command) = (raw.program.take(), raw.command.take());

@@ -144,6 +144,10 @@ fn wrong_searches_are_reported_with_line_and_key() {
         ("a range of names", model("activation: {min: relu, max: sigmoid}")),
         ("a seed that varies", "repeats: 2\n".to_owned() + &with_parameters("  seed: {values: [1, 2]}")),
         (
+            "repeats beside a program's seeds",
+            program("repeats: 2\nparameters: {x: {values: [1, 2]}, seed: {values: [1, 2]}}\n"),
+        ),
+        (
             "a seed that is too large",
             "repeats: 2\n".to_owned() + &with_parameters("  seed: {value: 9223372036854775807}"),
         ),
