@@ -37,6 +37,13 @@ pub struct Interaction {
     /// Which part of the variance between points it is that both explain together and neither by itself: between 0 and 1, and 0 where nothing but
     /// rounding is left.
     pub share: f64,
+    /// What that part is on average where values differ by nothing but chance: the degrees of freedom of the two together over those of all
+    /// points, however often each was trained.
+    pub by_chance: f64,
+    /// How many pairs were looked at, of which this is the largest.
+    pub pairs: u64,
+    /// The parameters that vary and have too many values to be in a pair.
+    pub left_out: Vec<String>,
     /// The values of the first, in order.
     #[schema(value_type = Vec<Value>)]
     pub rows: Vec<ParameterValue>,
@@ -101,6 +108,7 @@ fn largest(frame: &Frame, points: &[Point], goal: Goal) -> Result<Interaction, N
     let fits =
         |place: &usize| matches!(&varying[*place].kind, Kind::Levels(levels) if levels.len() <= LEVELS_MAX);
     let shown: Vec<usize> = (0..varying.len()).filter(fits).collect();
+    let left_out = (0..varying.len()).filter(|place| !fits(place)).map(|place| varying[place].name.clone());
     let pairs = shown
         .iter()
         .enumerate()
@@ -116,10 +124,14 @@ fn largest(frame: &Frame, points: &[Point], goal: Goal) -> Result<Interaction, N
         std::mem::swap(&mut rows, &mut columns);
     }
     let (first, second) = (varying[rows], varying[columns]);
+    let degrees = (first.count - 1) * (second.count - 1);
     Ok(Interaction {
         first: first.name.clone(),
         second: second.name.clone(),
         share,
+        by_chance: degrees as f64 / (points.len() - 1) as f64,
+        pairs: (shown.len() * (shown.len() - 1) / 2) as u64,
+        left_out: left_out.collect(),
         rows: levels(first),
         columns: levels(second),
         cells: cells(points, first, second, goal),

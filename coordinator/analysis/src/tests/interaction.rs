@@ -69,6 +69,43 @@ fn what_only_adds_up_has_no_interaction_however_it_is_rounded() {
 }
 
 #[test]
+fn chance_alone_gives_what_is_said_of_it() {
+    // Values from a fixed generator, of which no parameter is a part; a thousand tables of each size.
+    let mut state = 1_u64;
+    let mut noise = || {
+        // Knuth's linear congruential generator; sums of twelve come close to a normal distribution.
+        let mut one = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 11) as f64 / (1_u64 << 53) as f64
+        };
+        (0..12).map(|_| one()).sum::<f64>()
+    };
+    for (size, said) in [(2, 1.0 / 3.0), (3, 0.5), (4, 0.6)] {
+        let mut shares = 0.0;
+        for _ in 0..1_000 {
+            let job = |(a, b)| (vec![("a", whole(a)), ("b", whole(b))], End::Done(Some(noise())));
+            let jobs: Vec<Job> = (0..size).flat_map(|a| (0..size).map(move |b| (a, b))).map(job).collect();
+            let found = largest(&["a", "b"], &jobs);
+            assert!((found.by_chance - said).abs() < 1e-12 && found.pairs == 1, "{found:?}");
+            shares += found.share / 1_000.0;
+        }
+        assert!((shares - said).abs() < 0.03, "{size}: {shares}");
+    }
+}
+
+#[test]
+fn parameters_with_too_many_values_are_named() {
+    let job = |(a, b, c): (i64, i64, i64)| {
+        let value = (a * b) as f64 + c as f64 / 7.0;
+        (vec![("a", whole(a)), ("b", whole(b)), ("c", text(&format!("c{c}")))], End::Done(Some(value)))
+    };
+    let jobs: Vec<Job> =
+        (0..2).flat_map(|a| (0..2).flat_map(move |b| (0..21).map(move |c| (a, b, c)))).map(job).collect();
+    let found = largest(&["a", "b", "c"], &jobs);
+    assert_eq!((found.pairs, found.left_out.as_slice()), (1, ["c".to_owned()].as_slice()));
+}
+
+#[test]
 fn what_cannot_be_said_has_its_reason() {
     let mut jobs = crossed(0.0, &[0.0]);
     let one: Vec<Job> = jobs.iter().map(|(parameters, end)| (vec![parameters[1].clone()], *end)).collect();

@@ -19,18 +19,28 @@ impl Content<'_> {
         };
         let (first, second) = (self.headings.parameter(&found.first), self.headings.parameter(&found.second));
         if found.share == 0.0 {
-            return Some((strings.adds_up().to_owned(), None));
+            let sentences: Vec<String> =
+                std::iter::once(strings.adds_up(found.pairs)).chain(self.not_paired(found)).collect();
+            return Some((sentences.join(strings.between_sentences()), None));
         }
-        let mut sentences = vec![strings.act_together(first, second, &percent(found.share))];
+        let mut sentences = vec![
+            strings.act_together(first, second, &percent(found.share), found.pairs),
+            strings.chance_gives(&percent(found.by_chance), found.pairs),
+        ];
+        sentences.extend(self.not_paired(found));
         if found.columns.len() > COLUMNS_MAX {
             sentences.push(strings.too_wide(found.columns.len(), COLUMNS_MAX));
             return Some((sentences.join(strings.between_sentences()), None));
         }
         let objective = strings.within(&self.headings.objective_within());
         sentences.push(strings.cells_are(&objective));
-        let once = found.cells.iter().flatten().all(|cell| cell.trainings == 1);
-        sentences.extend(once.then(|| strings.cells_of_one().to_owned()));
         Some((sentences.join(strings.between_sentences()), Some(self.crossed(found, first, second))))
+    }
+
+    /// What was in no pair.
+    fn not_paired(&self, found: &Interaction) -> Option<String> {
+        let names = found.left_out.iter().map(|name| self.headings.parameter(name).to_owned());
+        (!found.left_out.is_empty()).then(|| self.strings.not_paired(&names.collect::<Vec<_>>()))
     }
 
     fn crossed(&self, found: &Interaction, first: &str, second: &str) -> Table {

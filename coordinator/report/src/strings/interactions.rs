@@ -6,17 +6,21 @@ use super::Strings;
 
 impl Strings {
     /// Which two act together the most, and what that means.
-    pub(crate) fn act_together(&self, first: &str, second: &str, share: &str) -> String {
+    pub(crate) fn act_together(&self, first: &str, second: &str, share: &str, pairs: u64) -> String {
         self.either_of(
             || {
+                let among = match pairs {
+                    1 => "The pair of parameters that was looked at is".to_owned(),
+                    _ => format!("Of the {pairs} pairs of parameters that were looked at, the one that acts together the most is"),
+                };
                 format!(
-                    "Of all pairs of parameters, {first} and {second} act together the most: {share} of the variance between configurations is \
+                    "{among} {first} and {second}: {share} of the variance between configurations is \
                      neither that of one nor that of the other alone (functional ANOVA: the means of both less the mean effects of each)."
                 )
             },
             || {
                 format!(
-                    "組み合わせの効果が最も大きいのは{}と{}です。設定間の分散の {share} は、それぞれの単独の効果では説明されず、両者の組み合わせによるものです (functional ANOVA: 両者の平均から、それぞれの主効果を引いたもの)。",
+                    "調べた {pairs} 組のうち、組み合わせの効果が最も大きいのは{}と{}です。設定間の分散の {share} は、それぞれの単独の効果では説明されず、両者の組み合わせによるものです (functional ANOVA: 両者の平均から、それぞれの主効果を引いたもの)。",
                     self.within(first),
                     self.within(second)
                 )
@@ -36,19 +40,44 @@ impl Strings {
         )
     }
 
-    /// Cells of a single training each.
-    pub(crate) fn cells_of_one(&self) -> &'static str {
-        self.either(
-            "As each cell is a single training, chance is in this share, too.",
-            "各セルは 1 回の学習のため、この割合には偶然によるものも含まれます。",
+    /// What the share would be by chance.
+    pub(crate) fn chance_gives(&self, share: &str, pairs: u64) -> String {
+        self.either_of(
+            || {
+                let more = if pairs > 1 { ", and more in the largest of several pairs" } else { "" };
+                format!(
+                    "Chance is in this share, too: values that differ by nothing else would give {share} on average (degrees of freedom of an \
+                     analysis of variance){more}. This is no test."
+                )
+            },
+            || {
+                let more = if pairs > 1 { "、複数の組の最大値ではさらに大きくなります" } else { "です" };
+                format!(
+                    "この割合には偶然によるものも含まれます。差がすべて偶然でも、平均で {share} (分散分析の自由度による){more}。これは検定ではありません。"
+                )
+            },
         )
     }
 
-    /// No two act together.
-    pub(crate) fn adds_up(&self) -> &'static str {
-        self.either(
-            "No two parameters act together: what the values of one bring is the same whatever the others are.",
-            "組み合わせの効果はありません。ある値の効果は、ほかのパラメーターの値によらず同じです。",
+    /// Parameters of no pair.
+    pub(crate) fn not_paired(&self, names: &[String]) -> String {
+        let names = self.listed(names);
+        self.either_of(
+            || format!("Not looked at, as a table would have too many values: {names}."),
+            || format!("値が多いため調べていないパラメーター: {names}。"),
+        )
+    }
+
+    /// No pair acts together.
+    pub(crate) fn adds_up(&self, pairs: u64) -> String {
+        self.either_of(
+            || {
+                format!(
+                    "Of the pairs of parameters that were looked at ({pairs}), none acts together: the mean of both values is what each adds by \
+                     itself."
+                )
+            },
+            || format!("調べた {pairs} 組に、組み合わせの効果はありません。両者の平均は、それぞれの主効果の和です。"),
         )
     }
 
