@@ -2,7 +2,7 @@
 
 import { get } from './api.js';
 import { coded, el, fill, foreign } from './dom.js';
-import { clipped, count, number } from './format.js';
+import { clipped, count, number, probability } from './format.js';
 import { problem } from './parts.js';
 import { t } from './strings.js';
 
@@ -62,7 +62,7 @@ function sentences({ first, second, not_compared: why, bests, common, paired, fi
   else if (of(first).best_job === null || of(second).best_job === null) told.push(t('compare_no_best', { first, second }));
   else told.push(t(Math.min(of(first).trainings, of(second).trainings) < 2 ? 'compare_once' : 'compare_no_variation', { first, second }));
   const wins = { common: count(common), ahead: count(ahead), behind: count(behind) };
-  if (paired) told.push(tested('compare_paired', paired, { ...wins, p: number(paired.p_corrected, 2), verdict: verdict(paired, first, second, of(first).maximize) }));
+  if (paired) told.push(tested('compare_paired', paired, { ...wins, p: probability(paired.p_corrected), verdict: verdict(paired, first, second, of(first).maximize) }));
   else told.push(t(common === 0 ? 'compare_none_common' : 'compare_unpaired', { first, second, ...wins }));
   return told;
 }

@@ -15,6 +15,13 @@ export function count(number) {
 /** Longest small number that is written without an exponent: 0.00005, as in sweep files, and not 5e-5. */
 const PLAIN_CHARACTERS_MAX = 8;
 
+/** A p-value after its sign, as a report writes it: below 0.0001 its digits say nothing. */
+export function probability(p) {
+  if (p < 0.0001) return '< 0.0001';
+  // Three decimals would not tell on which side of 0.05 it lies.
+  return `= ${p.toFixed(p < 0.001 || (p >= 0.045 && p < 0.055) ? 4 : 3)}`;
+}
+
 /** A measurement with five significant digits; texts such as `nan`, which JSON has no numbers for, as they are. */
 export function number(value, digits = 5) {
   if (value === null || value === undefined) return '';

@@ -3,7 +3,7 @@
 
 import { get } from './api.js';
 import { coded, el, fill, foreign, update } from './dom.js';
-import { clipped, column, count, number, parameter } from './format.js';
+import { clipped, column, count, number, parameter, probability } from './format.js';
 import { choice, problem } from './parts.js';
 import { t } from './strings.js';
 
@@ -85,7 +85,7 @@ export class Meaning {
         el('td', { 'data-kind': 'number', text: count(jobs) }),
         el('td', { 'data-kind': 'number', text: number(difference, 3) }),
         el('td', { 'data-kind': 'number', text: range(interval) }),
-        el('td', { 'data-kind': 'number', text: p === null ? '' : number(p, 2) }),
+        el('td', { 'data-kind': 'number', text: p === null ? '' : probability(p).replace('= ', '') }),
       ]);
     const heads = [t('difference'), t('pair_count'), t('mean'), t('interval'), 'p'].map((label, place) => el('th', { scope: 'col', 'data-kind': place ? 'number' : null, text: label }));
     fill(this.pairs, el('summary', { text: t('paired') }), el('div', { class: 'scrolls', tabIndex: 0, role: 'region', 'aria-label': t('paired') }, el('table', {}, el('thead', {}, el('tr', {}, heads)), el('tbody', {}, pairs.slice(0, PAIRS_MAX).map(row)))));
