@@ -7,7 +7,7 @@ DEMO_IMAGES ?= 1000
 RUST_MINOR_MIN := 89
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test chaos soak wheel bench bench-pytorch bench-search bench-asha bench-gpu images-test fuzz check clean-demo tools
+.PHONY: help setup build demo test chaos soak wheel bench bench-pytorch bench-search bench-asha bench-gpu images-test fuzz check sbom clean-demo tools
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,8 +86,10 @@ check: setup ## Check format, lints, documentation, licences and bans
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --workspace --no-deps
-	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check licenses bans sources; \
-	  else echo "cargo-deny is not installed: licences and bans were not checked"; fi
+	@deny=$$($(PYTHON) deploy/setup/check_tools.py) && $$deny --offline check licenses bans sources
+
+sbom: tools ## Write what the programs are made of, as CycloneDX (target/sbom.json)
+	@$(PYTHON) deploy/setup/sbom.py $(dir $(RELEASE))sbom.json && echo "$(dir $(RELEASE))sbom.json"
 
 clean-demo: ## Remove the demo's images and results
 	rm -rf demo

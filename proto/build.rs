@@ -6,7 +6,8 @@ use prost::Message;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=sweep");
-    let descriptors = protox::compile(["sweep/v1/worker.proto", "sweep/v1/sweep.proto"], ["."])?;
+    let descriptors =
+        protox::compile(["sweep/v1/worker.proto", "sweep/v1/sweep.proto", "sweep/v1/access.proto"], ["."])?;
     let out_dir = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out_dir.join("sweep_descriptor.bin"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure()

@@ -4,6 +4,7 @@
 //! and reporting are separate crates: `engine`, `store`, `report`, with `domain` below them.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+pub mod access;
 mod admin;
 pub mod api;
 pub mod artifacts;
@@ -12,7 +13,9 @@ pub mod descriptors;
 pub mod driver;
 mod logged;
 pub mod metrics;
+mod reread;
 pub mod rpc;
 pub mod server;
 mod shapes;
+pub mod tls;
 pub mod web;

@@ -6,35 +6,36 @@
 
 mod coordination;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use engine::EngineConfig;
-use proto::v1::{sweep_service_server::SweepServiceServer, worker_service_server::WorkerServiceServer};
+use proto::v1::{
+    access_service_server::AccessServiceServer, sweep_service_server::SweepServiceServer,
+    worker_service_server::WorkerServiceServer,
+};
 use store::{self, Store};
 use telemetry::admin::Admin;
 use tokio::{net::TcpListener, task::JoinHandle};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{
-    service::interceptor::InterceptedService,
-    transport::{Identity, ServerTlsConfig, server::Router},
-};
+use tonic::transport::server::Router;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::layer::util::{self as stack, Stack};
 
 use self::coordination::Coordination;
 use crate::{
+    access::{self, Identities, TokenFiles},
     admin::Watched,
     api::Api,
     artifacts::{Artifacts, MaybeArtifacts, default_location},
     descriptors,
     driver::{Leadership, Role},
     rpc::{
-        self, BearerToken, Bounded, Bounds, ErrorsLayer, FIRST_WORDS_WITHIN, MESSAGE_BYTES_MAX, SweepServer,
-        WorkerServer, accept, bounded_errors,
+        self, AccessServer, Bounded, Bounds, ErrorsLayer, Guarded, MESSAGE_BYTES_MAX, SweepServer,
+        WorkerServer, accept, bounded_errors, secure,
     },
-    web::{self, Bound, Listening, Tokens, acceptor},
+    tls::{Tls, TlsFiles},
+    web::{self, Bound, Listening},
 };
 
 /// How long streams may take to end after the stop; tonic would wait for live ones indefinitely.
@@ -60,8 +61,8 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// Where results are kept: `sqlite:PATH` or `postgres://…`.
     pub store_url: String,
-    /// The bearer token that every call must carry; none accepts everyone.
-    pub token: Option<String>,
+    /// The tokens that let callers in; without the first everyone is let in.
+    pub tokens: TokenFiles,
     /// PEM files of the server's certificate chain and key; none serves plain text.
     pub tls: Option<TlsFiles>,
     /// How long a worker may be silent before its attempts are given to others.
@@ -81,16 +82,6 @@ pub struct ServerConfig {
 pub struct HttpConfig {
     /// Where to accept connections; port 0 lets the system choose.
     pub listen: SocketAddr,
-    /// The token of those who only look.
-    pub viewer_token: Option<String>,
-}
-
-/// PEM files of a TLS server.
-#[derive(Debug, Clone)]
-pub struct TlsFiles {
-    /// Certificate chain.
-    pub certificate: PathBuf,
-    pub key: PathBuf,
 }
 
 /// A coordinator that accepts calls.
@@ -119,15 +110,19 @@ impl Server {
             format!("cannot listen on {}; choose another address with --listen", config.listen)
         })?;
         let address = listener.local_addr()?;
-        let identity = config.tls.as_ref().map(identity).transpose()?;
-        let http = Http::bind(&config, address).await?;
+        let tls = config.tls.clone().map(Tls::open).transpose()?;
+        let identities = Identities::open(config.tokens.clone())?;
+        let http = match &config.http {
+            Some(http) => Some(Bound::to(http.listen).await?),
+            None => None,
+        };
         let (stop, leadership) = (CancellationToken::new(), Leadership::default());
         // Before the store is opened, which may take long: probes are told so.
         let watched = Arc::new(Watched::new(leadership.clone(), stop.clone()));
         let admin = admin(&config, &watched).await?;
         let store = store::open(&config.store_url).await?;
         let browsers_max = http.as_ref().map_or(0, |_| web::CONNECTIONS_MAX);
-        let page = http.as_ref().map(|http| http.bound.address);
+        let page = http.as_ref().map(|bound| bound.address);
         let (connections, browsers) = accept(listener, browsers_max, page)?;
         // Last, so that a failed start creates no folder.
         let artifacts = open_artifacts(&config)?;
@@ -141,21 +136,30 @@ impl Server {
             artifacts: artifacts.clone(),
             address: advertised,
             leadership: leadership.clone(),
+            identities: identities.clone(),
             health: reporter,
             counted: watched.counted(),
         };
-        let api = Api::new(leadership.clone(), Arc::clone(&store), artifacts, streams.clone());
+        let api = Api::new(leadership.clone(), Arc::clone(&store), artifacts, streams.clone())
+            .for_those(identities.clone());
         watched.opened(Arc::clone(&store), api.clone());
-        let http = http.map(|http| http.serve(&config, api.clone(), browsers, stop.clone()));
+        let http = http.map(|bound| {
+            let (api, identities) = (api.clone(), identities.clone());
+            let routes = web::routes(api, identities, bound.address, tls.is_some(), stop.clone());
+            bound.serve(routes, (tls.clone(), address), browsers, stop.clone())
+        });
+        access::follow(&identities, tls.as_ref(), (&store, &leadership), &stop);
+        let access = AccessServer::new(api.clone());
         let sweeps = SweepServer::new(api.clone(), streams.clone());
         let workers = WorkerServer::new(api, leadership.clone(), streams.clone(), stop.clone());
-        let transport = transport(&config, identity, health, sweeps, workers)?;
+        let transport = transport(&identities, health, access, sweeps, workers)?;
         let mut coordination = tokio::spawn(coordinate.run(coordination_stop.clone()));
         tokio::select! {
             () = leadership.decided() => {}
             ended = &mut coordination => return Err(why(ended)),
         }
         let stopped = stop.clone().cancelled_owned();
+        let connections = secure(connections, tls);
         let transport = tokio::spawn(async move {
             transport
                 .serve_with_incoming_shutdown(connections, stopped)
@@ -217,34 +221,6 @@ impl Server {
     }
 }
 
-/// The port of the HTTP interface, held before the store is opened.
-struct Http {
-    bound: Bound,
-    tls: Option<TlsAcceptor>,
-    /// The other port.
-    grpc: SocketAddr,
-}
-
-impl Http {
-    async fn bind(config: &ServerConfig, grpc: SocketAddr) -> anyhow::Result<Option<Self>> {
-        let Some(http) = &config.http else { return Ok(None) };
-        let bound = Bound::to(http.listen).await?;
-        Ok(Some(Self { bound, tls: config.tls.as_ref().map(acceptor).transpose()?, grpc }))
-    }
-
-    /// Answers that many connections at a time.
-    fn serve(self, config: &ServerConfig, api: Api, connections: u64, stop: CancellationToken) -> Listening {
-        let address = self.bound.address;
-        let tokens = Tokens {
-            all: config.token.clone(),
-            viewer: config.http.as_ref().and_then(|http| http.viewer_token.clone()),
-            is_local: address.ip().is_loopback(),
-        };
-        let routes = web::routes(api, &tokens, address.port(), self.tls.is_some(), stop.clone());
-        self.bound.serve(routes, (self.tls, self.grpc), connections, stop)
-    }
-}
-
 /// The port for probes, if one is wanted.
 async fn admin(config: &ServerConfig, watched: &Arc<Watched>) -> anyhow::Result<Option<Admin>> {
     let Some(address) = config.admin else { return Ok(None) };
@@ -296,13 +272,13 @@ fn advertised(address: SocketAddr, secure: bool) -> String {
 
 /// The gRPC services behind authentication, with the limits that tonic leaves open.
 fn transport(
-    config: &ServerConfig,
-    identity: Option<Identity>,
+    identities: &Identities,
     health: HealthServer<impl Health>,
+    access: AccessServer,
     sweeps: SweepServer,
     workers: WorkerServer,
 ) -> anyhow::Result<Router<Stack<ErrorsLayer, stack::Identity>>> {
-    let guard = BearerToken::new(config.token.as_deref());
+    let access = AccessServiceServer::new(access);
     let sweeps = SweepServiceServer::new(sweeps).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let workers =
         WorkerServiceServer::new(workers).max_decoding_message_size(terms::WORKER_MESSAGE_BYTES_MAX);
@@ -310,7 +286,7 @@ fn transport(
         .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
-    let mut server = tonic::transport::Server::builder()
+    let server = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .max_concurrent_streams(Some(STREAMS_MAX))
@@ -318,27 +294,15 @@ fn transport(
         .initial_stream_window_size(Some(STREAM_WINDOW_BYTES))
         .initial_connection_window_size(Some(CONNECTION_WINDOW_BYTES))
         .timeout(ANSWER_WITHIN);
-    if let Some(identity) = identity {
-        server = server.tls_config(ServerTlsConfig::new().identity(identity).timeout(FIRST_WORDS_WITHIN))?;
-    }
     let mut server = server.layer(bounded_errors());
     let bounds = Bounds::default();
     // Probes carry no token, so health needs none; it reveals nothing about sweeps. If there is a token, a client that
     // only asks for health has not shown it.
-    let health = Bounded::new(health, bounds.clone(), config.token.is_none());
-    let reflection = Bounded::new(reflection, bounds.clone(), true);
-    let (sweeps, workers) = (Bounded::new(sweeps, bounds.clone(), true), Bounded::new(workers, bounds, true));
+    let health = Bounded::new(health, bounds.clone(), !identities.wants_token());
     Ok(server
-        .add_service(health)
-        .add_service(InterceptedService::new(reflection, guard.clone()))
-        .add_service(InterceptedService::new(sweeps, guard.clone()))
-        .add_service(InterceptedService::new(workers, guard)))
-}
-
-fn identity(files: &TlsFiles) -> anyhow::Result<Identity> {
-    let read = |path: &PathBuf| {
-        std::fs::read(path)
-            .with_context(|| format!("cannot read {}; check --tls-cert and --tls-key", path.display()))
-    };
-    Ok(Identity::from_pem(read(&files.certificate)?, read(&files.key)?))
+        .add_service(Guarded::new(health, identities.clone()))
+        .add_service(Guarded::new(Bounded::new(reflection, bounds.clone(), true), identities.clone()))
+        .add_service(Guarded::new(Bounded::new(access, bounds.clone(), true), identities.clone()))
+        .add_service(Guarded::new(Bounded::new(sweeps, bounds.clone(), true), identities.clone()))
+        .add_service(Guarded::new(Bounded::new(workers, bounds, true), identities.clone())))
 }

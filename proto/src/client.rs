@@ -24,9 +24,17 @@ pub enum ClientError {
         /// What is wrong with it.
         reason: String,
     },
-    /// An `https://` address without certificates to trust.
-    #[error("{0} needs certificates to trust; name their file with --tls-ca")]
-    NoCertificates(String),
+    /// An `https://` address, and the system has no authorities to trust.
+    #[error(
+        "cannot use the authorities that this system trusts for {url}: {reason}; install its package ca-certificates, or name the \
+         file of the coordinator's authority with --tls-ca"
+    )]
+    NoCertificates {
+        /// What was given.
+        url: String,
+        /// What is wrong with them.
+        reason: String,
+    },
     /// The file with certificates cannot be read.
     #[error("cannot read {path}: {source}; check --tls-ca")]
     Unreadable {
@@ -56,7 +64,8 @@ pub enum ClientError {
     Header,
 }
 
-/// The endpoint at an address, `http://`, `https://` or only `HOST:PORT`; for `https://` it trusts the certificates in `tls_ca`.
+/// The endpoint at an address, `http://`, `https://` or only `HOST:PORT`; for `https://` it trusts the certificates in `tls_ca`,
+/// without which those that the system trusts.
 ///
 /// # Errors
 /// The address is none, or there are no certificates to trust.
@@ -68,7 +77,11 @@ pub fn endpoint(url: &str, tls_ca: Option<&Path>) -> Result<Endpoint, ClientErro
     if !is_secure {
         return Ok(endpoint);
     }
-    let path = tls_ca.ok_or_else(|| ClientError::NoCertificates(url.to_owned()))?;
+    let Some(path) = tls_ca else {
+        let none = |error| ClientError::NoCertificates { url: url.to_owned(), reason: innermost(&error) };
+        // The system's own, to which organisations add theirs, and not a list of the day that this program was built.
+        return endpoint.tls_config(ClientTlsConfig::new().with_native_roots()).map_err(none);
+    };
     let pem =
         std::fs::read(path).map_err(|source| ClientError::Unreadable { path: path.to_owned(), source })?;
     let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
@@ -124,13 +137,12 @@ mod tests {
         for (url, tls_ca, expected) in [
             ("ftp://host", None, "use http://HOST:PORT"),
             ("http://[broken", None, "use http://HOST:PORT"),
-            ("https://host:7070", None, "needs certificates to trust; name their file with --tls-ca"),
             ("https://host:7070", Some("/nowhere/ca.pem"), "cannot read /nowhere/ca.pem"),
         ] {
             let error = endpoint(url, tls_ca.map(Path::new)).unwrap_err().to_string();
             assert!(error.contains(expected), "{url}: {error}");
         }
-        for url in ["http://[::1]:7070", "127.0.0.1:7070"] {
+        for url in ["http://[::1]:7070", "127.0.0.1:7070", "https://host:7070"] {
             assert!(endpoint(url, None).is_ok(), "{url}");
         }
     }

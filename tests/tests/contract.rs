@@ -35,6 +35,8 @@ mod row;
 mod search;
 #[path = "contract/timeline.rs"]
 mod timeline;
+#[path = "contract/tokens.rs"]
+mod tokens;
 #[path = "contract/unsuitable.rs"]
 mod unsuitable;
 #[path = "contract/values.rs"]
@@ -110,6 +112,7 @@ fn submitted(sweep: u64, request_id: &str) -> Record {
         objective: objective("val_accuracy"),
         job_count: 5,
         created_unix_ms: 1_000,
+        owner: None,
     }
 }
 

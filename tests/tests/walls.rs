@@ -1,6 +1,9 @@
 //! Which crate may know what: the walls that ARCHITECTURE.md promises, compared with cargo's dependencies.
 #![allow(clippy::unwrap_used)]
 
+#[path = "walls/materials.rs"]
+mod materials;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     env, fs,

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use terms::{
     AttemptKey, AttemptState, DatasetSummary, Epoch, JobKey, JobState, MetricRow, MetricSchema, Objective,
-    ParameterUse, SweepId, SweepState, WorkerName,
+    ParameterUse, Role, SweepId, SweepState, WorkerName,
 };
 
 pub use crate::best::{BestJobs, BestPoints};
@@ -30,6 +30,8 @@ pub enum Record {
         job_count: u64,
         /// Wall-clock time of submission, in milliseconds since 1970.
         created_unix_ms: u64,
+        /// Who submitted it; none where no one was asked for a name.
+        owner: Option<String>,
     },
     /// A sweep got more jobs, or other settings.
     SweepExtended {
@@ -69,6 +71,8 @@ pub enum Record {
         /// Their names, at consecutive indexes.
         names: Vec<Arc<str>>,
     },
+    /// A token was made, or revoked.
+    TokenKept(Box<Token>),
     /// A searcher that learns has chosen the point of a job, which then gets its first attempt.
     PointProposed { job: JobKey, proposed: Proposed },
     /// A searcher that learns was told of a job.
@@ -247,6 +251,26 @@ impl BestEpoch {
     }
 }
 
+/// A token that lets its holder call a coordinator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// What it begins with; not secret.
+    pub id: String,
+    /// Whose it is. Sweeps belong to names.
+    pub name: String,
+    pub role: Role,
+    /// A hash of its secret.
+    pub secret_hash: [u8; 32],
+    /// Wall-clock time, in milliseconds since 1970.
+    pub created_unix_ms: u64,
+    /// Who made it.
+    pub created_by: String,
+    /// Wall-clock time from which on it lets no one in.
+    pub expires_unix_ms: Option<u64>,
+    /// Wall-clock time since which it lets no one in.
+    pub revoked_unix_ms: Option<u64>,
+}
+
 /// A sweep as a store returns it.
 #[derive(Debug, Clone)]
 pub struct StoredSweep {
@@ -268,6 +292,8 @@ pub struct StoredSweep {
     pub job_count: u64,
     /// Wall-clock time of submission, in milliseconds since 1970.
     pub created_unix_ms: u64,
+    /// Who submitted it, where that is known.
+    pub owner: Option<String>,
     /// Wall-clock time of its end.
     pub ended_unix_ms: Option<u64>,
     /// What the first worker found.

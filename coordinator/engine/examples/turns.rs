@@ -308,6 +308,7 @@ fn nothing() -> StoredSweep {
         search: Default::default(),
         rungs: Vec::new(),
         without_checkpoint: None,
+        owner: None,
     }
 }
 

@@ -1,40 +1,21 @@
 //! Commands: what users ask of the engine that changes it, each with its own answer and its issuer.
 
+mod submit;
+
 use std::{fmt, sync::Arc};
 
 use domain::{
     definition::SweepDefinition,
     points::CheckedPoint,
-    record::{EndedJob, WeightsFile},
+    record::{EndedJob, Record, Token, WeightsFile},
 };
 use terms::{AttemptKey, JobKey, ParameterValue, SweepId, WorkerName};
 
 use super::{
-    ControlError, Effect, Engine, NotSearchable, Now, Output, Revived, SweepView, WeightsAnswer, WorkerView,
-    learning::Searcher,
+    ControlError, Effect, Engine, Issuer, Now, Output, Revived, SweepView, WeightsAnswer, WorkerView,
 };
 
-/// Who gave a command, for people: the name of the token that came with it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Issuer(Arc<str>);
-
-impl Issuer {
-    /// The holder of the token of that name.
-    pub fn named(name: &str) -> Self {
-        Self(name.into())
-    }
-
-    /// Anyone who can reach a coordinator that requires no token.
-    pub fn local() -> Self {
-        Self::named("local")
-    }
-}
-
-impl fmt::Display for Issuer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+pub use self::submit::{Submit, Submitted};
 
 /// A command and who gave it.
 #[derive(Debug, Clone)]
@@ -53,54 +34,21 @@ pub trait Command: fmt::Debug + Clone + Send + 'static {
         0
     }
 
+    /// The sweep that it changes, which has to be its issuer's.
+    fn sweep(&self) -> Option<SweepId> {
+        None
+    }
+
+    /// What is told of it where changes are accounted for; nothing of what workers do.
+    fn deed(&self) -> Option<String> {
+        None
+    }
+
     /// Changes the state. What must be durable, and what must be done then, goes to `out`.
     ///
     /// # Errors
     /// The command is refused, and nothing has changed.
     fn apply(self, engine: &mut Engine, now: Now, out: &mut Output) -> Result<Self::Answer, ControlError>;
-}
-
-#[derive(Debug, Clone)]
-pub struct Submit {
-    /// What to run, with its grid; not numbered yet.
-    definition: Box<SweepDefinition>,
-    /// What proposes its points, where it learns.
-    searcher: Option<Searcher>,
-    /// Makes a repeated call harmless; empty for none.
-    request_id: String,
-}
-
-impl Submit {
-    /// Makes the searcher of the sweep, where it has one of its own: some milliseconds, so this must be done beside the engine.
-    ///
-    /// # Errors
-    /// No search is possible in its space.
-    pub fn new(definition: Box<SweepDefinition>, request_id: String) -> Result<Self, NotSearchable> {
-        let searcher = Searcher::of(&definition)?;
-        Ok(Self { definition, searcher, request_id })
-    }
-}
-
-/// The answer to [`Submit`].
-#[derive(Debug, Clone)]
-pub struct Submitted {
-    pub sweep: SweepView,
-    /// Whether it is new.
-    pub created: bool,
-}
-
-impl Command for Submit {
-    type Answer = Submitted;
-
-    fn bytes(&self) -> usize {
-        let searcher = self.searcher.as_ref().map_or(0, Searcher::bytes);
-        self.definition.specification.bytes() + searcher + self.request_id.len()
-    }
-
-    fn apply(self, engine: &mut Engine, now: Now, out: &mut Output) -> Result<Submitted, ControlError> {
-        let Self { definition, searcher, request_id } = self;
-        engine.submit(now, (*definition, searcher), request_id, out)
-    }
 }
 
 /// Adds jobs to a sweep or changes its settings.
@@ -131,6 +79,14 @@ impl Command for Extend {
         self.definition.specification.bytes() + self.revived.bytes()
     }
 
+    fn sweep(&self) -> Option<SweepId> {
+        Some(self.sweep)
+    }
+
+    fn deed(&self) -> Option<String> {
+        Some(format!("change sweep {}", self.sweep))
+    }
+
     fn apply(self, engine: &mut Engine, now: Now, out: &mut Output) -> Result<Extended, ControlError> {
         let answer = engine.extend(now, &self, out);
         out.effects.extend(self.revived.discard().map(Effect::Discard));
@@ -145,6 +101,14 @@ pub struct Pause(pub SweepId);
 impl Command for Pause {
     type Answer = SweepView;
 
+    fn sweep(&self) -> Option<SweepId> {
+        Some(self.0)
+    }
+
+    fn deed(&self) -> Option<String> {
+        Some(format!("pause sweep {}", self.0))
+    }
+
     fn apply(self, engine: &mut Engine, now: Now, out: &mut Output) -> Result<SweepView, ControlError> {
         engine.pause(now, self.0, out)
     }
@@ -156,6 +120,14 @@ pub struct Resume(pub SweepId);
 
 impl Command for Resume {
     type Answer = SweepView;
+
+    fn sweep(&self) -> Option<SweepId> {
+        Some(self.0)
+    }
+
+    fn deed(&self) -> Option<String> {
+        Some(format!("resume sweep {}", self.0))
+    }
 
     fn apply(self, engine: &mut Engine, _: Now, out: &mut Output) -> Result<SweepView, ControlError> {
         engine.resume(self.0, out)
@@ -169,6 +141,14 @@ pub struct Stop(pub SweepId);
 impl Command for Stop {
     type Answer = SweepView;
 
+    fn sweep(&self) -> Option<SweepId> {
+        Some(self.0)
+    }
+
+    fn deed(&self) -> Option<String> {
+        Some(format!("stop sweep {}", self.0))
+    }
+
     fn apply(self, engine: &mut Engine, now: Now, out: &mut Output) -> Result<SweepView, ControlError> {
         engine.stop(now, self.0, out)
     }
@@ -180,6 +160,14 @@ pub struct Cancel(pub SweepId);
 
 impl Command for Cancel {
     type Answer = SweepView;
+
+    fn sweep(&self) -> Option<SweepId> {
+        Some(self.0)
+    }
+
+    fn deed(&self) -> Option<String> {
+        Some(format!("cancel sweep {}", self.0))
+    }
 
     fn apply(self, engine: &mut Engine, now: Now, out: &mut Output) -> Result<SweepView, ControlError> {
         engine.cancel(now, self.0, out)
@@ -227,6 +215,14 @@ impl Command for Retry {
         size_of_val(self.jobs.as_slice()) + self.revived.bytes()
     }
 
+    fn sweep(&self) -> Option<SweepId> {
+        Some(self.sweep)
+    }
+
+    fn deed(&self) -> Option<String> {
+        Some(format!("retry {} jobs of sweep {}", self.jobs.len(), self.sweep))
+    }
+
     fn apply(self, engine: &mut Engine, now: Now, out: &mut Output) -> Result<Retried, ControlError> {
         let answer = engine.retry(now, &self, out);
         out.effects.extend(self.revived.discard().map(Effect::Discard));
@@ -256,6 +252,14 @@ pub struct Proposed {
 
 impl Command for ProposePoints {
     type Answer = Proposed;
+
+    fn sweep(&self) -> Option<SweepId> {
+        Some(self.sweep)
+    }
+
+    fn deed(&self) -> Option<String> {
+        Some(format!("propose {} points of sweep {}", self.points.len(), self.sweep))
+    }
 
     fn bytes(&self) -> usize {
         let of_value = |value: &ParameterValue| match value {
@@ -289,6 +293,18 @@ pub struct EndJob {
 impl Command for EndJob {
     type Answer = SweepView;
 
+    fn sweep(&self) -> Option<SweepId> {
+        Some(self.job.sweep)
+    }
+
+    fn deed(&self) -> Option<String> {
+        let how = match self.how {
+            JobEnd::Stop => "stop",
+            JobEnd::Cancel => "cancel",
+        };
+        Some(format!("{how} job {}", self.job))
+    }
+
     fn apply(self, engine: &mut Engine, now: Now, out: &mut Output) -> Result<SweepView, ControlError> {
         engine.end_job(now, self.job, self.how, out)
     }
@@ -300,6 +316,10 @@ pub struct Drain(pub WorkerName);
 
 impl Command for Drain {
     type Answer = WorkerView;
+
+    fn deed(&self) -> Option<String> {
+        Some(format!("drain worker {}", self.0))
+    }
 
     fn apply(self, engine: &mut Engine, now: Now, out: &mut Output) -> Result<WorkerView, ControlError> {
         engine.drain(now, &self.0, out)
@@ -335,5 +355,24 @@ impl Command for GiveUpWeights {
 
     fn apply(self, engine: &mut Engine, _: Now, out: &mut Output) -> Result<WeightsAnswer, ControlError> {
         Ok(engine.weights_lost(self.attempt, &self.file, self.reason, out))
+    }
+}
+
+/// Keeps a token, or what became of it. The engine itself knows no tokens: the record alone counts.
+#[derive(Debug, Clone)]
+pub struct KeepToken(pub Token);
+
+impl Command for KeepToken {
+    type Answer = ();
+
+    fn deed(&self) -> Option<String> {
+        let Token { id, name, role, revoked_unix_ms, .. } = &self.0;
+        let verb = if revoked_unix_ms.is_some() { "revoke" } else { "create" };
+        Some(format!("{verb} token {id} of {name} ({})", role.as_str()))
+    }
+
+    fn apply(self, _: &mut Engine, _: Now, out: &mut Output) -> Result<(), ControlError> {
+        out.records.push(Record::TokenKept(Box::new(self.0)));
+        Ok(())
     }
 }

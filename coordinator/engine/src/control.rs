@@ -36,7 +36,7 @@ impl Engine {
         &mut self,
         now: Now,
         (mut definition, searcher): (SweepDefinition, Option<Searcher>),
-        request_id: String,
+        (request_id, owner): (String, Option<Arc<str>>),
         out: &mut Output,
     ) -> Result<Submitted, ControlError> {
         if let Some(known) = self.requests.get(&request_id).and_then(|sweep| self.sweeps.get(*sweep)) {
@@ -45,7 +45,7 @@ impl Engine {
         self.has_room_for(definition.kept_bytes_max())?;
         let id = self.sweeps.next_id();
         definition.id = id;
-        let run = SweepRun::new(&definition, searcher, now.unix_ms);
+        let run = SweepRun::new(&definition, searcher, now.unix_ms).owned_by(owner);
         out.records.push(Record::SweepSubmitted {
             sweep: id,
             name: run.definition().specification.name.clone(),
@@ -55,6 +55,7 @@ impl Engine {
             objective: run.definition().specification.metric.clone(),
             job_count: run.job_count(),
             created_unix_ms: now.unix_ms,
+            owner: run.owner().map(ToString::to_string),
         });
         if !request_id.is_empty() {
             self.requests.insert(request_id, id);

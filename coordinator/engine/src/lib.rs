@@ -9,6 +9,7 @@ pub mod command;
 mod control;
 mod event;
 mod gpus;
+mod issuer;
 mod job_control;
 mod learning;
 mod measure;
@@ -43,8 +44,9 @@ use self::{
     workers::{WorkerState, Workers},
 };
 pub use self::{
-    command::{Command, EndsSeen, Issued, Issuer, JobEnd},
+    command::{Command, EndsSeen, Issued, JobEnd},
     event::{AttemptEvent, Event, Heartbeat, HeldAttempt, Hello, INPUT_BYTES, SessionId, SlotDescription},
+    issuer::Issuer,
     learning::{Difference, Discarded, NotSearchable, Revived, recomputed},
     measure::{Measure, Measured, SlotCounts, WorkerCounts},
     orders::{DatasetPlan, Grant, JobAssignment, ToWorker, Welcome},
@@ -131,12 +133,26 @@ impl Engine {
     pub fn execute<C: Command>(
         &mut self,
         now: Now,
-        Issued { command, issuer: _ }: Issued<C>,
+        Issued { command, issuer }: Issued<C>,
     ) -> (Result<C::Answer, ControlError>, Output) {
         let mut out = Output::default();
-        let answer = command.apply(self, now, &mut out);
+        let answer = match self.refuse_others(&issuer, command.sweep()) {
+            Ok(()) => command.apply(self, now, &mut out),
+            Err(refused) => Err(refused),
+        };
         self.settle_down(now, &mut out);
         (answer, out)
+    }
+
+    /// Refuses to change a sweep that is someone else's.
+    fn refuse_others(&self, issuer: &Issuer, sweep: Option<SweepId>) -> Result<(), ControlError> {
+        let Some(run) = sweep.and_then(|sweep| self.sweeps.get(sweep)) else { return Ok(()) };
+        let owner = run.owner();
+        if issuer.may_change(owner.map(|owner| &**owner)) {
+            return Ok(());
+        }
+        let owner = owner.map_or_else(|| "no one".to_owned(), ToString::to_string);
+        Err(ControlError::NotYours { sweep: run.id(), owner })
     }
 
     /// Handles an event.

@@ -9,6 +9,9 @@ pub enum ControlError {
     /// There is no such sweep.
     #[error("there is no sweep {0}; `sweep ls` lists the sweeps")]
     NoSuchSweep(SweepId),
+    /// It belongs to someone else.
+    #[error("sweep {sweep} belongs to {owner}: only its owner and admins change it")]
+    NotYours { sweep: SweepId, owner: String },
     /// Someone else extended or set the sweep meanwhile, or retried jobs of it.
     #[error("someone else changed the sweep at the same time; try again")]
     Overtaken,

@@ -50,6 +50,8 @@ pub(super) struct SweepRun {
     definition: Arc<SweepDefinition>,
     state: SweepState,
     created_unix_ms: u64,
+    /// Who submitted it; none where no one was asked for a name.
+    owner: Option<Arc<str>>,
     ended_unix_ms: Option<u64>,
     dataset: Option<Arc<DatasetSummary>>,
     /// The names of the metrics so far.
@@ -111,6 +113,7 @@ impl SweepRun {
             definition: Arc::new(definition),
             state: SweepState::Running,
             created_unix_ms,
+            owner: None,
             ended_unix_ms: None,
             dataset: None,
             metrics: MetricSchema::default(),
@@ -136,6 +139,16 @@ impl SweepRun {
             weights: Weights::default(),
             learning,
         }
+    }
+
+    /// The same of an owner.
+    pub(super) fn owned_by(self, owner: Option<Arc<str>>) -> Self {
+        Self { owner, ..self }
+    }
+
+    /// Who submitted it; none where no one was asked for a name.
+    pub(super) fn owner(&self) -> Option<&Arc<str>> {
+        self.owner.as_ref()
     }
 
     pub(super) fn id(&self) -> SweepId {

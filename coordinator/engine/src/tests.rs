@@ -16,6 +16,7 @@ mod memory;
 mod models;
 mod names;
 mod outside;
+mod owners;
 mod packs;
 mod pauses;
 mod programs;

@@ -17,6 +17,8 @@ pub struct SweepView {
     pub counts: JobCounts,
     /// Wall-clock time of submission, in milliseconds since 1970.
     pub created_unix_ms: u64,
+    /// Who submitted it; none where no one was asked for a name.
+    pub owner: Option<Arc<str>>,
     /// Wall-clock time of its end.
     pub ended_unix_ms: Option<u64>,
     /// The best configuration.
@@ -215,6 +217,7 @@ impl SweepRun {
             state: self.state(),
             counts: self.counts(),
             created_unix_ms: self.created_unix_ms(),
+            owner: self.owner().cloned(),
             ended_unix_ms: self.ended_unix_ms(),
             best: self.best(),
             dataset: self.dataset().cloned(),

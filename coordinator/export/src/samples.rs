@@ -49,6 +49,7 @@ fn header() -> Sweep {
         unread_parameters: Vec::new(),
         stopped: None,
         cannot_pause: None,
+        owner: None,
         manifest: None,
         specification: "name: digits\n".into(),
         dataset: None,

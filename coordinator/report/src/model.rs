@@ -52,6 +52,8 @@ pub struct Sweep {
     pub stopped: Option<String>,
     /// Why its jobs cannot pause, where early stopping wants them to, and what happens instead.
     pub cannot_pause: Option<String>,
+    /// Who submitted it, where the coordinator asked.
+    pub owner: Option<String>,
     /// What a built-in model says about itself.
     pub manifest: Option<Arc<Manifest>>,
     /// The sweep file as understood.

@@ -53,6 +53,7 @@ fn header(job_count: u64, counts: JobCounts) -> Sweep {
         metrics_left_out_reason: String::new(),
         unread_parameters: Vec::new(),
         cannot_pause: None,
+        owner: None,
         stopped: None,
         manifest: builtin("simple_cnn").cloned().map(Into::into),
         specification: "name: activation-lr-batch\nmodel: simple_cnn\n".into(),

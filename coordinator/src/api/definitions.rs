@@ -220,7 +220,8 @@ impl Api {
             None => None,
         };
         let notes = definition.specification.notes.clone();
-        let command = self.read(move || Submit::new(definition, request_id)).await?;
+        let owner = issuer.owner();
+        let command = self.read(move || Submit::new(definition, request_id)).await?.owned_by(owner);
         let place = self.answer().await?;
         let submitted = self.leadership.command(issuer, command).await?;
         if let Some(id) = snapshot {

@@ -22,6 +22,9 @@ pub enum ApiError {
     /// The state does not allow it.
     #[error("{0}")]
     Refused(String),
+    /// It is someone else's.
+    #[error("{0}")]
+    Forbidden(String),
     /// Another change was faster, or no one knows what became of it: whoever asked must look at what is true by now before asking again.
     #[error("{0}")]
     Aborted(String),
@@ -88,6 +91,7 @@ impl From<ControlError> for ApiError {
             ControlError::PointsMissing { .. }
             | ControlError::TooManyPoints { .. }
             | ControlError::NoSuchResult { .. } => Self::OutOfRange(message),
+            ControlError::NotYours { .. } => Self::Forbidden(message),
             ControlError::TooManySpecifications { .. } => Self::Full(message),
             ControlError::Overtaken | ControlError::PointIsOther { .. } => Self::Aborted(message),
         }

@@ -26,6 +26,7 @@ mod sweeps;
 mod table;
 mod text;
 mod timeline;
+mod tokens;
 mod verify;
 mod watch;
 mod weights;
@@ -59,6 +60,7 @@ pub use self::{
     table::{Condition, Question, TablePage},
     text::{for_people, plain},
     timeline::Timeline,
+    tokens::NewToken,
     verify::Verified,
     watch::{EpochSeen, JobSeen, Snapshots, Watch, WatchEvent},
     weights::{Download, Offer, WeightsReply},
@@ -69,7 +71,7 @@ pub(crate) use self::{
 };
 pub(crate) use self::{error::task_ended, page::token};
 use self::{reading::Reading, report::REPORTS_MAX, weights::DOWNLOADS_MAX};
-use crate::{artifacts::MaybeArtifacts, driver::Leadership};
+use crate::{access::Identities, artifacts::MaybeArtifacts, driver::Leadership};
 
 /// Answers with sweeps that are made at the same time, to questions and to others: each may hold specifications of
 /// megabytes.
@@ -97,6 +99,10 @@ pub struct Api {
     /// One searcher of a sweep that has ended is made again at a time.
     revivals: Arc<Semaphore>,
     downloads: Arc<Semaphore>,
+    /// Who may call, for those who say it.
+    identities: Identities,
+    /// One change of them at a time.
+    tokens_change: Arc<Mutex<()>>,
 }
 
 /// What a use case answers with. It holds its place among the answers that are made at the same time until it is encoded.
@@ -135,6 +141,8 @@ impl Api {
             analyses: Arc::new(Semaphore::new(1)),
             revivals: Arc::new(Semaphore::new(1)),
             downloads: Arc::new(Semaphore::new(DOWNLOADS_MAX)),
+            identities: Identities::default(),
+            tokens_change: Arc::default(),
         }
     }
 
@@ -143,6 +151,12 @@ impl Api {
         let reports = REPORTS_MAX.saturating_sub(self.reports.available_permits());
         let downloads = DOWNLOADS_MAX.saturating_sub(self.downloads.available_permits());
         (reports as u64, downloads as u64)
+    }
+
+    /// The same, where these may call.
+    #[must_use]
+    pub fn for_those(self, identities: Identities) -> Self {
+        Self { identities, ..self }
     }
 
     /// The right to make an answer to a command.

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::definition::SweepDefinition;
-use domain::record::{BestEpoch, History, Record, StoredSearch, StoredSweep, WeightsFile, WeightsState};
+use domain::record::{
+    BestEpoch, History, Record, StoredSearch, StoredSweep, Token, WeightsFile, WeightsState,
+};
 use engine::{
     Issuer,
     command::{Extend, Retried, Retry},
@@ -106,6 +108,9 @@ impl Store for Gated {
     ) -> Result<Vec<ArtifactRow>, StoreError> {
         self.store.artifacts(sweep, first, last, limit).await
     }
+    async fn tokens(&self) -> Result<Vec<Token>, StoreError> {
+        self.store.tokens().await
+    }
     async fn search(&self, sweep: SweepId) -> Result<StoredSearch, StoreError> {
         pass(&self.searches).await;
         self.store.search(sweep).await
@@ -153,6 +158,7 @@ async fn served_this(text: &str, records: impl IntoIterator<Item = Record>) -> S
         objective: objective(),
         job_count: 3,
         created_unix_ms: 5,
+        owner: None,
     };
     let names = ["train_loss", "val_accuracy"].map(Into::into).into();
     let named = Record::MetricsNamed { sweep: SweepId(1), first: 0, names };

@@ -7,7 +7,10 @@ use std::{path::PathBuf, time::Duration};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use proto::{
     client::{self, ClientError},
-    v1::{sweep_service_client::SweepServiceClient, worker_service_client::WorkerServiceClient},
+    v1::{
+        access_service_client::AccessServiceClient, sweep_service_client::SweepServiceClient,
+        worker_service_client::WorkerServiceClient,
+    },
 };
 use tonic::{
     Request, Status,
@@ -44,7 +47,7 @@ pub(super) struct ConnectionOptions {
     /// File that holds the token that the coordinator asks for
     #[arg(long, global = true, help_heading = GLOBAL, env = "SWEEP_TOKEN_FILE", value_name = "FILE")]
     pub(super) token_file: Option<PathBuf>,
-    /// Certificates (PEM) to trust for an https:// coordinator
+    /// Certificates (PEM) to trust for an https:// coordinator [default: those that this system trusts]
     #[arg(long, global = true, help_heading = GLOBAL, env = "SWEEP_TLS_CA", value_name = "FILE")]
     tls_ca: Option<PathBuf>,
 }
@@ -86,11 +89,14 @@ pub(super) struct Target {
     pub(super) tls_ca: Option<PathBuf>,
 }
 
+/// What calls go through.
+pub(super) type Called = InterceptedService<Channel, Bearer>;
+
 /// A connected client.
-pub(super) type Client = SweepServiceClient<InterceptedService<Channel, Bearer>>;
+pub(super) type Client = SweepServiceClient<Called>;
 
 /// A client of what workers ask for: the files of programs.
-pub(super) type FilesClient = WorkerServiceClient<InterceptedService<Channel, Bearer>>;
+pub(super) type FilesClient = WorkerServiceClient<Called>;
 
 /// Adds the token to every call.
 #[derive(Debug, Clone)]
@@ -118,6 +124,12 @@ impl Target {
         let bearer = Bearer(self.bearer()?);
         let client = WorkerServiceClient::with_interceptor(self.channel(CONNECT_WITHIN).await?, bearer);
         Ok(client.max_decoding_message_size(MESSAGE_BYTES_MAX))
+    }
+
+    /// Connects in the same way to say who may call.
+    pub(super) async fn connect_for_access(&self) -> Result<AccessServiceClient<Called>, Failure> {
+        let bearer = Bearer(self.bearer()?);
+        Ok(AccessServiceClient::with_interceptor(self.channel(CONNECT_WITHIN).await?, bearer))
     }
 
     /// Connects and makes one call that may be repeated; retries a few times while no one answers.
@@ -211,7 +223,6 @@ mod tests {
     fn addresses_that_cannot_work_are_refused_with_what_would() {
         for (url, tls_ca, expected) in [
             ("ftp://host", None, "http://HOST:PORT"),
-            ("https://host:7070", None, "--tls-ca"),
             ("http://host:7070", Some("ca.pem"), "--tls-ca is for https"),
             ("https://host:7070", Some("/nowhere/ca.pem"), "cannot read /nowhere/ca.pem"),
         ] {

@@ -85,14 +85,26 @@ fn job_state(name: &str) -> Result<v1::JobState, String> {
 
 /// `sweep ls`.
 pub(super) async fn ls(arguments: &LsArguments, target: &Target, format: Format) -> Result<(), Failure> {
-    let mut printer = Printer::new(format, sweep_row(&v1::Sweep::default()).0);
+    let mut columns = sweep_row(&v1::Sweep::default()).0;
     let limit_default = if format == Format::Table { SWEEPS_SHOWN } else { u64::MAX };
     let (mut left, mut page_token) = (arguments.limit.unwrap_or(limit_default), String::new());
+    let mut begun: Option<Printer> = None;
     loop {
         let page_size = u32::try_from(left).unwrap_or(PAGE_ROWS).min(PAGE_ROWS);
         let request = v1::ListSweepsRequest { page_size, page_token };
         let page = target.call(async |client| client.list_sweeps(request.clone()).await).await?;
-        printer.page_of(&page.sweeps, |sweep| sweep_row(sweep).1, shapes::listed)?;
+        // Where no one has an owner, as on a laptop, people need no column of them.
+        let has_owners = page.sweeps.iter().any(|sweep| !sweep.owner.is_empty());
+        if begun.is_none() && format == Format::Table && !has_owners {
+            columns.pop();
+        }
+        let row = |sweep: &v1::Sweep| {
+            let mut row = sweep_row(sweep).1;
+            row.truncate(columns.len());
+            row
+        };
+        let mut printer = begun.take().unwrap_or_else(|| Printer::new(format, columns.clone()));
+        printer.page_of(&page.sweeps, row, shapes::listed)?;
         left = left.saturating_sub(page.sweeps.len() as u64);
         page_token = page.next_page_token;
         if page_token.is_empty() {
@@ -108,6 +120,7 @@ pub(super) async fn ls(arguments: &LsArguments, target: &Target, format: Format)
             output::say(&format!("… and {}; --limit N shows N sweeps", count(more, "older one")));
             return Ok(());
         }
+        begun = Some(printer);
     }
 }
 

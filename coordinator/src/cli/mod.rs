@@ -33,6 +33,7 @@ mod signals;
 mod submit;
 mod sweep_file;
 mod tables;
+mod token;
 mod verify;
 
 use std::{process::ExitCode, time::Duration};
@@ -117,6 +118,9 @@ enum Command {
     Artifact(artifact::ArtifactCommand),
     /// Check a set-up, a line for each thing that is looked at, and what to do; `sweep-worker doctor` does so where jobs are trained
     Doctor(doctor::DoctorArguments),
+    /// Make, list and revoke the tokens of a coordinator
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// Offer these commands to an assistant, as tools of the Model Context Protocol over standard input and output
     Mcp(mcp::McpArguments),
     /// Print completions for a shell
@@ -212,6 +216,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
             let named = connection.names_one(&settings).then_some(&target);
             doctor::doctor(&arguments, named, format).await
         }
+        Command::Token(command) => token::token(&command, &target, format).await,
         Command::Mcp(arguments) => mcp::mcp(&arguments, &target).await,
         Command::Completions(arguments) => completions::print::<Arguments>(&arguments),
     }

@@ -6,15 +6,17 @@ use std::{
     time::Duration,
 };
 
-use proto::client::read_token;
-
 use super::{
     client::{ConnectionOptions, Target, Token},
     ending::{LastSweep, until_its_end},
     failure::Failure,
     signals::StopRequests,
 };
-use crate::server::{HttpConfig, Server, ServerConfig, TlsFiles};
+use crate::{
+    access::{Identities, Secret, TokenFiles},
+    server::{HttpConfig, Server, ServerConfig},
+    tls::TlsFiles,
+};
 
 /// Arguments of `sweep serve`. The token of `--token-file` guards every call.
 #[derive(Debug, clap::Args)]
@@ -32,7 +34,7 @@ pub(super) struct ServeArguments {
         default_value = "sqlite:sweep.db"
     )]
     store: String,
-    /// Certificate chain (PEM) of the server
+    /// Certificate chain (PEM) of the server; read again when it changes
     #[arg(long, env = "SWEEP_TLS_CERT", value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
     /// Private key (PEM) of the server
@@ -42,8 +44,8 @@ pub(super) struct ServeArguments {
     /// the system choose
     #[arg(long, env = "SWEEP_HTTP", value_name = "ADDR")]
     http: Option<SocketAddr>,
-    /// A file with a token for those who may only look at the page
-    #[arg(long, env = "SWEEP_VIEWER_TOKEN_FILE", value_name = "FILE", requires = "http")]
+    /// A file with a token for those who may only look
+    #[arg(long, env = "SWEEP_VIEWER_TOKEN_FILE", value_name = "FILE")]
     viewer_token_file: Option<PathBuf>,
     /// Answer probes and scrapers on this address, in plain text and without a token: /livez, /readyz, /leaderz and /metrics;
     /// port 0 lets the system choose
@@ -64,7 +66,10 @@ pub(super) struct ServeArguments {
     /// sweep of the store. Workers are told to leave then; the exit status is 0 if every job has a result, else 1
     #[arg(long, env = "SWEEP_EXIT_WITH_SWEEP", value_name = "FILE|ID", conflicts_with = "tls_cert")]
     exit_with_sweep: Option<LastSweep>,
-    /// Serve other machines without a token: anyone who reaches the port may do everything
+    /// Serve other machines without TLS: whoever is on the way can read tokens and results
+    #[arg(long, env = "SWEEP_PLAIN_TEXT", value_parser = clap::builder::BoolishValueParser::new())]
+    plain_text: bool,
+    /// Serve other machines without a token, and without TLS: anyone who reaches the port may do everything
     #[arg(long, env = "SWEEP_INSECURE", value_parser = clap::builder::BoolishValueParser::new())]
     insecure: bool,
 }
@@ -82,70 +87,87 @@ fn lease(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Refuses to serve other machines without a token, unless that is wanted.
-fn refuse_open(address: SocketAddr, has_token: bool, insecure: bool) -> Result<(), Failure> {
-    if address.ip().is_loopback() || has_token {
+/// Refuses to serve other machines without a token or without TLS, unless that is wanted.
+fn refuse_open(
+    address: SocketAddr,
+    (has_token, has_tls): (bool, bool),
+    arguments: &ServeArguments,
+) -> Result<(), Failure> {
+    if address.ip().is_loopback() {
         return Ok(());
     }
-    if !insecure {
-        return Err(Failure::usage(format!(
-            "{address} can be reached from other machines: give a token with --token-file, or --insecure to serve everyone"
-        )));
+    match (has_token, arguments.insecure) {
+        (false, false) => {
+            return Err(Failure::usage(format!(
+                "{address} can be reached from other machines: give a token with --token-file, or --insecure to serve everyone"
+            )));
+        }
+        (false, true) => {
+            tracing::warn!(%address, "served without a token: anyone who reaches this port may do everything");
+        }
+        (true, _) => {}
     }
-    tracing::warn!(%address, "served without a token: anyone who reaches this port may do everything");
-    Ok(())
+    match (has_tls, arguments.plain_text || arguments.insecure) {
+        (false, false) => Err(Failure::usage(format!(
+            "{address} can be reached from other machines, and without TLS tokens can be read on the way: give --tls-cert and \
+             --tls-key, or --plain-text where the network is trusted or something before this coordinator speaks TLS"
+        ))),
+        (false, true) => {
+            tracing::warn!(%address, "served without TLS: whoever is on the way can read tokens and results");
+            Ok(())
+        }
+        (true, _) => Ok(()),
+    }
 }
 
 /// This coordinator, as it reaches itself.
-fn own_target(address: SocketAddr, token: Option<String>) -> Target {
+fn own_target(address: SocketAddr, token: Option<PathBuf>) -> Target {
     let host = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         ip => ip,
     };
     let url = format!("http://{}", SocketAddr::new(host, address.port()));
-    Target { url, token: token.map(Token::Text), tls_ca: None }
+    Target { url, token: token.map(Token::File), tls_ca: None }
 }
 
-/// What browsers are answered with.
-fn http(arguments: &ServeArguments, token: Option<&str>) -> Result<Option<HttpConfig>, Failure> {
-    let Some(listen) = arguments.http else { return Ok(None) };
-    let viewer_token = arguments.viewer_token_file.as_deref().map(read_token).transpose()?;
-    if viewer_token.is_some() && token.is_none() {
+/// The tokens that let callers in.
+fn tokens(arguments: &ServeArguments, token_file: Option<PathBuf>) -> Result<TokenFiles, Failure> {
+    if arguments.viewer_token_file.is_some() && token_file.is_none() {
         return Err(Failure::usage(
             "--viewer-token-file is for a coordinator with a token: without --token-file everyone may do everything",
         ));
     }
-    if viewer_token.is_some() && viewer_token.as_deref() == token {
-        return Err(Failure::usage(
-            "--viewer-token-file holds the same token as --token-file; make another for viewers",
-        ));
-    }
-    Ok(Some(HttpConfig { listen, viewer_token }))
+    Ok(TokenFiles {
+        admin: token_file.map(Secret::File),
+        viewer: arguments.viewer_token_file.clone().map(Secret::File),
+    })
 }
 
 /// `sweep serve`.
 pub(super) async fn serve(arguments: ServeArguments, connection: &ConnectionOptions) -> Result<(), Failure> {
-    let token = connection.token_file.as_deref().map(read_token).transpose()?;
-    let http = http(&arguments, token.as_deref())?;
+    let tokens = tokens(&arguments, connection.token_file.clone())?;
+    // What is wrong with them is wrong usage.
+    Identities::open(tokens.clone()).map_err(|error| Failure::usage(format!("{error:#}")))?;
+    let has = (tokens.admin.is_some(), arguments.tls_cert.is_some());
     for address in [Some(arguments.listen), arguments.http].into_iter().flatten() {
-        refuse_open(address, token.is_some(), arguments.insecure)?;
+        refuse_open(address, has, &arguments)?;
     }
     let mut stop = StopRequests::new()?;
     let tls =
         arguments.tls_cert.zip(arguments.tls_key).map(|(certificate, key)| TlsFiles { certificate, key });
-    let ServeArguments { listen, store, lease, advertise, artifacts, admin, .. } = arguments;
+    let ServeArguments { listen, http, store, lease, advertise, artifacts, admin, .. } = arguments;
     let last = arguments.exit_with_sweep;
-    let own_token = token.clone();
+    let own_token = connection.token_file.clone();
     let mut server = Server::start(ServerConfig {
         listen,
         store_url: store,
-        token,
+        tokens,
         tls,
         lease,
         advertise,
         artifacts,
-        http,
+        http: http.map(|listen| HttpConfig { listen }),
         admin,
     })
     .await?;

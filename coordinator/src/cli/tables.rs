@@ -79,6 +79,7 @@ pub(super) fn sweep_row(sweep: &v1::Sweep) -> (Vec<String>, Vec<Cell>) {
         "cancelled",
         "best",
         "created",
+        "owner",
     ]);
     let row = vec![
         Cell::Integer(sweep.sweep_id),
@@ -95,6 +96,7 @@ pub(super) fn sweep_row(sweep: &v1::Sweep) -> (Vec<String>, Vec<Cell>) {
         Cell::Integer(counts.cancelled),
         sweep.best.as_ref().map_or(Cell::Empty, |best| Cell::Mean(best.value, 4, best.trainings)),
         Cell::Time(sweep.created_unix_ms),
+        if sweep.owner.is_empty() { Cell::Empty } else { Cell::Text(sweep.owner.clone()) },
     ];
     (columns, row)
 }

@@ -50,12 +50,22 @@ impl Leadership {
         }
     }
 
-    /// [`DriverHandle::command`] of the driver that leads now.
+    /// [`DriverHandle::command`] of the driver that leads now. What users ask for is accounted for in the log, under the target `audit`.
     ///
     /// # Errors
     /// As there; or another coordinator leads.
     pub async fn command<C: Command>(&self, issuer: Issuer, command: C) -> Result<C::Answer, CallError> {
-        self.driver()?.command(issuer, command).await
+        let Some(what) = command.deed() else { return self.driver()?.command(issuer, command).await };
+        let answer = match self.driver() {
+            Ok(driver) => driver.command(issuer.clone(), command).await,
+            Err(error) => Err(error),
+        };
+        let (who, from) = (issuer.to_string(), issuer.place());
+        match &answer {
+            Ok(_) => tracing::info!(target: "audit", who, from, what, result = "done", "changed"),
+            Err(error) => tracing::info!(target: "audit", who, from, what, result = %error, "not changed"),
+        }
+        answer
     }
 
     /// [`DriverHandle::query`] of the driver that leads now.

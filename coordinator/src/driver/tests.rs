@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use domain::{
     definition::SweepDefinition,
-    record::{Record, StoredSearch, StoredSweep},
+    record::{Record, StoredSearch, StoredSweep, Token},
     specification::SpecificationSource,
 };
 use engine::{
@@ -73,6 +73,9 @@ impl Store for Gate {
         Ok(Vec::new())
     }
     async fn artifacts(&self, _: SweepId, _: u64, _: u64, _: u32) -> Result<Vec<ArtifactRow>, StoreError> {
+        Ok(Vec::new())
+    }
+    async fn tokens(&self) -> Result<Vec<Token>, StoreError> {
         Ok(Vec::new())
     }
     async fn search(&self, _: SweepId) -> Result<StoredSearch, StoreError> {

@@ -1,39 +1,134 @@
-//! The bearer token that guards every call.
+//! Who calls over gRPC, and whether they may: by the bearer token of the call.
 
-use std::sync::Arc;
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    task::{Context, Poll},
+    time::SystemTime,
+};
 
 use engine::Issuer;
-use subtle::ConstantTimeEq;
-use tonic::{Request, Status, service::Interceptor};
+use http_body::Frame;
+use tonic::{
+    Code, Request, Status,
+    body::Body,
+    codegen::{
+        BoxFuture, Service,
+        http::{self, HeaderMap, header::AUTHORIZATION},
+    },
+    server::NamedService,
+};
 
-/// Lets calls pass that carry the token, or all of them where there is none.
+use super::connections::Peer;
+use crate::access::{Caller, Identities, Live, NotKnown, table};
+
+/// Lets calls through to a service from those who may make them.
 #[derive(Debug, Clone)]
-pub struct BearerToken(Option<Arc<str>>);
-
-impl BearerToken {
-    /// A guard that wants `token`; none lets everyone pass.
-    pub fn new(token: Option<&str>) -> Self {
-        Self(token.map(Arc::from))
-    }
+pub struct Guarded<S> {
+    inner: S,
+    identities: Identities,
 }
 
-impl Interceptor for BearerToken {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        let Some(expected) = &self.0 else { return Ok(request) };
-        let header = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
-        match header.and_then(|value| value.strip_prefix("Bearer ")) {
-            // In constant time, so that the answer's delay tells nothing about the token.
-            Some(given) if bool::from(given.as_bytes().ct_eq(expected.as_bytes())) => {
-                request.extensions_mut().insert(Issuer::named("token"));
-                Ok(request)
-            }
-            Some(_) => Err(Status::unauthenticated("the token is wrong; check --token-file")),
+impl<S> Guarded<S> {
+    /// For those whom `identities` knows.
+    pub fn new(inner: S, identities: Identities) -> Self {
+        Self { inner, identities }
+    }
+
+    /// Who calls.
+    fn admit<B>(&self, request: &http::Request<B>) -> Result<Caller, Status> {
+        let who = table::call(request.uri().path());
+        if !self.identities.wants_token() {
+            return Ok(Caller::unasked());
+        }
+        let caller = match token(request.headers()) {
+            Some(token) => self.identities.of_token(token).map_err(refused),
             None => Err(Status::unauthenticated("this coordinator wants a token; give --token-file")),
+        };
+        match caller {
+            Ok(caller) if who.has(Some(caller.role)) => Ok(caller),
+            Ok(caller) => Err(Status::permission_denied(format!(
+                "this token is for a {}, and this is for a {}; ask an admin for another token",
+                caller.role.as_str(),
+                who.words()
+            ))),
+            // What anyone may have, they may have with a wrong token, too.
+            Err(_) if who.has(None) => {
+                Ok(Caller { name: None, role: terms::Role::Viewer, ..Caller::unasked() })
+            }
+            Err(refused) => Err(refused),
         }
     }
 }
 
-/// Who calls: the name of the token that came along.
+/// The token of a call.
+fn token(headers: &HeaderMap) -> Option<&str> {
+    headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
+}
+
+fn refused(why: NotKnown) -> Status {
+    let code = match why {
+        NotKnown::Unsure => Code::Unavailable,
+        NotKnown::Wrong | NotKnown::Revoked | NotKnown::Expired => Code::Unauthenticated,
+    };
+    Status::new(code, why.to_string())
+}
+
+/// The end of a stream whose reader may no longer stay.
+fn no_longer() -> Option<Result<Frame<bytes::Bytes>, Status>> {
+    let mut trailers = HeaderMap::new();
+    let status = Status::unauthenticated("the token of this stream was revoked or has run out");
+    // Fails only where the message is no header.
+    status.add_header(&mut trailers).ok()?;
+    Some(Ok(Frame::trailers(trailers)))
+}
+
+impl<S: NamedService> NamedService for Guarded<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S, B> Service<http::Request<B>> for Guarded<S>
+where
+    S: Service<http::Request<B>, Response = http::Response<Body>, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Self::Response, Infallible>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: http::Request<B>) -> Self::Future {
+        let peer = request.extensions().get::<Arc<Peer>>().map(|peer| peer.address().to_string());
+        let from = peer.unwrap_or_default();
+        let caller = match self.admit(&request) {
+            Ok(caller) => caller,
+            Err(status) => {
+                let what = request.uri().path();
+                tracing::info!(target: "audit", from, what, result = status.message(), "refused");
+                return Box::pin(std::future::ready(Ok(status.into_http())));
+            }
+        };
+        request.extensions_mut().insert(caller.issuer(&from));
+        let answer = self.inner.call(request);
+        let until = caller.until;
+        if until.is_unbounded() {
+            return Box::pin(answer);
+        }
+        Box::pin(async move {
+            let answer = answer.await?;
+            // It may have ended while the answer was made.
+            if !until.holds(SystemTime::now()) {
+                return Ok(refused(NotKnown::Revoked).into_http());
+            }
+            Ok(answer.map(|body| Body::new(Live::new(body, until, no_longer))))
+        })
+    }
+}
+
+/// As whom someone gives a command.
 pub(super) fn issuer<T>(request: &Request<T>) -> Issuer {
     request.extensions().get().cloned().unwrap_or_else(Issuer::local)
 }
@@ -41,27 +136,23 @@ pub(super) fn issuer<T>(request: &Request<T>) -> Issuer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::{Secret, TokenFiles};
 
-    #[test]
-    fn a_call_has_the_name_of_its_token() {
-        let mut request = Request::new(());
-        assert_eq!(issuer(&request), Issuer::local());
-        request.metadata_mut().insert("authorization", "Bearer secret".parse().unwrap());
-        let passed = BearerToken::new(Some("secret")).call(request).unwrap();
-        assert_eq!(issuer(&passed), Issuer::named("token"));
-    }
-
-    fn call(guard: Option<&str>, header: Option<&str>) -> bool {
-        let mut request = Request::new(());
+    fn admitted(admin: Option<&str>, path: &str, header: Option<&str>) -> Result<Option<Arc<str>>, Code> {
+        let admin = admin.map(|admin| Secret::Text(admin.to_owned()));
+        let guarded = Guarded::new((), Identities::open(TokenFiles { admin, viewer: None }).unwrap());
+        let mut request = http::Request::builder().uri(path);
         if let Some(header) = header {
-            request.metadata_mut().insert("authorization", header.parse().unwrap());
+            request = request.header("authorization", header);
         }
-        BearerToken::new(guard).call(request).is_ok()
+        let caller = guarded.admit(&request.body(()).unwrap());
+        caller.map(|caller| caller.name).map_err(|status| status.code())
     }
 
     #[test]
-    fn only_the_token_passes() {
-        assert!(call(Some("secret"), Some("Bearer secret")));
+    fn only_the_token_passes_and_the_call_has_its_name() {
+        const LIST: &str = "/sweep.v1.SweepService/ListSweeps";
+        assert!(admitted(Some("secret"), LIST, Some("Bearer secret")).is_ok());
         for wrong in [
             None,
             Some("secret"),
@@ -70,8 +161,10 @@ mod tests {
             Some("Bearer secre"),
             Some("Bearer secrets"),
         ] {
-            assert!(!call(Some("secret"), wrong), "{wrong:?}");
+            assert_eq!(admitted(Some("secret"), LIST, wrong), Err(Code::Unauthenticated), "{wrong:?}");
+            let health = admitted(Some("secret"), "/grpc.health.v1.Health/Check", wrong);
+            assert_eq!(health, Ok(None), "{wrong:?}");
         }
-        assert!(call(None, None));
+        assert_eq!(admitted(None, LIST, None), Ok(None));
     }
 }

@@ -123,6 +123,11 @@ impl Peer {
         Self { address, authorised: AtomicBool::new(false), gives_way: CancellationToken::new() }
     }
 
+    /// Where it comes from.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// A call of it was let in: it stays for as long as it likes.
     pub fn authorise(&self) {
         self.authorised.store(true, Ordering::Relaxed);

@@ -23,6 +23,7 @@ impl From<ApiError> for Status {
             ApiError::OutOfRange(_) => Self::out_of_range(message),
             ApiError::NotFound(_) => Self::not_found(message),
             ApiError::Refused(_) => Self::failed_precondition(message),
+            ApiError::Forbidden(_) => Self::permission_denied(message),
             ApiError::Aborted(_) => Self::aborted(message),
             ApiError::Full(_) => Self::resource_exhausted(message),
             ApiError::Busy { retry_after, .. } => {
@@ -93,6 +94,7 @@ mod tests {
             (ApiError::OutOfRange(text()), Code::OutOfRange),
             (ApiError::NotFound(text()), Code::NotFound),
             (ApiError::Refused(text()), Code::FailedPrecondition),
+            (ApiError::Forbidden(text()), Code::PermissionDenied),
             (ApiError::Aborted(text()), Code::Aborted),
             (ApiError::Full(text()), Code::ResourceExhausted),
             (

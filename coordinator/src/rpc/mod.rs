@@ -1,6 +1,7 @@
-//! The gRPC services: each call is decoded, given to a use case of `api` (a worker's stream: to the driver), and its answer encoded. Here are
-//! also the bearer token, and what protects a coordinator from connections, messages and readers, whatever they ask.
+//! The gRPC services: each call is decoded, given to a use case of `api` (a worker's stream: to the driver), and its answer encoded. Here is
+//! also who may call, and what protects a coordinator from connections, messages and readers, whatever they ask.
 
+mod access;
 mod answers;
 mod auth;
 mod bodies;
@@ -11,16 +12,19 @@ mod misled;
 mod pages;
 mod patience;
 mod readers;
+mod secure;
 mod sweeps;
 mod watch;
 mod workers;
 
 pub(crate) use self::pages::cut_page;
 pub use self::{
-    auth::BearerToken,
+    access::AccessServer,
+    auth::Guarded,
     bodies::{Bounded, Bounds},
     connections::{DESCRIPTORS_MIN, FIRST_WORDS_WITHIN, accept},
     errors::{ErrorsLayer, VERSION_METADATA, bounded_errors},
+    secure::secure,
     sweeps::SweepServer,
     workers::WorkerServer,
 };

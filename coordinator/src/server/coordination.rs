@@ -16,6 +16,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tonic_health::server::HealthReporter;
 
 use crate::{
+    access::Identities,
     artifacts::{MaybeArtifacts, tidy},
     driver::{Driver, DriverError, Leadership, Role},
     logged::Logged,
@@ -34,6 +35,7 @@ pub(super) struct Coordination {
     /// Where others reach this coordinator.
     pub(super) address: String,
     pub(super) leadership: Leadership,
+    pub(super) identities: Identities,
     pub(super) health: HealthReporter,
     pub(super) counted: Counted,
 }
@@ -89,6 +91,8 @@ impl Coordination {
             .artifacts
             .clone()
             .map(|artifacts| AbortOnDropHandle::new(tokio::spawn(tidy(artifacts, handle.clone(), dropped))));
+        // No other coordinator can make tokens from here on.
+        self.identities.take(self.store.tokens().await?, true);
         let mut driver = AbortOnDropHandle::new(tokio::spawn(driver.run(stop.clone())));
         self.leadership.set(Role::Leading(handle));
         if !logged.is_empty() {
@@ -113,6 +117,7 @@ impl Coordination {
     }
 
     async fn follow(&self) {
+        self.identities.may_be_old();
         self.leadership.set(Role::Following(None));
         self.health.set_not_serving::<SweepServiceServer<SweepServer>>().await;
         self.health.set_not_serving::<WorkerServiceServer<WorkerServer>>().await;

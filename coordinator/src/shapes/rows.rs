@@ -121,6 +121,7 @@ pub(crate) fn sweep(sweep: v1::Sweep, parameters: Vec<String>, names: &[String])
         unread_parameters: sweep.unread_parameters,
         stopped: Some(sweep.stopped).filter(|why| !why.is_empty()),
         cannot_pause: Some(sweep.cannot_pause).filter(|why| !why.is_empty()),
+        owner: Some(sweep.owner).filter(|owner| !owner.is_empty()),
         specification: sweep.specification,
         dataset: sweep.dataset.map(Into::into),
     }

@@ -1,22 +1,22 @@
-//! Who asks, and what they may: the holder of the token may do everything, the holder of the viewers' token may look. A program sends its
-//! token with each request; a browser has shown it once, and has a cookie from then on. The cookie says until when it holds and is signed
-//! with a key made of the token, so that it holds on every coordinator of a store, and on none once the token is another.
+//! Who asks over HTTP. A program sends its token with each request; a browser has shown it once, and has a cookie from then on. The cookie says
+//! until when it holds and is signed with a key made of the token, so that it holds on every coordinator of a store, and on none once the token
+//! is another or was revoked. What each may do is the table of the coordinator (`access`).
 //!
 //! What changes something and comes from a browser must come from this page: a browser sends its cookie, and reaches a coordinator
 //! without a token, for the pages of others too.
 
 mod cookie;
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
-    extract::{Request, State},
+    body::Body,
+    extract::{MatchedPath, Request, State},
     http::{HeaderMap, Method, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Redirect, Response},
 };
-use engine::Issuer;
-use subtle::ConstantTimeEq;
+use terms::Role;
 
 use self::cookie::CookieName;
 pub(super) use self::cookie::Session;
@@ -24,31 +24,10 @@ use super::{
     answers::{Code, Refusal},
     wanted,
 };
+use crate::access::{ADMIN, Caller, Identities, Live, Until, VIEWER, Who, table};
 
 /// Where a browser shows its token.
 pub(super) const LOGIN: &str = "/login";
-/// What everyone may have: the page of the login, and what it is drawn with.
-const PUBLIC: &[&str] = &[LOGIN, "/assets/"];
-
-/// The tokens that a coordinator knows.
-#[derive(Debug, Clone, Default)]
-pub struct Tokens {
-    /// Whose holder may do everything; without it everyone may.
-    pub all: Option<String>,
-    /// Whose holder may look.
-    pub viewer: Option<String>,
-    /// Only reached from this machine, so that a name that is not its own is someone else's page asking.
-    pub is_local: bool,
-}
-
-/// What someone may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
-    /// Look.
-    Viewer,
-    /// Everything.
-    Admin,
-}
 
 /// Decides who is let in; cheap to clone.
 #[derive(Debug, Clone)]
@@ -56,29 +35,37 @@ pub(super) struct Access(Arc<Rules>);
 
 #[derive(Debug)]
 struct Rules {
-    tokens: Tokens,
+    identities: Identities,
+    /// Only reached from this machine, so that a name that is not its own is someone else's page asking.
+    is_local: bool,
     cookie: CookieName,
 }
 
 /// How someone is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 enum Known {
     /// By a token that came with the request, which no other page can send.
-    Token(Role),
+    Token(Caller),
     /// By what a browser sends by itself, whichever page asks.
-    Browser(Role),
+    Browser(Caller),
 }
 
 impl Access {
-    /// Lets in who has one of these tokens, on this port.
-    pub(super) fn new(tokens: &Tokens, port: u16, is_secure: bool) -> Self {
-        Self(Arc::new(Rules { tokens: tokens.clone(), cookie: CookieName::new(port, is_secure) }))
+    /// Lets in those whom `identities` knows, on this address.
+    pub(super) fn new(identities: Identities, address: SocketAddr, is_secure: bool) -> Self {
+        let (is_local, cookie) = (address.ip().is_loopback(), CookieName::new(address.port(), is_secure));
+        Self(Arc::new(Rules { identities, is_local, cookie }))
     }
 
-    /// The session of a browser that shows this token; none for a wrong one.
+    /// The session of a browser that shows this token; none for a wrong one, or one of a role that has no page.
     pub(super) fn log_in(&self, token: &str) -> Option<Session> {
-        let role = self.role_of(token)?;
-        Some(Session::new(role, self.key(role)?, &self.0.cookie))
+        let caller = self.0.identities.of_token(token).ok()?;
+        table::route("GET", Some("/")).has(Some(caller.role)).then_some(())?;
+        // Tokens of files are known by their names, stored ones by what they begin with.
+        let is_stored = !caller.until.is_unbounded();
+        let who = if is_stored { token.split_once('.')?.0 } else { caller.name.as_deref().unwrap_or(ADMIN) };
+        let (_, key) = self.session(who)?;
+        Some(Session::new(who, &key, &self.0.cookie))
     }
 
     /// The cookie that ends a session.
@@ -88,49 +75,44 @@ impl Access {
 
     /// Whether anyone has to show a token.
     pub(super) fn wants_token(&self) -> bool {
-        self.0.tokens.all.is_some()
+        self.0.identities.wants_token()
     }
 
-    fn role_of(&self, token: &str) -> Option<Role> {
-        // In constant time, so that the answer's delay tells nothing about the token.
-        let is = |known: &Option<String>| {
-            known.as_ref().is_some_and(|known| bool::from(known.as_bytes().ct_eq(token.as_bytes())))
+    /// Who that is, and what their sessions are signed with: what is not in the store is part of it, so that who reads the store can make
+    /// none.
+    fn session(&self, who: &str) -> Option<(Caller, Vec<u8>)> {
+        let of_file = |name, role| {
+            let caller = Caller { name: Some(Arc::from(name)), role, until: Until::default() };
+            Some((caller, self.0.identities.cookie_key(role)?.into_bytes()))
         };
-        let Tokens { all, viewer, .. } = &self.0.tokens;
-        let (is_all, is_viewer) = (is(all), is(viewer));
-        if is_all { Some(Role::Admin) } else { is_viewer.then_some(Role::Viewer) }
-    }
-
-    /// The token that cookies of this role are signed with.
-    fn key(&self, role: Role) -> Option<&str> {
-        let Tokens { all, viewer, .. } = &self.0.tokens;
-        match role {
-            Role::Admin => all.as_deref(),
-            Role::Viewer => viewer.as_deref(),
+        match who {
+            ADMIN => of_file(ADMIN, Role::Admin),
+            VIEWER => of_file(VIEWER, Role::Viewer),
+            id => {
+                let (caller, hash) = self.0.identities.of_id(id).ok()?;
+                let mut key = self.0.identities.cookie_key(Role::Admin)?.into_bytes();
+                key.extend(hash.as_bytes());
+                Some((caller, key))
+            }
         }
     }
 
     /// Who asks; none where a token is missing or wrong.
     fn known(&self, headers: &HeaderMap) -> Option<Known> {
         if !self.wants_token() {
-            return Some(Known::Browser(Role::Admin));
+            return Some(Known::Browser(Caller::unasked()));
         }
         if let Some(given) = headers.get(header::AUTHORIZATION) {
             let token = given.to_str().ok()?.strip_prefix("Bearer ")?;
-            return self.role_of(token).map(Known::Token);
+            return self.0.identities.of_token(token).ok().map(Known::Token);
         }
-        let roles = [Role::Admin, Role::Viewer];
-        let holds = |role: &Role| {
-            self.key(*role).is_some_and(|key| Session::holds(headers, *role, key, &self.0.cookie))
-        };
-        roles.into_iter().find(holds).map(Known::Browser)
+        Session::of(headers, &self.0.cookie, |who| self.session(who)).map(Known::Browser)
     }
 }
 
 /// Lets a request through to its route, or answers why not.
 pub(super) async fn check(State(access): State<Access>, mut request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    if access.0.tokens.is_local && !access.wants_token() && !is_this_machine(request.headers()) {
+    if access.0.is_local && !access.wants_token() && !is_this_machine(request.headers()) {
         return Refusal::new(
             StatusCode::MISDIRECTED_REQUEST,
             Code::NotThisMachine,
@@ -138,6 +120,8 @@ pub(super) async fn check(State(access): State<Access>, mut request: Request, ne
         )
         .into_response();
     }
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let who = table::route(request.method().as_str(), route.as_deref());
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
     let known = access.known(request.headers());
     if changes && !matches!(known, Some(Known::Token(_))) && is_of_another_page(request.headers()) {
@@ -148,51 +132,74 @@ pub(super) async fn check(State(access): State<Access>, mut request: Request, ne
         )
         .into_response();
     }
-    let is_public =
-        PUBLIC.iter().any(|public| path == *public || public.ends_with('/') && path.starts_with(public));
-    let role = match known {
-        Some(Known::Token(role) | Known::Browser(role)) => role,
-        None if is_public => Role::Viewer,
-        None if path.starts_with("/api/") => {
-            let (code, message) = match request.headers().contains_key(header::AUTHORIZATION) {
-                false => (
-                    Code::NoToken,
-                    "this coordinator wants a token: send `Authorization: Bearer TOKEN`, or log in at /login",
-                ),
-                true => (
-                    Code::WrongToken,
-                    "the token is wrong: send the one that this coordinator was started with, as `Authorization: Bearer TOKEN`",
-                ),
-            };
-            let mut refusal = Refusal::new(StatusCode::UNAUTHORIZED, code, message).into_response();
-            refusal
-                .headers_mut()
-                .insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
-            return refusal;
-        }
-        // What was to be changed is not done after a login.
-        None if changes => return Redirect::to(LOGIN).into_response(),
-        None => {
-            let wanted = request.uri().path_and_query().map_or("/", |wanted| wanted.as_str());
-            return Redirect::to(&wanted::login(wanted)).into_response();
-        }
+    let from = from(&request);
+    let caller = match known {
+        Some(Known::Token(caller) | Known::Browser(caller)) => caller,
+        None if who.has(None) => Caller { role: Role::Viewer, ..Caller::unasked() },
+        None => return ask_for_token(&request, &from, changes),
     };
-    if changes && role == Role::Viewer && !is_public && path != "/logout" {
-        return Refusal::new(
-            StatusCode::FORBIDDEN,
-            Code::Viewer,
-            "the viewers' token only looks; log in with the other one",
-        )
-        .into_response();
+    if !who.has(Some(caller.role)) {
+        let what = format!("{} {}", request.method(), request.uri().path());
+        tracing::info!(target: "audit", who = %caller, from, what, result = "not for this role", "refused");
+        return not_for(caller.role, who);
     }
-    let issuer = match (access.wants_token(), role) {
-        (false, _) => Issuer::local(),
-        (true, Role::Admin) => Issuer::named("token"),
-        (true, Role::Viewer) => Issuer::named("viewer"),
+    request.extensions_mut().insert(caller.issuer(&from));
+    request.extensions_mut().insert(caller.role);
+    let answer = next.run(request).await;
+    if caller.until.is_unbounded() {
+        return answer;
+    }
+    answer.map(|body| Body::new(Live::new(body, caller.until, || None)))
+}
+
+/// Where a request comes from.
+fn from(request: &Request) -> String {
+    let address = request.extensions().get::<SocketAddr>();
+    address.map(ToString::to_string).unwrap_or_default()
+}
+
+/// The answer to who shows no token, or a wrong one.
+fn ask_for_token(request: &Request, from: &str, changes: bool) -> Response {
+    let path = request.uri().path();
+    let has_shown = request.headers().contains_key(header::AUTHORIZATION);
+    if has_shown || changes {
+        let what = format!("{} {path}", request.method());
+        let result = if has_shown { "wrong token" } else { "no token" };
+        tracing::info!(target: "audit", from, what, result, "refused");
+    }
+    if path.starts_with("/api/") {
+        let (code, message) = match has_shown {
+            false => (
+                Code::NoToken,
+                "this coordinator wants a token: send `Authorization: Bearer TOKEN`, or log in at /login",
+            ),
+            true => (
+                Code::WrongToken,
+                "the token is wrong, was revoked or has run out: send another one, as `Authorization: Bearer TOKEN`",
+            ),
+        };
+        let mut refusal = Refusal::new(StatusCode::UNAUTHORIZED, code, message).into_response();
+        refusal.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
+        return refusal;
+    }
+    if changes {
+        // What was to be changed is not done after a login.
+        return Redirect::to(LOGIN).into_response();
+    }
+    let wanted = request.uri().path_and_query().map_or("/", |wanted| wanted.as_str());
+    Redirect::to(&wanted::login(wanted)).into_response()
+}
+
+/// The answer to who has another role.
+fn not_for(role: Role, who: Who) -> Response {
+    let (code, message) = match role {
+        Role::Viewer => (Code::Viewer, "a viewer's token only looks; log in with another one".to_owned()),
+        other => (
+            Code::Forbidden,
+            format!("this token is for a {}, and this is for a {}", other.as_str(), who.words()),
+        ),
     };
-    request.extensions_mut().insert(issuer);
-    request.extensions_mut().insert(role);
-    next.run(request).await
+    Refusal::new(StatusCode::FORBIDDEN, code, message).into_response()
 }
 
 /// Whether a browser asks for a page of another server. Browsers of the last years say so in `Sec-Fetch-Site`; older ones name the page's
@@ -223,7 +230,10 @@ fn is_this_machine(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use domain::record::Token;
+
     use super::*;
+    use crate::access::{Secret, TokenFiles};
 
     fn headers(all: &[(&'static str, &str)]) -> HeaderMap {
         all.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
@@ -264,38 +274,75 @@ mod tests {
         assert!(!is_this_machine(&HeaderMap::new()));
     }
 
+    fn identities(admin: &str) -> Identities {
+        let text = |text: &str| Some(Secret::Text(text.to_owned()));
+        let files = TokenFiles { admin: text(admin), viewer: text("look") };
+        let identities = Identities::open(files).unwrap();
+        let token = |id: &str, role| Token {
+            id: id.to_owned(),
+            name: "ann".to_owned(),
+            role,
+            secret_hash: *blake3::hash(b"hers").as_bytes(),
+            created_unix_ms: 1,
+            created_by: ADMIN.to_owned(),
+            expires_unix_ms: None,
+            revoked_unix_ms: None,
+        };
+        identities.take(vec![token("a1", Role::Submitter), token("b2", Role::Worker)], true);
+        identities
+    }
+
+    fn access(admin: &str, is_secure: bool) -> Access {
+        Access::new(identities(admin), SocketAddr::from(([10, 0, 0, 1], 80)), is_secure)
+    }
+
+    /// The role, and whether a token came with the request.
+    fn known(access: &Access, all: &[(&'static str, &str)]) -> Option<(Role, bool)> {
+        Some(match access.known(&headers(all))? {
+            Known::Token(caller) => (caller.role, true),
+            Known::Browser(caller) => (caller.role, false),
+        })
+    }
+
     #[test]
     fn a_token_has_its_role_and_no_other_has_one() {
-        let tokens = Tokens { all: Some("secret".into()), viewer: Some("look".into()), is_local: false };
-        let access = Access::new(&tokens, 80, false);
-        let known = |value: &str| access.known(&headers(&[("authorization", value)]));
-        assert_eq!(known("Bearer secret"), Some(Known::Token(Role::Admin)));
-        assert_eq!(known("Bearer look"), Some(Known::Token(Role::Viewer)));
-        for wrong in ["Bearer secre", "Bearer ", "secret", "Basic secret", "Bearer secret "] {
+        let access = access("secret", false);
+        let known = |value: &str| known(&access, &[("authorization", value)]);
+        assert_eq!(known("Bearer secret"), Some((Role::Admin, true)));
+        assert_eq!(known("Bearer look"), Some((Role::Viewer, true)));
+        assert_eq!(known("Bearer a1.hers"), Some((Role::Submitter, true)));
+        for wrong in ["Bearer secre", "Bearer ", "secret", "Basic secret", "Bearer secret ", "Bearer a1.his"]
+        {
             assert_eq!(known(wrong), None, "{wrong}");
         }
-        assert_eq!(access.known(&HeaderMap::new()), None);
-        let open = Access::new(&Tokens::default(), 80, false);
-        assert_eq!(open.known(&HeaderMap::new()), Some(Known::Browser(Role::Admin)));
+        assert!(access.known(&HeaderMap::new()).is_none());
+        let open = Access::new(Identities::default(), SocketAddr::from(([127, 0, 0, 1], 80)), false);
+        assert_eq!(super::tests::known(&open, &[]), Some((Role::Admin, false)));
     }
 
     #[test]
     fn a_cookie_holds_as_long_as_the_token_that_it_was_made_with() {
-        let tokens =
-            |all: &str| Tokens { all: Some(all.into()), viewer: Some("look".into()), is_local: false };
-        let access = Access::new(&tokens("secret"), 80, true);
+        let ours = access("secret", true);
         let sent = |session: &Session| {
             let cookie = session.cookie();
-            headers(&[("cookie", &format!("other=1; {}", cookie.split(';').next().unwrap()))])
+            format!("other=1; {}", cookie.split(';').next().unwrap())
         };
-        let (admin, viewer) = (access.log_in("secret").unwrap(), access.log_in("look").unwrap());
-        assert_eq!(access.known(&sent(&admin)), Some(Known::Browser(Role::Admin)));
-        assert_eq!(access.known(&sent(&viewer)), Some(Known::Browser(Role::Viewer)));
-        assert!(access.log_in("wrong").is_none());
-        let changed = Access::new(&tokens("another"), 80, true);
-        assert_eq!(changed.known(&sent(&admin)), None);
-        assert_eq!(changed.known(&sent(&viewer)), Some(Known::Browser(Role::Viewer)));
-        let plain = Access::new(&tokens("secret"), 80, false);
-        assert_eq!(plain.known(&sent(&admin)), None, "the names of both differ");
+        let of = |access: &Access, session: &Session| known(access, &[("cookie", &sent(session))]);
+        let log_in = |token: &str| ours.log_in(token);
+        let (admin, viewer) = (log_in("secret").unwrap(), log_in("look").unwrap());
+        let submitter = log_in("a1.hers").unwrap();
+        assert_eq!(of(&ours, &admin), Some((Role::Admin, false)));
+        assert_eq!(of(&ours, &viewer), Some((Role::Viewer, false)));
+        assert_eq!(of(&ours, &submitter), Some((Role::Submitter, false)));
+        assert!(log_in("wrong").is_none());
+        assert!(log_in("b2.hers").is_none(), "a worker has no page");
+        let changed = access("another", true);
+        assert_eq!(of(&changed, &admin), None);
+        assert_eq!(of(&changed, &submitter), None, "the store alone makes no sessions");
+        assert_eq!(of(&changed, &viewer), Some((Role::Viewer, false)));
+        assert_eq!(of(&access("secret", false), &admin), None, "the names of both differ");
+        let token = ours.0.identities.stored("a1").unwrap();
+        ours.0.identities.keep(Token { revoked_unix_ms: Some(2), ..token });
+        assert_eq!(of(&ours, &submitter), None, "revoked");
     }
 }

@@ -28,6 +28,8 @@ pub(super) enum Code {
     WrongToken,
     /// 403: the viewers' token only looks.
     Viewer,
+    /// 403: it is for other roles, or someone else's.
+    Forbidden,
     /// 403: a page of another server asked.
     CrossOrigin,
     /// 404: there is no such thing.
@@ -103,6 +105,7 @@ impl From<ApiError> for Refusal {
             ApiError::OutOfRange(_) => (StatusCode::RANGE_NOT_SATISFIABLE, Code::OutOfRange),
             ApiError::NotFound(_) => (StatusCode::NOT_FOUND, Code::NotFound),
             ApiError::Refused(_) => (StatusCode::CONFLICT, Code::Refused),
+            ApiError::Forbidden(_) => (StatusCode::FORBIDDEN, Code::Forbidden),
             ApiError::Aborted(_) => (StatusCode::CONFLICT, Code::Aborted),
             ApiError::Full(_) => (StatusCode::INSUFFICIENT_STORAGE, Code::Full),
             ApiError::Busy { .. } => (StatusCode::TOO_MANY_REQUESTS, Code::Busy),

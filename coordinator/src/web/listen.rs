@@ -1,18 +1,14 @@
 //! Connections of browsers: a bounded number at a time, in plain text or by TLS, each with a deadline for what it has to say.
 
-use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use axum::Router;
-use hyper::{server::conn::http1, service::service_fn};
+use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::{GracefulShutdown, Watcher},
     service::TowerToHyperService,
-};
-use rustls::{
-    ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -21,14 +17,14 @@ use tokio::{
     task::JoinHandle,
     time::{sleep, timeout},
 };
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tower::util::MapRequest;
 
 use super::{
     misled,
     unheard::{self, Heard, Turn},
 };
-use crate::server::TlsFiles;
+use crate::tls::Tls;
 
 /// Connections at a time where the system allows it: a hundred open pages, each with its events and what it asks besides, and as many again
 /// that do not close.
@@ -75,7 +71,7 @@ impl Bound {
     pub fn serve(
         self,
         routes: Router,
-        (tls, grpc): (Option<TlsAcceptor>, SocketAddr),
+        (tls, grpc): (Option<Tls>, SocketAddr),
         connections: u64,
         stop: CancellationToken,
     ) -> Listening {
@@ -97,7 +93,7 @@ impl Listening {
 async fn accept(
     (listener, free): (TcpListener, Arc<Semaphore>),
     routes: Router,
-    (tls, grpc): (Option<TlsAcceptor>, SocketAddr),
+    (tls, grpc): (Option<Tls>, SocketAddr),
     stop: CancellationToken,
 ) {
     let graceful = GracefulShutdown::new();
@@ -139,15 +135,16 @@ async fn next(
 async fn connection(
     stream: TcpStream,
     routes: Router,
-    (tls, grpc): (Option<TlsAcceptor>, SocketAddr),
+    (tls, grpc): (Option<Tls>, SocketAddr),
     watcher: Watcher,
 ) {
     if misled::is_grpc(&stream).await {
         return misled::answer(stream, grpc).await;
     }
-    let Some(tls) = tls else { return answer(stream, routes, watcher).await };
-    match timeout(FIRST_WORDS_WITHIN, tls.accept(stream)).await {
-        Ok(Ok(stream)) => answer(stream, routes, watcher).await,
+    let from = stream.peer_addr().ok();
+    let Some(tls) = tls else { return answer(stream, from, routes, watcher).await };
+    match timeout(FIRST_WORDS_WITHIN, tls.http().accept(stream)).await {
+        Ok(Ok(stream)) => answer(stream, from, routes, watcher).await,
         Ok(Err(error)) => tracing::debug!(%error, "a browser's TLS handshake failed"),
         Err(_) => tracing::debug!("a browser's TLS handshake took too long"),
     }
@@ -156,9 +153,17 @@ async fn connection(
 /// Answers the requests of a connection, one after the other.
 async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
+    from: Option<SocketAddr>,
     routes: Router,
     watcher: Watcher,
 ) {
+    // For the account of who changed what.
+    let routes = MapRequest::new(routes, move |mut request: Request<Incoming>| {
+        if let Some(from) = from {
+            request.extensions_mut().insert(from);
+        }
+        request
+    });
     let (turn, routes) = (Turn::default(), TowerToHyperService::new(routes));
     let asked = turn.clone();
     let service = service_fn(move |request| {
@@ -176,26 +181,6 @@ async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     }
 }
 
-/// What speaks TLS with browsers, with the certificate of these PEM files.
-///
-/// # Errors
-/// They cannot be read, or are no certificate and its key.
-pub fn acceptor(files: &TlsFiles) -> anyhow::Result<TlsAcceptor> {
-    let TlsFiles { certificate, key } = files;
-    let named = |path: &Path| format!("cannot read {}; check --tls-cert and --tls-key", path.display());
-    let chain: Vec<_> = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect)
-        .with_context(|| named(certificate))?;
-    let key = PrivateKeyDer::from_pem_file(key).with_context(|| named(key))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .context("the certificate and its key do not go together")?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
-}
-
 #[cfg(test)]
 mod tests {
     use axum::routing::get;
@@ -204,6 +189,7 @@ mod tests {
     use tokio_rustls::TlsConnector;
 
     use super::*;
+    use crate::tls::TlsFiles;
 
     const GRPC: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7070);
     const ASK: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
@@ -258,13 +244,10 @@ mod tests {
         let files =
             TlsFiles { certificate: folder.path().join("cert.pem"), key: folder.path().join("key.pem") };
         std::fs::write(&files.certificate, made.cert.pem()).unwrap();
-        assert!(
-            acceptor(&files).is_err_and(|error| error.to_string().contains("check --tls-cert and --tls-key"))
-        );
         std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
         let bound = Bound::to(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let (routes, stop) = (Router::new().route("/", get(async || "seen")), CancellationToken::new());
-        let listening = bound.serve(routes, (Some(acceptor(&files).unwrap()), GRPC), 8, stop.clone());
+        let listening = bound.serve(routes, (Some(Tls::open(files).unwrap()), GRPC), 8, stop.clone());
         let mut known = RootCertStore::empty();
         known.add(made.cert.der().clone()).unwrap();
         let client = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))

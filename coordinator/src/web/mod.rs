@@ -1,7 +1,7 @@
 //! The HTTP interface: a JSON API under `/api/v1`, events of a sweep as they happen, and the page that uses both. An adapter of `api`, as
 //! `rpc` is: a request is decoded, one use case is called, and its answer goes out in the one JSON shape that each thing has (`shapes`).
 //!
-//! Who may do what is decided in one place (`access`), before any route. Bounds on connections and their patience are in `listen`.
+//! Who may do what is decided in one table (`crate::access`), before any route. Bounds on connections and their patience are in `listen`.
 
 mod access;
 mod actions;
@@ -29,17 +29,19 @@ mod timeline;
 mod unheard;
 mod wanted;
 
+use std::net::SocketAddr;
+
 use axum::{Router, middleware};
 use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use self::access::Access;
-pub use self::{
-    access::Tokens,
-    listen::{Bound, CONNECTIONS_MAX, Listening, acceptor},
+pub use self::listen::{Bound, CONNECTIONS_MAX, Listening};
+use crate::{
+    access::Identities,
+    api::{Api, Snapshots},
 };
-use crate::api::{Api, Snapshots};
 
 /// Largest body of a request: the form of a login, or the choice of a retry.
 const BODY_BYTES_MAX: usize = 16 << 10;
@@ -60,9 +62,15 @@ struct Web {
     stop: CancellationToken,
 }
 
-/// All routes of the HTTP interface of these use cases, served on this port, by TLS or without.
-pub fn routes(api: Api, tokens: &Tokens, port: u16, is_secure: bool, stop: CancellationToken) -> Router {
-    let access = Access::new(tokens, port, is_secure);
+/// All routes of the HTTP interface of these use cases for those whom `identities` knows, served on this address, by TLS or without.
+pub fn routes(
+    api: Api,
+    identities: Identities,
+    address: SocketAddr,
+    is_secure: bool,
+    stop: CancellationToken,
+) -> Router {
+    let access = Access::new(identities, address, is_secure);
     let (json, described) = json_routes().split_for_parts();
     let web = Web {
         api,

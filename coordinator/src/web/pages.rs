@@ -13,10 +13,11 @@ use axum::{
 };
 use rust_embed::RustEmbed;
 use serde::Deserialize;
+use terms::Role;
 
 use super::{
     Web,
-    access::{LOGIN, Role},
+    access::LOGIN,
     answers::{self, Code, Refusal},
     modules,
     reader::Reader,
@@ -134,10 +135,7 @@ fn number(text: &str) -> Option<u64> {
 
 /// A page with its script and what that asks for first.
 fn frame(web: &Web, role: Role, reader: Reader, (script, answers): (&str, Vec<String>)) -> Response {
-    let role = match role {
-        Role::Admin => "admin",
-        Role::Viewer => "viewer",
-    };
+    let role = role.as_str();
     let has_session = web.access.wants_token();
     let modules = modules::of(script);
     page(&Frame { language: reader.code(), version: &VERSION, role, has_session, answers, modules })
@@ -163,7 +161,7 @@ fn enter(web: &Web, token: &str, shown: &Shown, reader: Reader) -> Response {
         Some(Ok(cookie)) => ([(header::SET_COOKIE, cookie)], Redirect::to(wanted)).into_response(),
         Some(Err(_)) => answers::no_page(),
         None => {
-            tracing::warn!("a browser showed a wrong token");
+            tracing::info!(target: "audit", what = "log in", result = "wrong token", "refused");
             login(shown, reader, true)
         }
     }

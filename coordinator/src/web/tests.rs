@@ -11,11 +11,16 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
 use super::*;
-use crate::api::{Api, Source, Submission, leader};
+use crate::{
+    access::{Secret, TokenFiles},
+    api::{Api, Source, Submission, leader},
+};
 
 const FILE: &str = "name: <b>x\ndataset: {path: d}\nparameters: {learning_rate: {values: [0.1, 0.01]}, seed: {values: [1, 2, 3]}}\n";
 const ADMIN: &str = "a-secret";
 const VIEWER: &str = "to-look";
+/// Not of this machine alone.
+const ELSEWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1)), 80);
 
 mod compared;
 mod described;
@@ -32,24 +37,26 @@ struct Served {
 }
 
 /// A coordinator with one sweep of six jobs.
-async fn served(tokens: &Tokens) -> Served {
+async fn served(identities: Identities) -> Served {
     let (store, folder) = leader::store().await;
     let leadership = leader::led_by(&leader::driver(&store).await);
     let api = Api::new(leadership, store, None, TaskTracker::new());
     let source = Source { text: FILE.to_owned(), file_name: "x.yaml".to_owned(), ..Source::default() };
     let submission = Submission { source, request_id: String::new(), extend: None };
     drop(api.submit(engine::Issuer::local(), submission).await.unwrap());
-    let routes = checked_routes(api.clone(), tokens, CancellationToken::new());
+    let api = api.for_those(identities.clone());
+    let routes = checked_routes(api.clone(), identities, CancellationToken::new());
     Served { api, routes, folders: vec![folder] }
 }
 
 /// All routes, whose answers are compared with their description.
-fn checked_routes(api: Api, tokens: &Tokens, stop: CancellationToken) -> Router {
-    routes(api, tokens, 80, false, stop).layer(middleware::from_fn(described::checked))
+fn checked_routes(api: Api, identities: Identities, stop: CancellationToken) -> Router {
+    routes(api, identities, ELSEWHERE, false, stop).layer(middleware::from_fn(described::checked))
 }
 
-fn guarded() -> Tokens {
-    Tokens { all: Some(ADMIN.into()), viewer: Some(VIEWER.into()), is_local: false }
+fn guarded() -> Identities {
+    let text = |text: &str| Some(Secret::Text(text.to_owned()));
+    Identities::open(TokenFiles { admin: text(ADMIN), viewer: text(VIEWER) }).unwrap()
 }
 
 impl Served {
@@ -76,7 +83,9 @@ impl Served {
 
 #[tokio::test]
 async fn what_the_page_of_another_server_asks_is_refused() {
-    let open = served(&Tokens { is_local: true, ..Tokens::default() }).await;
+    let mut open = served(Identities::default()).await;
+    let here = SocketAddr::from(([127, 0, 0, 1], 80));
+    open.routes = routes(open.api.clone(), Identities::default(), here, false, CancellationToken::new());
     let pause = "/api/v1/sweeps/1/pause";
     for (headers, expected) in [
         (vec![("sec-fetch-site", "cross-site")], StatusCode::FORBIDDEN),
@@ -93,7 +102,7 @@ async fn what_the_page_of_another_server_asks_is_refused() {
 
 #[tokio::test]
 async fn a_browser_that_has_shown_the_token_has_a_cookie_which_lets_it_in() {
-    let served = served(&guarded()).await;
+    let served = served(guarded()).await;
     let form = |token: &str| {
         Request::builder()
             .method(Method::POST)
@@ -134,7 +143,7 @@ fn each_kind_of_error_has_its_sentence_on_the_page_in_both_languages() {
 
 #[tokio::test]
 async fn what_cannot_be_is_said_with_its_kind() {
-    let served = served(&Tokens::default()).await;
+    let served = served(Identities::default()).await;
     for (path, status, code, says) in [
         ("/api/v1/sweeps/9", 404, "not_found", "9"),
         ("/api/v1/sweeps/x", 400, "invalid", "a sweep is a number from 1, not \"x\""),
@@ -197,7 +206,7 @@ async fn a_missing_token_is_told_from_a_wrong_one() {
 
 #[tokio::test]
 async fn sweeps_and_jobs_are_read_and_changed() {
-    let served = served(&Tokens::default()).await;
+    let served = served(Identities::default()).await;
     let (_, listed) = served.json("/api/v1/sweeps").await;
     assert_eq!((&listed["items"][0]["name"], &listed["next"]), (&"<b>x".into(), &Value::Null));
     let (_, sweep) = served.json("/api/v1/sweeps/1").await;
@@ -222,7 +231,7 @@ async fn sweeps_and_jobs_are_read_and_changed() {
 
 #[tokio::test]
 async fn a_sweep_is_submitted_once_and_a_wrong_file_is_refused_with_its_place() {
-    let served = served(&Tokens::default()).await;
+    let served = served(Identities::default()).await;
     let submit = async |body: Value| {
         let request = Request::builder().method(Method::POST).uri("/api/v1/sweeps");
         let request =
@@ -270,7 +279,7 @@ async fn a_sweep_is_submitted_once_and_a_wrong_file_is_refused_with_its_place() 
 
 #[tokio::test]
 async fn columns_that_a_page_has_are_not_sent_again() {
-    let served = served(&Tokens::default()).await;
+    let served = served(Identities::default()).await;
     let (status, headers, body) = served.ask(&Method::GET, "/api/v1/sweeps/1/columns", &[]).await;
     assert_eq!(status, StatusCode::OK);
     assert!(!to_bytes(body, usize::MAX).await.unwrap().is_empty());
@@ -281,7 +290,7 @@ async fn columns_that_a_page_has_are_not_sent_again() {
 
 #[tokio::test]
 async fn an_analysis_is_sent_once_and_has_the_keys_that_pages_read() {
-    let served = served(&Tokens::default()).await;
+    let served = served(Identities::default()).await;
     let path = "/api/v1/sweeps/1/analysis";
     let (status, headers, body) = served.ask(&Method::GET, path, &[]).await;
     assert_eq!(
@@ -321,7 +330,7 @@ async fn next_event(
 
 #[tokio::test]
 async fn a_page_that_comes_back_is_told_what_is_new_to_the_end() {
-    let served = served(&Tokens::default()).await;
+    let served = served(Identities::default()).await;
     let path = "/api/v1/sweeps/1/events";
     let (_, headers, body) = served.ask(&Method::GET, path, &[]).await;
     assert_eq!(headers[header::CONTENT_TYPE], "text/event-stream");
@@ -352,7 +361,7 @@ async fn a_stream_ends_with_its_coordinator() {
     let submission = Submission { source, request_id: String::new(), extend: None };
     drop(api.submit(engine::Issuer::local(), submission).await.unwrap());
     let stop = CancellationToken::new();
-    let routes = checked_routes(api, &Tokens::default(), stop.clone());
+    let routes = checked_routes(api, Identities::default(), stop.clone());
     let request = Request::builder().uri("/api/v1/sweeps/1/events").body(Body::empty()).unwrap();
     let (mut body, mut text) =
         (routes.oneshot(request).await.unwrap().into_body().into_data_stream(), String::new());

@@ -14,11 +14,12 @@ mod rungs;
 mod search;
 mod sqlite;
 mod tables;
+mod tokens;
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use domain::record::{BestEpoch, Record, Rung, StoredSearch, StoredSweep, WeightsFile, WeightsState};
+use domain::record::{BestEpoch, Record, Rung, StoredSearch, StoredSweep, Token, WeightsFile, WeightsState};
 use terms::{Epoch, JobKey, JobState, MetricRow, MetricSchema, SweepId};
 
 pub use self::{
@@ -109,6 +110,9 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// What the searcher of a sweep proposed and was told; of one whose searcher does not learn, nothing.
     async fn search(&self, sweep: SweepId) -> Result<StoredSearch, StoreError>;
+
+    /// All tokens, in the order of their ids; also where another coordinator leads.
+    async fn tokens(&self) -> Result<Vec<Token>, StoreError>;
 
     /// Whether there is room for commits again, after one that failed with [`StoreError::Full`].
     async fn has_room(&self) -> bool;

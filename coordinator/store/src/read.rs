@@ -140,6 +140,7 @@ async fn sweep<Q: Queries>(connection: &mut Q, row: tables::Sweep) -> Result<Sto
         state,
         job_count: number(row.job_count, "job_count")?,
         created_unix_ms,
+        owner: row.owner.0.map(tables::Text::into_owned),
         ended_unix_ms,
         next_unstarted,
         out_of_order,

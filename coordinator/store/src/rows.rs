@@ -18,6 +18,7 @@ use super::{
     cells::{dataset_json, integer, lines_json, names_json, parameters_json},
     rungs, search,
     tables::{self, Added, Row, Table, TableRow, text},
+    tokens,
 };
 
 /// Cached rows, which further records are likely to change.
@@ -41,6 +42,8 @@ struct Changes {
     epochs: Vec<(AttemptKey, u32, Row)>,
     proposals: Vec<Row>,
     learned: Vec<Row>,
+    /// The last state of each token.
+    tokens: BTreeMap<String, Row>,
     /// The final state of each job's weights.
     weights: BTreeMap<JobKey, Row>,
     /// Jobs and attempts that have ended: their rows leave the cache.
@@ -114,6 +117,9 @@ impl Rows {
             }
             Record::ResultLearned { sweep, number, learned } => {
                 changes.learned.push(Arc::new(search::learned(*sweep, *number, learned)?));
+            }
+            Record::TokenKept(token) => {
+                changes.tokens.insert(token.id.clone(), Arc::new(tokens::row(token)?));
             }
             Record::AttemptGranted { attempt, .. } => self.grant(*attempt, record, changes)?,
             Record::AttemptStarted { attempt, .. } | Record::AttemptEnded { attempt, .. } => {
@@ -228,6 +234,7 @@ impl Rows {
             of(tables::Epoch::TABLE, Before::Nothing, epochs),
             of(tables::Proposal::TABLE, Before::Nothing, changes.proposals),
             of(tables::Learned::TABLE, Before::Nothing, changes.learned),
+            of(tables::Token::TABLE, Before::Unknown, changes.tokens.into_values().collect()),
             of(tables::Artifact::TABLE, Before::Unknown, changes.weights.into_values().collect()),
         ];
         writes.into_iter().filter(|write| !write.rows.is_empty()).collect()

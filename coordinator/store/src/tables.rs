@@ -234,6 +234,7 @@ table! {
         manifest: Added<Text>,
         parameters: Added<Text>,
         without_checkpoint: Added<i64>,
+        owner: Added<Text>,
     }
 }
 
@@ -326,6 +327,21 @@ table! {
         running: Option<i64>,
         near: Option<i64>,
         score: Option<f64>,
+    }
+}
+
+table! {
+    /// A token. Its hash is in hexadecimal digits.
+    Token, "tokens", 1 keys,
+    {
+        id: Text,
+        name: Text,
+        role: Text,
+        secret_hash: Text,
+        created_unix_ms: i64,
+        created_by: Text,
+        expires_unix_ms: Option<i64>,
+        revoked_unix_ms: Option<i64>,
     }
 }
 

@@ -16,6 +16,7 @@ mod number;
 pub mod outputs;
 mod parameter;
 mod progress;
+mod role;
 pub mod snapshot;
 mod state;
 
@@ -36,6 +37,7 @@ pub use metrics::{
 pub use number::shortest;
 pub use parameter::{ParameterMap, ParameterValue};
 pub use progress::Progress;
+pub use role::Role;
 pub use state::{AttemptState, JobState, Outcome, SweepState};
 /// `JobState::VARIANTS` and the like.
 pub use strum::VariantArray;

@@ -18,7 +18,7 @@ async fn a_corrupt_row_is_reported_with_what_helps_for_its_store() {
 
 /// Everything that can be read from a store, as text.
 pub(super) async fn dump(store: &dyn Store) -> Result<String, StoreError> {
-    let mut text = format!("{:?}\n", store.load().await?);
+    let mut text = format!("{:?}\n{:?}\n", store.load().await?, store.tokens().await?);
     for sweep in [1, 2].map(SweepId) {
         let (jobs, epochs) = (store.jobs(sweep, 1, 99).await?, all_epochs(store, sweep).await?);
         text += &format!(
@@ -93,6 +93,7 @@ async fn history_of_a_database(folder: &Path) -> (Vec<u8>, Vec<u8>, Vec<String>)
         objective: objective("train_loss"),
         job_count: 5,
         created_unix_ms: 1_000,
+        owner: None,
     };
     let mut all = commits(&mut Random(1));
     all.push(vec![second]);

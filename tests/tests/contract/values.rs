@@ -12,7 +12,9 @@ fn with_text(text: &str) -> Vec<(&'static str, Vec<Record>)> {
         |name: Option<String>, request_id: Option<String>, specification: Option<String>| match submitted(
             1, "",
         ) {
-            Record::SweepSubmitted { sweep, manifest, objective, job_count, created_unix_ms, .. } => {
+            Record::SweepSubmitted {
+                sweep, manifest, objective, job_count, created_unix_ms, owner, ..
+            } => {
                 vec![Record::SweepSubmitted {
                     sweep,
                     name: name.unwrap_or_default(),
@@ -22,6 +24,7 @@ fn with_text(text: &str) -> Vec<(&'static str, Vec<Record>)> {
                     objective,
                     job_count,
                     created_unix_ms,
+                    owner,
                 }]
             }
             other => panic!("{other:?}"),

@@ -16,6 +16,7 @@ mod disk;
 mod doctor;
 mod faults;
 mod flood;
+mod identities;
 mod kills;
 mod leader;
 mod leaving;

@@ -38,7 +38,8 @@ pub struct StartOptions {
     /// File that holds the token the coordinator asks for; read again at every connection
     #[arg(long, env = "SWEEP_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// Certificates (PEM) to trust for an https:// coordinator
+    /// Certificates (PEM) to trust for an https:// coordinator; read again at every connection [default: those that this
+    /// system trusts]
     #[arg(long, env = "SWEEP_TLS_CA", value_name = "FILE")]
     pub tls_ca: Option<PathBuf>,
     /// Answer probes and scrapers on this address, in plain text and without a token: /livez, /readyz and /metrics; port 0 lets

@@ -14,6 +14,10 @@ pub(super) struct Turns {
     named: Option<(String, Endpoint)>,
     /// The one that was asked last, and whether it was such a leader: it sends no one elsewhere.
     asked: Option<(String, bool)>,
+    /// Where the certificates to trust are read again.
+    target: Target,
+    /// Why they cannot be read, where that was told.
+    complaint: Option<String>,
 }
 
 impl Turns {
@@ -23,11 +27,28 @@ impl Turns {
     /// The target is unusable.
     pub(super) fn new(target: &Target) -> Result<Self, ClientError> {
         let known = urls(target).map(str::to_owned).zip(endpoints(target)?).collect();
-        Ok(Self { known, next: 0, named: None, asked: None })
+        Ok(Self { known, next: 0, named: None, asked: None, target: target.clone(), complaint: None })
+    }
+
+    /// Trusts the certificates that are there now: their file may have changed. While it cannot be used, those from before are trusted.
+    fn read_again(&mut self) {
+        let said = match endpoints(&self.target) {
+            Ok(endpoints) => {
+                self.known.iter_mut().zip(endpoints).for_each(|((_, known), new)| *known = new);
+                self.complaint = None;
+                return;
+            }
+            Err(error) => error.to_string(),
+        };
+        if self.complaint.as_ref() != Some(&said) {
+            tracing::warn!("{said}; the certificates from before are trusted until then");
+        }
+        self.complaint = Some(said);
     }
 
     /// The one to ask now.
     pub(super) fn take(&mut self) -> Endpoint {
+        self.read_again();
         if let Some((url, endpoint)) = self.named.take() {
             self.asked = Some((url, true));
             return endpoint;
@@ -79,5 +100,24 @@ mod tests {
         let refused = turns.heard(&target, &standby("https://c:3")).unwrap_err();
         assert!(refused.contains("--advertise"), "{refused}");
         assert_eq!(next(&mut turns), "http://b:2/");
+    }
+
+    #[test]
+    fn certificates_are_read_at_each_connection_and_broken_ones_leave_those_from_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let ca = folder.path().join("ca.pem");
+        let (host, other) = ("https://host:1/", "https://other:1/");
+        let made = rcgen::generate_simple_self_signed(["host".to_owned()]).unwrap();
+        std::fs::write(&ca, made.cert.pem()).unwrap();
+        let url = "https://host:1,https://other:1".to_owned();
+        let target = Target { url, token_file: None, tls_ca: Some(ca.clone()) };
+        let mut turns = Turns::new(&target).unwrap();
+        assert_eq!(turns.take().uri().to_string(), host);
+        std::fs::write(&ca, "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n").unwrap();
+        assert_eq!(turns.take().uri().to_string(), other);
+        assert!(turns.complaint.as_ref().unwrap().contains("ca.pem"), "{turns:?}");
+        std::fs::write(&ca, made.cert.pem()).unwrap();
+        assert_eq!(turns.take().uri().to_string(), host);
+        assert_eq!(turns.complaint, None);
     }
 }

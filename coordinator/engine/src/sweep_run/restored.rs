@@ -32,7 +32,8 @@ impl SweepRun {
         let searcher = if stored.state.is_final() { Ok(None) } else { Searcher::of(&definition) };
         let searcher =
             searcher.map_err(|error| RestoreError::Contradiction(format!("sweep {id}: {error}")))?;
-        let mut run = Self::new(&definition, searcher, stored.created_unix_ms);
+        let owner = stored.owner.map(Into::into);
+        let mut run = Self::new(&definition, searcher, stored.created_unix_ms).owned_by(owner);
         if stored.job_count < run.job_count() {
             // Those that it has now, which are not those of the definition that was read.
             run.redefine(run.definition.ending_after(stored.job_count));

@@ -125,6 +125,7 @@ pub(super) fn stored(
         metrics: MetricSchema::default(),
         parameters: Default::default(),
         without_checkpoint: None,
+        owner: None,
         state: SweepState::Running,
         created_unix_ms: 0,
         ended_unix_ms: None,
@@ -214,7 +215,16 @@ impl Cluster {
 
     /// A user gives a command, which may be refused.
     pub(super) fn try_order<C: Command>(&mut self, command: C) -> Result<C::Answer, ControlError> {
-        let issued = Issued { command, issuer: Issuer::local() };
+        self.try_order_as(Issuer::local(), command)
+    }
+
+    /// The same of someone.
+    pub(super) fn try_order_as<C: Command>(
+        &mut self,
+        issuer: Issuer,
+        command: C,
+    ) -> Result<C::Answer, ControlError> {
+        let issued = Issued { command, issuer };
         let (answer, output) = self.engine.execute(self.now(), issued);
         self.take(output);
         answer

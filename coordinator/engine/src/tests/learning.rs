@@ -98,6 +98,7 @@ fn a_search_goes_on_after_a_restart_as_if_there_had_been_none() {
         metrics,
         parameters: Default::default(),
         without_checkpoint: None,
+        owner: None,
         state: SweepState::Running,
         job_count: 16,
         created_unix_ms: 0,

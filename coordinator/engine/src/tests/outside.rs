@@ -73,6 +73,7 @@ impl Cluster {
             metrics: self.sweep().metrics,
             parameters: Default::default(),
             without_checkpoint: None,
+            owner: None,
             state: SweepState::Running,
             job_count: self.sweep().job_count(),
             created_unix_ms: 0,

@@ -30,6 +30,7 @@ fn sweep(id: u64, specification: &str) -> Sweep {
         unread_parameters: Vec::new(),
         stopped: None,
         cannot_pause: None,
+        owner: None,
         manifest: builtin("simple_cnn").cloned().map(Arc::new),
         specification: specification.into(),
         dataset: None,

@@ -39,6 +39,8 @@ pub struct Sweep {
     pub weights: Option<String>,
     /// The best weights that are kept.
     pub best_weights: Option<model::Weights>,
+    /// Who submitted it, where the coordinator asked.
+    pub owner: Option<String>,
     /// When it was submitted.
     pub created: Option<String>,
     /// When it ended.
@@ -130,6 +132,7 @@ impl Sweep {
             varying: sweep.varying.clone(),
             weights: weights(sweep),
             best_weights: sweep.best_weights.clone(),
+            owner: sweep.owner.clone(),
             created: time(sweep.created_unix_ms),
             ended: time(sweep.ended_unix_ms),
             unread_parameters: sweep.unread_parameters.clone(),

@@ -45,6 +45,7 @@ use super::{
     tables::sweep_state_name,
 };
 use crate::{
+    access::{Secret, TokenFiles},
     descriptors,
     rpc::DESCRIPTORS_MIN,
     server::{HttpConfig, Server, ServerConfig},
@@ -131,12 +132,12 @@ pub(super) async fn run(arguments: &RunArguments) -> Result<(), Failure> {
     let config = ServerConfig {
         listen: loopback,
         store_url: store_url(&folder)?,
-        token: Some(token.clone()),
+        tokens: TokenFiles { admin: Some(Secret::Text(token.clone())), viewer: None },
         tls: None,
         lease: LEASE,
         advertise: None,
         artifacts: None,
-        http: Some(HttpConfig { listen: arguments.http.unwrap_or(loopback), viewer_token: None }),
+        http: Some(HttpConfig { listen: arguments.http.unwrap_or(loopback) }),
         admin: None,
     };
     let mut server = until_stopped(&mut stop, async { Ok(Server::start(config).await?) }).await?;

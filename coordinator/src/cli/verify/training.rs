@@ -14,6 +14,7 @@ use terms::DatasetSummary;
 
 use super::alone::Alone;
 use crate::{
+    access::{Secret, TokenFiles},
     cli::{
         client::{Target, Token},
         failure::Failure,
@@ -131,7 +132,7 @@ pub(super) async fn train(plan: &Plan<'_>) -> Result<Trained, Failure> {
     let config = ServerConfig {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         store_url: store_url(folder.path())?,
-        token: Some(token.clone()),
+        tokens: TokenFiles { admin: Some(Secret::Text(token.clone())), viewer: None },
         tls: None,
         lease: LEASE,
         advertise: None,

@@ -48,6 +48,7 @@ fn summary(view: &SweepView) -> v1::Sweep {
         job_count: view.job_count(),
         counts: Some(counts(view.counts)),
         created_unix_ms: view.created_unix_ms,
+        owner: view.owner.as_deref().unwrap_or_default().to_owned(),
         ended_unix_ms: view.ended_unix_ms.unwrap_or(0),
         metric: Some(v1::Metric {
             name: metric.name.to_string(),

@@ -1,11 +1,9 @@
-//! The cookie of a browser that has shown a token: `ROLE.UNTIL.MAC`, where UNTIL is in seconds since 1970 and MAC is BLAKE3, keyed with what is
-//! derived from the token.
+//! The cookie of a browser that has shown a token: `WHO.UNTIL.MAC`. WHO is `admin`, `viewer` or the id of a stored token; UNTIL is in seconds
+//! since 1970; MAC is BLAKE3, keyed with what is derived from the token.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::http::{HeaderMap, header};
-
-use super::Role;
 
 /// How long a browser stays logged in.
 const SESSION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -27,11 +25,11 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// A session of this role from now on.
-    pub(super) fn new(role: Role, token: &str, name: &CookieName) -> Self {
+    /// A session of someone from now on.
+    pub(super) fn new(who: &str, key: &[u8], name: &CookieName) -> Self {
         let until = now().saturating_add(SESSION.as_secs());
-        let said = format!("{}.{until}", word(role));
-        let mac = mac(token, &said).to_hex();
+        let said = format!("{who}.{until}");
+        let mac = mac(key, &said).to_hex();
         Self { cookie: name.cookie(&format!("{said}.{mac}"), SESSION) }
     }
 
@@ -40,12 +38,19 @@ impl Session {
         &self.cookie
     }
 
-    /// Whether a browser that sends these headers has a session of this role.
-    pub(super) fn holds(headers: &HeaderMap, role: Role, token: &str, name: &CookieName) -> bool {
+    /// Whose session a browser has that sends these headers. `found` says who someone is, and what their sessions are signed with.
+    pub(super) fn of<T>(
+        headers: &HeaderMap,
+        name: &CookieName,
+        found: impl Fn(&str) -> Option<(T, Vec<u8>)>,
+    ) -> Option<T> {
         let all = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
         let mut pairs =
             all.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        pairs.any(|(sent, value)| sent == name.name && is_valid(value, role, token))
+        pairs.find_map(|(sent, value)| {
+            let (someone, key) = found(value.split_once('.').filter(|_| sent == name.name)?.0)?;
+            is_valid(value, &key).then_some(someone)
+        })
     }
 }
 
@@ -69,23 +74,16 @@ impl CookieName {
     }
 }
 
-fn is_valid(value: &str, role: Role, token: &str) -> bool {
+fn is_valid(value: &str, key: &[u8]) -> bool {
     let Some((said, given)) = value.rsplit_once('.') else { return false };
-    let Some((of, until)) = said.split_once('.') else { return false };
+    let Some((_, until)) = said.split_once('.') else { return false };
     let Ok(given) = blake3::Hash::from_hex(given) else { return false };
     // The comparison of hashes takes the same time for all.
-    of == word(role) && mac(token, said) == given && until.parse::<u64>().is_ok_and(|until| now() < until)
+    mac(key, said) == given && until.parse::<u64>().is_ok_and(|until| now() < until)
 }
 
-fn mac(token: &str, said: &str) -> blake3::Hash {
-    blake3::keyed_hash(&blake3::derive_key(PURPOSE, token.as_bytes()), said.as_bytes())
-}
-
-fn word(role: Role) -> &'static str {
-    match role {
-        Role::Viewer => "viewer",
-        Role::Admin => "admin",
-    }
+fn mac(key: &[u8], said: &str) -> blake3::Hash {
+    blake3::keyed_hash(&blake3::derive_key(PURPOSE, key), said.as_bytes())
 }
 
 fn now() -> u64 {
@@ -98,21 +96,21 @@ mod tests {
 
     #[test]
     fn a_session_that_has_run_out_or_was_changed_does_not_hold() {
-        let signed = |said: &str| format!("{said}.{}", mac("secret", said).to_hex());
+        let signed = |said: &str| format!("{said}.{}", mac(b"secret", said).to_hex());
         let later = now() + 60;
         let valid = signed(&format!("admin.{later}"));
-        assert!(is_valid(&valid, Role::Admin, "secret"));
+        assert!(is_valid(&valid, b"secret"));
         for wrong in [
-            signed(&format!("viewer.{later}")),
+            format!("viewer.{later}.{}", mac(b"secret", &format!("admin.{later}")).to_hex()),
             signed(&format!("admin.{}", now().saturating_sub(1))),
             signed("admin."),
             signed("admin"),
             valid.replace("admin", "Admin"),
-            format!("admin.{}.{}", later + 1, mac("secret", &format!("admin.{later}")).to_hex()),
+            format!("admin.{}.{}", later + 1, mac(b"secret", &format!("admin.{later}")).to_hex()),
             format!("{valid}0"),
             String::new(),
         ] {
-            assert!(!is_valid(&wrong, Role::Admin, "secret"), "{wrong}");
+            assert!(!is_valid(&wrong, b"secret"), "{wrong}");
         }
     }
 

@@ -5,7 +5,7 @@ import { between, count } from './format.js';
 import { isJapanese, isKnown, t } from './strings.js';
 
 /** Whether the reader may change something. */
-export const isAdmin = document.body.dataset.role === 'admin';
+export const isAdmin = document.body.dataset.role !== 'viewer';
 
 /** States of jobs, in the order in which bars show them. */
 export const JOB_STATES = ['done', 'stopped', 'diverged', 'failed', 'cancelled', 'paused', 'running', 'pending'];

@@ -38,6 +38,7 @@ const TEXTS = {
   kind_no_token: ['You are not logged in.', 'ログインしていません。'],
   kind_wrong_token: ['The token is wrong.', 'トークンが正しくありません。'],
   kind_viewer: ['You may only look.', '閲覧のみが許可されています。'],
+  kind_forbidden: ['This is for others than you.', 'この操作の権限がありません。'],
   kind_cross_origin: ['The page of another server asked for this.', '別のサーバーのページからの操作です。'],
   kind_not_found: ['There is no such thing.', '見つかりませんでした。'],
   kind_refused: ['This is not possible as things are.', '現在の状態では実行できません。'],

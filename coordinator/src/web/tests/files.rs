@@ -240,7 +240,8 @@ async fn a_job_of_many_epochs_is_exported_in_small_pieces() {
     let accuracies: Vec<f64> = (0..2_000).map(|number| f64::from(number) / 4_000.0).collect();
     let mut served = filled::served_with(filled::trained(6, &accuracies, JobState::Done), None).await;
     // As it goes out: what compares answers with the description has them whole.
-    served.routes = routes(served.api.clone(), &Tokens::default(), 80, false, CancellationToken::new());
+    served.routes =
+        routes(served.api.clone(), Identities::default(), ELSEWHERE, false, CancellationToken::new());
     for (query, kind) in [("csv&epochs=true", DocumentKind::Epochs), ("json", DocumentKind::Json)] {
         let path = format!("/api/v1/sweeps/1/export?format={query}");
         let (_, _, body) = served.ask(&Method::GET, &path, &[]).await;

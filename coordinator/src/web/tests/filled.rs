@@ -38,6 +38,7 @@ pub(super) async fn served_with(more: Vec<Record>, artifacts: MaybeArtifacts) ->
         objective,
         job_count: 6,
         created_unix_ms: CREATED_UNIX_MS,
+        owner: None,
     };
     let names = ["train_loss", "val_accuracy"].map(Into::into).into();
     let named = Record::MetricsNamed { sweep: SweepId(1), first: 0, names };
@@ -53,7 +54,7 @@ pub(super) async fn served_with(more: Vec<Record>, artifacts: MaybeArtifacts) ->
     store.commit(&records).await.unwrap();
     let leadership = leader::led_by(&leader::driver(&store).await);
     let api = Api::new(leadership, store, artifacts, TaskTracker::new());
-    let routes = checked_routes(api.clone(), &Tokens::default(), CancellationToken::new());
+    let routes = checked_routes(api.clone(), Identities::default(), CancellationToken::new());
     Served { api, routes, folders: vec![folder] }
 }
 
@@ -211,7 +212,7 @@ async fn a_sweep_names_its_metrics() {
 
 #[tokio::test]
 async fn who_logs_in_comes_to_the_page_that_was_wanted_and_to_no_other_server() {
-    let served = super::served(&guarded()).await;
+    let served = super::served(guarded()).await;
     let (status, headers, _) = served.ask(&Method::GET, "/compare?sweeps=1,2", &[]).await;
     let login = headers[header::LOCATION].to_str().unwrap();
     assert_eq!((status, login), (StatusCode::SEE_OTHER, "/login?next=/compare%3Fsweeps%3D1%2C2"));

@@ -11,7 +11,7 @@ mod writer;
 use std::str::FromStr;
 
 use async_trait::async_trait;
-use domain::record::{Record, StoredSearch, StoredSweep};
+use domain::record::{Record, StoredSearch, StoredSweep, Token};
 use sqlx::{
     ConnectOptions, PgConnection,
     postgres::{PgConnectOptions, PgRow},
@@ -28,7 +28,7 @@ use super::{
     StoreError,
     cells::integer,
     read::{self, queries},
-    search,
+    search, tokens,
 };
 
 pub(super) static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/postgres");
@@ -202,6 +202,14 @@ impl Store for PostgresStore {
         let search = here(search::read(&mut reader, integer(sweep.0)?).await)?;
         reader.done();
         Ok(search)
+    }
+
+    async fn tokens(&self) -> Result<Vec<Token>, StoreError> {
+        // Not behind users who read: no one is let in without.
+        let mut reader = self.aside.acquire().await?;
+        let tokens = here(tokens::read(&mut reader).await)?;
+        reader.done();
+        Ok(tokens)
     }
 
     async fn close(&self) {

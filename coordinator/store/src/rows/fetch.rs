@@ -92,6 +92,7 @@ impl Rows {
                 Record::SweepSubmitted { .. }
                 | Record::MetricsNamed { .. }
                 | Record::PointProposed { .. }
+                | Record::TokenKept(_)
                 | Record::ResultLearned { .. }
                 | Record::AttemptGranted { is_first: true, .. }
                 | Record::WeightsChanged { .. } => {}

@@ -24,6 +24,7 @@ pub(super) fn sweep(record: &Record) -> Result<tables::Sweep, StoreError> {
         objective,
         job_count,
         created_unix_ms,
+        owner,
     } = record
     else {
         return Err(other());
@@ -43,6 +44,7 @@ pub(super) fn sweep(record: &Record) -> Result<tables::Sweep, StoreError> {
         manifest: Added(Some(text(manifest)?)),
         parameters: Added(None),
         without_checkpoint: Added(None),
+        owner: Added(owner.as_deref().map(text).transpose()?),
     })
 }
 

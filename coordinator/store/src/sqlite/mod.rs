@@ -16,7 +16,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use domain::record::{Record, StoredSearch, StoredSweep};
+use domain::record::{Record, StoredSearch, StoredSweep, Token};
 use sqlx::{
     Connection, Sqlite, SqliteConnection, SqlitePool,
     pool::PoolConnection,
@@ -33,7 +33,7 @@ use super::{
     cells::integer,
     read::{self, Queries, queries},
     rows::Rows,
-    search,
+    search, tokens,
 };
 
 /// First SQLite without the bug in WAL reset that could corrupt a database.
@@ -236,6 +236,10 @@ impl Store for SqliteStore {
 
     async fn search(&self, sweep: SweepId) -> Result<StoredSearch, StoreError> {
         search::read(&mut *self.readers.acquire().await?, integer(sweep.0)?).await
+    }
+
+    async fn tokens(&self) -> Result<Vec<Token>, StoreError> {
+        tokens::read(&mut *self.readers.acquire().await?).await
     }
 
     async fn close(&self) {

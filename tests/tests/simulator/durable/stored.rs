@@ -27,6 +27,7 @@ impl Durable {
             metrics: sweep.metrics.clone(),
             parameters: Default::default(),
             without_checkpoint: sweep.without_checkpoint,
+            owner: None,
             state: sweep.state,
             job_count: sweep.job_count,
             search: StoredSearch {

@@ -1,0 +1,53 @@
+//! Who calls a coordinator, by whichever interface, and what they may: tokens (`tokens`), and the one table of calls and roles (`table`). The
+//! interfaces ask here before anything else; what is theirs alone, a header or a cookie, they read themselves.
+
+mod follow;
+mod live;
+pub mod table;
+mod tokens;
+
+use std::{fmt, sync::Arc};
+
+use engine::Issuer;
+use terms::Role;
+
+pub(crate) use self::follow::follow;
+pub use self::{
+    live::{Live, Until},
+    table::Who,
+    tokens::{ADMIN, Identities, NotKnown, RESERVED, Secret, TokenFiles, VIEWER},
+};
+
+/// Someone who calls.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Under which name; none at a coordinator that asks no one.
+    pub name: Option<Arc<str>>,
+    pub role: Role,
+    /// For how long they may stay.
+    pub until: Until,
+}
+
+impl Caller {
+    /// Anyone who reaches a coordinator that asks no one who they are.
+    pub fn unasked() -> Self {
+        Self { name: None, role: Role::Admin, until: Until::default() }
+    }
+
+    /// As whom they give commands.
+    pub fn issuer(&self, from: &str) -> Issuer {
+        let issuer = match &self.name {
+            None => Issuer::local(),
+            Some(name) if self.role == Role::Admin => Issuer::admin(name),
+            Some(name) => Issuer::named(name),
+        };
+        issuer.from(from)
+    }
+}
+
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.name.as_deref().unwrap_or("local");
+        write!(f, "{name} ({})", self.role.as_str())
+    }
+}

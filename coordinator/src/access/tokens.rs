@@ -1,0 +1,251 @@
+//! Tokens: those of the files that a coordinator starts with, and those that its store holds. Both are in memory, so that a call costs a hash and a
+//! look-up.
+//!
+//! A stored token is `ID.SECRET`. The store has a BLAKE3 hash of the secret: a secret of 256 random bits cannot be found by trying, so a slow hash
+//! would cost each call time and protect nothing more. Hashes and texts are compared in constant time.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use domain::record::Token;
+use proto::client::read_token;
+use subtle::ConstantTimeEq;
+use terms::Role;
+use tokio_util::sync::CancellationToken;
+
+use super::{Caller, Until};
+use crate::reread;
+
+/// Whose token is in the file that the coordinator starts with.
+pub const ADMIN: &str = "admin";
+/// Whose token is in the viewers' file.
+pub const VIEWER: &str = "viewer";
+/// Names that no other token may have: sweeps would belong to more than one.
+pub const RESERVED: [&str; 3] = [ADMIN, VIEWER, "local"];
+
+/// A token that a coordinator starts with.
+#[derive(Debug, Clone)]
+pub enum Secret {
+    /// It is read again when the file changes.
+    File(PathBuf),
+    /// One that a command has made for its own workers.
+    Text(String),
+}
+
+/// The tokens that a coordinator starts with.
+#[derive(Debug, Clone, Default)]
+pub struct TokenFiles {
+    /// Whose holder may do everything; without it everyone may.
+    pub admin: Option<Secret>,
+    /// Whose holder may look.
+    pub viewer: Option<Secret>,
+}
+
+/// Who may call; cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Identities(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    files: TokenFiles,
+    known: RwLock<Known>,
+}
+
+/// Why a token lets no one in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotKnown {
+    #[error("the token is wrong; check --token-file")]
+    Wrong,
+    #[error("the token was revoked; ask for another one")]
+    Revoked,
+    #[error("the token has run out; ask for another one")]
+    Expired,
+    /// It may have been made since this coordinator, which does not lead, has looked.
+    #[error("this coordinator does not lead, and does not know this token yet")]
+    Unsure,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    admin: Option<String>,
+    viewer: Option<String>,
+    stored: HashMap<Box<str>, Stored>,
+    /// Whether there can be no others.
+    is_current: bool,
+}
+
+#[derive(Debug)]
+struct Stored {
+    token: Token,
+    revoked: CancellationToken,
+}
+
+impl Identities {
+    /// Those of these files; none without them.
+    ///
+    /// # Errors
+    /// A file cannot be read, or holds no token; or both hold the same.
+    pub fn open(files: TokenFiles) -> anyhow::Result<Self> {
+        let mut known = Known::default();
+        (known.admin, known.viewer) = read(&files)?;
+        Ok(Self(Arc::new(Inner { files, known: RwLock::new(known) })))
+    }
+
+    /// Whether anyone has to show who they are.
+    pub fn wants_token(&self) -> bool {
+        self.0.files.admin.is_some()
+    }
+
+    /// Reads the files again when they change, until `stop`. Who was let in with the token from before stays.
+    pub async fn follow(self, stop: CancellationToken) {
+        let files = [&self.0.files.admin, &self.0.files.viewer];
+        let paths = files.into_iter().flatten().filter_map(|secret| match secret {
+            Secret::File(path) => Some(path.clone()),
+            Secret::Text(_) => None,
+        });
+        let paths: Vec<PathBuf> = paths.collect();
+        if !paths.is_empty() {
+            reread::follow("the token", paths, move || self.read_again(), stop).await;
+        }
+    }
+
+    fn read_again(&self) -> anyhow::Result<()> {
+        let read = read(&self.0.files)?;
+        let mut known = self.0.known.write().unwrap_or_else(PoisonError::into_inner);
+        (known.admin, known.viewer) = read;
+        Ok(())
+    }
+
+    /// Takes over what the store holds. `is_current` says that no one else can make others.
+    pub fn take(&self, tokens: Vec<Token>, is_current: bool) {
+        let mut known = self.0.known.write().unwrap_or_else(PoisonError::into_inner);
+        for token in tokens {
+            known.keep(token);
+        }
+        known.is_current = is_current;
+    }
+
+    /// Others may make tokens from now on.
+    pub fn may_be_old(&self) {
+        self.0.known.write().unwrap_or_else(PoisonError::into_inner).is_current = false;
+    }
+
+    /// Takes over a token that has become durable.
+    pub fn keep(&self, token: Token) {
+        self.0.known.write().unwrap_or_else(PoisonError::into_inner).keep(token);
+    }
+
+    /// Whose token this is.
+    ///
+    /// # Errors
+    /// No one's, or not any more.
+    pub fn of_token(&self, given: &str) -> Result<Caller, NotKnown> {
+        let known = self.known();
+        let is = |token: &Option<String>| {
+            token.as_ref().is_some_and(|token| bool::from(token.as_bytes().ct_eq(given.as_bytes())))
+        };
+        let (is_admin, is_viewer) = (is(&known.admin), is(&known.viewer));
+        if is_admin || is_viewer {
+            let (name, role) = if is_admin { (ADMIN, Role::Admin) } else { (VIEWER, Role::Viewer) };
+            // One that a command made for itself is no one's: what is submitted on a laptop has no owner.
+            let is_own = is_admin && matches!(self.0.files.admin, Some(Secret::Text(_)));
+            let name = (!is_own).then(|| name.into());
+            return Ok(Caller { name, role, until: Until::default() });
+        }
+        let Some((id, secret)) = given.split_once('.') else { return Err(NotKnown::Wrong) };
+        let unknown = if known.is_current { NotKnown::Wrong } else { NotKnown::Unsure };
+        let stored = known.stored.get(id).ok_or(unknown)?;
+        // The comparison of hashes takes the same time for all.
+        if blake3::hash(secret.as_bytes()) != stored.hash() {
+            return Err(NotKnown::Wrong);
+        }
+        stored.caller()
+    }
+
+    /// Whose token has this number, with its hash.
+    ///
+    /// # Errors
+    /// No one's, or not any more.
+    pub fn of_id(&self, id: &str) -> Result<(Caller, blake3::Hash), NotKnown> {
+        let known = self.known();
+        let stored = known.stored.get(id).ok_or(NotKnown::Wrong)?;
+        Ok((stored.caller()?, stored.hash()))
+    }
+
+    /// The token of this number, whatever became of it.
+    pub fn stored(&self, id: &str) -> Option<Token> {
+        self.known().stored.get(id).map(|stored| stored.token.clone())
+    }
+
+    /// All stored tokens, the oldest first.
+    pub fn all(&self) -> Vec<Token> {
+        let mut all: Vec<Token> = self.known().stored.values().map(|stored| stored.token.clone()).collect();
+        all.sort_by(|a, b| (a.created_unix_ms, &a.id).cmp(&(b.created_unix_ms, &b.id)));
+        all
+    }
+
+    /// What the cookies of browsers are signed with: not in the store, so that who reads the store can make none.
+    pub(crate) fn cookie_key(&self, role: Role) -> Option<String> {
+        let known = self.known();
+        match role {
+            Role::Viewer => known.viewer.clone(),
+            _ => known.admin.clone(),
+        }
+    }
+
+    fn known(&self) -> RwLockReadGuard<'_, Known> {
+        self.0.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn keep(&mut self, token: Token) {
+        let id: Box<str> = token.id.as_str().into();
+        let revoked = self.stored.get(&id).map(|stored| stored.revoked.clone()).unwrap_or_default();
+        if token.revoked_unix_ms.is_some() {
+            revoked.cancel();
+        }
+        self.stored.insert(id, Stored { token, revoked });
+    }
+}
+
+impl Stored {
+    fn hash(&self) -> blake3::Hash {
+        self.token.secret_hash.into()
+    }
+
+    fn caller(&self) -> Result<Caller, NotKnown> {
+        let Token { name, role, expires_unix_ms, .. } = &self.token;
+        let expires = expires_unix_ms.and_then(|at| UNIX_EPOCH.checked_add(Duration::from_millis(at)));
+        let until = Until { revoked: Some(self.revoked.clone()), expires };
+        if self.revoked.is_cancelled() {
+            return Err(NotKnown::Revoked);
+        }
+        if !until.holds(SystemTime::now()) {
+            return Err(NotKnown::Expired);
+        }
+        Ok(Caller { name: Some(name.as_str().into()), role: *role, until })
+    }
+}
+
+/// The tokens of the files.
+fn read(files: &TokenFiles) -> anyhow::Result<(Option<String>, Option<String>)> {
+    let one = |secret: &Option<Secret>| match secret {
+        None => Ok(None),
+        Some(Secret::Text(text)) => Ok(Some(text.clone())),
+        Some(Secret::File(path)) => read_token(path).map(Some),
+    };
+    let (admin, viewer) = (one(&files.admin)?, one(&files.viewer)?);
+    anyhow::ensure!(
+        viewer.is_none() || viewer != admin,
+        "--viewer-token-file holds the same token as --token-file; make another for viewers"
+    );
+    Ok((admin, viewer))
+}
+
+#[cfg(test)]
+mod tests;

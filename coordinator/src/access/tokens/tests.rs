@@ -1,0 +1,84 @@
+//! Tokens of files and of the store.
+
+use super::*;
+
+fn token(id: &str, role: Role) -> Token {
+    Token {
+        id: id.to_owned(),
+        name: "ann".to_owned(),
+        role,
+        secret_hash: *blake3::hash(b"secret").as_bytes(),
+        created_unix_ms: 1,
+        created_by: ADMIN.to_owned(),
+        expires_unix_ms: None,
+        revoked_unix_ms: None,
+    }
+}
+
+fn identities() -> Identities {
+    let text = |text: &str| Some(Secret::Text(text.to_owned()));
+    Identities::open(TokenFiles { admin: text("all.of-it"), viewer: text("look") }).unwrap()
+}
+
+#[test]
+fn a_token_has_its_role_and_no_other_has_one() {
+    let known = identities();
+    known.take(vec![token("a", Role::Worker)], true);
+    let of = |given: &str| known.of_token(given).map(|caller| (caller.role, caller.name));
+    assert_eq!(of("all.of-it"), Ok((Role::Admin, None)));
+    assert_eq!(of("look"), Ok((Role::Viewer, Some(VIEWER.into()))));
+    assert_eq!(of("a.secret"), Ok((Role::Worker, Some("ann".into()))));
+    for wrong in
+        ["", "all.of-i", "all.of-itt", "a.", "a", "a.secre", "a.secrets", "b.secret", ".secret", "look "]
+    {
+        assert_eq!(of(wrong), Err(NotKnown::Wrong), "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_token_that_was_revoked_or_has_run_out_lets_no_one_in_and_ends_those_who_are() {
+    let known = identities();
+    known.take(vec![token("a", Role::Worker)], true);
+    let caller = known.of_token("a.secret").unwrap();
+    known.keep(Token { revoked_unix_ms: Some(2), ..token("a", Role::Worker) });
+    assert!(!caller.until.holds(SystemTime::now()));
+    assert_eq!(known.of_token("a.secret").unwrap_err(), NotKnown::Revoked);
+    // Taken from the store again, it stays revoked.
+    known.take(vec![token("a", Role::Worker)], true);
+    assert_eq!(known.of_token("a.secret").unwrap_err(), NotKnown::Revoked);
+    known.keep(Token { expires_unix_ms: Some(1), ..token("b", Role::Worker) });
+    assert_eq!(known.of_token("b.secret").unwrap_err(), NotKnown::Expired);
+    let later = Token { expires_unix_ms: Some(u64::from(u32::MAX) * 1_000), ..token("c", Role::Viewer) };
+    known.keep(later);
+    assert_eq!(known.of_token("c.secret").unwrap().role, Role::Viewer);
+}
+
+#[test]
+fn a_coordinator_that_does_not_lead_takes_no_unknown_token_for_a_wrong_one() {
+    let known = identities();
+    assert_eq!(known.of_token("a.secret").unwrap_err(), NotKnown::Unsure);
+    known.take(Vec::new(), true);
+    assert_eq!(known.of_token("a.secret").unwrap_err(), NotKnown::Wrong);
+    known.may_be_old();
+    assert_eq!(known.of_token("a.secret").unwrap_err(), NotKnown::Unsure);
+    assert_eq!(known.of_token("nonsense").unwrap_err(), NotKnown::Wrong);
+}
+
+#[test]
+fn files_are_read_again_and_a_broken_one_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("token");
+    std::fs::write(&path, "first\n").unwrap();
+    let files = TokenFiles { admin: Some(Secret::File(path.clone())), viewer: None };
+    let known = Identities::open(files).unwrap();
+    assert_eq!(known.of_token("first").unwrap().name.as_deref(), Some(ADMIN));
+    std::fs::write(&path, "two words").unwrap();
+    assert!(known.read_again().unwrap_err().to_string().contains("one line of printable"));
+    assert!(known.of_token("first").is_ok());
+    std::fs::write(&path, "second").unwrap();
+    known.read_again().unwrap();
+    assert!(known.of_token("first").is_err() && known.of_token("second").is_ok());
+    let same = Some(Secret::File(path));
+    let both = Identities::open(TokenFiles { admin: same.clone(), viewer: same });
+    assert!(both.unwrap_err().to_string().contains("make another for viewers"));
+}

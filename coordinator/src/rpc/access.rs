@@ -1,0 +1,86 @@
+//! The service that admins call to say who else may call.
+
+use std::time::Duration;
+
+use domain::record::Token;
+use proto::v1::{self, access_service_server::AccessService};
+use terms::Role;
+use tonic::{Request, Response, Status};
+
+use super::auth::issuer;
+use crate::api::{Api, NewToken};
+
+/// Implements `AccessService`.
+#[derive(Debug, Clone)]
+pub struct AccessServer {
+    api: Api,
+}
+
+impl AccessServer {
+    /// A service of these use cases.
+    pub fn new(api: Api) -> Self {
+        Self { api }
+    }
+}
+
+#[tonic::async_trait]
+impl AccessService for AccessServer {
+    async fn create_token(
+        &self,
+        request: Request<v1::CreateTokenRequest>,
+    ) -> Result<Response<v1::CreateTokenResponse>, Status> {
+        let issuer = issuer(&request);
+        let request = request.into_inner();
+        let role = role(request.role())?;
+        let lasts = (request.lasts_ms > 0).then(|| Duration::from_millis(request.lasts_ms));
+        let new = NewToken { role, name: request.name, lasts };
+        let (token, secret) = self.api.create_token(issuer, new).await?;
+        Ok(Response::new(v1::CreateTokenResponse { token: Some(shown(token)), secret }))
+    }
+
+    async fn list_tokens(
+        &self,
+        _: Request<v1::ListTokensRequest>,
+    ) -> Result<Response<v1::ListTokensResponse>, Status> {
+        let tokens = self.api.tokens()?.into_iter().map(shown).collect();
+        Ok(Response::new(v1::ListTokensResponse { tokens }))
+    }
+
+    async fn revoke_token(
+        &self,
+        request: Request<v1::RevokeTokenRequest>,
+    ) -> Result<Response<v1::Token>, Status> {
+        let issuer = issuer(&request);
+        Ok(Response::new(shown(self.api.revoke_token(issuer, &request.into_inner().id).await?)))
+    }
+}
+
+fn role(role: v1::Role) -> Result<Role, Status> {
+    Ok(match role {
+        v1::Role::Viewer => Role::Viewer,
+        v1::Role::Worker => Role::Worker,
+        v1::Role::Submitter => Role::Submitter,
+        v1::Role::Admin => Role::Admin,
+        v1::Role::Unspecified => {
+            return Err(Status::invalid_argument("a token has a role: viewer, worker, submitter or admin"));
+        }
+    })
+}
+
+fn shown(token: Token) -> v1::Token {
+    let role = match token.role {
+        Role::Viewer => v1::Role::Viewer,
+        Role::Worker => v1::Role::Worker,
+        Role::Submitter => v1::Role::Submitter,
+        Role::Admin => v1::Role::Admin,
+    };
+    v1::Token {
+        id: token.id,
+        name: token.name,
+        role: role.into(),
+        created_unix_ms: token.created_unix_ms,
+        created_by: token.created_by,
+        expires_unix_ms: token.expires_unix_ms.unwrap_or(0),
+        revoked_unix_ms: token.revoked_unix_ms.unwrap_or(0),
+    }
+}
