@@ -28,7 +28,6 @@ const RULE: Who = Who::Roles(&[Admin]);
 #[rustfmt::skip]
 pub const CALLS: &[(&str, Who)] = &[
     ("/grpc.health.v1.Health/Check", Who::Anyone),
-    ("/grpc.health.v1.Health/List", Who::Anyone),
     ("/grpc.health.v1.Health/Watch", Who::Anyone),
     ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", FETCH),
     ("/sweep.v1.AccessService/CreateToken", RULE),

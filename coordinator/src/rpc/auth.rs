@@ -36,7 +36,10 @@ impl<S> Guarded<S> {
     }
 
     /// Who calls.
-    fn admit<B>(&self, request: &http::Request<B>) -> Result<Caller, Status> {
+    ///
+    /// # Errors
+    /// They may not, with their name where that is known.
+    fn admit<B>(&self, request: &http::Request<B>) -> Result<Caller, (Status, String)> {
         let who = table::call(request.uri().path());
         if !self.identities.wants_token() {
             return Ok(Caller::unasked());
@@ -47,16 +50,19 @@ impl<S> Guarded<S> {
         };
         match caller {
             Ok(caller) if who.has(Some(caller.role)) => Ok(caller),
-            Ok(caller) => Err(Status::permission_denied(format!(
-                "this token is for a {}, and this is for a {}; ask an admin for another token",
-                caller.role.as_str(),
-                who.words()
-            ))),
+            Ok(caller) => {
+                let status = Status::permission_denied(format!(
+                    "this token is for a {}, and this is for a {}; ask an admin for another token",
+                    caller.role.as_str(),
+                    who.words()
+                ));
+                Err((status, caller.to_string()))
+            }
             // What anyone may have, they may have with a wrong token, too.
             Err(_) if who.has(None) => {
                 Ok(Caller { name: None, role: terms::Role::Viewer, ..Caller::unasked() })
             }
-            Err(refused) => Err(refused),
+            Err(refused) => Err((refused, String::new())),
         }
     }
 }
@@ -105,9 +111,9 @@ where
         let from = peer.unwrap_or_default();
         let caller = match self.admit(&request) {
             Ok(caller) => caller,
-            Err(status) => {
+            Err((status, who)) => {
                 let what = request.uri().path();
-                tracing::info!(target: "audit", from, what, result = status.message(), "refused");
+                tracing::info!(target: "audit", who, from, what, result = status.message(), "refused");
                 return Box::pin(std::future::ready(Ok(status.into_http())));
             }
         };
@@ -146,7 +152,7 @@ mod tests {
             request = request.header("authorization", header);
         }
         let caller = guarded.admit(&request.body(()).unwrap());
-        caller.map(|caller| caller.name).map_err(|status| status.code())
+        caller.map(|caller| caller.name).map_err(|(status, _)| status.code())
     }
 
     #[test]

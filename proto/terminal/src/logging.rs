@@ -48,7 +48,8 @@ impl Options {
         let lines = lines.with_env_filter(filter).with_target(false).with_writer(move || LogWriter(kind));
         match self.log_format {
             Format::Text => lines.with_ansi(colours).init(),
-            Format::Json => lines.json().init(),
+            // Some lines are told by it, such as those of the account of changes.
+            Format::Json => lines.with_target(true).json().init(),
         }
     }
 }
