@@ -192,7 +192,7 @@ async fn what_cannot_be_is_said_with_its_kind() {
 
 #[tokio::test]
 async fn a_missing_token_is_told_from_a_wrong_one() {
-    let served = served(&guarded()).await;
+    let served = served(guarded()).await;
     let wrong: [(&str, &str); 1] = [("authorization", "Bearer other")];
     for (headers, code, says) in
         [(&[][..], "no_token", "wants a token"), (&wrong, "wrong_token", "the token is wrong")]
