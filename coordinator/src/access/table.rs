@@ -58,6 +58,8 @@ pub const CALLS: &[(&str, Who)] = &[
     ("/sweep.v1.SweepService/GetArtifact", LOOK),
     ("/sweep.v1.WorkerService/Session", WORK),
     ("/sweep.v1.WorkerService/Weights", WORK),
+    ("/sweep.v1.WorkerService/HandOverCheckpoint", WORK),
+    ("/sweep.v1.WorkerService/GetCheckpoint", WORK),
     ("/sweep.v1.WorkerService/GetSnapshot", FETCH),
     ("/sweep.v1.WorkerService/GetContents", FETCH),
 ];
