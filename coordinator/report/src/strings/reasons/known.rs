@@ -27,6 +27,10 @@ pub(super) const WRAPPED: Forms = &[
         "{}。同じように 2 回失敗したため、再試行しません",
     ),
     (
+        "{}; it is given to a worker with more memory than {}",
+        "{}。{} より多くのメモリーを持つワーカーに渡します",
+    ),
+    (
         "{}; it left no checkpoint, so it trains again from its first epoch if it goes on",
         "{}。チェックポイントがないため、再開すると最初のエポックから学習し直します",
     ),
