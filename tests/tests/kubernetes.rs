@@ -137,84 +137,80 @@ fn set(document: &mut Value, path: &str, value: &str) {
     *path.split('.').fold(document, step) = serde_yaml::from_str(value).unwrap();
 }
 
+/// Where a workload has its container.
+const CONTAINER: &str = "spec.template.spec.containers.0";
+/// Changes of a worker's container: the place in it, the value, and a part of the fault that is found.
+const WORKER_CHANGES: &[(&str, &str, &str)] = &[
+    ("resources.requests.cpu", "null", "no request for cpu"),
+    ("resources.requests.ephemeral-storage", "null", "no request for ephemeral-storage"),
+    ("resources.requests.ephemeral-storage", "20Gi", "larger than its ephemeral-storage"),
+    ("resources.limits.memory", "null", "no limit for memory"),
+    ("image", "registry:5000/sweep-worker", "an image without a version"),
+    ("image", "sweep-worker:latest", "an image without a version"),
+    ("imagePullPolicy", "Always", "asks the registry"),
+    ("securityContext.readOnlyRootFilesystem", "false", "may write to its image"),
+    ("securityContext.capabilities.drop", "[]", "has capabilities"),
+    ("volumeMounts.0.name", "another", "there is no volume another"),
+];
+/// The same of any object, by its kind.
+const OTHER_CHANGES: &[(&str, &str, &str, &str)] = &[
+    ("Deployment", "spec.strategy", "null", "a rollout waits for room"),
+    ("Deployment", "spec.strategy.rollingUpdate.maxUnavailable", "0", "may end no old pod"),
+    ("Deployment", "spec.template.spec.automountServiceAccountToken", "null", "token of a service account"),
+    ("Deployment", "spec.template.spec.terminationGracePeriodSeconds", "60", "is killed before"),
+    ("Deployment", "spec.template.spec.containers.0.env", "[]", "says nothing of its grace period"),
+    ("Deployment", "spec.template.spec.containers.0.env", "[]", "cache has no bound"),
+    (
+        "Deployment",
+        "spec.template.spec.containers.0.env",
+        "[{name: SWEEP_CACHE_MAX_BYTES, value: 18Gi}]",
+        "may grow beyond its volume",
+    ),
+    ("Deployment", "spec.template.spec.priorityClassName", "high", "no PriorityClass high"),
+    (
+        "Deployment",
+        "spec.template.spec.volumes.0",
+        "{name: token, hostPath: {path: /}}",
+        "folder of the node",
+    ),
+    ("Deployment", "spec.template.metadata.labels", "{a: b}", "does not select its own pods"),
+    ("Deployment", "spec.template.metadata.labels", "{a: b}", "its network is open"),
+    (
+        "StatefulSet",
+        "spec.template.spec.containers.0.readinessProbe.httpGet.path",
+        "/leaderz",
+        "a standby for ill",
+    ),
+    (
+        "StatefulSet",
+        "spec.template.spec.containers.0.livenessProbe.httpGet.path",
+        "/readyz",
+        "is ended for what it waits for",
+    ),
+    (
+        "StatefulSet",
+        "spec.template.spec.containers.0.livenessProbe.httpGet.port",
+        "metrics",
+        "a port that is not there",
+    ),
+    ("Deployment", "spec.template.spec.containers.0.readinessProbe.httpGet.scheme", "HTTPS", "speaks TLS"),
+    ("Deployment", "spec.template.spec.containers.0.readinessProbe", "null", "whether it is ready"),
+    ("StatefulSet", "spec.template.spec.containers.0.readinessProbe.tcpSocket", "{port: 1}", "in 2 ways"),
+    ("PodDisruptionBudget", "spec.maxUnavailable", "0", "never be drained"),
+    ("PodDisruptionBudget", "spec.selector.matchLabels", "{a: b}", "selects no pod"),
+    ("ServiceAccount", "automountServiceAccountToken", "true", "token is mounted"),
+    ("Service", "spec.ports.0.targetPort", "grcp", "no pod has the port grcp"),
+];
+
 #[test]
 fn each_rule_finds_what_breaks_it() {
-    const CONTAINER: &str = "spec.template.spec.containers.0";
-    let worker = [
-        ("resources.requests.cpu", "null", "no request for cpu"),
-        ("resources.requests.ephemeral-storage", "null", "no request for ephemeral-storage"),
-        ("resources.requests.ephemeral-storage", "20Gi", "larger than its ephemeral-storage"),
-        ("resources.limits.memory", "null", "no limit for memory"),
-        ("image", "registry:5000/sweep-worker", "an image without a version"),
-        ("image", "sweep-worker:latest", "an image without a version"),
-        ("imagePullPolicy", "Always", "asks the registry"),
-        ("securityContext.readOnlyRootFilesystem", "false", "may write to its image"),
-        ("securityContext.capabilities.drop", "[]", "has capabilities"),
-        ("volumeMounts.0.name", "another", "there is no volume another"),
-    ];
-    let worker =
-        worker.map(|(path, value, fault)| ("Deployment", format!("{CONTAINER}.{path}"), value, fault));
-    let others = [
-        ("Deployment", "spec.strategy", "null", "a rollout waits for room"),
-        ("Deployment", "spec.strategy.rollingUpdate.maxUnavailable", "0", "may end no old pod"),
-        (
-            "Deployment",
-            "spec.template.spec.automountServiceAccountToken",
-            "null",
-            "token of a service account",
-        ),
-        ("Deployment", "spec.template.spec.terminationGracePeriodSeconds", "60", "is killed before"),
-        ("Deployment", "spec.template.spec.containers.0.env", "[]", "says nothing of its grace period"),
-        ("Deployment", "spec.template.spec.containers.0.env", "[]", "cache has no bound"),
-        (
-            "Deployment",
-            "spec.template.spec.containers.0.env",
-            "[{name: SWEEP_CACHE_MAX_BYTES, value: 18Gi}]",
-            "may grow beyond its volume",
-        ),
-        ("Deployment", "spec.template.spec.priorityClassName", "high", "no PriorityClass high"),
-        (
-            "Deployment",
-            "spec.template.spec.volumes.0",
-            "{name: token, hostPath: {path: /}}",
-            "folder of the node",
-        ),
-        ("Deployment", "spec.template.metadata.labels", "{a: b}", "does not select its own pods"),
-        ("Deployment", "spec.template.metadata.labels", "{a: b}", "its network is open"),
-        (
-            "StatefulSet",
-            "spec.template.spec.containers.0.readinessProbe.httpGet.path",
-            "/leaderz",
-            "a standby for ill",
-        ),
-        (
-            "StatefulSet",
-            "spec.template.spec.containers.0.livenessProbe.httpGet.path",
-            "/readyz",
-            "is ended for what it waits for",
-        ),
-        (
-            "StatefulSet",
-            "spec.template.spec.containers.0.livenessProbe.httpGet.port",
-            "metrics",
-            "a port that is not there",
-        ),
-        (
-            "Deployment",
-            "spec.template.spec.containers.0.readinessProbe.httpGet.scheme",
-            "HTTPS",
-            "speaks TLS",
-        ),
-        ("Deployment", "spec.template.spec.containers.0.readinessProbe", "null", "whether it is ready"),
-        ("StatefulSet", "spec.template.spec.containers.0.readinessProbe.tcpSocket", "{port: 1}", "in 2 ways"),
-        ("PodDisruptionBudget", "spec.maxUnavailable", "0", "never be drained"),
-        ("PodDisruptionBudget", "spec.selector.matchLabels", "{a: b}", "selects no pod"),
-        ("ServiceAccount", "automountServiceAccountToken", "true", "token is mounted"),
-        ("Service", "spec.ports.0.targetPort", "grcp", "no pod has the port grcp"),
-    ];
-    let others = others.map(|(kind, path, value, fault)| (kind, path.to_owned(), value, fault));
+    let worker = WORKER_CHANGES
+        .iter()
+        .map(|(path, value, fault)| ("Deployment", format!("{CONTAINER}.{path}"), *value, *fault));
+    let others =
+        OTHER_CHANGES.iter().map(|(kind, path, value, fault)| (*kind, (*path).to_owned(), *value, *fault));
     let Some(whole) = cluster("overlays/gpu") else { return };
-    for (kind, path, value, fault) in worker.into_iter().chain(others) {
+    for (kind, path, value, fault) in worker.chain(others) {
         let mut broken = whole.to_vec();
         set(broken.iter_mut().find(|document| document["kind"] == kind).unwrap(), &path, value);
         let faults = rules::faults(&broken);
