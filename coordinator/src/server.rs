@@ -106,16 +106,11 @@ impl Server {
         descriptors::claim(rpc::DESCRIPTORS_MIN, rpc::DESCRIPTORS_MIN)?;
         let lease_ms = u64::try_from(config.lease.as_millis()).context("the lease is too long")?;
         // Checks that may fail come before the store, which creates files.
-        let listener = TcpListener::bind(config.listen).await.with_context(|| {
-            format!("cannot listen on {}; choose another address with --listen", config.listen)
-        })?;
+        let listener = listen(config.listen).await?;
         let address = listener.local_addr()?;
         let tls = config.tls.clone().map(Tls::open).transpose()?;
         let identities = Identities::open(config.tokens.clone())?;
-        let http = match &config.http {
-            Some(http) => Some(Bound::to(http.listen).await?),
-            None => None,
-        };
+        let http = bound(config.http.as_ref()).await?;
         let (stop, leadership) = (CancellationToken::new(), Leadership::default());
         // Before the store is opened, which may take long: probes are told so.
         let watched = Arc::new(Watched::new(leadership.clone(), stop.clone()));
@@ -158,14 +153,9 @@ impl Server {
             () = leadership.decided() => {}
             ended = &mut coordination => return Err(why(ended)),
         }
-        let stopped = stop.clone().cancelled_owned();
-        let connections = secure(connections, tls);
-        let transport = tokio::spawn(async move {
-            transport
-                .serve_with_incoming_shutdown(connections, stopped)
-                .await
-                .context("the gRPC server failed")
-        });
+        let (stopped, connections) = (stop.clone().cancelled_owned(), secure(connections, tls));
+        let answering = transport.serve_with_incoming_shutdown(connections, stopped);
+        let transport = tokio::spawn(async move { answering.await.context("the gRPC server failed") });
         say_ready(&config, address, &leadership.role());
         if let Some(http) = &http {
             tracing::info!(address = %http.address, "the page is served");
@@ -218,6 +208,18 @@ impl Server {
         tracing::info!("the last answers have left");
         self.store.close().await;
         ended.context("the driver panicked")?
+    }
+}
+
+async fn listen(on: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(on).await;
+    listener.with_context(|| format!("cannot listen on {on}; choose another address with --listen"))
+}
+
+async fn bound(http: Option<&HttpConfig>) -> anyhow::Result<Option<Bound>> {
+    match http {
+        Some(http) => Ok(Some(Bound::to(http.listen).await?)),
+        None => Ok(None),
     }
 }
 

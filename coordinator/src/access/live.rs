@@ -54,16 +54,19 @@ impl Until {
     }
 }
 
+/// Makes what is sent instead of the rest of a body.
+type Last<B> = fn() -> Option<Result<Frame<<B as Body>::Data>, <B as Body>::Error>>;
+
 /// An answer's body that ends with a last frame once its reader may no longer stay.
 pub struct Live<B: Body> {
     inner: Option<B>,
     ended: Pin<Box<dyn Future<Output = ()> + Send>>,
-    last: fn() -> Option<Result<Frame<B::Data>, B::Error>>,
+    last: Last<B>,
 }
 
 impl<B: Body> Live<B> {
     /// Of someone who may stay `until` then. `last` makes what is sent instead of the rest.
-    pub fn new(inner: B, until: Until, last: fn() -> Option<Result<Frame<B::Data>, B::Error>>) -> Self {
+    pub fn new(inner: B, until: Until, last: Last<B>) -> Self {
         Self { inner: Some(inner), ended: Box::pin(until.ended()), last }
     }
 }

@@ -99,6 +99,12 @@ async fn create(
     format: Format,
 ) -> Result<(), Failure> {
     let CreateArguments { role, name, expires } = arguments;
+    // On the wire, 0 stands for a token that does not end.
+    if expires.is_some_and(|lasts| lasts.as_millis() == 0) {
+        return Err(Failure::usage(
+            "--expires: a token holds for a while; leave the option out for one that holds until it is revoked",
+        ));
+    }
     let lasts = expires.map_or(Ok(0), |lasts| u64::try_from(lasts.as_millis()));
     let lasts_ms = lasts.map_err(|_| Failure::usage("--expires: a token holds for ten years at most"))?;
     let request = v1::CreateTokenRequest { role: (*role).into(), name: name.clone(), lasts_ms };

@@ -49,7 +49,8 @@ fn changes(printed: &str) -> Vec<Change> {
 
 /// As [`keep`], of a database of this server.
 pub(super) fn keep_in(server: &Postgres, database: &str) {
-    let script = "CREATE TABLE audit (number BIGSERIAL PRIMARY KEY, change JSONB NOT NULL);
+    let script = "CREATE TABLE audit (number BIGSERIAL PRIMARY KEY, change JSONB NOT NULL,
+            commit BIGINT NOT NULL DEFAULT txid_current());
         CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
             INSERT INTO audit (change)
                 VALUES (to_jsonb(NEW) || jsonb_build_object('table', TG_TABLE_NAME, 'how', TG_OP));
@@ -60,9 +61,12 @@ pub(super) fn keep_in(server: &Postgres, database: &str) {
     server.psql(database, script);
 }
 
-/// As [`read`], of a database of this server.
+/// As [`read`], of a database of this server. A commit is one statement there, whose tables are written in any order: they come in
+/// that of references, as with SQLite.
 pub(super) fn read_from(server: &Postgres, database: &str) -> Vec<Change> {
-    changes(&server.psql(database, "SELECT change FROM audit ORDER BY number"))
+    let query = "SELECT change FROM audit ORDER BY min(number) OVER (PARTITION BY commit), \
+                 array_position(ARRAY['jobs', 'attempts', 'epochs'], change->>'table'), number";
+    changes(&server.psql(database, query))
 }
 
 fn python(script: &str, path: &Path) -> String {

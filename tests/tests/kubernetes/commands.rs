@@ -92,10 +92,15 @@ fn refusal(program: &str, arguments: &[String], variables: &BTreeMap<String, Str
     let settings: Vec<_> = variables.iter().filter(|(name, _)| name.starts_with("SWEEP_")).collect();
     let flag = |(name, value): &(&String, &String)| {
         let flag = name.trim_start_matches("SWEEP_").to_lowercase().replace('_', "-");
-        format!("--{flag}={value}")
+        // What is only said or not said takes no value on a command line.
+        match value.as_str() {
+            "true" => Some(format!("--{flag}")),
+            "false" => None,
+            value => Some(format!("--{flag}={value}")),
+        }
     };
     let mut command = Command::new(tests::program(program));
-    let command = command.args(arguments).args(settings.iter().map(flag)).arg("--help").env_clear();
+    let command = command.args(arguments).args(settings.iter().filter_map(flag)).arg("--help").env_clear();
     let output = command.output().map_err(|error| format!("{program} cannot be started: {error}"))?;
     if !output.status.success() {
         return Err(format!("{program}: {}", String::from_utf8_lossy(&output.stderr)));

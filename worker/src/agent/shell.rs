@@ -5,7 +5,7 @@ mod log;
 mod opening;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -145,10 +145,7 @@ pub(crate) async fn run(
     let runs_programs = configuration.trainers.iter().any(|trainers| trainers.program.is_some());
     let tidying = TaskTracker::new();
     let snapshots = runs_programs.then(|| open_snapshots(&configuration, &tidying)).transpose()?;
-    let kept = kept_checkpoints::folder(&configuration.spool);
-    if let Err(error) = kept_checkpoints::tidy(&kept, SystemTime::now()) {
-        tracing::warn!(folder = %kept.display(), %error, "old checkpoints of programs cannot be removed");
-    }
+    let kept = tidied_checkpoints(&configuration.spool);
     let handed_over = || Arc::new(HandedOver::new(Arc::clone(&remote), kept.clone()));
     let handed_over = configuration.hands_over.then(handed_over);
     let (handovers, mut handed) = Handovers::new(Arc::clone(&remote), kept.clone());
@@ -199,6 +196,15 @@ pub(crate) async fn run(
     }
     drop(keeper);
     shell.leave(departure, configuration.grace, shutdown).await
+}
+
+/// The folder of the checkpoints that are kept beside a spool, without old ones.
+fn tidied_checkpoints(spool: &Path) -> PathBuf {
+    let kept = kept_checkpoints::folder(spool);
+    if let Err(error) = kept_checkpoints::tidy(&kept, SystemTime::now()) {
+        tracing::warn!(folder = %kept.display(), %error, "old checkpoints of programs cannot be removed");
+    }
+    kept
 }
 
 /// Waits for the second request to leave.

@@ -31,6 +31,10 @@ pub(super) const WRAPPED: Forms = &[
         "{}。{} より多くのメモリーを持つワーカーに渡します",
     ),
     (
+        "{}; no other worker that takes its jobs has more memory",
+        "{}。このジョブを実行できるほかのワーカーに、より多くのメモリーを持つものはありません",
+    ),
+    (
         "{}; it left no checkpoint, so it trains again from its first epoch if it goes on",
         "{}。チェックポイントがないため、再開すると最初のエポックから学習し直します",
     ),
