@@ -107,6 +107,7 @@ pub(super) const PLACES: Forms = &[
 
 /// Reasons that hold no other one, and what a trainer does to a data set.
 pub(super) const KNOWN: Forms = &[
+    ("it had no job for {} (--exit-when-idle)", "{} の間ジョブがありませんでした (--exit-when-idle)"),
     (
         "paused after epoch {}: the best of the jobs there go on ({} so far, of which {} may)",
         "エポック {} の後で一時停止しました。そこまで学習したジョブのうち上位のものを再開します (これまで {} 件、うち {} 件)",
