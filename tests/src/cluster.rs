@@ -386,6 +386,11 @@ impl Coordinator {
         self.daemon.log()
     }
 
+    /// Its log, once it has ended.
+    pub fn whole_log(&self) -> String {
+        self.daemon.whole_log()
+    }
+
     /// Sends SIGTERM and waits for the end; returns its exit code.
     pub fn leave(&mut self) -> Option<i32> {
         terminate(self.pid());

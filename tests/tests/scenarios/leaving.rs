@@ -144,7 +144,7 @@ async fn a_coordinator_ends_with_its_sweep_and_says_how_it_went() {
     assert_eq!(worker.wait(), Some(0), "it is told to leave");
     assert_eq!(cluster.coordinator.wait(), Some(0), "{}", cluster.coordinator.log());
     // The next one finds the sweep in the store.
-    let ended = |coordinator: &mut Coordinator| (coordinator.wait(), coordinator.log());
+    let ended = |coordinator: &mut Coordinator| (coordinator.wait(), coordinator.whole_log());
     let mut again = start(folder.path(), &file);
     let (code, log) = ended(&mut again.coordinator);
     assert!(code == Some(0) && log.contains("the sweep in the store has ended already"), "{log}");
@@ -166,6 +166,6 @@ async fn a_coordinator_whose_sweep_lacks_a_result_says_so() {
     let mut cluster = start(folder.path(), &file);
     cluster.workers_get(vec!["--allow-commands".into(), "--programs-only".into()]);
     let _worker = cluster.worker("one");
-    let (code, log) = (cluster.coordinator.wait(), cluster.coordinator.log());
+    let (code, log) = (cluster.coordinator.wait(), cluster.coordinator.whole_log());
     assert!(code == Some(1) && log.contains("1 of 1 job has no result"), "{log}");
 }
