@@ -62,10 +62,10 @@ pub(super) fn keep_in(server: &Postgres, database: &str) {
 }
 
 /// As [`read`], of a database of this server. A commit is one statement there, whose tables are written in any order: they come in
-/// that of references, as with SQLite.
+/// that of references, new ones first, as with SQLite.
 pub(super) fn read_from(server: &Postgres, database: &str) -> Vec<Change> {
     let query = "SELECT change FROM audit ORDER BY min(number) OVER (PARTITION BY commit), \
-                 array_position(ARRAY['jobs', 'attempts', 'epochs'], change->>'table'), number";
+                 array_position(ARRAY['jobs', 'attempts', 'epochs'], change->>'table'), change->>'how', number";
     changes(&server.psql(database, query))
 }
 
