@@ -70,7 +70,10 @@ impl Trainer {
         let input = child.stdin.take();
         let mut trainer = Self { child, input, said, log: Some(log) };
         let ready = trainer.next();
-        assert_eq!((&ready["type"], &ready["protocol"]), (&json!("ready"), &json!(3)));
+        assert_eq!(
+            (&ready["type"], &ready["protocol"]),
+            (&json!("ready"), &json!(trainer_protocol::TRAINER_PROTOCOL_VERSION))
+        );
         trainer
     }
 
