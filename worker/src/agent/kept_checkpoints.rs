@@ -1,6 +1,7 @@
-//! Where this worker keeps the checkpoints of users' programs, and of models whose jobs pause, if it was given no place for
-//! checkpoints: next to its spool, so that a job that pauses, fails or is killed continues on this machine. A job removes its own when it is done here. What jobs leave that were done
-//! elsewhere is removed when the worker starts, by age and, beyond a size, the oldest first.
+//! Where this worker keeps the checkpoints of all jobs if it was given no place for checkpoints: next to its spool, so that a job that
+//! pauses, fails or is killed continues on this machine, and so that a worker that leaves has something to hand over. A job removes its own
+//! when it is done here. What jobs leave that were done elsewhere is removed when the worker starts, by age and, beyond a size, the oldest
+//! first.
 
 use std::{
     fs, io,

@@ -21,7 +21,7 @@ use super::{
     write,
 };
 
-/// How long a commit may take, once its transaction has begun: with a new leader and what it has to load, writes go on in
+/// How long a commit may take, once its statement has been sent: with a new leader and what it has to load, writes go on in
 /// less than 10 s.
 const COMMIT_WITHIN: Duration = Duration::from_secs(4);
 /// The deadline doubles with each commit that was given up, up to this power of two: a disk that is only slow must not have
