@@ -133,7 +133,11 @@ impl Session {
                 }
                 None => running.end_after_exit(&exit, leaving),
             };
-            self.close(running.attempt, end);
+            match end {
+                // What it has kept outlives it.
+                Some(end) if leaving => self.hand_over_or_end(now, index, &running, end),
+                end => self.close(running.attempt, end),
+            }
         }
         self.start_waiting(now, index);
     }

@@ -77,6 +77,16 @@ fn after_a_notice_jobs_are_handed_back_at_once_and_a_signal_that_follows_is_the_
 }
 
 #[test]
+fn what_a_trainer_kept_is_handed_over_though_it_had_to_be_killed() {
+    let mut bench = Bench::training_to_hand_over();
+    bench.feed([notice(), kept(), Input::Shutdown]).wait(Duration::from_secs(8));
+    bench.seen.clear();
+    bench.feed([exited_after_reading(0, 1)]).expect(&["hand over 1/1#1 of 1-9/1"]);
+    bench.feed([Input::HandedOver(attempt(1))]);
+    assert!(bench.seen.iter().any(|seen| seen.starts_with("spool 2 1/1#1 handed_back")), "{:?}", bench.seen);
+}
+
+#[test]
 fn a_signal_shortens_the_time_to_hand_over_that_a_notice_gave() {
     let mut bench = Bench::training_to_hand_over();
     bench.feed([notice(), ended(0, 1, TrainerOutcome::Stopped), Input::Shutdown]);
