@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, File},
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -20,6 +20,11 @@ const PATIENCE: Duration = Duration::from_secs(90);
 
 fn deploy(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/slurm").join(file)
+}
+
+/// An address that no one listens on.
+fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 /// A Slurm of one node; ends with this.
@@ -85,8 +90,7 @@ impl Slurm {
         let host = host.split('.').next().unwrap();
         let user = String::from_utf8(Command::new("id").arg("-un").output().unwrap().stdout).unwrap();
         let user = user.trim();
-        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let (controller, node) = (free(), free());
+        let (controller, node) = (free().port(), free().port());
         let settings = format!(
             "ClusterName=test\nSlurmctldHost={host}(127.0.0.1)\nSlurmctldPort={controller}\nSlurmdPort={node}\n\
              SlurmUser={user}\nSlurmdUser={user}\nAuthType=auth/munge\nAuthInfo=socket={folder}/munge/socket\n\
@@ -94,7 +98,7 @@ impl Slurm {
              SlurmdPidFile={folder}/d.pid\nProctrackType=proctrack/linuxproc\nTaskPlugin=task/none\n\
              SelectType=select/cons_tres\nSelectTypeParameters=CR_Core\nSwitchType=switch/none\nMpiDefault=none\n\
              JobAcctGatherType=jobacct_gather/none\nAccountingStorageType=accounting_storage/none\nReturnToService=2\n\
-             SchedulerParameters=batch_sched_delay=1,sched_interval=2\nNodeName={host} NodeAddr=127.0.0.1 CPUs=2 State=UNKNOWN\n\
+             SchedulerParameters=batch_sched_delay=1,sched_interval=2\nNodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=2048 State=UNKNOWN\n\
              PartitionName=all Nodes={host} Default=YES MaxTime=INFINITE State=UP OverSubscribe=FORCE:4\n"
         );
         fs::write(self.settings(), settings).unwrap();
@@ -136,24 +140,39 @@ impl Slurm {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// Submits the workers; the number of their job.
-    fn submit(&self, cluster: &Cluster, environment: &[(&str, &str)]) -> String {
+    /// Hands a file of this folder to Slurm with these arguments; the number of its job.
+    fn sbatch(&self, arguments: &[&str], file: &[&str], environment: &[(&str, &str)]) -> String {
         let mut command = Command::new("sbatch");
-        command
-            .args(["--parsable", "--array=1-2", "--cpus-per-task=1", "--time=10"])
-            .arg(format!("--output={}/workers-%a.log", self.folder.path().display()))
-            .arg(deploy("workers.sbatch"))
-            .env("SLURM_CONF", self.settings())
-            .env("SWEEP_COORDINATOR", format!("http://{}", cluster.coordinator.address))
-            .env("SWEEP_WORKER", program("sweep-worker"))
-            .env("SWEEP_SPOOLS", self.path("spools"))
-            .env("SWEEP_CACHE_DIR", cluster.folder.path().join("cache"))
-            .env("SWEEP_DEVICE", "cpu")
-            .env("SWEEP_SLOTS", "1")
-            .envs(environment.iter().copied());
-        let output = command.output().unwrap();
+        command.args(["--parsable", "--cpus-per-task=1", "--time=10"]).args(arguments);
+        command.arg(deploy(file[0])).args(&file[1..]).env("SLURM_CONF", self.settings());
+        let output = command.envs(environment.iter().copied()).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Submits the workers of a coordinator; the number of their job.
+    fn submit(&self, coordinator: SocketAddr, environment: &[(&str, &str)]) -> String {
+        let path = |name: &str| self.path(name).display().to_string();
+        let (coordinator, program) = (format!("http://{coordinator}"), program("sweep-worker"));
+        let common = [
+            ("SWEEP_COORDINATOR", coordinator.as_str()),
+            ("SWEEP_WORKER", program.to_str().unwrap()),
+            ("SWEEP_SPOOLS", &path("spools")),
+            ("SWEEP_CACHE_DIR", &path("cache")),
+            ("SWEEP_DEVICE", "cpu"),
+            ("SWEEP_SLOTS", "1"),
+        ];
+        let output = format!("--output={}", path("workers-%a.log"));
+        self.sbatch(&["--array=1-2", &output], &["workers.sbatch"], &[&common[..], environment].concat())
+    }
+
+    /// What Slurm knows of a job, once it has ended.
+    fn ended(&self, job: &str) -> String {
+        let shown = || self.ask("scontrol", &["show", "job", job]);
+        let has_ended =
+            || ["COMPLETED", "FAILED"].iter().any(|state| shown().contains(&format!("JobState={state}")));
+        assert!(self.until("a job", has_ended).is_some(), "{}\n{}", shown(), self.logs());
+        shown()
     }
 
     fn logs(&self) -> String {
@@ -180,7 +199,8 @@ impl Drop for Slurm {
 async fn a_preempted_worker_hands_its_job_over_and_another_goes_on_with_it() {
     let Some(slurm) = Slurm::start() else { return };
     let cluster = Cluster::start(ClusterOptions { lease: "5s", ..ClusterOptions::default() });
-    let task = slurm.submit(&cluster, &[("SWEEP_EXIT_WHEN_IDLE", "15s"), ("SWEEP_GRACE", "2s")]);
+    let task =
+        slurm.submit(cluster.coordinator.address, &[("SWEEP_EXIT_WHEN_IDLE", "15s"), ("SWEEP_GRACE", "2s")]);
     let source = v1::SweepSource {
         overrides: Vec::new(),
         ..source("{learning_rate: {value: 0.001}, epochs: {value: 80}}")
@@ -204,20 +224,15 @@ async fn a_preempted_worker_hands_its_job_over_and_another_goes_on_with_it() {
     assert!(second.resumed_epochs >= 3, "no epoch was trained again: {second:?}\n{}", slurm.logs());
     assert_ne!(second.worker, worker);
     // The other task ends by itself, and well.
-    let other = format!("{task}_{}", if number == "1" { 2 } else { 1 });
-    let has_ended = || slurm.ask("scontrol", &["show", "job", &other]).contains("JobState=COMPLETED");
-    assert!(
-        slurm.until("the other task", has_ended).is_some(),
-        "{}",
-        slurm.ask("scontrol", &["show", "job", &other])
-    );
+    let other = slurm.ended(&format!("{task}_{}", if number == "1" { 2 } else { 1 }));
+    assert!(other.contains("JobState=COMPLETED"), "{other}");
 }
 
 #[tokio::test]
 async fn a_worker_whose_time_is_almost_over_hands_its_job_over() {
     let Some(slurm) = Slurm::start() else { return };
     let cluster = Cluster::start(ClusterOptions { lease: "5s", ..ClusterOptions::default() });
-    let task = slurm.submit(&cluster, &[]);
+    let task = slurm.submit(cluster.coordinator.address, &[]);
     let sweep = cluster.submit("{epochs: {value: 30}}").await;
     let mut watch = cluster.watch(sweep).await;
     let job = watch.until_epoch(2).await;
@@ -232,6 +247,42 @@ async fn a_worker_whose_time_is_almost_over_hands_its_job_over() {
     assert!(attempts[1].resumed_epochs >= 2, "{attempts:?}\n{}", slurm.logs());
     let ended = slurm.ask("scontrol", &["show", "job", &format!("{task}_{number}")]);
     assert!(ended.contains("JobState=COMPLETED"), "{ended}");
+}
+
+#[test]
+fn a_coordinators_job_ends_with_its_sweep_and_fails_where_a_job_has_no_result() {
+    let Some(slurm) = Slurm::start() else { return };
+    let token = slurm.path("token");
+    fs::write(&token, "secret-of-the-cluster\n").unwrap();
+    fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).unwrap();
+    let failing = "name: fails\ncommand: [\"false\"]\nmetric: {name: loss, goal: minimize}\nparameters: {x: {values: [1]}}\n\
+                   execution: {attempts_max: 1}\n";
+    for (name, text, state) in [
+        ("good", source("{epochs: {value: 1}, seed: {min: 1, max: 3, count: 3}}").text.as_str(), "COMPLETED"),
+        ("bad", failing, "FAILED"),
+    ] {
+        let (address, log) = (free(), slurm.path(&format!("{name}.log")));
+        let file = slurm.path(&format!("{name}.yaml"));
+        fs::write(&file, text).unwrap();
+        let store = format!("sqlite:{}", slurm.path(&format!("{name}.db")).display());
+        let common = [("SWEEP_TOKEN_FILE", token.to_str().unwrap()), ("SWEEP_STORE", &store)];
+        let own = [("SWEEP", program("sweep")), ("SWEEP_LISTEN", address.to_string().into())];
+        let own = own.each_ref().map(|(name, value)| (*name, value.to_str().unwrap()));
+        let output = format!("--output={}", log.display());
+        let script = ["coordinator.sbatch", file.to_str().unwrap()];
+        let coordinator = slurm.sbatch(&[&output], &script, &[common, own].concat());
+        let workers = slurm.submit(address, &[common[0], ("SWEEP_ALLOW_COMMANDS", "true")]);
+        let ended = slurm.ended(&coordinator);
+        let told = fs::read_to_string(&log).unwrap_or_default();
+        assert!(ended.contains(&format!("JobState={state}")), "{ended}\n{told}\n{}", slurm.logs());
+        let status = if state == "COMPLETED" { "ExitCode=0:0" } else { "ExitCode=1:0" };
+        assert!(ended.contains(status), "{ended}\n{told}");
+        // Both are told to leave, and leave well.
+        for task in 1..=2 {
+            let ended = slurm.ended(&format!("{workers}_{task}"));
+            assert!(ended.contains("JobState=COMPLETED"), "{ended}\n{}", slurm.logs());
+        }
+    }
 }
 
 #[test]
