@@ -117,7 +117,13 @@ fn prepare_pictures(options: &PrepareOptions, listener: Listener<'_>) -> Result<
     let packed = PackedDataset::open(&target)?.holding(hold(&target));
     if let Some(bytes_max) = options.cache_bytes_max {
         // Others may have packed at the same time. What is in use stays.
-        let _ = make_room(&options.cache_dir, 0, bytes_max);
+        if let Err(in_use) = make_room(&options.cache_dir, 0, bytes_max) {
+            tracing::warn!(
+                "the packed data sets in {} take {in_use} bytes, more than --cache-max-bytes {bytes_max}, until jobs that use them have \
+                 ended",
+                options.cache_dir.display()
+            );
+        }
     }
     Ok(packed)
 }

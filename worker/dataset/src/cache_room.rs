@@ -6,7 +6,8 @@ use std::{
     fs::{self, File, TryLockError},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    time::SystemTime,
+    thread,
+    time::{Duration, Instant, SystemTime},
 };
 
 use super::leftovers;
@@ -17,6 +18,11 @@ const USED: &str = "used";
 /// Digits of the hash with which the name of a pack begins.
 const HASH_DIGITS: usize = 64;
 
+/// How long a pack that is being removed is waited for. Removing it takes a moment; longer, and its process stands still.
+const REMOVED_WITHIN: Duration = Duration::from_secs(10);
+/// How often to look whether it is.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+
 /// A pack of the cache.
 #[derive(Debug)]
 struct Pack {
@@ -25,12 +31,31 @@ struct Pack {
     used: SystemTime,
 }
 
-/// Keeps a pack from being removed for as long as the file is open, and notes that it is used. None where it is not there; a pack on
-/// a share whose locks do not work is not held.
+/// Keeps a pack from being removed for as long as the file is open, and notes that it is used. None where it is not there. A pack on
+/// a share whose locks do not work is not held, and neither is one whose removal does not end: its bytes stay readable once it is
+/// opened.
 pub(super) fn hold(path: &Path) -> Option<File> {
+    let give_up_at = Instant::now() + REMOVED_WITHIN;
+    hold_after(path, || {
+        thread::sleep(LOOK_INTERVAL);
+        Instant::now() < give_up_at
+    })
+}
+
+/// As [`hold`]; while another process removes the pack, `pause` waits a moment and says whether to wait on.
+fn hold_after(path: &Path, mut pause: impl FnMut() -> bool) -> Option<File> {
     loop {
         let file = File::open(path).ok()?;
-        let _ = file.try_lock_shared();
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) if pause() => continue,
+            Err(TryLockError::WouldBlock) => {
+                tracing::warn!(
+                    "{} is used without a lock: a process that was to remove it has kept its own for {REMOVED_WITHIN:?}",
+                    path.display()
+                );
+            }
+            Ok(()) | Err(TryLockError::Error(_)) => {}
+        }
         // It may have been removed between opening and locking, or another one have taken its name.
         let is_it = fs::metadata(path).ok()?.ino() == file.metadata().ok()?.ino();
         if is_it {
@@ -62,7 +87,12 @@ pub(super) fn make_room(folder: &Path, needed: u64, bytes_max: u64) -> Result<()
         }
         if remove_unless_held(&pack.path) {
             sum -= pack.bytes;
-            tracing::info!("removed {}, the pack that was used least recently", pack.path.display());
+            tracing::info!(
+                "removed {} of {} bytes, the pack that was used least recently: {needed} more bytes have to fit, and \
+                 --cache-max-bytes is {bytes_max}",
+                pack.path.display(),
+                pack.bytes
+            );
         }
     }
     if sum.saturating_add(needed) <= bytes_max { Ok(()) } else { Err(sum) }
@@ -144,6 +174,38 @@ mod tests {
         assert_eq!(make_room(folder, 300, 300), Ok(()));
         assert!(!a.exists() && others.iter().all(|path| path.exists()), "other files are not the cache's");
         assert!(fs::read_dir(folder.join(USED)).unwrap().next().is_none());
+    }
+
+    #[test]
+    fn a_pack_that_is_being_removed_is_waited_for() {
+        let cache = tempfile::tempdir().unwrap();
+        let folder = cache.path();
+        let path = pack(folder, 'a', 100, 1);
+        let locked = || {
+            let file = File::open(&path).unwrap();
+            file.lock().unwrap();
+            Some(file)
+        };
+        let mut removing = locked();
+        let held = hold_after(&path, || {
+            fs::remove_file(&path).unwrap();
+            removing = None;
+            true
+        });
+        assert!(held.is_none(), "it is gone");
+        // Its process ends before it has removed it.
+        pack(folder, 'a', 100, 1);
+        removing = locked();
+        let held = hold_after(&path, || {
+            removing = None;
+            true
+        });
+        assert!(held.is_some());
+        assert_eq!(make_room(folder, 100, 100), Err(100), "it is held");
+        drop(held);
+        // Its process stands still.
+        let _removing = locked();
+        assert!(hold_after(&path, || false).is_some());
     }
 
     #[test]

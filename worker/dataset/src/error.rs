@@ -136,10 +136,14 @@ pub enum DataError {
     )]
     NoSpace { path: PathBuf },
     /// The cache may not have so much.
-    #[error(
-        "the packed data set takes {needed} bytes, and the cache in {path} may have {bytes_max} (--cache-max-bytes), of which \
-         {in_use} are in use; raise that limit, or choose a smaller dataset.image_size"
-    )]
+    #[error("the packed data set takes {needed} bytes, and {path} may hold {bytes_max} (--cache-max-bytes){}", 
+        match (needed > bytes_max, needed.saturating_add(*in_use)) {
+            (true, _) => format!(": it does not fit even alone; start the worker with --cache-max-bytes {needed} or more, or choose a smaller \
+                                  dataset.image_size"),
+            (false, together) => format!(", of which other jobs use {in_use}; it is tried again when they have ended. To train both at \
+                                          the same time, start the worker with --cache-max-bytes {together} or more, or choose a smaller \
+                                          dataset.image_size"),
+        })]
     CacheFull {
         /// The cache.
         path: PathBuf,

@@ -57,11 +57,22 @@ fn a_cache_with_a_bound_keeps_what_is_used_and_what_fits() {
     // The first is in use, so the second makes way.
     drop(sized(16, two).unwrap());
     assert_eq!(world.packs(), 2);
-    assert!(world.path("cache").join(format!("{}-8-v3.safetensors", first.content_hash())).exists());
+    let first_pack = world.path("cache").join(format!("{}-8-v3.safetensors", first.content_hash()));
+    assert!(first_pack.exists());
     let refused = sized(20, 300 << 10).unwrap_err();
-    assert!(refused.is_passing() && refused.to_string().contains("--cache-max-bytes"), "{refused}");
+    let told = refused.to_string();
+    // The folder, what is needed, the bound, what is in use, and the bound that would do.
+    let in_use = fs::metadata(&first_pack).unwrap().len();
+    let numbers = [265_747, 300 << 10, in_use, 265_747 + in_use].map(|bytes: u64| bytes.to_string());
+    let said = numbers.iter().all(|bytes| told.contains(bytes))
+        && told.contains(world.path("cache").to_str().unwrap());
+    assert!(refused.is_passing() && said && told.contains("--cache-max-bytes"), "{refused}");
     let refused = sized(20, 1_000).unwrap_err();
-    assert!(!refused.is_passing(), "{refused}");
+    let told = refused.to_string();
+    assert!(
+        !refused.is_passing() && told.contains("--cache-max-bytes 265747") && !told.contains("other jobs"),
+        "{told}"
+    );
     drop(first);
     drop(sized(20, 300 << 10).unwrap());
     assert_eq!(world.packs(), 1);
