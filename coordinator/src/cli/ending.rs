@@ -1,6 +1,7 @@
 //! A coordinator that ends with its sweep (`sweep serve --exit-with-sweep`), so that a job of a cluster can hold it: the sweep is submitted
 //! here, or was before; once it has ended, the weights on their way are awaited, the workers are told to leave, and the exit status says
-//! whether every job has a result.
+//! whether every job has a result. Of several coordinators on one store, those that stand by follow the sweep at the one that leads, or
+//! wait until they lead.
 
 use std::{
     path::PathBuf,
@@ -19,11 +20,12 @@ use super::{
     client::Target,
     failure::Failure,
     files,
-    follow::{Follower, is_final, verdict},
+    follow::{Follower, REOPEN_DELAY, is_final, verdict},
     run::await_weights,
     submit,
     sweep_file::SweepFile,
 };
+use crate::logged::Logged;
 
 /// The request id of the sweep of such a coordinator: one that starts again on the same store goes on with it.
 const REQUEST_ID: &str = "serve";
@@ -33,6 +35,9 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(30);
 
 /// How often to look whether they have.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How often to ask for what has no answer while another coordinator leads: as often as a command reopens a stream.
+const ASK_INTERVAL: Duration = REOPEN_DELAY;
 
 /// The sweep that a coordinator ends with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +65,32 @@ pub(super) async fn until_its_end(last: &LastSweep, target: &Target) -> Result<(
         LastSweep::Stored(sweep) => *sweep,
         LastSweep::File(file) => submit_once(file.clone(), target).await?,
     };
+    let ended = patiently(async || last_seen(sweep_id, target).await).await?;
+    tracing::info!(sweep = sweep_id, "the sweep has ended");
+    patiently(async || await_weights(sweep_id, target).await).await?;
+    patiently(async || send_workers_away(target).await).await?;
+    verdict(&ended, &format!("`sweep jobs {sweep_id}` of a coordinator on this store"))
+}
+
+/// Repeats what no coordinator has answered: the one that leads may not be reached from here, and this one leads once that one is gone.
+/// If nothing ever leads, this process has a fault of its own, which ends it.
+async fn patiently<T>(act: impl AsyncFn() -> Result<T, Failure>) -> Result<T, Failure> {
+    let mut logged = Logged::default();
+    loop {
+        match act().await {
+            Err(failure @ (Failure::Unreachable(_) | Failure::TimedOut(_))) => {
+                if logged.is_new(&failure.to_string()) {
+                    tracing::warn!("this coordinator goes on with the sweep as soon as it leads: {failure}");
+                }
+                tokio::time::sleep(ASK_INTERVAL).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// The sweep, once it has ended.
+async fn last_seen(sweep_id: u64, target: &Target) -> Result<v1::Sweep, Failure> {
     let mut follower = Follower::new(target, sweep_id);
     let mut last = v1::Sweep::default();
     while let Some(event) = follower.next().await? {
@@ -67,24 +98,25 @@ pub(super) async fn until_its_end(last: &LastSweep, target: &Target) -> Result<(
             last = sweep;
         }
     }
-    tracing::info!(sweep = sweep_id, "the sweep has ended");
-    await_weights(sweep_id, target).await?;
-    send_workers_away(target).await?;
-    verdict(&last, &format!("`sweep jobs {sweep_id}` of a coordinator on this store"))
+    Ok(last)
 }
 
 /// Submits the file, or finds the sweep that was submitted when this coordinator was started before.
 async fn submit_once(file: PathBuf, target: &Target) -> Result<u64, Failure> {
     let shown = file.display().to_string();
     let file = SweepFile::at(file);
-    let mut source = file.source()?;
-    files::send_with(&mut source, file.folder(), target).await?;
-    let request = v1::SubmitRequest {
-        source: Some(source.clone()),
-        request_id: REQUEST_ID.to_owned(),
-        extend_sweep_id: 0,
-    };
-    let answer = target.call(async |client| client.submit(request.clone()).await).await?;
+    let (source, answer) = patiently(async || {
+        let mut source = file.source()?;
+        files::send_with(&mut source, file.folder(), target).await?;
+        let request = v1::SubmitRequest {
+            source: Some(source.clone()),
+            request_id: REQUEST_ID.to_owned(),
+            extend_sweep_id: 0,
+        };
+        let answer = target.call(async |client| client.submit(request.clone()).await).await?;
+        Ok((source, answer))
+    })
+    .await?;
     answer.notes.iter().for_each(|note| say(&format!("note: {note}")));
     let sweep = answer.sweep.ok_or_else(|| Failure::operation("the coordinator's answer names no sweep"))?;
     if !answer.created {

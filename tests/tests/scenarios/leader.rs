@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use proto::v1;
+use tempfile::TempDir;
 use tests::{Cluster, ClusterOptions, Coordinator, Postgres, chaos, freeze, program, thaw};
 use tonic::Code;
 
@@ -57,6 +58,52 @@ async fn one_that_stands_by_says_who_leads_and_is_not_ready() {
     // Who knows only the one that stands by is told where the leader is, and goes there.
     let alone = ls(&format!("http://{}", other.address));
     assert!(alone.status.success(), "{}", String::from_utf8_lossy(&alone.stderr));
+}
+
+/// Two coordinators on one database that end with this sweep; the second stands by. None if there is no PostgreSQL.
+fn pair_that_ends(parameters: &str, more: &[&str]) -> Option<(Cluster, Coordinator, TempDir)> {
+    let server = Postgres::shared()?;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("sweep.yaml");
+    std::fs::write(&file, tests::source(parameters).text).unwrap();
+    let arguments = ["--exit-with-sweep", file.to_str().unwrap()].into_iter().chain(more.iter().copied());
+    let options = ClusterOptions {
+        store: Some(server.database()),
+        serve: arguments.map(str::to_owned).collect(),
+        ..chaos::light(1)
+    };
+    let mut cluster = Cluster::start(options);
+    cluster.coordinator.until_it_has_said("submitted");
+    let other = cluster.stand_by();
+    Some((cluster, other, folder))
+}
+
+#[tokio::test]
+async fn one_that_ends_with_its_sweep_follows_it_at_the_leader() {
+    let Some((mut cluster, mut other, _folder)) = pair_that_ends("{epochs: {value: 2}}", &[]) else { return };
+    other.until_it_has_said("the sweep in the store goes on");
+    let worker = cluster.worker("one");
+    assert_eq!(worker.wait(), Some(0), "it is told to leave");
+    for coordinator in [&mut cluster.coordinator, &mut other] {
+        assert_eq!(coordinator.wait(), Some(0), "{}", coordinator.log());
+    }
+}
+
+#[tokio::test]
+async fn one_that_cannot_reach_the_leader_goes_on_with_its_sweep_when_it_leads() {
+    // Nothing listens where the leader says that it is.
+    let nowhere = ["--advertise", "http://127.0.0.1:1"];
+    let Some((mut cluster, mut other, _folder)) = pair_that_ends("{epochs: {value: 3}}", &nowhere) else {
+        return;
+    };
+    other.until_it_has_said("goes on with the sweep as soon as it leads");
+    cluster.coordinator.kill();
+    other.until_it_has_said("the sweep in the store goes on");
+    std::mem::swap(&mut cluster.coordinator, &mut other);
+    cluster.forget_others();
+    let worker = cluster.worker("one");
+    assert_eq!(worker.wait(), Some(0), "it is told to leave");
+    assert_eq!(cluster.coordinator.wait(), Some(0), "{}", cluster.coordinator.log());
 }
 
 #[tokio::test]
