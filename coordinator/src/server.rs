@@ -24,7 +24,7 @@ use tower::layer::util::{self as stack, Stack};
 
 use self::coordination::Coordination;
 use crate::{
-    access::{self, Identities, TokenFiles},
+    access::{self, Authority, AuthorityConfig, Identities, TokenFiles},
     admin::Watched,
     api::Api,
     artifacts::{Artifacts, MaybeArtifacts, default_location},
@@ -65,6 +65,8 @@ pub struct ServerConfig {
     pub tokens: TokenFiles,
     /// PEM files of the server's certificate chain and key; none serves plain text.
     pub tls: Option<TlsFiles>,
+    /// What gives workers certificates, if anything does.
+    pub authority: Option<AuthorityConfig>,
     /// How long a worker may be silent before its attempts are given to others.
     pub lease: Duration,
     /// Where others reach this coordinator; by default the address that it listens on.
@@ -108,7 +110,8 @@ impl Server {
         // Checks that may fail come before the store, which creates files.
         let listener = listen(config.listen).await?;
         let address = listener.local_addr()?;
-        let tls = config.tls.clone().map(Tls::open).transpose()?;
+        let authority = config.authority.as_ref().map(Authority::open).transpose()?.map(Arc::new);
+        let tls = config.tls.clone().map(|files| Tls::open(files, authority.clone())).transpose()?;
         let identities = Identities::open(config.tokens.clone())?;
         let http = bound(config.http.as_ref()).await?;
         let (stop, leadership) = (CancellationToken::new(), Leadership::default());
@@ -136,7 +139,8 @@ impl Server {
             counted: watched.counted(),
         };
         let api = Api::new(leadership.clone(), Arc::clone(&store), artifacts, streams.clone())
-            .for_those(identities.clone());
+            .for_those(identities.clone())
+            .giving_certificates(authority);
         watched.opened(Arc::clone(&store), api.clone());
         let http = http.map(|bound| {
             let (api, identities) = (api.clone(), identities.clone());

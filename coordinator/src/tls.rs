@@ -9,12 +9,14 @@ use std::{
 use anyhow::Context;
 use rustls::{
     ServerConfig,
+    crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::{NoClientAuth, WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::reread;
+use crate::{access::Authority, reread};
 
 /// PEM files of a TLS server.
 #[derive(Debug, Clone)]
@@ -31,6 +33,8 @@ pub struct Tls(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     files: TlsFiles,
+    /// Whose certificates workers may show.
+    authority: Option<Arc<Authority>>,
     current: RwLock<Configs>,
 }
 
@@ -42,13 +46,13 @@ struct Configs {
 }
 
 impl Tls {
-    /// With the certificate of these files.
+    /// With the certificate of these files; programs may show one of the authority.
     ///
     /// # Errors
     /// They cannot be read, or are no certificate and its key.
-    pub fn open(files: TlsFiles) -> anyhow::Result<Self> {
-        let current = RwLock::new(Configs::read(&files)?);
-        Ok(Self(Arc::new(Inner { files, current })))
+    pub fn open(files: TlsFiles, authority: Option<Arc<Authority>>) -> anyhow::Result<Self> {
+        let current = RwLock::new(Configs::read(&files, authority.as_deref())?);
+        Ok(Self(Arc::new(Inner { files, authority, current })))
     }
 
     /// For a new connection of a program.
@@ -68,7 +72,7 @@ impl Tls {
     }
 
     fn read_again(&self) -> anyhow::Result<()> {
-        let read = Configs::read(&self.0.files)?;
+        let read = Configs::read(&self.0.files, self.0.authority.as_deref())?;
         *self.0.current.write().unwrap_or_else(PoisonError::into_inner) = read;
         Ok(())
     }
@@ -79,31 +83,63 @@ impl Tls {
 }
 
 impl Configs {
-    fn read(TlsFiles { certificate, key }: &TlsFiles) -> anyhow::Result<Self> {
+    fn read(TlsFiles { certificate, key }: &TlsFiles, authority: Option<&Authority>) -> anyhow::Result<Self> {
         let named = |path: &Path| format!("cannot read {}; check --tls-cert and --tls-key", path.display());
         let chain: Vec<_> = CertificateDer::pem_file_iter(certificate)
             .and_then(Iterator::collect)
             .with_context(|| named(certificate))?;
         let private = PrivateKeyDer::from_pem_file(key).with_context(|| named(key))?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_single_cert(chain, private)
-            .with_context(|| {
-                format!(
-                    "the certificate in {} and the key in {} do not go together",
-                    certificate.display(),
-                    key.display()
-                )
-            })?;
-        let speaking = |protocol: &[u8]| {
-            let mut config = config.clone();
-            config.alpn_protocols = vec![protocol.to_vec()];
-            Arc::new(config)
+        let chain = match authority {
+            Some(authority) => completed(chain, authority, certificate),
+            None => chain,
         };
-        Ok(Self { grpc: speaking(b"h2"), http: speaking(b"http/1.1") })
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = authority.map(|authority| shown_by_some(authority, &provider)).transpose()?;
+        let speaking = |protocol: &[u8], verifier: Option<Arc<dyn ClientCertVerifier>>| {
+            let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
+                .with_safe_default_protocol_versions()?
+                .with_client_cert_verifier(verifier.unwrap_or_else(|| Arc::new(NoClientAuth)));
+            let mut config =
+                config.with_single_cert(chain.clone(), private.clone_key()).with_context(|| {
+                    format!(
+                        "the certificate in {} and the key in {} do not go together",
+                        certificate.display(),
+                        key.display()
+                    )
+                })?;
+            config.alpn_protocols = vec![protocol.to_vec()];
+            anyhow::Ok(Arc::new(config))
+        };
+        // A browser is asked for no certificate: it would ask its user for one.
+        Ok(Self { grpc: speaking(b"h2", verifier)?, http: speaking(b"http/1.1", None)? })
     }
+}
+
+/// The chain with the authority's certificate at its end, where a worker that joins looks for it.
+fn completed(
+    chain: Vec<CertificateDer<'static>>,
+    authority: &Authority,
+    file: &Path,
+) -> Vec<CertificateDer<'static>> {
+    let (chain, is_of_it) = authority.complete(chain);
+    if !is_of_it {
+        tracing::warn!(
+            "the certificate in {} is not of the authority of --authority: no worker can join here",
+            file.display()
+        );
+    }
+    chain
+}
+
+/// Takes certificates of this authority from who shows one, and connections of others without.
+fn shown_by_some(
+    authority: &Authority,
+    provider: &Arc<CryptoProvider>,
+) -> anyhow::Result<Arc<dyn ClientCertVerifier>> {
+    let roots = Arc::new(authority.roots()?);
+    Ok(WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider))
+        .allow_unauthenticated()
+        .build()?)
 }
 
 #[cfg(test)]
@@ -121,10 +157,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let files =
             TlsFiles { certificate: folder.path().join("cert.pem"), key: folder.path().join("key.pem") };
-        let missing = Tls::open(files.clone()).unwrap_err().to_string();
+        let missing = Tls::open(files.clone(), None).unwrap_err().to_string();
         assert!(missing.contains("cert.pem; check --tls-cert and --tls-key"), "{missing}");
         write(&files, "localhost");
-        let tls = Tls::open(files.clone()).unwrap();
+        let tls = Tls::open(files.clone(), None).unwrap();
         let first = tls.current();
         let key = std::fs::read(&files.key).unwrap();
         write(&files, "localhost");

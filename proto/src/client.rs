@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tonic::{
     metadata::{Ascii, MetadataValue},
-    transport::{Certificate, ClientTlsConfig, Endpoint},
+    transport::{Certificate, ClientTlsConfig, Endpoint, Identity},
 };
 
 /// Largest file with a token, in bytes: more than any scheme of tokens needs.
@@ -51,6 +51,14 @@ pub enum ClientError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The file with the certificate to show cannot be used.
+    #[error("cannot use the certificate in {path}: {reason}; without the file, a worker joins again")]
+    Identity {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The file with the token cannot be used.
     #[error("cannot use the token in {path}: {reason}; check --token-file")]
     Token {
@@ -70,6 +78,18 @@ pub enum ClientError {
 /// # Errors
 /// The address is none, or there are no certificates to trust.
 pub fn endpoint(url: &str, tls_ca: Option<&Path>) -> Result<Endpoint, ClientError> {
+    endpoint_as(url, tls_ca, None)
+}
+
+/// The same of who shows a certificate to an `https://` coordinator; its file has the key, too.
+///
+/// # Errors
+/// As there; or the certificate cannot be read.
+pub fn endpoint_as(
+    url: &str,
+    tls_ca: Option<&Path>,
+    identity: Option<&Path>,
+) -> Result<Endpoint, ClientError> {
     let wrong = |reason: String| ClientError::Address { url: url.to_owned(), reason };
     let full = terms::coordinator_url(url).map_err(|reason| wrong(reason.to_owned()))?;
     let is_secure = full.starts_with("https://");
@@ -84,7 +104,12 @@ pub fn endpoint(url: &str, tls_ca: Option<&Path>) -> Result<Endpoint, ClientErro
     };
     let pem =
         std::fs::read(path).map_err(|source| ClientError::Unreadable { path: path.to_owned(), source })?;
-    let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
+    let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
+    if let Some(path) = identity {
+        let pem = std::fs::read(path)
+            .map_err(|source| ClientError::Identity { path: path.to_owned(), reason: source.to_string() })?;
+        tls = tls.identity(Identity::from_pem(&pem, &pem));
+    }
     let unusable = |error| ClientError::Certificates { path: path.to_owned(), reason: innermost(&error) };
     endpoint.tls_config(tls).map_err(unusable)
 }

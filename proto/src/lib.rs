@@ -4,10 +4,12 @@
 pub mod client;
 mod codec;
 mod convert;
+pub mod join;
 pub mod leader;
 mod metric_value;
 mod metrics;
 mod snapshot;
+pub mod unreached;
 
 pub use convert::{MissingField, attempt_from_wire, job_point, parameters_from_wire, parameters_to_wire};
 pub use metrics::{epoch_to_wire, metrics_to_wire};

@@ -145,8 +145,16 @@ impl Cluster {
     }
 
     fn worker_of(&self, name: &str, spool: &str, host: &str, through: &[String]) -> Worker {
-        let scheme =
-            if self.options.serve.iter().any(|argument| argument == "--tls-cert") { "https" } else { "http" };
+        let scheme = if self
+            .options
+            .serve
+            .iter()
+            .any(|argument| ["--tls-cert", "--authority"].contains(&argument.as_str()))
+        {
+            "https"
+        } else {
+            "http"
+        };
         let addresses = [self.coordinator.address].into_iter().chain(self.others.iter().copied());
         let urls: Vec<_> = addresses.map(|address| format!("{scheme}://{host}:{}", address.port())).collect();
         let built = || program("sweep-worker");

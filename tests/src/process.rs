@@ -126,7 +126,7 @@ impl Daemon {
     ///
     /// # Panics
     /// The process ends or is silent before.
-    pub(crate) fn wait_for_line<T>(&self, pick: impl Fn(&str) -> Option<T>) -> T {
+    pub fn wait_for_line<T>(&self, pick: impl Fn(&str) -> Option<T>) -> T {
         loop {
             match self.lines.recv_timeout(PATIENCE) {
                 Ok(line) => {

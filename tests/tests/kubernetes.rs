@@ -46,6 +46,7 @@ kind: Kustomization
 resources: [../gpu]
 components:
   - ../../components/tls
+  - ../../components/join
   - ../../components/ha
   - ../../components/bucket
   - ../../components/spot
@@ -329,8 +330,17 @@ fn workers_know_every_coordinator_by_a_name_that_its_certificate_has() {
             let issuer = &object(documents, "Certificate", kind)["spec"]["issuerRef"]["name"];
             object(documents, "Issuer", issuer.as_str().unwrap());
         }
-        // A worker gets the authority's certificate, and not the coordinator's key.
         let worker = &object(documents, "Deployment", "sweep-worker")["spec"]["template"]["spec"];
+        if name == "overlays/all" {
+            // Who joins gets the join token alone: the authority's certificate comes with its own.
+            let held: Vec<_> = sequence(&worker["volumes"])
+                .iter()
+                .filter_map(|one| one["secret"]["secretName"].as_str())
+                .collect();
+            assert_eq!(held, ["sweep-join"], "{name}");
+            continue;
+        }
+        // A worker gets the authority's certificate, and not the coordinator's key.
         let volume = sequence(&worker["volumes"]).iter().find(|volume| volume["name"] == "ca").unwrap();
         assert_eq!(volume["secret"]["secretName"], certificate["secretName"], "{name}");
         assert_eq!(sequence(&volume["secret"]["items"]).len(), 1, "{name}");

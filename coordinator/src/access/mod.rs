@@ -1,6 +1,7 @@
 //! Who calls a coordinator, by whichever interface, and what they may: tokens (`tokens`), and the one table of calls and roles (`table`). The
 //! interfaces ask here before anything else; what is theirs alone, a header or a cookie, they read themselves.
 
+mod authority;
 mod follow;
 mod live;
 pub mod table;
@@ -13,6 +14,9 @@ use terms::Role;
 
 pub(crate) use self::follow::follow;
 pub use self::{
+    authority::{
+        Authority, AuthorityConfig, CERTIFICATE as AUTHORITY_CERTIFICATE, WORKER_LASTS, WorkerCertificate,
+    },
     live::{Live, Until},
     table::Who,
     tokens::{ADMIN, Identities, NotKnown, RESERVED, Secret, TokenFiles, VIEWER},
@@ -24,6 +28,10 @@ pub struct Caller {
     /// Under which name; none at a coordinator that asks no one.
     pub name: Option<Arc<str>>,
     pub role: Role,
+    /// What the stored token begins with that they came by, directly or by a certificate.
+    pub token: Option<Arc<str>>,
+    /// The worker that their certificate names, where they have shown one.
+    pub worker: Option<Arc<str>>,
     /// For how long they may stay.
     pub until: Until,
 }
@@ -31,7 +39,20 @@ pub struct Caller {
 impl Caller {
     /// Anyone who reaches a coordinator that asks no one who they are.
     pub fn unasked() -> Self {
-        Self { name: None, role: Role::Admin, until: Until::default() }
+        Self { name: None, role: Role::Admin, token: None, worker: None, until: Until::default() }
+    }
+
+    /// Whether they may speak for this worker: who has shown a certificate is the worker that it names, and no other.
+    ///
+    /// # Errors
+    /// What they are told.
+    pub fn is_worker(&self, worker: &str) -> Result<(), String> {
+        match self.worker.as_deref() {
+            Some(own) if own != worker => Err(format!(
+                "this certificate is of the worker {own}, and not of {worker}; join again under that name"
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// As whom they give commands.

@@ -21,6 +21,8 @@ const CHANGE: Who = Who::Roles(&[Submitter, Admin]);
 const WORK: Who = Who::Roles(&[Worker, Admin]);
 /// Files of programs, which workers run and people look at.
 const FETCH: Who = Who::Roles(&[Viewer, Worker, Submitter, Admin]);
+/// What gives a worker its certificate, which is of the token that it shows: an admin's is no worker's.
+const ENROL: Who = Who::Roles(&[Worker]);
 /// What concerns others.
 const RULE: Who = Who::Roles(&[Admin]);
 
@@ -31,6 +33,7 @@ pub const CALLS: &[(&str, Who)] = &[
     ("/grpc.health.v1.Health/Watch", Who::Anyone),
     ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", FETCH),
     ("/sweep.v1.AccessService/CreateToken", RULE),
+    ("/sweep.v1.AccessService/Enrol", ENROL),
     ("/sweep.v1.AccessService/ListTokens", RULE),
     ("/sweep.v1.AccessService/RevokeToken", RULE),
     ("/sweep.v1.SweepService/Validate", LOOK),

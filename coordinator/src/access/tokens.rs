@@ -17,7 +17,7 @@ use subtle::ConstantTimeEq;
 use terms::Role;
 use tokio_util::sync::CancellationToken;
 
-use super::{Caller, Until};
+use super::{Caller, Until, WorkerCertificate};
 use crate::reread;
 
 /// Whose token is in the file that the coordinator starts with.
@@ -64,6 +64,10 @@ pub enum NotKnown {
     Revoked,
     #[error("the token has run out; ask for another one")]
     Expired,
+    #[error("the token by which this worker joined is not one of this coordinator; join again")]
+    Elsewhere,
+    #[error("{}", proto::join::CONNECT_AGAIN)]
+    Lapsed,
     /// It may have been made since this coordinator, which does not lead, has looked.
     #[error("this coordinator does not lead, and does not know this token yet")]
     Unsure,
@@ -154,7 +158,7 @@ impl Identities {
             // One that a command made for itself is no one's: what is submitted on a laptop has no owner.
             let is_own = is_admin && matches!(self.0.files.admin, Some(Secret::Text(_)));
             let name = (!is_own).then(|| name.into());
-            return Ok(Caller { name, role, until: Until::default() });
+            return Ok(Caller { name, role, ..Caller::unasked() });
         }
         let Some((id, secret)) = given.split_once('.') else { return Err(NotKnown::Wrong) };
         let unknown = if known.is_current { NotKnown::Wrong } else { NotKnown::Unsure };
@@ -174,6 +178,30 @@ impl Identities {
         let known = self.known();
         let stored = known.stored.get(id).ok_or(NotKnown::Wrong)?;
         Ok((stored.caller()?, stored.hash()))
+    }
+
+    /// Whose certificate this is, which the handshake of TLS has verified: a worker's, for as long as it holds and the token is not revoked by
+    /// which it joined. That the token itself has run out since does not matter: it was for joining.
+    ///
+    /// # Errors
+    /// The token is not known, or was revoked; or the certificate has run out since the handshake.
+    pub fn of_certificate(&self, shown: &WorkerCertificate) -> Result<Caller, NotKnown> {
+        let known = self.known();
+        let unknown = if known.is_current { NotKnown::Elsewhere } else { NotKnown::Unsure };
+        let stored = known.stored.get(&*shown.token).ok_or(unknown)?;
+        if stored.revoked.is_cancelled() {
+            return Err(NotKnown::Revoked);
+        }
+        if stored.token.role != Role::Worker {
+            return Err(NotKnown::Elsewhere);
+        }
+        let until = Until { revoked: Some(stored.revoked.clone()), expires: Some(shown.expires) };
+        if !until.holds(SystemTime::now()) {
+            return Err(NotKnown::Lapsed);
+        }
+        let Token { id, name, .. } = &stored.token;
+        let (name, token) = (Some(name.as_str().into()), Some(id.as_str().into()));
+        Ok(Caller { name, role: Role::Worker, token, worker: Some(shown.worker.as_str().into()), until })
     }
 
     /// The token of this number, whatever became of it.
@@ -219,7 +247,7 @@ impl Stored {
     }
 
     fn caller(&self) -> Result<Caller, NotKnown> {
-        let Token { name, role, expires_unix_ms, .. } = &self.token;
+        let Token { id, name, role, expires_unix_ms, .. } = &self.token;
         let expires = expires_unix_ms.and_then(|at| UNIX_EPOCH.checked_add(Duration::from_millis(at)));
         let until = Until { revoked: Some(self.revoked.clone()), expires };
         if self.revoked.is_cancelled() {
@@ -228,7 +256,8 @@ impl Stored {
         if !until.holds(SystemTime::now()) {
             return Err(NotKnown::Expired);
         }
-        Ok(Caller { name: Some(name.as_str().into()), role: *role, until })
+        let token = Some(id.as_str().into());
+        Ok(Caller { name: Some(name.as_str().into()), role: *role, token, worker: None, until })
     }
 }
 

@@ -12,6 +12,7 @@ mod checkpoints;
 mod columns;
 mod curves;
 mod definitions;
+mod enrolment;
 mod error;
 mod jobs;
 mod outputs;
@@ -49,6 +50,7 @@ pub use self::{
     columns::{CELLS_MAX, JobColumns, ParameterColumn, RungColumn},
     curves::Curve,
     definitions::{Changed, Source, Submission, Submitted, Validated},
+    enrolment::Enrolled,
     error::ApiError,
     jobs::{JobDetail, JobTimes, JobView, JobsPage},
     page::{PAGE_ROWS_MAX, Page},
@@ -101,6 +103,8 @@ pub struct Api {
     downloads: Arc<Semaphore>,
     /// Who may call, for those who say it.
     identities: Identities,
+    /// What gives workers certificates, if anything does.
+    giving: Option<enrolment::Giving>,
     /// One change of them at a time.
     tokens_change: Arc<Mutex<()>>,
 }
@@ -142,6 +146,7 @@ impl Api {
             revivals: Arc::new(Semaphore::new(1)),
             downloads: Arc::new(Semaphore::new(DOWNLOADS_MAX)),
             identities: Identities::default(),
+            giving: None,
             tokens_change: Arc::default(),
         }
     }

@@ -2,6 +2,7 @@
 //! the forms of output.
 
 mod artifact;
+mod certs;
 mod client;
 mod compare;
 mod completions;
@@ -118,6 +119,9 @@ enum Command {
     Artifact(artifact::ArtifactCommand),
     /// Check a set-up, a line for each thing that is looked at, and what to do; `sweep-worker doctor` does so where jobs are trained
     Doctor(doctor::DoctorArguments),
+    /// Make an authority of your own, with certificates for coordinators; it gives workers theirs
+    #[command(subcommand)]
+    Certs(certs::CertsCommand),
     /// Make, list and revoke the tokens of a coordinator
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -160,6 +164,7 @@ fn refuse_ignored(command: &Command, matches: &ArgMatches) -> Result<(), Failure
         Command::Run(_) => ("run", &[format, coordinator, token, tls_ca]),
         Command::Serve(_) => ("serve", &[format, coordinator, tls_ca]),
         Command::Validate(_) => ("validate", &[coordinator, token, tls_ca]),
+        Command::Certs(_) => ("certs", &[coordinator, token, tls_ca]),
         Command::Completions(_) => ("completions", &[format, coordinator, token, tls_ca]),
         Command::Watch(_) => ("watch", &[format]),
         Command::Wait(_) => ("wait", &[format]),
@@ -216,6 +221,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
             let named = connection.names_one(&settings).then_some(&target);
             doctor::doctor(&arguments, named, format).await
         }
+        Command::Certs(command) => certs::certs(&command, format),
         Command::Token(command) => token::token(&command, &target, format).await,
         Command::Mcp(arguments) => mcp::mcp(&arguments, &target).await,
         Command::Completions(arguments) => completions::print::<Arguments>(&arguments),

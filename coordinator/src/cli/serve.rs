@@ -13,7 +13,7 @@ use super::{
     signals::StopRequests,
 };
 use crate::{
-    access::{Identities, Secret, TokenFiles},
+    access::{Authority, AuthorityConfig, Identities, Secret, TokenFiles},
     server::{HttpConfig, Server, ServerConfig},
     tls::TlsFiles,
 };
@@ -40,6 +40,20 @@ pub(super) struct ServeArguments {
     /// Private key (PEM) of the server
     #[arg(long, env = "SWEEP_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    /// A folder of `sweep certs init`: its certificate serves TLS, unless --tls-cert names another one of that authority, and workers
+    /// join with a token
+    #[arg(long, env = "SWEEP_AUTHORITY", value_name = "DIR")]
+    authority: Option<PathBuf>,
+    /// How long workers' certificates hold; they renew them at two thirds
+    #[arg(
+        long,
+        env = "SWEEP_CERTIFICATES_LAST",
+        value_name = "TIME",
+        default_value = "24h",
+        value_parser = certificates_last,
+        requires = "authority"
+    )]
+    certificates_last: Duration,
     /// Serve the page and the JSON API for browsers on this address too, with the same token and certificate; port 0 lets
     /// the system choose
     #[arg(long, env = "SWEEP_HTTP", value_name = "ADDR")]
@@ -64,7 +78,7 @@ pub(super) struct ServeArguments {
     artifacts: Option<String>,
     /// End once this sweep has ended: FILE is submitted at the start, unless the store holds its sweep from an earlier start; ID is a
     /// sweep of the store. Workers are told to leave then; the exit status is 0 if every job has a result, else 1
-    #[arg(long, env = "SWEEP_EXIT_WITH_SWEEP", value_name = "FILE|ID", conflicts_with = "tls_cert")]
+    #[arg(long, env = "SWEEP_EXIT_WITH_SWEEP", value_name = "FILE|ID", conflicts_with_all = ["tls_cert", "authority"])]
     exit_with_sweep: Option<LastSweep>,
     /// Serve other machines without TLS: whoever is on the way can read tokens and results
     #[arg(long, env = "SWEEP_PLAIN_TEXT", value_parser = clap::builder::BoolishValueParser::new())]
@@ -85,6 +99,41 @@ fn lease(text: &str) -> Result<Duration, String> {
     } else {
         Err("a lease lasts from 1s to 1h".to_owned())
     }
+}
+
+/// Shortest and longest time of a worker's certificate: below, workers would do little else than renew; above, one that was stolen would be
+/// of use for long.
+const CERTIFICATES_LAST_MIN: Duration = Duration::from_secs(5);
+const CERTIFICATES_LAST_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+fn certificates_last(text: &str) -> Result<Duration, String> {
+    let lasts = super::time(text)?;
+    if (CERTIFICATES_LAST_MIN..=CERTIFICATES_LAST_MAX).contains(&lasts) {
+        Ok(lasts)
+    } else {
+        Err("a worker's certificate holds from 5s to 30days".to_owned())
+    }
+}
+
+/// The authority that gives workers certificates.
+fn authority(arguments: &ServeArguments, has_token: bool) -> Result<Option<AuthorityConfig>, Failure> {
+    let Some(folder) = arguments.authority.clone() else { return Ok(None) };
+    if !has_token {
+        return Err(Failure::usage(
+            "--authority is for a coordinator with a token: without --token-file no worker needs a certificate",
+        ));
+    }
+    let config = AuthorityConfig { folder, workers_last: arguments.certificates_last };
+    // What is wrong with it is wrong usage.
+    Authority::open(&config).map_err(|error| Failure::usage(format!("{error:#}; check --authority")))?;
+    Ok(Some(config))
+}
+
+/// The files of TLS: those that are named, or those of the authority.
+fn tls(arguments: &ServeArguments, authority: Option<&AuthorityConfig>) -> Option<TlsFiles> {
+    let named = arguments.tls_cert.clone().zip(arguments.tls_key.clone());
+    let (certificate, key) = named.or_else(|| authority.map(AuthorityConfig::coordinator_files))?;
+    Some(TlsFiles { certificate, key })
 }
 
 /// Refuses to serve other machines without a token or without TLS, unless that is wanted.
@@ -109,8 +158,8 @@ fn refuse_open(
     }
     match (has_tls, arguments.plain_text || arguments.insecure) {
         (false, false) => Err(Failure::usage(format!(
-            "{address} can be reached from other machines, and without TLS tokens can be read on the way: give --tls-cert and \
-             --tls-key, or --plain-text where the network is trusted or something before this coordinator speaks TLS"
+            "{address} can be reached from other machines, and without TLS tokens can be read on the way: give --authority, of \
+             `sweep certs init`, or --tls-cert and --tls-key, or --plain-text where the network is trusted or something before this coordinator speaks TLS"
         ))),
         (false, true) => {
             tracing::warn!(%address, "served without TLS: whoever is on the way can read tokens and results");
@@ -149,13 +198,13 @@ pub(super) async fn serve(arguments: ServeArguments, connection: &ConnectionOpti
     let tokens = tokens(&arguments, connection.token_file.clone())?;
     // What is wrong with them is wrong usage.
     Identities::open(tokens.clone()).map_err(|error| Failure::usage(format!("{error:#}")))?;
-    let has = (tokens.admin.is_some(), arguments.tls_cert.is_some());
+    let authority = authority(&arguments, tokens.admin.is_some())?;
+    let tls = tls(&arguments, authority.as_ref());
+    let has = (tokens.admin.is_some(), tls.is_some());
     for address in [Some(arguments.listen), arguments.http].into_iter().flatten() {
         refuse_open(address, has, &arguments)?;
     }
     let mut stop = StopRequests::new()?;
-    let tls =
-        arguments.tls_cert.zip(arguments.tls_key).map(|(certificate, key)| TlsFiles { certificate, key });
     let ServeArguments { listen, http, store, lease, advertise, artifacts, admin, .. } = arguments;
     let last = arguments.exit_with_sweep;
     let own_token = connection.token_file.clone();
@@ -164,6 +213,7 @@ pub(super) async fn serve(arguments: ServeArguments, connection: &ConnectionOpti
         store_url: store,
         tokens,
         tls,
+        authority,
         lease,
         advertise,
         artifacts,

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use proto::v1::{self, access_service_client::AccessServiceClient};
+use proto::{
+    join::JoinToken,
+    v1::{self, access_service_client::AccessServiceClient},
+};
 use serde_json::json;
 use terminal::output;
 use terms::{Role, VariantArray};
@@ -45,7 +48,14 @@ pub(super) struct CreateArguments {
     /// For how long it holds, such as 90d [default: until it is revoked]
     #[arg(long, value_name = "TIME", value_parser = super::time)]
     expires: Option<Duration>,
+    /// Workers join with it: each makes a key, and gets and renews a certificate until the token is revoked. The token itself holds for
+    /// 24h, unless --expires says otherwise
+    #[arg(long)]
+    join: bool,
 }
+
+/// How long a join token holds: until the machines are set up that are to join.
+const JOIN_WITHIN: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn role(name: &str) -> Result<v1::Role, String> {
     match Role::from_name(name) {
@@ -98,7 +108,11 @@ async fn create(
     target: &Target,
     format: Format,
 ) -> Result<(), Failure> {
-    let CreateArguments { role, name, expires } = arguments;
+    let CreateArguments { role, name, expires, join } = arguments;
+    if *join && *role != v1::Role::Worker {
+        return Err(Failure::usage("--join is for workers; give --role worker"));
+    }
+    let expires = if *join { expires.or(Some(JOIN_WITHIN)) } else { *expires };
     // On the wire, 0 stands for a token that does not end.
     if expires.is_some_and(|lasts| lasts.as_millis() == 0) {
         return Err(Failure::usage(
@@ -107,14 +121,18 @@ async fn create(
     }
     let lasts = expires.map_or(Ok(0), |lasts| u64::try_from(lasts.as_millis()));
     let lasts_ms = lasts.map_err(|_| Failure::usage("--expires: a token holds for ten years at most"))?;
-    let request = v1::CreateTokenRequest { role: (*role).into(), name: name.clone(), lasts_ms };
+    let request = v1::CreateTokenRequest { role: (*role).into(), name: name.clone(), lasts_ms, join: *join };
     let answer = target.in_time(client.create_token(request)).await?.into_inner();
+    let mut secret = answer.secret;
+    if *join {
+        secret = JoinToken { token: secret, authority: answer.authority_hash }.to_string();
+    }
     if format == Format::Json {
         let id = answer.token.map(|token| token.id).unwrap_or_default();
-        return print_json(&json!({"id": id, "token": answer.secret}));
+        return print_json(&json!({"id": id, "token": secret}));
     }
     // Alone on standard output, so that it goes into a file.
-    print(&format!("{}\n", answer.secret))?;
+    print(&format!("{secret}\n"))?;
     output::say("keep it in a file that only its holder can read; it is shown this once");
     Ok(())
 }

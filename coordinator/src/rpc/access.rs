@@ -1,4 +1,4 @@
-//! The service that admins call to say who else may call.
+//! The service that admins call to say who else may call, and workers for their certificates.
 
 use std::time::Duration;
 
@@ -7,8 +7,11 @@ use proto::v1::{self, access_service_server::AccessService};
 use terms::Role;
 use tonic::{Request, Response, Status};
 
-use super::auth::issuer;
-use crate::api::{Api, NewToken};
+use super::{
+    auth::{caller, issuer},
+    convert,
+};
+use crate::api::{Api, Enrolled, NewToken};
 
 /// Implements `AccessService`.
 #[derive(Debug, Clone)]
@@ -34,8 +37,16 @@ impl AccessService for AccessServer {
         let role = role(request.role())?;
         let lasts = (request.lasts_ms > 0).then(|| Duration::from_millis(request.lasts_ms));
         let new = NewToken { role, name: request.name, lasts };
+        // Before the token is made, which would be of no use.
+        let authority_hash = match (request.join, role) {
+            (false, _) => String::new(),
+            (true, Role::Worker) => self.api.authority_hash()?,
+            (true, _) => {
+                return Err(Status::invalid_argument("only a worker joins; its token has the role worker"));
+            }
+        };
         let (token, secret) = self.api.create_token(issuer, new).await?;
-        Ok(Response::new(v1::CreateTokenResponse { token: Some(shown(token)), secret }))
+        Ok(Response::new(v1::CreateTokenResponse { token: Some(shown(token)), secret, authority_hash }))
     }
 
     async fn list_tokens(
@@ -44,6 +55,15 @@ impl AccessService for AccessServer {
     ) -> Result<Response<v1::ListTokensResponse>, Status> {
         let tokens = self.api.tokens()?.into_iter().map(shown).collect();
         Ok(Response::new(v1::ListTokensResponse { tokens }))
+    }
+
+    async fn enrol(&self, request: Request<v1::EnrolRequest>) -> Result<Response<v1::EnrolResponse>, Status> {
+        let caller = caller(&request);
+        let v1::EnrolRequest { worker, request } = request.into_inner();
+        let worker = convert::worker_name(&worker)?;
+        let Enrolled { certificate, authority, lasts } = self.api.enrol(&caller, &worker, &request)?;
+        let lasts_ms = u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX);
+        Ok(Response::new(v1::EnrolResponse { certificate, authority, lasts_ms }))
     }
 
     async fn revoke_token(

@@ -44,9 +44,11 @@ impl<S> Guarded<S> {
         if !self.identities.wants_token() {
             return Ok(Caller::unasked());
         }
-        let caller = match token(request.headers()) {
-            Some(token) => self.identities.of_token(token).map_err(refused),
-            None => Err(Status::unauthenticated("this coordinator wants a token; give --token-file")),
+        let peer = request.extensions().get::<Arc<Peer>>();
+        let caller = match (token(request.headers()), peer.and_then(|peer| peer.certificate())) {
+            (Some(token), _) => self.identities.of_token(token).map_err(refused),
+            (None, Some(shown)) => self.identities.of_certificate(shown).map_err(refused),
+            (None, None) => Err(Status::unauthenticated("this coordinator wants a token; give --token-file")),
         };
         match caller {
             Ok(caller) if who.has(Some(caller.role)) => Ok(caller),
@@ -74,16 +76,26 @@ fn token(headers: &HeaderMap) -> Option<&str> {
 
 fn refused(why: NotKnown) -> Status {
     let code = match why {
-        NotKnown::Unsure => Code::Unavailable,
-        NotKnown::Wrong | NotKnown::Revoked | NotKnown::Expired => Code::Unauthenticated,
+        NotKnown::Unsure | NotKnown::Lapsed => Code::Unavailable,
+        NotKnown::Wrong | NotKnown::Revoked | NotKnown::Expired | NotKnown::Elsewhere => {
+            Code::Unauthenticated
+        }
     };
     Status::new(code, why.to_string())
 }
 
 /// The end of a stream whose reader may no longer stay.
 fn no_longer() -> Option<Result<Frame<bytes::Bytes>, Status>> {
+    ended_by(&Status::unauthenticated("the token of this stream was revoked or has run out"))
+}
+
+/// The same of a worker with a certificate, which has another one by now, unless its token was revoked: then it is told so when it connects.
+fn connect_again() -> Option<Result<Frame<bytes::Bytes>, Status>> {
+    ended_by(&refused(NotKnown::Lapsed))
+}
+
+fn ended_by(status: &Status) -> Option<Result<Frame<bytes::Bytes>, Status>> {
     let mut trailers = HeaderMap::new();
-    let status = Status::unauthenticated("the token of this stream was revoked or has run out");
     // Fails only where the message is no header.
     status.add_header(&mut trailers).ok()?;
     Some(Ok(Frame::trailers(trailers)))
@@ -118,20 +130,31 @@ where
             }
         };
         request.extensions_mut().insert(caller.issuer(&from));
+        let (until, has_certificate) = (caller.until.clone(), caller.worker.is_some());
+        request.extensions_mut().insert(caller);
         let answer = self.inner.call(request);
-        let until = caller.until;
         if until.is_unbounded() {
             return Box::pin(answer);
         }
         Box::pin(async move {
             let answer = answer.await?;
+            let (why, last): (_, fn() -> _) = if has_certificate {
+                (NotKnown::Lapsed, connect_again)
+            } else {
+                (NotKnown::Revoked, no_longer)
+            };
             // It may have ended while the answer was made.
             if !until.holds(SystemTime::now()) {
-                return Ok(refused(NotKnown::Revoked).into_http());
+                return Ok(refused(why).into_http());
             }
-            Ok(answer.map(|body| Body::new(Live::new(body, until, no_longer))))
+            Ok(answer.map(|body| Body::new(Live::new(body, until, last))))
         })
     }
+}
+
+/// Who calls; where no one was asked, anyone.
+pub(super) fn caller<T>(request: &Request<T>) -> Caller {
+    request.extensions().get().cloned().unwrap_or_else(Caller::unasked)
 }
 
 /// As whom someone gives a command.

@@ -7,7 +7,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::{
-        Arc, Weak,
+        Arc, OnceLock, Weak,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, ready},
@@ -25,7 +25,11 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
 use super::misled;
-use crate::descriptors::{self, TooFewDescriptors};
+use crate::{
+    access::WorkerCertificate,
+    descriptors::{self, TooFewDescriptors},
+    plain_calls,
+};
 
 /// Connections at a time where the system allows it: ten times the workers of the largest cluster thought of.
 const CONNECTIONS_MAX: u64 = 10_000;
@@ -116,16 +120,34 @@ pub struct Peer {
     address: SocketAddr,
     authorised: AtomicBool,
     gives_way: CancellationToken,
+    /// What it has shown in the handshake of TLS.
+    certificate: OnceLock<WorkerCertificate>,
 }
 
 impl Peer {
     fn new(address: SocketAddr) -> Self {
-        Self { address, authorised: AtomicBool::new(false), gives_way: CancellationToken::new() }
+        Self {
+            address,
+            authorised: AtomicBool::new(false),
+            gives_way: CancellationToken::new(),
+            certificate: OnceLock::new(),
+        }
     }
 
     /// Where it comes from.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The worker's certificate that it has shown, if any.
+    pub fn certificate(&self) -> Option<&WorkerCertificate> {
+        self.certificate.get()
+    }
+
+    /// It has shown this certificate, which was verified.
+    pub(super) fn has_shown(&self, certificate: WorkerCertificate) {
+        // A handshake is made once.
+        let _ = self.certificate.set(certificate);
     }
 
     /// A call of it was let in: it stays for as long as it likes.
@@ -237,6 +259,11 @@ impl Connection {
             probation.page = page;
         }
         self
+    }
+
+    /// Whether it begins with a call in plain text, which is not read yet.
+    pub(super) async fn is_plain_call(&self) -> bool {
+        plain_calls::is_one(&self.stream).await
     }
 
     /// Waits for the first bytes, before which nothing is sent; fails where a browser says them, once it is told which port it means.

@@ -18,7 +18,10 @@ use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::transport::server::Connected;
 
 use super::connections::{Connection, FIRST_WORDS_WITHIN, Peer};
-use crate::tls::Tls;
+use crate::{access::WorkerCertificate, plain_calls, tls::Tls};
+
+/// What is said to calls in plain text, where TLS is spoken.
+const NO_TLS: &str = "this coordinator speaks TLS: name it with https://";
 
 /// A connection that calls come over.
 #[derive(Debug)]
@@ -50,8 +53,12 @@ pub fn secure(
             };
             let acceptor = tls.grpc();
             tokio::spawn(async move {
+                if connection.is_plain_call().await {
+                    return plain_calls::refuse(connection, NO_TLS.to_owned()).await;
+                }
                 match timeout(FIRST_WORDS_WITHIN, acceptor.accept(connection)).await {
                     Ok(Ok(stream)) => {
+                        remember(&stream);
                         let _ = sender.send(Ok(Wire::Secure(Box::new(stream)))).await;
                     }
                     Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
@@ -61,6 +68,15 @@ pub fn secure(
         }
     });
     ReceiverStream::new(ready)
+}
+
+/// Keeps the certificate that a worker has shown with what is known of its connection.
+fn remember(stream: &TlsStream<Connection>) {
+    let (connection, session) = stream.get_ref();
+    let shown = session.peer_certificates().and_then(<[_]>::first);
+    if let Some(shown) = shown.and_then(|shown| WorkerCertificate::read(shown)) {
+        connection.connect_info().has_shown(shown);
+    }
 }
 
 impl Connected for Wire {

@@ -27,11 +27,12 @@ use tokio_util::{
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    auth::issuer,
+    auth::{caller, issuer},
     convert::{self, WeightsSaid},
     errors::refused,
 };
 use crate::{
+    access::Caller,
     api::{Api, WeightsReply},
     driver::{CallError, DriverHandle, EVENTS_TOGETHER_MAX, Inbox, Leadership, Outbound, Outbox, Room},
 };
@@ -68,6 +69,7 @@ impl WorkerService for WorkerServer {
         &self,
         request: Request<Streaming<v1::WorkerMessage>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
+        let caller = caller(&request);
         let mut messages = request.into_inner();
         // A session has one driver from its beginning to its end.
         let driver = self.leadership.driver().map_err(refused)?;
@@ -87,7 +89,7 @@ impl WorkerService for WorkerServer {
             let ended = tokio::select! {
                 () = stop.cancelled() => Err(Status::unavailable("the coordinator is shutting down")),
                 () = driver.ended() => Err(Status::unavailable("the coordinator does not lead any more")),
-                ended = server.converse(&driver, &mut messages, outbound, &reader) => ended,
+                ended = server.converse(&driver, (&caller, &mut messages), outbound, &reader) => ended,
             };
             if let Err(status) = ended {
                 // The channel holds one, and no one else sends.
@@ -167,7 +169,7 @@ impl WorkerServer {
     async fn converse(
         &self,
         driver: &DriverHandle,
-        messages: &mut Streaming<v1::WorkerMessage>,
+        (caller, messages): (&Caller, &mut Streaming<v1::WorkerMessage>),
         outbound: Outbox,
         reader: &Reader,
     ) -> Result<(), Status> {
@@ -178,6 +180,7 @@ impl WorkerServer {
             return Err(Status::invalid_argument("a session begins with a hello"));
         };
         let hello = convert::hello(hello)?;
+        caller.is_worker(hello.name.as_str()).map_err(Status::permission_denied)?;
         let running_max = convert::running_max(&hello.slots);
         let session = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
         let (name, has_models) = (hello.name.clone(), !hello.models.is_empty());

@@ -24,7 +24,7 @@ use super::{
     answers::{Code, Refusal},
     wanted,
 };
-use crate::access::{ADMIN, Caller, Identities, Live, Until, VIEWER, Who, table};
+use crate::access::{ADMIN, Caller, Identities, Live, VIEWER, Who, table};
 
 /// Where a browser shows its token.
 pub(super) const LOGIN: &str = "/login";
@@ -82,7 +82,7 @@ impl Access {
     /// none.
     fn session(&self, who: &str) -> Option<(Caller, Vec<u8>)> {
         let of_file = |name, role| {
-            let caller = Caller { name: Some(Arc::from(name)), role, until: Until::default() };
+            let caller = Caller { name: Some(Arc::from(name)), role, ..Caller::unasked() };
             Some((caller, self.0.identities.cookie_key(role)?.into_bytes()))
         };
         match who {

@@ -24,7 +24,7 @@ use super::{
     misled,
     unheard::{self, Heard, Turn},
 };
-use crate::tls::Tls;
+use crate::{plain_calls, tls::Tls};
 
 /// Connections at a time where the system allows it: a hundred open pages, each with its events and what it asks besides, and as many again
 /// that do not close.
@@ -138,8 +138,8 @@ async fn connection(
     (tls, grpc): (Option<Tls>, SocketAddr),
     watcher: Watcher,
 ) {
-    if misled::is_grpc(&stream).await {
-        return misled::answer(stream, grpc).await;
+    if plain_calls::is_one(&stream).await {
+        return plain_calls::refuse(stream, misled::message(grpc, tls.is_some())).await;
     }
     let from = stream.peer_addr().ok();
     let Some(tls) = tls else { return answer(stream, from, routes, watcher).await };
@@ -247,7 +247,7 @@ mod tests {
         std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
         let bound = Bound::to(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let (routes, stop) = (Router::new().route("/", get(async || "seen")), CancellationToken::new());
-        let listening = bound.serve(routes, (Some(Tls::open(files).unwrap()), GRPC), 8, stop.clone());
+        let listening = bound.serve(routes, (Some(Tls::open(files, None).unwrap()), GRPC), 8, stop.clone());
         let mut known = RootCertStore::empty();
         known.add(made.cert.der().clone()).unwrap();
         let client = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))

@@ -83,6 +83,12 @@ impl Admin {
         };
         let (address, listener) = bound.await.map_err(|source| AdminError { address, source })?;
         tracing::info!(%address, "probes and metrics are answered");
+        if !address.ip().is_loopback() {
+            tracing::warn!(
+                %address,
+                "the port of --admin is in plain text and asks no one for a token: whoever reaches it sees the metrics"
+            );
+        }
         Ok(Self { address, _task: AbortOnDropHandle::new(tokio::spawn(accept(listener, subject))) })
     }
 }

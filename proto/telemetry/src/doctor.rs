@@ -5,7 +5,7 @@ mod machine;
 
 use serde::Serialize;
 
-pub use self::machine::{clock, descriptors, folder, memory, port, shared_memory};
+pub use self::machine::{clock, descriptors, folder, memory, open_admin, port, shared_memory};
 
 /// How something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -16,7 +16,7 @@ const PROBES: [&str; 4] = ["grpc", "httpGet", "tcpSocket", "exec"];
 /// What Kubernetes starts pods from, here.
 const WORKLOADS: [&str; 3] = ["StatefulSet", "Deployment", "Job"];
 /// Secrets that the README has made by hand.
-const SECRETS: [&str; 3] = ["sweep-token", "sweep-postgres", "sweep-bucket"];
+const SECRETS: [&str; 4] = ["sweep-token", "sweep-join", "sweep-postgres", "sweep-bucket"];
 
 /// The template of a workload's pods.
 pub(crate) struct Pod<'a> {

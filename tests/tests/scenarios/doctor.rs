@@ -125,6 +125,124 @@ fn what_is_wrong_with_a_coordinator_is_found_with_what_to_do() {
     is(&checks, "coordinator", "failed", "no one answers", "--tls-ca");
 }
 
+/// The name and the checks of each program that asks a coordinator.
+fn both(folder: &Path, arguments: &[&str]) -> Vec<(&'static str, Vec<[String; 4]>)> {
+    let worker = [arguments, &["--name", "one", "--spool", "spool", "--device", "cpu"]].concat();
+    vec![
+        ("sweep", doctor("sweep", folder, arguments).1),
+        ("sweep-worker", doctor("sweep-worker", folder, &worker).1),
+    ]
+}
+
+#[test]
+fn another_role_another_port_and_another_scheme_are_found_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let (token, viewer) =
+        (write(folder.path(), "token", "secret\n"), write(folder.path(), "viewer", "looks\n"));
+    let certs = folder.path().join("certs").display().to_string();
+    let made = Command::new(program("sweep")).args(["certs", "init", &certs, "--host", "localhost"]).output();
+    assert!(made.unwrap().status.success());
+    let serve = |tls: bool| {
+        let mut serve =
+            ["--token-file", &token, "--viewer-token-file", &viewer, "--http", "127.0.0.1:0"].to_vec();
+        if tls {
+            serve.extend(["--authority", &certs]);
+        }
+        let serve = serve.into_iter().map(str::to_owned).collect();
+        Cluster::start(ClusterOptions { serve, ..ClusterOptions::default() })
+    };
+    let (plain, secure) = (serve(false), serve(true));
+    let ca = format!("{certs}/ca.pem");
+    let grpc =
+        |cluster: &Cluster, scheme| format!("{scheme}://localhost:{}", cluster.coordinator.address.port());
+    let page =
+        |cluster: &Cluster, scheme| format!("{scheme}://localhost:{}", cluster.coordinator.http().port());
+    // Who may only look is no worker.
+    let looks = ["--coordinator", &grpc(&plain, "http"), "--token-file", &viewer];
+    let told = both(folder.path(), &looks);
+    is(&told[0].1, "coordinator", "ok", "lets this user in", "");
+    is(&told[1].1, "coordinator", "failed", "for a viewer", "worker's token");
+    let (plain_page, secure_page) = (page(&plain, "http"), page(&secure, "https"));
+    let wrong = [
+        (plain_page, false, "is for its page"),
+        (secure_page, true, "that of its page"),
+        (grpc(&plain, "https"), true, "name the coordinator with http://"),
+        (grpc(&secure, "http"), false, "name it with https://"),
+    ];
+    for (url, trusts, expected) in wrong {
+        let mut arguments = vec!["--coordinator", url.as_str(), "--token-file", &token];
+        if trusts {
+            arguments.extend(["--tls-ca", &ca]);
+        }
+        for (name, checks) in both(folder.path(), &arguments) {
+            let [_, verdict, says, _] = checks.iter().find(|[one, ..]| one == "coordinator").unwrap();
+            assert!(verdict == "failed" && says.contains(expected), "{name} {url}: {says}");
+        }
+    }
+    // Without the authority's certificate, and by a name that the certificate has not.
+    for (url, trusts, expected) in [
+        (grpc(&secure, "https"), false, "--tls-ca"),
+        (format!("https://127.0.0.1:{}", secure.coordinator.address.port()), true, "--host NAME"),
+    ] {
+        let mut arguments = vec!["--coordinator", url.as_str(), "--token-file", &token];
+        let other = write(
+            folder.path(),
+            "other.pem",
+            &rcgen::generate_simple_self_signed(["a".to_owned()]).unwrap().cert.pem(),
+        );
+        arguments.extend(["--tls-ca", if trusts { &ca } else { &other }]);
+        for (name, checks) in both(folder.path(), &arguments) {
+            let [_, verdict, says, _] = checks.iter().find(|[one, ..]| one == "coordinator").unwrap();
+            assert!(verdict == "failed" && says.contains(expected), "{name} {url}: {says}");
+        }
+    }
+    let open = ["--coordinator", "http://127.0.0.1:1", "--admin", "0.0.0.0:0"];
+    for (name, checks) in both(folder.path(), &open) {
+        is(&checks, "probes", "warning", "plain text", "--admin");
+        assert!(!name.is_empty());
+    }
+}
+
+#[test]
+fn a_worker_that_would_join_is_told_whether_it_could() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = write(folder.path(), "token", "secret\n");
+    let certs = folder.path().join("certs").display().to_string();
+    let made = Command::new(program("sweep")).args(["certs", "init", &certs, "--host", "localhost"]).output();
+    assert!(made.unwrap().status.success());
+    let serve = ["--token-file", &token, "--authority", &certs].map(str::to_owned).to_vec();
+    let cluster = Cluster::start(ClusterOptions { serve, ..ClusterOptions::default() });
+    let url = format!("https://localhost:{}", cluster.coordinator.address.port());
+    let ca = format!("{certs}/ca.pem");
+    let mut create = Command::new(program("sweep"));
+    create.args(["--coordinator", &url, "--tls-ca", &ca, "--token-file", &token, "token", "create"]);
+    let output = create.args(["--role", "worker", "--name", "farm", "--join"]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let join = write(folder.path(), "join", &text);
+    let (hash, fallen) = (text.trim().rsplit('.').next().unwrap(), "0".repeat(64));
+    let other = write(folder.path(), "other", &text.replace(hash, &fallen));
+    let checks = |join: &str, url: &str| {
+        let own = [
+            "--coordinator",
+            url,
+            "--join-file",
+            join,
+            "--name",
+            "one",
+            "--spool",
+            "spool",
+            "--device",
+            "cpu",
+        ];
+        doctor("sweep-worker", folder.path(), &own).1
+    };
+    is(&checks(&join, &url), "coordinator", "ok", "gives this worker a certificate", "");
+    is(&checks(&other, &url), "coordinator", "failed", "another authority", "--join");
+    is(&checks(&join, &url.replace("https", "http")), "coordinator", "failed", "https://HOST:PORT", "--join");
+    assert!(!folder.path().join("spool").exists(), "nothing is kept");
+}
+
 #[test]
 fn what_is_wrong_with_a_worker_is_found_with_what_to_do() {
     let folder = tempfile::tempdir().unwrap();

@@ -12,6 +12,8 @@ use tests::{Client, Cluster, ClusterOptions, program};
 use tonic::{Code, Request};
 
 mod calls;
+mod enrolment;
+mod readme;
 
 /// Runs `sweep` against the cluster; its exit code and what it wrote.
 fn sweep(cluster: &Cluster, arguments: &[&str]) -> (Option<i32>, String) {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use proto::{
     client::ClientError,
+    join::CONNECT_AGAIN,
     v1::{CoordinatorMessage, WorkerMessage, worker_service_client::WorkerServiceClient},
 };
 use tokio::sync::mpsc;
@@ -19,7 +20,7 @@ pub(crate) use self::refusals::REFUSED_WITHIN;
 use self::refusals::{Refusals, refusal};
 use super::{
     session::EVENTS_IN_FLIGHT_MAX,
-    target::{CONNECT_WITHIN, MESSAGE_BYTES_MAX, Target, chain, token},
+    target::{CONNECT_WITHIN, MESSAGE_BYTES_MAX, Target, chain, token, unreached},
     turns::Turns,
 };
 
@@ -111,6 +112,11 @@ impl Keeper {
                     self.told = None;
                     self.refusals.let_in();
                 }
+                if spoke && status.message() == CONNECT_AGAIN {
+                    // Its certificate has run out, in whose place there is another one by now.
+                    tracing::info!("connecting again with the certificate of now");
+                    break;
+                }
                 if self.goes_on_at_the_leader(&status) {
                     continue;
                 }
@@ -166,7 +172,7 @@ impl Keeper {
         let channel = tokio::time::timeout(CONNECT_WITHIN, endpoint.connect())
             .await
             .map_err(|_| Status::deadline_exceeded("it did not answer"))?
-            .map_err(|error| Status::unavailable(chain(&error)))?;
+            .map_err(|error| Status::unavailable(unreached(&error)))?;
         let (outgoing, messages) = mpsc::channel(OUTGOING_MAX);
         let close = CancellationToken::new();
         let ours = outgoing.downgrade();

@@ -10,18 +10,24 @@ use std::{
 use anyhow::Context;
 use proto::v1;
 use telemetry::doctor::{
-    Check, Report, clock, descriptors, folder, has_failed, memory, port, shared_memory, text,
+    Check, Report, clock, descriptors, folder, has_failed, memory, open_admin, port, shared_memory, text,
 };
 use terminal::output::print;
 use tonic::Code;
 
 use super::{
     devices,
+    membership::Membership,
     options::StartOptions,
     own_trainer::OwnTrainer,
     remote::Remote,
     target::{Target, urls},
 };
+
+/// Who asks where the worker has no name yet.
+const NAMELESS: &str = "sweep-doctor";
+/// The largest number of a sweep, which none has.
+const SWEEP_OF_NO_ONE: u64 = i64::MAX as u64;
 
 /// Descriptors of a worker besides those of its slots, and of each slot.
 const DESCRIPTORS_OWN: u64 = 64;
@@ -89,12 +95,38 @@ async fn checks(options: &DoctorOptions) -> Vec<Check> {
     checks.push(shared_memory());
     checks.extend(folders(start));
     checks.extend(start.admin.map(|address| port(address, "--admin")));
+    checks.extend(start.admin.and_then(open_admin));
     checks.push(dataset(options.dataset.as_deref(), start));
     let all = target(start);
     for url in urls(&all) {
-        checks.extend(coordinator(&Target { url: url.to_owned(), ..all.clone() }).await);
+        match membership(start, url) {
+            Some(membership) => checks.push(joining(url, &membership).await),
+            None => checks.extend(coordinator(&Target { url: url.to_owned(), ..all.clone() }).await),
+        }
     }
     checks
+}
+
+/// How this worker would be known at this coordinator by a certificate, if it would. No name is chosen for it.
+fn membership(start: &StartOptions, url: &str) -> Option<Membership> {
+    let named = || start.spool_folder(start.name.as_ref()?).ok();
+    let spool = start.spool.clone().or_else(named).unwrap_or_default();
+    let name = start.name.clone().or_else(|| Membership::kept_name(&spool));
+    let name = name.or_else(|| NAMELESS.parse().ok())?;
+    StartOptions { coordinator: url.to_owned(), ..start.clone() }.membership(&name, &spool)
+}
+
+/// Asks for a certificate, which only workers are given, and throws it away.
+async fn joining(url: &str, membership: &Membership) -> Check {
+    const NAME: &str = "coordinator";
+    match membership.would_get_one().await {
+        Ok(()) => Check::ok(NAME, format!("{url} gives this worker a certificate")),
+        Err(why) => Check::failed(
+            NAME,
+            format!("this worker cannot join: {why}"),
+            "make a join token with `sweep token create --role worker --name NAME --join`, and name its file with --join-file",
+        ),
+    }
 }
 
 fn target(start: &StartOptions) -> Target {
@@ -102,6 +134,7 @@ fn target(start: &StartOptions) -> Target {
         url: start.coordinator.clone(),
         token_file: start.token_file.clone(),
         tls_ca: start.tls_ca.clone(),
+        identity: None,
     }
 }
 
@@ -179,22 +212,29 @@ async fn coordinator(target: &Target) -> Vec<Check> {
             return vec![Check::failed(NAME, error.to_string(), "correct --coordinator or --tls-ca")];
         }
     };
-    // Of files that there are not: who is let in is told so.
-    let request = v1::GetSnapshotRequest { snapshot_id: "0".repeat(64) };
-    let answer = remote.once(request, &async |client, request| client.get_snapshot(request).await).await;
+    // Of a job that there is not. Only workers may ask it: others are refused, and whoever is let in is told that there is none.
+    let attempt = Some(v1::AttemptRef { sweep_id: SWEEP_OF_NO_ONE, job: 1, attempt: 1 });
+    let request = v1::GetCheckpointRequest { attempt, offset: 0 };
+    let answer = remote.once(request, &async |client, request| client.get_checkpoint(request).await).await;
     let Err(status) = answer else { return vec![Check::ok(NAME, format!("{url} lets this worker in"))] };
     let date = status.metadata().get("date").and_then(|date| date.to_str().ok());
     let theirs = date.and_then(|date| httpdate::parse_http_date(date).ok());
     let message = status.message();
     let check = match status.code() {
-        Code::NotFound | Code::InvalidArgument => Check::ok(NAME, format!("{url} lets this worker in")),
+        Code::NotFound => Check::ok(NAME, format!("{url} lets this worker in")),
         Code::Unavailable if status.metadata().get(proto::leader::LEADER_METADATA).is_some() => {
             Check::ok(NAME, format!("{url} answers: {message}"))
         }
         Code::Unauthenticated | Code::PermissionDenied => Check::failed(
             NAME,
             format!("{url} refuses this worker: {message}"),
-            "give the coordinator's token with --token-file",
+            "give a worker's token with --token-file, or a join token with --join-file",
+        ),
+        // What a port says that is not the one for calls, or that speaks TLS.
+        Code::InvalidArgument => Check::failed(
+            NAME,
+            format!("{url} is not where workers are answered: {message}"),
+            "correct --coordinator: its scheme, and the port of the coordinator's --listen",
         ),
         _ => Check::failed(
             NAME,

@@ -1,5 +1,5 @@
 //! The daemon. `session` decides (pure); `shell` collects events and carries out decisions; `connection` is the stream to
-//! the coordinator at a `target`, or where its `turns` say that the leader is; `spool` keeps unacknowledged events on disk, `lineage` remembers whose it was,
+//! the coordinator at a `target`, for which `membership` gets certificates, or where its `turns` say that the leader is; `spool` keeps unacknowledged events on disk, `lineage` remembers whose it was,
 //! and `unfinished` what it trained; `slots` and `trainer_process` run the trainers, `cgroups` in control groups of their own where it can; `asked_weights` takes the weights they trained, and `weights` keeps
 //! them until `uploads` has delivered them; `handovers` brings checkpoints to the coordinator when the worker leaves, which `notice`
 //! may ask for, and back; `devices`, `options`, `own_trainer` and `start` turn a command line into a
@@ -20,6 +20,7 @@ mod handovers;
 mod kept_checkpoints;
 mod lineage;
 mod lines;
+mod membership;
 mod metrics;
 mod notice;
 mod options;

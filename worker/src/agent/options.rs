@@ -3,14 +3,22 @@
 
 mod commands;
 
-use std::{env, ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    env,
+    ffi::OsString,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context;
+use proto::join::JoinToken;
 use terms::{DeviceChoice, WorkerName};
 
 use super::{
     devices::{self, SlotCount},
     lineage,
+    membership::{JoinFrom, Membership},
     own_trainer::OwnTrainer,
 };
 use trainer_protocol::PACK_SIZE_MAX;
@@ -42,6 +50,19 @@ pub struct StartOptions {
     /// system trusts]
     #[arg(long, env = "SWEEP_TLS_CA", value_name = "FILE")]
     pub tls_ca: Option<PathBuf>,
+    /// A join token: the worker makes a key, gets a certificate for it and renews that, and needs the token no more. In place of
+    /// --token-file and --tls-ca. Users of this machine can read it on the command line: --join-file is for others
+    #[arg(
+        long,
+        env = "SWEEP_JOIN",
+        hide_env_values = true,
+        value_name = "TOKEN",
+        conflicts_with_all = ["token_file", "tls_ca", "join_file"]
+    )]
+    pub join: Option<JoinToken>,
+    /// File that holds a join token, read where the worker has no certificate that holds
+    #[arg(long, env = "SWEEP_JOIN_FILE", value_name = "FILE", conflicts_with_all = ["token_file", "tls_ca"])]
+    pub join_file: Option<PathBuf>,
     /// Answer probes and scrapers on this address, in plain text and without a token: /livez, /readyz and /metrics; port 0 lets
     /// the system choose
     #[arg(long, env = "SWEEP_ADMIN", value_name = "ADDR")]
@@ -167,6 +188,17 @@ impl StartOptions {
         let folder = given
             .or_else(|| Some(state_home(|name| env::var_os(name))?.join("sweep/spool").join(name.as_str())));
         folder.context("there is no home folder for the spool; name one with --spool DIR")
+    }
+
+    /// How this worker is known by a certificate, where it is: it was given a join token, or has joined before with this spool and is given no
+    /// other token now.
+    pub(crate) fn membership(&self, name: &WorkerName, spool: &Path) -> Option<Membership> {
+        if self.token_file.is_some() || self.tls_ca.is_some() {
+            return None;
+        }
+        let file = || self.join_file.clone().map(JoinFrom::File);
+        let join = self.join.clone().map(JoinFrom::Token).or_else(file);
+        Membership::new(&self.coordinator, join, spool.to_owned(), name)
     }
 
     /// Where the files of users' programs are kept by content.

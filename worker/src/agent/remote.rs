@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 use tonic::{Code, Request, Response, Status, transport::Channel};
 
 use super::{
-    target::{CONNECT_WITHIN, MESSAGE_BYTES_MAX, Target, chain, token},
+    target::{CONNECT_WITHIN, MESSAGE_BYTES_MAX, Target, token, unreached},
     turns::Turns,
 };
 
@@ -114,7 +114,7 @@ impl Remote {
         let channel = tokio::time::timeout(CONNECT_WITHIN, endpoint.connect())
             .await
             .map_err(|_| Status::unavailable("it did not answer"))?
-            .map_err(|error| Status::unavailable(chain(&error)))?;
+            .map_err(|error| Status::unavailable(unreached(&error)))?;
         Ok(connection.channel.insert(channel).clone())
     }
 }

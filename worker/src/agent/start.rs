@@ -122,6 +122,11 @@ async fn serve(
             Some(()) = requests.recv() => return Ok(Departure::Orderly),
         };
         configuration.leaves_its_name = options.name.is_none();
+        // Renewed for as long as the agent runs.
+        let _membership = tokio::select! {
+            joined = join(options, &mut configuration, &name) => joined?,
+            Some(()) = requests.recv() => return Ok(Departure::Orderly),
+        };
         match shell::run(configuration, &mut requests).await {
             Err(AgentError::NameTaken(reason)) => {
                 let before = std::mem::replace(&mut name, options.another_name()?);
@@ -133,6 +138,20 @@ async fn serve(
         }
     }
     anyhow::bail!("every name that this worker chose belongs to another; give it a --name")
+}
+
+/// Becomes known to the coordinator by a certificate, where a join token was given, now or once.
+async fn join(
+    options: &StartOptions,
+    configuration: &mut Configuration,
+    name: &WorkerName,
+) -> anyhow::Result<Option<AbortOnDropHandle<()>>> {
+    let Some(membership) = options.membership(name, &configuration.spool) else { return Ok(None) };
+    let renewal = membership.begin().await?;
+    let target = &mut configuration.target;
+    (target.tls_ca, target.identity) = (Some(membership.authority()), Some(membership.identity()));
+    tracing::info!(spool = %configuration.spool.display(), "this worker has a certificate");
+    Ok(Some(AbortOnDropHandle::new(tokio::spawn(membership.keep(renewal)))))
 }
 
 async fn configure(
@@ -164,6 +183,7 @@ async fn configure(
             url: options.coordinator.clone(),
             token_file: options.token_file.clone(),
             tls_ca: options.tls_ca.clone(),
+            identity: None,
         },
         gpus,
         metrics: Arc::clone(&watched.metrics),

@@ -28,6 +28,8 @@ pub(crate) struct Target {
     pub(crate) token_file: Option<PathBuf>,
     /// File with the certificates to trust.
     pub(crate) tls_ca: Option<PathBuf>,
+    /// File with the worker's own certificate and its key, where it has joined.
+    pub(crate) identity: Option<PathBuf>,
 }
 
 /// The endpoints of all coordinators of a target.
@@ -42,7 +44,7 @@ pub(super) fn urls(target: &Target) -> impl Iterator<Item = &str> {
 
 /// The endpoint of one coordinator, which need not be among those of the target.
 pub(super) fn endpoint(target: &Target, url: &str) -> Result<Endpoint, ClientError> {
-    Ok(client::endpoint(url, target.tls_ca.as_deref())?
+    Ok(client::endpoint_as(url, target.tls_ca.as_deref(), target.identity.as_deref())?
         .connect_timeout(CONNECT_WITHIN)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
@@ -54,6 +56,17 @@ pub(super) fn endpoint(target: &Target, url: &str) -> Result<Endpoint, ClientErr
 pub(super) fn token(target: &Target) -> Result<Option<MetadataValue<Ascii>>, ClientError> {
     let read = |path: &PathBuf| client::bearer(&client::read_token(path)?);
     target.token_file.as_ref().map(read).transpose()
+}
+
+/// Why there is no connection, and what to do where that shows.
+pub(super) fn unreached(error: &(dyn std::error::Error + 'static)) -> String {
+    let (causes, why) = (chain(error), proto::unreached::why(error));
+    // The last of the causes is said there, too.
+    let innermost = client::innermost(error);
+    match why.strip_prefix(innermost.as_str()) {
+        Some(hint) => format!("{causes}{hint}"),
+        None => causes,
+    }
 }
 
 /// An error and its causes; tonic's own text only says "transport error".
@@ -75,7 +88,7 @@ mod tests {
     use super::*;
 
     fn target(url: &str) -> Target {
-        Target { url: url.into(), token_file: None, tls_ca: None }
+        Target { url: url.into(), token_file: None, tls_ca: None, identity: None }
     }
 
     #[test]

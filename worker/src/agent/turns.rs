@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn a_leader_that_a_standby_names_is_asked_once_and_names_no_other() {
-        let target = Target { url: "a:1, b:2".to_owned(), token_file: None, tls_ca: None };
+        let target = Target { url: "a:1, b:2".to_owned(), token_file: None, tls_ca: None, identity: None };
         let mut turns = Turns::new(&target).unwrap();
         let next = |turns: &mut Turns| turns.take().uri().to_string();
         assert_eq!(next(&mut turns), "http://a:1/");
@@ -110,7 +110,7 @@ mod tests {
         let made = rcgen::generate_simple_self_signed(["host".to_owned()]).unwrap();
         std::fs::write(&ca, made.cert.pem()).unwrap();
         let url = "https://host:1,https://other:1".to_owned();
-        let target = Target { url, token_file: None, tls_ca: Some(ca.clone()) };
+        let target = Target { url, token_file: None, tls_ca: Some(ca.clone()), identity: None };
         let mut turns = Turns::new(&target).unwrap();
         assert_eq!(turns.take().uri().to_string(), host);
         std::fs::write(&ca, "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n").unwrap();

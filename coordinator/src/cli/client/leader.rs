@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use proto::{
-    client,
     leader::elsewhere,
+    unreached,
     v1::{
         ListSweepsRequest, sweep_service_client::SweepServiceClient,
         sweep_service_server::SERVICE_NAME as SWEEP_SERVICE,
@@ -105,7 +105,7 @@ impl Target {
     async fn reached(&self, url: &str, limit: Duration) -> Result<Result<Channel, String>, Failure> {
         Ok(match tokio::time::timeout(limit, self.endpoint(url)?.connect()).await {
             Ok(Ok(channel)) => Ok(channel),
-            Ok(Err(error)) => Err(client::innermost(&error)),
+            Ok(Err(error)) => Err(unreached::why(&error)),
             // A port may be open but silent, and the endpoint's own limit only covers opening it.
             Err(_) => Err(format!("no connection within {limit:?}")),
         })

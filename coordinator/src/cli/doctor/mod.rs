@@ -7,7 +7,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use object_store::ObjectStoreExt;
 use storage::{EmptyFolders, Storage};
-use telemetry::doctor::{Check, Report, descriptors, folder, has_failed, memory, port, text};
+use telemetry::doctor::{Check, Report, descriptors, folder, has_failed, memory, open_admin, port, text};
 use terminal::output::print;
 
 use super::{client::Target, failure::Failure, output::Format};
@@ -54,6 +54,7 @@ pub(super) async fn doctor(
         [("--listen", arguments.listen), ("--http", arguments.http), ("--admin", arguments.admin)];
     let ports = addresses.into_iter().filter_map(|(option, address)| Some(port(address?, option)));
     checks.extend(ports);
+    checks.extend(arguments.admin.and_then(open_admin));
     match target {
         None => checks.push(Check::skipped(
             "coordinator",

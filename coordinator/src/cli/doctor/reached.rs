@@ -83,6 +83,9 @@ fn refused(url: &str, status: &Status) -> Check {
     let says = format!("{url} answers: {}", status.message());
     let cure = match status.code() {
         Code::Unauthenticated | Code::PermissionDenied => "give the coordinator's token with --token-file",
+        Code::InvalidArgument => {
+            "correct --coordinator: its scheme, and the port of the coordinator's --listen"
+        }
         _ => "see what its log says",
     };
     Check::failed("coordinator", says, cure)

@@ -134,6 +134,7 @@ pub(super) async fn run(arguments: &RunArguments) -> Result<(), Failure> {
         store_url: store_url(&folder)?,
         tokens: TokenFiles { admin: Some(Secret::Text(token.clone())), viewer: None },
         tls: None,
+        authority: None,
         lease: LEASE,
         advertise: None,
         artifacts: None,

@@ -134,6 +134,7 @@ pub(super) async fn train(plan: &Plan<'_>) -> Result<Trained, Failure> {
         store_url: store_url(folder.path())?,
         tokens: TokenFiles { admin: Some(Secret::Text(token.clone())), viewer: None },
         tls: None,
+        authority: None,
         lease: LEASE,
         advertise: None,
         artifacts: None,

@@ -137,6 +137,20 @@ pub fn port(address: SocketAddr, option: &str) -> Check {
     }
 }
 
+/// A port for probes that other machines reach: it asks no one for a token, and speaks no TLS.
+pub fn open_admin(address: SocketAddr) -> Option<Check> {
+    let is_open = !address.ip().is_loopback();
+    is_open.then(|| {
+        Check::warning(
+            "probes",
+            format!(
+                "{address} is in plain text and asks no one for a token: whoever reaches it sees the metrics"
+            ),
+            "name with --admin an address that only probes and scrapers reach, or close the port to others",
+        )
+    })
+}
+
 /// The coordinator's clock, of which the other end told the time in whole seconds, and this machine's are about the same.
 pub fn clock(theirs: SystemTime, ours: SystemTime) -> Check {
     const NAME: &str = "clock";

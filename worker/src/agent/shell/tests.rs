@@ -217,7 +217,7 @@ impl Bench {
         let token_file = folder.join("token");
         std::fs::write(&token_file, "secret\n").unwrap();
         let mut configuration = Configuration {
-            target: Target { url, token_file: Some(token_file), tls_ca: None },
+            target: Target { url, token_file: Some(token_file), tls_ca: None, identity: None },
             identity: Identity {
                 trainables: Vec::new(),
                 checkpoints: String::new(),
@@ -370,7 +370,7 @@ async fn a_coordinator_that_is_away_is_tried_until_it_is_there() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let target = Target { url: address.to_string(), token_file: None, tls_ca: None };
+    let target = Target { url: address.to_string(), token_file: None, tls_ca: None, identity: None };
     let (keeper, mut events) = connection::keep(target, REFUSED_WITHIN).unwrap();
     let _keeper = AbortOnDropHandle::new(tokio::spawn(keeper));
     tokio::task::yield_now().await;
