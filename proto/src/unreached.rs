@@ -18,15 +18,14 @@ pub fn why(error: &(dyn Error + 'static)) -> String {
 
 /// The fault of TLS among the causes. What is within an error of input and output is not among its sources.
 fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a TlsError> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        let within = || error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref::<TlsError>();
-        if let Some(found) = error.downcast_ref::<TlsError>().or_else(within) {
-            return Some(found);
-        }
-        cause = error.source();
+    if let Some(found) = error.downcast_ref() {
+        return Some(found);
     }
-    None
+    let within = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    match within {
+        Some(within) => tls_error(within),
+        None => error.source().and_then(tls_error),
+    }
 }
 
 fn hint(error: &TlsError) -> Option<&'static str> {

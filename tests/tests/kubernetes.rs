@@ -20,6 +20,8 @@ mod readme;
 mod render;
 #[path = "kubernetes/rules.rs"]
 mod rules;
+#[path = "kubernetes/secrets.rs"]
+mod secrets;
 
 use std::{fs, path::Path, process::Command, sync::LazyLock};
 

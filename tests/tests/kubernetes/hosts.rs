@@ -3,17 +3,27 @@
 //!
 //! The component `spot` is added, whose grace periods are short enough that running jobs do not end within them.
 
+#[path = "rollout.rs"]
+mod rollout;
+
 use std::{cell::RefCell, collections::BTreeMap, fs, path::PathBuf};
 
-use proto::v1::{self, sweep_service_client::SweepServiceClient, watch_sweep_response::Event};
+use proto::{
+    join::JoinToken,
+    v1::{
+        self, access_service_client::AccessServiceClient, sweep_service_client::SweepServiceClient,
+        watch_sweep_response::Event,
+    },
+};
 use serde_yaml::Value;
 use tests::{Client, Postgres, Watch, chaos, jobs_of, program};
-use tonic::transport::Endpoint;
+use tonic::transport::Channel;
 
 use super::{
     network::Network,
     pod::{Instead, Pod, serves, until},
     render::{cluster_of, object},
+    secrets::Secrets,
 };
 
 /// Jobs of a sweep: enough that none of the steps finds them all done.
@@ -33,6 +43,15 @@ resources: [../ha]
 components: [../../components/spot]
 ";
 
+/// The same by TLS, where workers join.
+const WITH_TLS: &str = "apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+resources: [../ha]
+components: [../../components/spot, ../../components/tls, ../../components/join]
+";
+/// How long workers' certificates hold then: several are renewed while everything is rolled out.
+const CERTIFICATES_LAST: &str = "6s";
+
 /// All of it.
 struct Hosts {
     documents: &'static [Value],
@@ -43,6 +62,8 @@ struct Hosts {
     network: Network,
     database: String,
     server: Postgres,
+    secrets: Secrets,
+    serve: Vec<String>,
     more: Vec<String>,
     folder: tempfile::TempDir,
     /// What a watcher was told of epochs.
@@ -51,8 +72,8 @@ struct Hosts {
 
 impl Hosts {
     /// None, with a printed reason, where something that it needs is missing.
-    async fn start(name: &str) -> Option<Self> {
-        let documents = cluster_of(OVERLAY)?;
+    async fn start(name: &str, overlay: &str) -> Option<Self> {
+        let documents = cluster_of(overlay)?;
         let server = Postgres::start()?;
         let database = server.database();
         let folder = tempfile::tempdir().unwrap();
@@ -74,10 +95,17 @@ impl Hosts {
             network,
             database,
             server,
+            secrets: Secrets::with_token(TOKEN),
+            serve: Vec::new(),
             more: vec!["--trainer".to_owned(), trainer],
             folder,
             told: RefCell::default(),
         };
+        let has_tls = overlay == WITH_TLS;
+        if has_tls {
+            hosts.secrets.certify(documents, &hosts.folder.path().join("certs"));
+            hosts.serve = vec![format!("--certificates-last={CERTIFICATES_LAST}")];
+        }
         let replicas = object(documents, "StatefulSet", "sweep-coordinator")["spec"]["replicas"].as_u64();
         for number in 0..replicas.unwrap() {
             let pod = hosts.coordinator(number);
@@ -85,6 +113,9 @@ impl Hosts {
         }
         for pod in &hosts.coordinators {
             pod.until_ready().await;
+        }
+        if has_tls {
+            hosts.let_workers_join().await;
         }
         for _ in 0..WORKERS {
             let pod = hosts.worker();
@@ -98,7 +129,13 @@ impl Hosts {
         let host = self.network.host(known_as);
         let workload = object(self.documents, kind, workload);
         let bucket = self.folder.path().join("bucket");
-        let instead = Instead { database: &self.database, token: TOKEN, bucket: &bucket, more: &self.more };
+        let instead = Instead {
+            database: &self.database,
+            secrets: &self.secrets,
+            bucket: &bucket,
+            serve: &self.serve,
+            more: &self.more,
+        };
         Pod::start(name, host, (self.documents, workload), &self.network, &instead)
     }
 
@@ -120,7 +157,7 @@ impl Hosts {
     async fn leader(&self) -> usize {
         until("a coordinator leads", async || {
             for (place, pod) in self.coordinators.iter().enumerate() {
-                if serves(pod.at(PORT), LED).await {
+                if serves(self.secrets.endpoint(pod.at(PORT)), LED).await {
                     return Some(place);
                 }
             }
@@ -129,10 +166,27 @@ impl Hosts {
         .await
     }
 
-    async fn client(&self) -> Client {
+    async fn channel(&self) -> Channel {
         let address = self.coordinators[self.leader().await].at(PORT);
-        let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
-        SweepServiceClient::new(endpoint.connect().await.unwrap())
+        self.secrets.endpoint(address).connect().await.unwrap()
+    }
+
+    async fn client(&self) -> Client {
+        SweepServiceClient::new(self.channel().await)
+    }
+
+    /// Makes the Secret `sweep-join`, with a token that holds for everyone who comes.
+    async fn let_workers_join(&mut self) {
+        let request = v1::CreateTokenRequest {
+            role: v1::Role::Worker.into(),
+            name: "cluster".to_owned(),
+            lasts_ms: 0,
+            join: true,
+        };
+        let made = AccessServiceClient::new(self.channel().await).create_token(asked(request)).await;
+        let v1::CreateTokenResponse { secret, authority_hash, .. } = made.unwrap().into_inner();
+        let token = JoinToken { token: secret, authority: authority_hash };
+        self.secrets.hold("sweep-join", "token", &token.to_string());
     }
 
     async fn submit(&self) -> u64 {
@@ -234,7 +288,13 @@ impl Hosts {
     /// Starts the container of a pod again, as the kubelet does after its program has died.
     fn restart(&mut self, is_worker: bool, place: usize) {
         let bucket = self.folder.path().join("bucket");
-        let instead = Instead { database: &self.database, token: TOKEN, bucket: &bucket, more: &self.more };
+        let instead = Instead {
+            database: &self.database,
+            secrets: &self.secrets,
+            bucket: &bucket,
+            serve: &self.serve,
+            more: &self.more,
+        };
         let pods = if is_worker { &mut self.workers } else { &mut self.coordinators };
         pods[place].restart(self.documents, &self.network, &instead);
     }
@@ -283,66 +343,4 @@ fn asked<T>(message: T) -> tonic::Request<T> {
     let mut request = tonic::Request::new(message);
     request.metadata_mut().insert("authorization", format!("Bearer {TOKEN}").parse().unwrap());
     request
-}
-
-#[tokio::test]
-async fn a_rollout_of_every_pod_charges_no_job_and_trains_no_epoch_again() {
-    let Some(mut hosts) = Hosts::start("rollout").await else { return };
-    let sweep = hosts.submit().await;
-    hosts.let_one_end(sweep).await;
-    for place in 0..WORKERS {
-        hosts.roll_worker(sweep, place).await;
-        hosts.let_one_end(sweep).await;
-    }
-    // As a StatefulSet does, the last one first.
-    for place in [1, 0] {
-        hosts.roll_coordinator(place).await;
-        hosts.let_one_end(sweep).await;
-    }
-    hosts.check(sweep).await;
-    assert_eq!(hosts.count("SELECT sum(failures + losses) FROM jobs"), 0);
-    assert_eq!(hosts.count("SELECT count(*) FROM attempts WHERE state NOT IN ('done', 'handed_back')"), 0);
-    // Each worker that left had at least one job, which went on where it stood.
-    let handed_back = "FROM attempts a WHERE a.state = 'handed_back' AND EXISTS (SELECT FROM epochs e \
-         WHERE e.job = a.job AND e.attempt = a.attempt)";
-    assert!(hosts.count(&format!("SELECT count(*) {handed_back}")) >= WORKERS as u64);
-    let again = "AND NOT EXISTS (SELECT FROM attempts b WHERE b.job = a.job AND b.attempt > a.attempt \
-         AND b.resumed_epochs >= (SELECT max(epoch) FROM epochs e WHERE e.job = a.job AND e.attempt = a.attempt))";
-    assert_eq!(hosts.count(&format!("SELECT count(*) {handed_back} {again}")), 0);
-}
-
-#[tokio::test]
-async fn a_leader_and_a_worker_that_are_killed_lose_nothing_and_count_nothing_twice() {
-    let Some(mut hosts) = Hosts::start("killed").await else { return };
-    let sweep = hosts.submit().await;
-    hosts.let_one_end(sweep).await;
-    hosts.until_it_has_jobs(&hosts.workers[0].name).await;
-    let mut watch = hosts.watch(sweep).await;
-    hosts.workers[0].program.kill();
-    hosts.restart(true, 0);
-    hosts.workers[0].until_ready().await;
-    hosts.until_it_trains(&mut watch, &hosts.workers[0].name).await;
-    hosts.let_one_end(sweep).await;
-
-    let leader = hosts.leader().await;
-    hosts.coordinators[leader].program.kill();
-    let other = hosts.leader().await;
-    assert_ne!(other, leader);
-    hosts.let_one_end(sweep).await;
-    hosts.restart(false, leader);
-    hosts.coordinators[leader].until_ready().await;
-    assert_eq!(hosts.leader().await, other, "it stands by");
-    hosts.let_one_end(sweep).await;
-    hosts.check(sweep).await;
-    assert_eq!(hosts.count("SELECT sum(failures) FROM jobs"), 0);
-    // The worker's jobs began again. Those of the others that had begun went on under the other leader; of what the killed one had granted
-    // last, the worker may not have heard.
-    let early = |which: &str| {
-        hosts.query(&format!(
-            "SELECT job, attempt, worker, state, reason FROM attempts WHERE state <> 'done' AND {which}"
-        ))
-    };
-    assert_ne!(early("worker = 'sweep-worker-1'"), "", "the killed worker had jobs");
-    assert_eq!(early("worker <> 'sweep-worker-1' AND started"), "");
-    assert_eq!(early("state NOT IN ('lost', 'handed_back')"), "");
 }

@@ -12,6 +12,7 @@ use std::{
 
 use serde_yaml::Value;
 use tests::{Daemon, PATIENCE};
+use tonic::transport::Endpoint;
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
@@ -20,6 +21,7 @@ use super::{
     commands::{expanded, variables},
     network::{Host, Network},
     rules::sequence,
+    secrets::Secrets,
 };
 
 /// How long after one question the next one is asked.
@@ -31,11 +33,12 @@ const PROBE_PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Instead<'a> {
     /// The value of the Secret `sweep-postgres`.
     pub(super) database: &'a str,
-    /// The content of the Secret `sweep-token`.
-    pub(super) token: &'a str,
+    pub(super) secrets: &'a Secrets,
     /// The folder in place of `s3://BUCKET`.
     pub(super) bucket: &'a Path,
-    /// More arguments: what the image has, and this machine has elsewhere.
+    /// More arguments of coordinators.
+    pub(super) serve: &'a [String],
+    /// The same of workers: what the image has, and this machine has elsewhere.
     pub(super) more: &'a [String],
 }
 
@@ -65,8 +68,9 @@ impl<'a> Pod<'a> {
         for mount in sequence(&container["volumeMounts"]) {
             let place = within(&folder, mount["mountPath"].as_str().unwrap());
             fs::create_dir_all(&place).unwrap();
-            if mount["name"] == "token" {
-                fs::write(place.join("token"), instead.token).unwrap();
+            let volumes = sequence(&workload["spec"]["template"]["spec"]["volumes"]);
+            if let Some(volume) = volumes.iter().find(|volume| volume["name"] == mount["name"]) {
+                instead.secrets.mount(volume, &place);
             }
         }
         let program = program(name, container, documents, &host, network, instead, &folder);
@@ -77,6 +81,11 @@ impl<'a> Pod<'a> {
     pub(super) fn restart(&mut self, documents: &[Value], network: &Network, instead: &Instead<'_>) {
         let (container, folder) = (self.container, &self.folder);
         self.program = program(&self.name, container, documents, &self.host, network, instead, folder);
+    }
+
+    /// Whether one of its volumes has this file, by its path in the container.
+    pub(super) fn holds(&self, path: &str) -> bool {
+        within(&self.folder, path).is_file()
     }
 
     /// Asks the readiness probe, as the kubelet does, until it is content; where there is none, the kubelet is content at once.
@@ -90,7 +99,8 @@ impl<'a> Pod<'a> {
     async fn answers(&self, probe: &Value) -> bool {
         if let Some(port) = probe["grpc"]["port"].as_u64() {
             let service = probe["grpc"]["service"].as_str().unwrap_or_default();
-            return serves(self.at(u16::try_from(port).unwrap()), service).await;
+            let address = self.at(u16::try_from(port).unwrap());
+            return serves(Endpoint::from_shared(format!("http://{address}")).unwrap(), service).await;
         }
         let asked = &probe["httpGet"];
         assert!(!asked.is_null() && asked["scheme"] != "HTTPS", "{probe:?} is not understood here");
@@ -124,9 +134,8 @@ impl<'a> Pod<'a> {
     }
 }
 
-/// Whether health at an address says that a service serves.
-pub(super) async fn serves(address: SocketAddr, service: &str) -> bool {
-    let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap();
+/// Whether health there says that a service serves.
+pub(super) async fn serves(endpoint: Endpoint, service: &str) -> bool {
     let asked = async {
         let channel = endpoint.connect().await.ok()?;
         let request = HealthCheckRequest { service: service.to_owned() };
@@ -190,7 +199,7 @@ fn program(
     command
         .arg(tests::program(file))
         .args(arguments)
-        .args(instead.more.iter().filter(|_| container["name"] == "worker"))
+        .args(if container["name"] == "worker" { instead.more } else { instead.serve })
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .envs(variables);

@@ -12,7 +12,10 @@ use std::{
 };
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use proto::{client, join::JoinToken};
+use proto::{
+    client,
+    join::{JoinToken, NoJoinToken},
+};
 use terms::WorkerName;
 
 use self::{
@@ -33,8 +36,8 @@ const LASTS_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Where a join token comes from.
 #[derive(Debug, Clone)]
 pub(crate) enum JoinFrom {
-    /// It was given.
-    Token(JoinToken),
+    /// It was given. What is wrong with it is not shown, as it may be a secret all the same.
+    Token(String),
     /// It is in a file, which is read when it is needed.
     File(PathBuf),
 }
@@ -42,13 +45,15 @@ pub(crate) enum JoinFrom {
 impl JoinFrom {
     fn read(&self) -> Result<JoinToken, NotGiven> {
         match self {
-            Self::Token(token) => Ok(token.clone()),
+            Self::Token(text) => text.parse().map_err(|error: NoJoinToken| {
+                NotGiven::Refused(format!("cannot use the join token of --join: {error}"))
+            }),
             Self::File(path) => {
                 let unusable = |why: String| {
                     NotGiven::Refused(format!("cannot use the join token in {}: {why}", path.display()))
                 };
                 let text = client::read_token(path).map_err(|error| unusable(client::innermost(&error)))?;
-                text.parse().map_err(|error: proto::join::NoJoinToken| unusable(error.to_string()))
+                text.parse().map_err(|error: NoJoinToken| unusable(error.to_string()))
             }
         }
     }
@@ -204,5 +209,33 @@ impl Membership {
             "{lost}this worker cannot join: {why}. Make a join token with `sweep token create --role worker --name NAME --join`, and give \
              it to the worker with --join-file"
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_join_token_that_is_none_is_refused_without_being_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("join");
+        let missing = JoinFrom::File(file.clone()).read().unwrap_err().to_string();
+        assert!(missing.contains("/join: "), "{missing}");
+        std::fs::write(&file, "id.secret").unwrap();
+        for from in [JoinFrom::File(file), JoinFrom::Token("id.secret".to_owned())] {
+            let refused = from.read().unwrap_err().to_string();
+            assert!(refused.contains("--join") && !refused.contains("id.secret"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_worker_without_a_join_token_that_has_not_joined_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = "one".parse().unwrap();
+        assert!(Membership::new("https://a:1", None, folder.path().to_owned(), &name).is_none());
+        let join = Some(JoinFrom::Token(String::new()));
+        let membership = Membership::new("https://a:1", join, folder.path().to_owned(), &name).unwrap();
+        assert!(!membership.holds());
     }
 }

@@ -12,7 +12,6 @@ use std::{
 };
 
 use anyhow::Context;
-use proto::join::JoinToken;
 use terms::{DeviceChoice, WorkerName};
 
 use super::{
@@ -59,7 +58,7 @@ pub struct StartOptions {
         value_name = "TOKEN",
         conflicts_with_all = ["token_file", "tls_ca", "join_file"]
     )]
-    pub join: Option<JoinToken>,
+    pub join: Option<String>,
     /// File that holds a join token, read where the worker has no certificate that holds
     #[arg(long, env = "SWEEP_JOIN_FILE", value_name = "FILE", conflicts_with_all = ["token_file", "tls_ca"])]
     pub join_file: Option<PathBuf>,
