@@ -27,6 +27,8 @@ mod plans;
 mod pooler;
 #[path = "contract/power_cuts.rs"]
 mod power_cuts;
+#[path = "contract/quotas.rs"]
+mod quotas;
 #[path = "contract/ranking.rs"]
 mod ranking;
 #[path = "simulator/row.rs"]

@@ -94,10 +94,18 @@ pub enum Mutant {
     DoneJobsAreForgotten,
     /// The best few are promoted before all jobs have come to their rung.
     PromotedBeforeAllHaveCome,
+    /// Free slots go to the oldest sweep, whatever its owner has already.
+    SharesAreIgnored,
+    /// Of one owner's sweeps, the oldest comes first, whatever its priority.
+    PrioritiesAreIgnored,
+    /// After a restart, there are no quotas.
+    QuotasAreForgotten,
+    /// Each job of a pack counts as if it held a slot alone.
+    PackedJobsHoldSlotsEach,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 49] = [
         Self::NoFencing,
         Self::AcknowledgeBeforeCommit,
         Self::DuplicateOvertakesCommit,
@@ -143,6 +151,10 @@ impl Mutant {
         Self::MedianOfTooFew,
         Self::DoneJobsAreForgotten,
         Self::PromotedBeforeAllHaveCome,
+        Self::SharesAreIgnored,
+        Self::PrioritiesAreIgnored,
+        Self::QuotasAreForgotten,
+        Self::PackedJobsHoldSlotsEach,
     ];
 }
 

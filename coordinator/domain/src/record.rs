@@ -73,6 +73,8 @@ pub enum Record {
     },
     /// A token was made, or revoked.
     TokenKept(Box<Token>),
+    /// An owner's quota was set or lifted.
+    QuotaKept(Box<Quota>),
     /// A searcher that learns has chosen the point of a job, which then gets its first attempt.
     PointProposed { job: JobKey, proposed: Proposed },
     /// A searcher that learns was told of a job.
@@ -269,6 +271,27 @@ pub struct Token {
     pub expires_unix_ms: Option<u64>,
     /// Wall-clock time since which it lets no one in.
     pub revoked_unix_ms: Option<u64>,
+}
+
+/// What an admin grants an owner of sweeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quota {
+    pub owner: String,
+    /// Most slots that the owner's jobs hold at once; none for as many as there are.
+    pub slots: Option<u32>,
+    /// How large the owner's share is next to the shares of others, at least 1.
+    pub weight: u32,
+    /// Wall-clock time, in milliseconds since 1970.
+    pub set_unix_ms: u64,
+    /// Who set it.
+    pub set_by: String,
+}
+
+impl Quota {
+    /// Whether it says nothing: an owner without a quota has the same.
+    pub fn is_lifted(&self) -> bool {
+        self.slots.is_none() && self.weight == 1
+    }
 }
 
 /// A sweep as a store returns it.

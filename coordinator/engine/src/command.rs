@@ -7,12 +7,13 @@ use std::{fmt, sync::Arc};
 use domain::{
     definition::SweepDefinition,
     points::CheckedPoint,
-    record::{EndedJob, Record, Token, WeightsFile},
+    record::{EndedJob, Quota, Record, Token, WeightsFile},
 };
 use terms::{AttemptKey, JobKey, ParameterValue, SweepId, WorkerName};
 
 use super::{
-    ControlError, Effect, Engine, Issuer, Now, Output, Revived, SweepView, WeightsAnswer, WorkerView,
+    ControlError, Effect, Engine, Issuer, Now, Output, QuotaView, Revived, SweepView, WeightsAnswer,
+    WorkerView,
 };
 
 pub use self::submit::{Submit, Submitted};
@@ -355,6 +356,27 @@ impl Command for GiveUpWeights {
 
     fn apply(self, engine: &mut Engine, _: Now, out: &mut Output) -> Result<WeightsAnswer, ControlError> {
         Ok(engine.weights_lost(self.attempt, &self.file, self.reason, out))
+    }
+}
+
+/// Sets an owner's quota; one that says nothing lifts it.
+#[derive(Debug, Clone)]
+pub struct KeepQuota(pub Quota);
+
+impl Command for KeepQuota {
+    type Answer = QuotaView;
+
+    fn deed(&self) -> Option<String> {
+        let Quota { owner, slots, weight, .. } = &self.0;
+        Some(match slots {
+            _ if self.0.is_lifted() => format!("lift the quota of {owner}"),
+            Some(slots) => format!("set the quota of {owner} to {slots} slots, weight {weight}"),
+            None => format!("set the weight of {owner} to {weight}"),
+        })
+    }
+
+    fn apply(self, engine: &mut Engine, _: Now, out: &mut Output) -> Result<QuotaView, ControlError> {
+        engine.keep_quota(self.0, out)
     }
 }
 

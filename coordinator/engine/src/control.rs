@@ -45,7 +45,8 @@ impl Engine {
         self.has_room_for(definition.kept_bytes_max())?;
         let id = self.sweeps.next_id();
         definition.id = id;
-        let run = SweepRun::new(&definition, searcher, now.unix_ms).owned_by(owner);
+        let account = self.shares.number_of(owner.as_ref());
+        let run = SweepRun::new(&definition, searcher, now.unix_ms).owned_by(owner).of_account(account);
         out.records.push(Record::SweepSubmitted {
             sweep: id,
             name: run.definition().specification.name.clone(),
@@ -259,7 +260,9 @@ impl Engine {
 
     pub(super) fn list(&self, before: Option<SweepId>, limit: usize) -> Vec<SweepView> {
         let older = |run: &&SweepRun| before.is_none_or(|before| run.id() < before);
-        self.sweeps.all().rev().filter(older).take(limit).map(SweepRun::view).collect()
+        let held = self.slots_held();
+        let view = |run: &SweepRun| SweepView { share: self.share_of(run, &held), ..run.view() };
+        self.sweeps.all().rev().filter(older).take(limit).map(view).collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Jobs that take several GPUs of one worker at once. Such a job is granted all slots of its GPUs in one step, or none: no job holds
 //! a GPU while it waits for another. The GPUs that become free for the first such job in the order of the sweeps are kept for it
-//! until they suffice, and later sweeps get nothing of them; without that, jobs of one slot would stream past it.
+//! until they suffice, and later sweeps get nothing of them; without that, jobs of one slot would stream past it. They stay kept until
+//! the job starts, whatever slots its owner has by then.
 //!
 //! The GPUs that are kept are those of one worker for which the fewest jobs have to end. Nothing of later sweeps is started on them,
 //! so these jobs only get fewer, and other GPUs are kept instead only where fewer jobs still have to end: the turn comes after as many
@@ -13,6 +14,8 @@ use terms::{AttemptKey, SweepId, WorkerName};
 use super::{
     Engine, Now, Output, SlotDescription,
     schedule::{Chosen, Place},
+    shares::Turns,
+    sweep_run::SweepRun,
     workers::{SlotState, WorkerState},
 };
 use crate::mutants::{self, Mutant};
@@ -48,10 +51,10 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Whether a slot is kept for a sweep before this one.
+    /// Whether a slot is kept for another sweep than this one. While slots are given out, those are the sweeps before it.
     pub(super) fn is_kept_from(&self, sweep: SweepId, name: &WorkerName, position: usize) -> bool {
         let kept_for = self.slots.get(name).and_then(|slots| slots.get(&position));
-        kept_for.is_some_and(|kept_for| *kept_for < sweep)
+        kept_for.is_some_and(|kept_for| *kept_for != sweep)
     }
 
     /// Whether a slot is free, and kept for no sweep.
@@ -60,6 +63,16 @@ impl Kept {
         let is_kept = |position: &usize| kept.is_some_and(|slots| slots.contains_key(position));
         let mut free = worker.slots().iter().enumerate().filter(|(_, slot)| slot.is_free());
         free.any(|(position, _)| !is_kept(&position))
+    }
+
+    /// Whether a slot is kept.
+    fn is_kept(&self, name: &WorkerName, position: usize) -> bool {
+        self.slots.get(name).is_some_and(|slots| slots.contains_key(&position))
+    }
+
+    /// Whether the next job of a sweep waits for GPUs that are kept.
+    pub(super) fn awaits(&self, sweep: SweepId) -> bool {
+        self.awaited.contains_key(&sweep)
     }
 
     fn keep(&mut self, sweep: SweepId, awaited: Awaited) {
@@ -97,6 +110,11 @@ pub(super) fn joined<'a>(devices: impl Iterator<Item = &'a str>) -> String {
         }
     }
     distinct.join(&SEPARATOR.to_string())
+}
+
+/// How many devices an attempt has.
+pub(super) fn count_of(device: &str) -> u64 {
+    1 + device.matches(SEPARATOR).count() as u64
 }
 
 impl WorkerState {
@@ -218,38 +236,45 @@ fn awaited(worker: &WorkerName, sweep: SweepId, gpus: &[Gpu]) -> Awaited {
 }
 
 impl Engine {
-    /// Grants the sweep's jobs, each with several GPUs, as long as there are some, and keeps GPUs for the next one, if they can the
-    /// same as `before`. Takes what is granted or kept out of `free`.
+    /// Grants the sweep's jobs, each with several GPUs, as long as there are some and it is its turn; or keeps GPUs for the next one, if
+    /// they can the same as `before`. Takes what is granted or kept out of `free`. Returns whether it may be its turn again.
     pub(super) fn serve_several_gpus(
         &mut self,
         now: Now,
         sweep: SweepId,
         before: &Kept,
-        free: &mut Vec<FreeSlot>,
+        (turns, free): (&mut Turns, &mut Vec<FreeSlot>),
         out: &mut Output,
-    ) {
+    ) -> bool {
         let mut names: Vec<WorkerName> = free.iter().map(|(name, _)| name.clone()).collect();
         names.dedup();
         // Small workers first, so that large ones stay whole for jobs that need them.
         names.sort_by_key(|name| self.workers.get(name).map_or(0, WorkerState::gpus));
+        let gpus = self.sweeps.get(sweep).map_or(0, SweepRun::gpus);
+        let mut goes_on = true;
         for name in &names {
-            while let Some(slots) = self.on_candidate(now, sweep, name, |worker, gpus| {
-                worker.free_gpus(name, &self.kept, sweep, gpus)
-            }) {
-                if self.grant(now, sweep, Place { name, slots: &slots, granted: 0 }, out) == Chosen::Later {
-                    break;
+            while goes_on
+                && let Some(slots) = self.on_candidate(now, sweep, name, |worker, gpus| {
+                    worker.free_gpus(name, &self.kept, sweep, gpus)
+                })
+            {
+                let place = Place { name, slots: &slots, granted: 0 };
+                match self.grant(now, sweep, place, out) {
+                    Chosen::Job(_) => goes_on = self.has_turn_again(turns, sweep, gpus.into()),
+                    Chosen::Later => break,
+                    Chosen::None => {}
                 }
             }
         }
-        if let Some(next) = self.gpus_to_keep(now, sweep, before.awaited.get(&sweep), &names) {
+        if goes_on && let Some(next) = self.gpus_to_keep(now, sweep, before.awaited.get(&sweep), &names) {
             self.kept.keep(sweep, next);
         }
         let (workers, kept) = (&self.workers, &self.kept);
-        let later = SweepId(sweep.0.saturating_add(1));
         free.retain(|(name, position)| {
             let slot = workers.get(name).and_then(|worker| worker.slots().get(*position));
-            slot.is_some_and(SlotState::is_free) && !kept.is_kept_from(later, name, *position)
+            slot.is_some_and(SlotState::is_free) && !kept.is_kept(name, *position)
         });
+        !goes_on
     }
 
     /// The GPUs to keep for the sweep's next job: those of before, unless fewer jobs have to end elsewhere.
@@ -289,14 +314,14 @@ impl Engine {
         find(worker, run.gpus())
     }
 
-    /// The first sweep before this one for which free slots are kept.
-    pub(super) fn kept_for_before(&self, sweep: SweepId) -> Option<SweepId> {
+    /// The first other sweep for which free slots are kept.
+    pub(super) fn kept_for_another(&self, sweep: SweepId) -> Option<SweepId> {
         let has_free = |awaited: &Awaited| {
             let worker = self.workers.get(&awaited.worker);
             let slots = worker.map(WorkerState::slots).unwrap_or_default();
             awaited.slots.iter().filter_map(|position| slots.get(*position)).any(SlotState::is_free)
         };
-        let mut earlier = self.kept.awaited.range(..sweep);
-        earlier.find(|(_, awaited)| has_free(awaited)).map(|(sweep, _)| *sweep)
+        let mut others = self.kept.awaited.iter().filter(|(other, _)| **other != sweep);
+        others.find(|(_, awaited)| has_free(awaited)).map(|(sweep, _)| *sweep)
     }
 }

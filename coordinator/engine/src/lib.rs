@@ -23,6 +23,7 @@ mod resources;
 mod restore;
 mod schedule;
 mod sessions;
+mod shares;
 mod sweep_run;
 mod sweeps;
 mod view;
@@ -39,6 +40,7 @@ use self::{
     attribution::Doubts,
     gpus::Kept,
     packs::PackSizes,
+    shares::Shares,
     sweep_run::{Placement, SweepRun},
     sweeps::Sweeps,
     workers::{WorkerState, Workers},
@@ -54,6 +56,7 @@ pub use self::{
     query::Query,
     refusal::ControlError,
     restore::RestoreError,
+    shares::{QuotaView, Share},
     sweep_run::metrics::LeftOutMetrics,
     view::{
         JobCounts, KeptWeights, RunningJob, Snapshot, SweepView, WaitReason, Waiting, WorkerStatus,
@@ -99,6 +102,7 @@ impl EngineConfig {
 pub struct Engine {
     config: EngineConfig,
     sweeps: Sweeps,
+    shares: Shares,
     requests: HashMap<String, SweepId>,
     workers: Workers,
     sessions: HashMap<SessionId, WorkerName>,
@@ -118,6 +122,7 @@ impl Engine {
         Self {
             config,
             sweeps: Sweeps::default(),
+            shares: Shares::default(),
             requests: HashMap::new(),
             workers: Workers::default(),
             sessions: HashMap::new(),

@@ -13,7 +13,8 @@ pub struct Measure;
 pub struct Measured {
     /// The jobs of all sweeps by state.
     pub jobs: JobCounts,
-    /// Jobs that would start at once if there were slots for them: those that wait, as far as `max_parallel` of their sweep allows.
+    /// Jobs that would start at once if there were slots for them: those that wait, as far as `max_parallel` of their sweep
+    /// and the quota of its owner allow.
     pub startable_jobs: u64,
     /// The sweeps by state.
     pub sweeps: Vec<(SweepState, u64)>,
@@ -108,7 +109,7 @@ impl Query for Measure {
                 *count += 1;
             }
         }
-        let startable_jobs = engine.sweeps.running().map(|run| run.room()).sum();
+        let startable_jobs = engine.startable_jobs();
         let (workers, slots) = engine.count_workers();
         Ok(Measured { jobs, startable_jobs, sweeps, workers, slots, weights_bytes, weights_awaited })
     }

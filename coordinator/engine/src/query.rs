@@ -9,8 +9,8 @@ use terms::{
 };
 
 use super::{
-    ControlError, EndsSeen, Engine, Now, Snapshot, SweepView, WeightsAnswer, WeightsNames, WorkerView,
-    control::stopped_as, learning::Learning, sweep_run::SweepRun, weights::weights_folder,
+    ControlError, EndsSeen, Engine, Now, QuotaView, Snapshot, SweepView, WeightsAnswer, WeightsNames,
+    WorkerView, control::stopped_as, learning::Learning, sweep_run::SweepRun, weights::weights_folder,
     workers::WorkerState,
 };
 
@@ -57,7 +57,8 @@ impl Query for DescribeSweep {
     fn answer(&self, engine: &Engine, now: Now) -> Result<SweepView, ControlError> {
         let run = engine.sweep(self.sweep)?;
         let waiting = if self.says_why_jobs_wait { engine.waiting(now, run) } else { None };
-        Ok(SweepView { waiting, ..run.view() })
+        let share = engine.share_of(run, &engine.slots_held());
+        Ok(SweepView { waiting, share, ..run.view() })
     }
 }
 
@@ -79,6 +80,18 @@ impl Query for ListSweeps {
 
     fn answer(&self, engine: &Engine, _: Now) -> Result<Vec<SweepView>, ControlError> {
         Ok(engine.list(self.before, self.limit))
+    }
+}
+
+/// Asks for the quotas that hold, in the order of their owners.
+#[derive(Debug, Clone)]
+pub struct ListQuotas;
+
+impl Query for ListQuotas {
+    type Answer = Vec<QuotaView>;
+
+    fn answer(&self, engine: &Engine, _: Now) -> Result<Vec<QuotaView>, ControlError> {
+        Ok(engine.quotas())
     }
 }
 

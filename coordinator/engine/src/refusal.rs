@@ -3,6 +3,8 @@
 use domain::specification::MetricUse;
 use terms::{JobKey, SweepId, SweepState, WorkerName};
 
+use super::shares::QUOTAS_MAX;
+
 /// Why a user's command is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ControlError {
@@ -12,6 +14,8 @@ pub enum ControlError {
     /// It belongs to someone else.
     #[error("sweep {sweep} belongs to {owner}: only its owner and admins change it")]
     NotYours { sweep: SweepId, owner: String },
+    #[error("there are quotas for {QUOTAS_MAX} owners already, which is the maximum")]
+    TooManyQuotas,
     /// Someone else extended or set the sweep meanwhile, or retried jobs of it.
     #[error("someone else changed the sweep at the same time; try again")]
     Overtaken,

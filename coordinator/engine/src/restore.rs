@@ -24,7 +24,9 @@ impl Engine {
             if !sweep.request_id.is_empty() {
                 engine.requests.insert(sweep.request_id.clone(), sweep.sweep);
             }
-            engine.sweeps.insert(SweepRun::restored(sweep, now.monotonic_ms + config.lease_ms)?);
+            let run = SweepRun::restored(sweep, now.monotonic_ms + config.lease_ms)?;
+            let account = engine.shares.number_of(run.owner());
+            engine.sweeps.insert(run.of_account(account));
         }
         engine.check_invariants().map_err(RestoreError::Contradiction)?;
         Ok(engine)

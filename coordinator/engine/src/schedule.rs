@@ -1,8 +1,7 @@
-//! Which free slot gets which jobs: one, or a pack of them. Sweeps are served in the order of their submission; a sweep
-//! that has reached its limit, or that a worker cannot run, lets the next one pass. Jobs that take several slots are placed in
-//! `gpus`, in the same order.
+//! Which free slot gets which jobs: one, or a pack of them. Sweeps are served in the order of `shares`; a sweep that has reached its
+//! limit, or that a worker cannot run, lets the next one pass. Jobs that take several slots are placed in `gpus`, in the same order.
 
-use std::{cell::OnceCell, ops::Range, sync::Arc};
+use std::{cell::OnceCell, sync::Arc};
 
 use domain::specification::{Keep, Trainable};
 use terms::{JobState, SweepId, WorkerName};
@@ -15,6 +14,7 @@ use super::{
     resources::allows,
     sessions::send,
     settle,
+    shares::Turns,
     sweep_run::{ActiveAttempt, Lease, Placement, SweepRun, WaitingJob},
     workers::WorkerState,
 };
@@ -43,46 +43,50 @@ impl Engine {
         self.packing_slots.clear();
         self.sweeps.forget_touched();
         let before = std::mem::take(&mut self.kept);
-        if !self.sweeps.running().any(SweepRun::can_start) {
+        let mut turns = self.turns();
+        if turns.are_over() {
             return;
         }
         let mut free = self.free_slots();
-        let mut next = Range { start: SweepId(0), end: SweepId(u64::MAX) };
         let mut granted = 0;
-        for several in self.sweeps_with_several_gpus() {
-            if free.is_empty() {
-                return;
+        // What is kept for a job stays so, whatever the shares are by now: otherwise its owner might never get as much at once.
+        for sweep in turns.first_of_each().into_iter().filter(|sweep| before.awaits(*sweep)) {
+            if !self.serve_several_gpus(now, sweep, &before, (&mut turns, &mut free), out) {
+                turns.pass(sweep);
             }
-            self.fill(now, &Range { end: several, ..next.clone() }, &mut free, &mut granted, out);
-            self.serve_several_gpus(now, several, &before, &mut free, out);
-            next.start = several;
         }
-        self.fill(now, &next, &mut free, &mut granted, out);
+        while let Some(several) = turns.next_of_several().filter(|_| !free.is_empty()) {
+            // What others get may change the order.
+            if !self.fill(now, Some(several), (&mut turns, &mut free), &mut granted, out)
+                && !self.serve_several_gpus(now, several, &before, (&mut turns, &mut free), out)
+            {
+                turns.pass(several);
+            }
+        }
+        self.fill(now, None, (&mut turns, &mut free), &mut granted, out);
     }
 
-    /// The sweeps with a job to start that takes several GPUs, in the order of their submission.
-    fn sweeps_with_several_gpus(&self) -> Vec<SweepId> {
-        let several = |run: &&SweepRun| run.gpus() > 1 && run.can_start();
-        self.sweeps.running().filter(several).map(SweepRun::id).collect()
-    }
-
-    /// Grants jobs of these sweeps, which take one slot each, and takes their slots out of `free`.
+    /// Grants jobs that take one slot each, of the sweeps before this one, and takes their slots out of `free`. Whether there were any.
     fn fill(
         &mut self,
         now: Now,
-        sweeps: &Range<SweepId>,
-        free: &mut Vec<FreeSlot>,
+        until: Option<SweepId>,
+        (turns, free): (&mut Turns, &mut Vec<FreeSlot>),
         granted: &mut u64,
         out: &mut Output,
-    ) {
+    ) -> bool {
+        let before = free.len();
         free.retain(|(name, position)| {
             loop {
-                let Some(sweep) = self.next_sweep_for(now, sweeps, name, *position) else { return true };
+                let Some(sweep) = self.next_sweep_for(now, turns, until, name, *position) else {
+                    return true;
+                };
                 let place = Place { name, slots: &[*position], granted: *granted };
                 let takes_packs = self.takes_packs(sweep, &place);
                 match self.grant(now, sweep, place, out) {
                     Chosen::Job(_) => {
                         *granted += u64::from(takes_packs);
+                        self.has_turn_again(turns, sweep, 1);
                         return false;
                     }
                     Chosen::Later => return true,
@@ -90,6 +94,7 @@ impl Engine {
                 }
             }
         });
+        free.len() < before
     }
 
     /// The next job of a sweep for a worker. One that failed there is left to others as long as they may take it, which they do not where
@@ -172,20 +177,22 @@ impl Engine {
             .collect()
     }
 
-    /// The first of these sweeps with a job for this slot.
+    /// The first sweep, before `until`, with a job for this slot.
     fn next_sweep_for(
         &self,
         now: Now,
-        sweeps: &Range<SweepId>,
+        turns: &Turns,
+        until: Option<SweepId>,
         name: &WorkerName,
         position: usize,
     ) -> Option<SweepId> {
         let worker = self.workers.get(name)?;
         let slot = &worker.slots().get(position)?.description;
-        let fits = |run: &&SweepRun| {
-            sweeps.contains(&run.id()) && allows(run, worker, slot) && self.may_start_on(now, run, worker)
-        };
-        self.sweeps.running().find(fits).map(SweepRun::id)
+        let mut before = turns.in_order().map(|next| next.sweep).take_while(|sweep| Some(*sweep) != until);
+        before.find(|sweep| {
+            let run = self.sweeps.get(*sweep);
+            run.is_some_and(|run| allows(run, worker, slot) && self.may_start_on(now, run, worker))
+        })
     }
 
     /// Whether a job of the sweep may start on the worker, as far as slots do not matter. A worker that cannot run a sweep gets its

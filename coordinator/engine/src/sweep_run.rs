@@ -5,6 +5,7 @@
 
 mod active;
 mod choice;
+mod held;
 mod invariants;
 pub(crate) mod metrics;
 mod plan;
@@ -36,7 +37,7 @@ pub(super) use self::{
     active::{ActiveAttempt, Lease, WaitingJob},
     plan::Placement,
 };
-use self::{metrics::LeftOutMetrics, queue::Queue, stopping::Stopping};
+use self::{held::HeldSlots, metrics::LeftOutMetrics, queue::Queue, stopping::Stopping};
 use super::{
     EndsSeen, JobCounts, Now,
     learning::{Learning, Searcher},
@@ -52,6 +53,8 @@ pub(super) struct SweepRun {
     created_unix_ms: u64,
     /// Who submitted it; none where no one was asked for a name.
     owner: Option<Arc<str>>,
+    /// The owner's number.
+    account: usize,
     ended_unix_ms: Option<u64>,
     dataset: Option<Arc<DatasetSummary>>,
     /// The names of the metrics so far.
@@ -66,6 +69,7 @@ pub(super) struct SweepRun {
     out_of_order: BTreeSet<u64>,
     waiting: Queue,
     active: BTreeMap<u64, ActiveAttempt>,
+    held: HeldSlots,
     /// Jobs that have trained as far as they were granted, until the rule of early stopping promotes them.
     paused: BTreeMap<u64, WaitingJob>,
     /// The rule of early stopping, where the sweep has one.
@@ -114,6 +118,7 @@ impl SweepRun {
             state: SweepState::Running,
             created_unix_ms,
             owner: None,
+            account: 0,
             ended_unix_ms: None,
             dataset: None,
             metrics: MetricSchema::default(),
@@ -123,6 +128,7 @@ impl SweepRun {
             out_of_order: BTreeSet::new(),
             waiting: Queue::default(),
             active: BTreeMap::new(),
+            held: HeldSlots::default(),
             paused: BTreeMap::new(),
             without_checkpoint: None,
             all_have_come: false,
@@ -144,6 +150,21 @@ impl SweepRun {
     /// The same of an owner.
     pub(super) fn owned_by(self, owner: Option<Arc<str>>) -> Self {
         Self { owner, ..self }
+    }
+
+    /// The same of the owner of this number.
+    pub(super) fn of_account(self, account: usize) -> Self {
+        Self { account, ..self }
+    }
+
+    /// The owner's number.
+    pub(super) fn account(&self) -> usize {
+        self.account
+    }
+
+    /// How many slots its jobs hold.
+    pub(super) fn slots_held(&self) -> u64 {
+        self.held.count()
     }
 
     /// Who submitted it; none where no one was asked for a name.

@@ -14,7 +14,7 @@ use super::{
 #[derive(Debug, Default)]
 pub(super) struct Sweeps {
     runs: BTreeMap<SweepId, SweepRun>,
-    /// Every sweep that is running, and others that were touched recently.
+    /// Every sweep that is running or has running jobs, and others that were touched recently.
     touched: BTreeSet<SweepId>,
 }
 
@@ -51,15 +51,21 @@ impl Sweeps {
         runs.filter(|run| run.state() == SweepState::Running)
     }
 
+    /// Those that are running or have running jobs, in the order of their submission.
+    pub(super) fn moving(&self) -> impl Iterator<Item = &SweepRun> {
+        self.touched.iter().filter_map(|id| self.runs.get(id))
+    }
+
     /// Whether a sweep is running.
     pub(super) fn is_running(&self, sweep: SweepId) -> bool {
         self.get(sweep).is_some_and(|run| run.state() == SweepState::Running)
     }
 
-    /// Forgets which sweeps were touched and are not running.
+    /// Forgets which sweeps were touched and are not running, and have no running jobs.
     pub(super) fn forget_touched(&mut self) {
         let runs = &self.runs;
-        self.touched.retain(|id| runs.get(id).is_some_and(|run| run.state() == SweepState::Running));
+        let moves = |run: &SweepRun| run.state() == SweepState::Running || run.running_jobs() > 0;
+        self.touched.retain(|id| runs.get(id).is_some_and(moves));
     }
 
     /// Every attempt that holds its lease.
@@ -92,8 +98,12 @@ impl Sweeps {
     pub(super) fn check_invariants(&self) -> Result<(), String> {
         for run in self.runs.values() {
             run.check_invariants()?;
-            if run.can_start() && !self.touched.contains(&run.id()) {
-                return Err(format!("sweep {} has jobs that are never started", run.id()));
+            let is_overlooked = !self.touched.contains(&run.id());
+            if is_overlooked && (run.can_start() || run.slots_held() > 0) {
+                return Err(format!(
+                    "sweep {} has jobs that are never started, or are not counted",
+                    run.id()
+                ));
             }
         }
         Ok(())

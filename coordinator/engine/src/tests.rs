@@ -29,5 +29,6 @@ mod room;
 mod rungs;
 mod search;
 mod searchers;
+mod shares;
 mod stopping;
 mod weights;

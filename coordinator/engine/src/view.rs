@@ -6,7 +6,7 @@ use std::sync::Arc;
 use domain::{best::Best, definition::SweepDefinition, record::WeightsFile};
 use terms::{AttemptKey, DatasetSummary, Epoch, GpuUse, MetricSchema, SweepId, SweepState, WorkerName};
 
-use super::{LeftOutMetrics, SlotDescription, sweep_run::SweepRun};
+use super::{LeftOutMetrics, Share, SlotDescription, sweep_run::SweepRun};
 
 /// A sweep as it is now.
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub struct SweepView {
     pub created_unix_ms: u64,
     /// Who submitted it; none where no one was asked for a name.
     pub owner: Option<Arc<str>>,
+    /// What its owner has of the slots; none where no one asked.
+    pub share: Option<Share>,
     /// Wall-clock time of its end.
     pub ended_unix_ms: Option<u64>,
     /// The best configuration.
@@ -98,6 +100,8 @@ pub enum WaitReason {
     Paused,
     /// As many jobs run as `max_parallel` allows.
     MaxParallel,
+    /// Their owner's jobs hold as many slots as the quota allows.
+    Quota,
     /// Every slot that could take them is busy.
     SlotsBusy,
     /// The data set is not available at the moment.
@@ -218,6 +222,7 @@ impl SweepRun {
             counts: self.counts(),
             created_unix_ms: self.created_unix_ms(),
             owner: self.owner().cloned(),
+            share: None,
             ended_unix_ms: self.ended_unix_ms(),
             best: self.best(),
             dataset: self.dataset().cloned(),

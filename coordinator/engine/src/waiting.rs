@@ -26,6 +26,8 @@ struct Crowd<'a> {
     /// Whether some worker is available to every sweep, and whether one of them has a free slot that is kept for none.
     plain: bool,
     plain_has_free_slots: bool,
+    /// How many slots the jobs of each owner hold.
+    held: Vec<u64>,
     /// The other available workers: sweeps may differ about them.
     marked: Vec<(&'a WorkerName, &'a WorkerState)>,
 }
@@ -64,7 +66,8 @@ impl Engine {
         });
         let plain_has_free_slots =
             plain.iter().any(|(name, worker)| self.kept.leaves_free_slot(name, worker));
-        Crowd { none_serves, plain: !plain.is_empty(), plain_has_free_slots, marked }
+        let held = self.slots_held();
+        Crowd { none_serves, plain: !plain.is_empty(), plain_has_free_slots, held, marked }
     }
 
     fn why_waiting(&self, crowd: &Crowd<'_>, run: &SweepRun) -> Option<WaitReason> {
@@ -82,6 +85,9 @@ impl Engine {
         }
         if run.room() == 0 {
             return Some(Why::MaxParallel);
+        }
+        if self.lacks_quota(run, &crowd.held).is_some() {
+            return Some(Why::Quota);
         }
         if crowd.none_serves.is_some() {
             return Some(Why::NoWorker);
@@ -136,6 +142,7 @@ impl Engine {
             Why::MaxParallel => {
                 format!("{} jobs run, which is all that max_parallel allows", run.running_jobs())
             }
+            Why::Quota => self.lacks_quota(run, &crowd.held).unwrap_or_default(),
             Why::NoWorker => crowd.none_serves.clone().unwrap_or_default(),
             Why::AllQuarantined => {
                 let why = of_those(&|worker| self.quarantine(worker).unwrap_or_default());
@@ -178,9 +185,9 @@ impl Engine {
         }
     }
 
-    /// That free slots are kept for an earlier sweep, where they are.
+    /// That free slots are kept for another sweep, where they are.
     fn kept_from(&self, run: &SweepRun) -> Option<String> {
-        let earlier = self.sweeps.get(self.kept_for_before(run.id())?)?;
+        let earlier = self.sweeps.get(self.kept_for_another(run.id())?)?;
         let (sweep, gpus) = (earlier.id(), earlier.gpus());
         Some(format!(
             "the slots that are free are kept for sweep {sweep}, whose next job takes {gpus} GPUs at once"

@@ -50,6 +50,8 @@ fn header() -> Sweep {
         stopped: None,
         cannot_pause: None,
         owner: None,
+        priority: 0,
+        share: None,
         manifest: None,
         specification: "name: digits\n".into(),
         dataset: None,

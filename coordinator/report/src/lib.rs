@@ -35,7 +35,7 @@ pub use self::{
     columns::{Columns, EPOCH_COLUMNS, JOB_COLUMNS},
     failures::FailureReasons,
     figures::{LOGARITHMIC_FROM, measured},
-    model::{BestJob, Epoch, Job, JobCounts, Sweep, Weights},
+    model::{BestJob, Epoch, Job, JobCounts, Share, Sweep, Weights},
     ranking::Ranking,
     strings::p_value,
     tables::{Document, DocumentKind},

@@ -54,6 +54,10 @@ pub struct Sweep {
     pub cannot_pause: Option<String>,
     /// Who submitted it, where the coordinator asked.
     pub owner: Option<String>,
+    /// Which of its owner's sweeps gets a free slot first.
+    pub priority: i32,
+    /// What its owner has of the slots, where that is known.
+    pub share: Option<Share>,
     /// What a built-in model says about itself.
     pub manifest: Option<Arc<Manifest>>,
     /// The sweep file as understood.
@@ -67,6 +71,17 @@ impl Sweep {
     pub(crate) fn seed(&self) -> Option<&str> {
         seed_of(self.manifest.as_deref())
     }
+}
+
+/// What an owner of sweeps has of the slots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Share {
+    /// How many the jobs of the owner's sweeps hold.
+    pub slots: u64,
+    /// Most that they may hold.
+    pub quota: Option<u32>,
+    /// How large the share is next to those of other owners.
+    pub weight: u32,
 }
 
 /// The best configuration of a sweep.

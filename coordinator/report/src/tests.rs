@@ -54,6 +54,8 @@ fn header(job_count: u64, counts: JobCounts) -> Sweep {
         unread_parameters: Vec::new(),
         cannot_pause: None,
         owner: None,
+        priority: 0,
+        share: None,
         stopped: None,
         manifest: builtin("simple_cnn").cloned().map(Into::into),
         specification: "name: activation-lr-batch\nmodel: simple_cnn\n".into(),

@@ -92,7 +92,7 @@ impl From<ControlError> for ApiError {
             | ControlError::TooManyPoints { .. }
             | ControlError::NoSuchResult { .. } => Self::OutOfRange(message),
             ControlError::NotYours { .. } => Self::Forbidden(message),
-            ControlError::TooManySpecifications { .. } => Self::Full(message),
+            ControlError::TooManySpecifications { .. } | ControlError::TooManyQuotas => Self::Full(message),
             ControlError::Overtaken | ControlError::PointIsOther { .. } => Self::Aborted(message),
         }
     }

@@ -17,6 +17,7 @@ mod error;
 mod jobs;
 mod outputs;
 mod page;
+mod quotas;
 mod reading;
 mod report;
 mod retry;
@@ -54,6 +55,7 @@ pub use self::{
     error::ApiError,
     jobs::{JobDetail, JobTimes, JobView, JobsPage},
     page::{PAGE_ROWS_MAX, Page},
+    quotas::{QUOTA_SLOTS_MAX, QuotaChange, WEIGHT_MAX},
     report::{Report, ReportRow},
     retry::RetryRequest,
     rungs::{JobAtRung, RungView, Rungs},

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use domain::definition::SweepDefinition;
 use domain::record::{
-    BestEpoch, History, Record, StoredSearch, StoredSweep, Token, WeightsFile, WeightsState,
+    BestEpoch, History, Quota, Record, StoredSearch, StoredSweep, Token, WeightsFile, WeightsState,
 };
 use engine::{
     Issuer,
@@ -110,6 +110,9 @@ impl Store for Gated {
     }
     async fn tokens(&self) -> Result<Vec<Token>, StoreError> {
         self.store.tokens().await
+    }
+    async fn quotas(&self) -> Result<Vec<Quota>, StoreError> {
+        self.store.quotas().await
     }
     async fn search(&self, sweep: SweepId) -> Result<StoredSearch, StoreError> {
         pass(&self.searches).await;

@@ -96,7 +96,7 @@ impl Api {
         Ok(token)
     }
 
-    fn wants_tokens(&self) -> Result<(), ApiError> {
+    pub(super) fn wants_tokens(&self) -> Result<(), ApiError> {
         if self.identities.wants_token() {
             return Ok(());
         }
@@ -131,7 +131,7 @@ fn random<const BYTES: usize>() -> Result<String, ApiError> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)
 }
 

@@ -14,7 +14,7 @@ use super::{
     output::{Cell, Format, Printer, count, first_line, print, print_json, print_one},
     tables::{
         ATTEMPT_COLUMNS, JobTable, attempt_row, epoch_table, left_by_jobs, names, say_cannot_pause,
-        say_left_out, say_unread, shown_parameters, sweep_row,
+        say_left_out, say_unread, shown_parameters, sweep_row, telling_columns,
     },
 };
 use crate::shapes::{self, rows};
@@ -85,7 +85,8 @@ fn job_state(name: &str) -> Result<v1::JobState, String> {
 
 /// `sweep ls`.
 pub(super) async fn ls(arguments: &LsArguments, target: &Target, format: Format) -> Result<(), Failure> {
-    let mut columns = sweep_row(&v1::Sweep::default()).0;
+    let columns = sweep_row(&v1::Sweep::default()).0;
+    let mut shown = vec![true; columns.len()];
     let limit_default = if format == Format::Table { SWEEPS_SHOWN } else { u64::MAX };
     let (mut left, mut page_token) = (arguments.limit.unwrap_or(limit_default), String::new());
     let mut begun: Option<Printer> = None;
@@ -93,17 +94,11 @@ pub(super) async fn ls(arguments: &LsArguments, target: &Target, format: Format)
         let page_size = u32::try_from(left).unwrap_or(PAGE_ROWS).min(PAGE_ROWS);
         let request = v1::ListSweepsRequest { page_size, page_token };
         let page = target.call(async |client| client.list_sweeps(request.clone()).await).await?;
-        // Where no one has an owner, as on a laptop, people need no column of them.
-        let has_owners = page.sweeps.iter().any(|sweep| !sweep.owner.is_empty());
-        if begun.is_none() && format == Format::Table && !has_owners {
-            columns.pop();
+        if begun.is_none() && format == Format::Table {
+            shown = telling_columns(&page.sweeps);
         }
-        let row = |sweep: &v1::Sweep| {
-            let mut row = sweep_row(sweep).1;
-            row.truncate(columns.len());
-            row
-        };
-        let mut printer = begun.take().unwrap_or_else(|| Printer::new(format, columns.clone()));
+        let row = |sweep: &v1::Sweep| only(&shown, sweep_row(sweep).1);
+        let mut printer = begun.take().unwrap_or_else(|| Printer::new(format, only(&shown, columns.clone())));
         printer.page_of(&page.sweeps, row, shapes::listed)?;
         left = left.saturating_sub(page.sweeps.len() as u64);
         page_token = page.next_page_token;
@@ -122,6 +117,11 @@ pub(super) async fn ls(arguments: &LsArguments, target: &Target, format: Format)
         }
         begun = Some(printer);
     }
+}
+
+/// Those that are shown.
+fn only<T>(shown: &[bool], all: Vec<T>) -> Vec<T> {
+    all.into_iter().zip(shown).filter_map(|(one, shown)| shown.then_some(one)).collect()
 }
 
 /// `sweep show`.

@@ -23,6 +23,7 @@ mod notify;
 mod output;
 mod preview;
 mod progress;
+mod quota;
 mod report;
 mod rows;
 mod run;
@@ -125,6 +126,9 @@ enum Command {
     /// Make, list and revoke the tokens of a coordinator
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Say how many slots each owner of sweeps may hold, and how large their shares are
+    #[command(subcommand)]
+    Quota(quota::QuotaCommand),
     /// Offer these commands to an assistant, as tools of the Model Context Protocol over standard input and output
     Mcp(mcp::McpArguments),
     /// Print completions for a shell
@@ -223,6 +227,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         }
         Command::Certs(command) => certs::certs(&command, format),
         Command::Token(command) => token::token(&command, &target, format).await,
+        Command::Quota(command) => quota::quota(&command, &target, format).await,
         Command::Mcp(arguments) => mcp::mcp(&arguments, &target).await,
         Command::Completions(arguments) => completions::print::<Arguments>(&arguments),
     }

@@ -64,6 +64,8 @@ pub(super) fn names(names: &[&str]) -> Vec<String> {
 /// One sweep as a row with the names of its columns.
 pub(super) fn sweep_row(sweep: &v1::Sweep) -> (Vec<String>, Vec<Cell>) {
     let counts = sweep.counts.unwrap_or_default();
+    let has_owner = !sweep.owner.is_empty();
+    let quota = sweep.share.and_then(|share| share.quota);
     let columns = names(&[
         "id",
         "name",
@@ -80,6 +82,9 @@ pub(super) fn sweep_row(sweep: &v1::Sweep) -> (Vec<String>, Vec<Cell>) {
         "best",
         "created",
         "owner",
+        "priority",
+        "owner_slots",
+        "owner_quota",
     ]);
     let row = vec![
         Cell::Integer(sweep.sweep_id),
@@ -96,9 +101,25 @@ pub(super) fn sweep_row(sweep: &v1::Sweep) -> (Vec<String>, Vec<Cell>) {
         Cell::Integer(counts.cancelled),
         sweep.best.as_ref().map_or(Cell::Empty, |best| Cell::Mean(best.value, 4, best.trainings)),
         Cell::Time(sweep.created_unix_ms),
-        if sweep.owner.is_empty() { Cell::Empty } else { Cell::Text(sweep.owner.clone()) },
+        if has_owner { Cell::Text(sweep.owner.clone()) } else { Cell::Empty },
+        Cell::Parameter(ParameterValue::Integer(sweep.priority.into())),
+        sweep.share.filter(|_| has_owner).map_or(Cell::Empty, |share| Cell::Integer(share.slots)),
+        quota.map_or(Cell::Empty, |quota| Cell::Integer(quota.into())),
     ];
     (columns, row)
+}
+
+/// Which of the columns of [`sweep_row`] say something of these sweeps to people: where no one has an owner, a priority or a quota, as on
+/// a laptop, those that are about them do not.
+pub(super) fn telling_columns(sweeps: &[v1::Sweep]) -> Vec<bool> {
+    let of_owners = sweeps.iter().any(|sweep| !sweep.owner.is_empty());
+    let tells = |column: &String| match column.as_str() {
+        "owner" | "owner_slots" => of_owners,
+        "priority" => sweeps.iter().any(|sweep| sweep.priority != 0),
+        "owner_quota" => sweeps.iter().any(|sweep| sweep.share.is_some_and(|share| share.quota.is_some())),
+        _ => true,
+    };
+    sweep_row(&v1::Sweep::default()).0.iter().map(tells).collect()
 }
 
 /// The columns of [`attempt_row`].

@@ -13,7 +13,7 @@ use engine::{ControlError, Engine, EngineConfig, Now, Query};
 use store::Store;
 use tokio::sync::Mutex;
 
-use super::restored;
+use super::{restored, stored};
 
 /// How long a query waits for the engine before the store is asked.
 pub(super) const ENGINE_WITHIN: Duration = Duration::from_millis(400);
@@ -77,7 +77,7 @@ impl Durable {
         if last.as_ref().is_none_or(|(read, _)| *read < asked) {
             *last = None;
             let read = Instant::now();
-            let stored = self.store.load().await.ok()?;
+            let stored = stored(&*self.store).await.ok()?;
             *last = Some((read, restored(self.config, now, stored).await.ok()?));
         }
         last.as_ref().map(|(_, engine)| engine.ask(now, question))

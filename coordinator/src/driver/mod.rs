@@ -22,7 +22,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use domain::record::StoredSweep;
+use domain::record::{Quota, StoredSweep};
 use engine::{Engine, EngineConfig, Event, Now, RestoreError, SessionId, ToWorker};
 use store::{Store, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc};
@@ -98,7 +98,7 @@ impl Driver {
         store: Arc<dyn Store>,
         config: EngineConfig,
     ) -> Result<(Self, DriverHandle), DriverError> {
-        let stored = store.load().await?;
+        let stored = stored(&*store).await?;
         // Before anything is asked of it, no time passes.
         let now = Now { monotonic_ms: 0, unix_ms: unix_ms() };
         let (engine, start) = (restored(config, now, stored).await?, Instant::now());
@@ -231,7 +231,7 @@ impl Driver {
             Action::Commit(batch) => *commit = Some(self.commit(batch)),
             Action::Release(released) => self.release(released),
             Action::Restore => {
-                let stored = self.store.load().await?;
+                let stored = stored(&*self.store).await?;
                 let now = self.pipeline.now(self.moment());
                 let engine = restored(self.config, now, stored).await?;
                 self.pipeline.restored(self.moment(), engine);
@@ -326,11 +326,21 @@ fn unix_ms() -> u64 {
     u64::try_from(wall.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// What an engine is restored from.
+async fn stored(store: &dyn Store) -> Result<(Vec<StoredSweep>, Vec<Quota>), StoreError> {
+    Ok((store.load().await?, store.quotas().await?))
+}
+
 /// [`Engine::restore`] on a thread of its own: it parses every specification, which takes seconds where grids are large.
 /// Meanwhile the lead must be kept, even on a single processor.
-async fn restored(config: EngineConfig, now: Now, stored: Vec<StoredSweep>) -> Result<Engine, DriverError> {
-    let restored = tokio::task::spawn_blocking(move || Engine::restore(config, now, stored)).await;
-    Ok(restored.map_err(|error| DriverError::Panicked(error.to_string()))??)
+async fn restored(
+    config: EngineConfig,
+    now: Now,
+    (sweeps, quotas): (Vec<StoredSweep>, Vec<Quota>),
+) -> Result<Engine, DriverError> {
+    let restored = tokio::task::spawn_blocking(move || Engine::restore(config, now, sweeps)).await;
+    let engine = restored.map_err(|error| DriverError::Panicked(error.to_string()))??;
+    Ok(engine.with_quotas(quotas))
 }
 
 #[cfg(test)]

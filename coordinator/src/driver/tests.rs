@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use domain::{
     definition::SweepDefinition,
-    record::{Record, StoredSearch, StoredSweep, Token},
+    record::{Quota, Record, StoredSearch, StoredSweep, Token},
     specification::SpecificationSource,
 };
 use engine::{
@@ -76,6 +76,9 @@ impl Store for Gate {
         Ok(Vec::new())
     }
     async fn tokens(&self) -> Result<Vec<Token>, StoreError> {
+        Ok(Vec::new())
+    }
+    async fn quotas(&self) -> Result<Vec<Quota>, StoreError> {
         Ok(Vec::new())
     }
     async fn search(&self, _: SweepId) -> Result<StoredSearch, StoreError> {

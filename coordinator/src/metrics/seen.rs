@@ -62,7 +62,7 @@ impl Seen {
         name("sweep_engine_answered", "1 where the numbers of jobs and workers are of now", own.answered);
         name(
             "sweep_jobs_waiting",
-            "Jobs that would start at once if there were slots for them, as far as max_parallel allows",
+            "Jobs that would start at once if there were slots for them, as far as max_parallel and quotas allow",
             own.jobs_waiting,
         );
         name("sweep_weights_bytes", "Bytes of trained weights that are kept", own.weights_bytes);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use domain::record::Token;
+use engine::QuotaView;
 use proto::v1::{self, access_service_server::AccessService};
 use terms::Role;
 use tonic::{Request, Response, Status};
@@ -11,7 +12,7 @@ use super::{
     auth::{caller, issuer},
     convert,
 };
-use crate::api::{Api, Enrolled, NewToken};
+use crate::api::{Api, Enrolled, NewToken, QuotaChange};
 
 /// Implements `AccessService`.
 #[derive(Debug, Clone)]
@@ -72,6 +73,42 @@ impl AccessService for AccessServer {
     ) -> Result<Response<v1::Token>, Status> {
         let issuer = issuer(&request);
         Ok(Response::new(shown(self.api.revoke_token(issuer, &request.into_inner().id).await?)))
+    }
+
+    async fn set_quota(&self, request: Request<v1::SetQuotaRequest>) -> Result<Response<v1::Quota>, Status> {
+        let issuer = issuer(&request);
+        let v1::SetQuotaRequest { owner, slots, weight } = request.into_inner();
+        let quota = self.api.set_quota(issuer, QuotaChange { owner, slots, weight }).await?;
+        Ok(Response::new(shown_quota(quota)))
+    }
+
+    async fn list_quotas(
+        &self,
+        _: Request<v1::ListQuotasRequest>,
+    ) -> Result<Response<v1::ListQuotasResponse>, Status> {
+        let quotas = self.api.quotas().await?.into_iter().map(shown_quota).collect();
+        Ok(Response::new(v1::ListQuotasResponse { quotas }))
+    }
+
+    async fn remove_quota(
+        &self,
+        request: Request<v1::RemoveQuotaRequest>,
+    ) -> Result<Response<v1::Quota>, Status> {
+        let issuer = issuer(&request);
+        let quota = self.api.remove_quota(issuer, request.into_inner().owner).await?;
+        Ok(Response::new(shown_quota(quota)))
+    }
+}
+
+fn shown_quota(view: QuotaView) -> v1::Quota {
+    let QuotaView { quota, slots } = view;
+    v1::Quota {
+        owner: quota.owner,
+        slots: quota.slots,
+        weight: quota.weight,
+        slots_held: slots,
+        set_unix_ms: quota.set_unix_ms,
+        set_by: quota.set_by,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use proto::v1;
-use report::{BestJob, Epoch, Job, JobCounts, Sweep, Weights};
+use report::{BestJob, Epoch, Job, JobCounts, Share, Sweep, Weights};
 use terms::{
     EpochReport, Goal, JobState, METRICS_MAX, MISSING, MetricRow, MetricSchema, MetricUse, Objective,
     SweepState,
@@ -122,6 +122,8 @@ pub(crate) fn sweep(sweep: v1::Sweep, parameters: Vec<String>, names: &[String])
         stopped: Some(sweep.stopped).filter(|why| !why.is_empty()),
         cannot_pause: Some(sweep.cannot_pause).filter(|why| !why.is_empty()),
         owner: Some(sweep.owner).filter(|owner| !owner.is_empty()),
+        priority: sweep.priority,
+        share: sweep.share.map(|v1::Share { slots, quota, weight }| Share { slots, quota, weight }),
         specification: sweep.specification,
         dataset: sweep.dataset.map(Into::into),
     }

@@ -8,6 +8,7 @@ pub mod lead;
 mod look;
 mod migrate;
 mod postgres;
+mod quotas;
 mod read;
 mod rows;
 mod rungs;
@@ -19,7 +20,9 @@ mod tokens;
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use domain::record::{BestEpoch, Record, Rung, StoredSearch, StoredSweep, Token, WeightsFile, WeightsState};
+use domain::record::{
+    BestEpoch, Quota, Record, Rung, StoredSearch, StoredSweep, Token, WeightsFile, WeightsState,
+};
 use terms::{Epoch, JobKey, JobState, MetricRow, MetricSchema, SweepId};
 
 pub use self::{
@@ -113,6 +116,9 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// All tokens, in the order of their ids; also where another coordinator leads.
     async fn tokens(&self) -> Result<Vec<Token>, StoreError>;
+
+    /// All quotas, those that were lifted included, in the order of their owners.
+    async fn quotas(&self) -> Result<Vec<Quota>, StoreError>;
 
     /// Whether there is room for commits again, after one that failed with [`StoreError::Full`].
     async fn has_room(&self) -> bool;

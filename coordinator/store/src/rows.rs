@@ -16,7 +16,7 @@ use terms::{AttemptKey, JobKey, JobState, SweepId};
 use super::{
     StoreError,
     cells::{dataset_json, integer, lines_json, names_json, parameters_json},
-    rungs, search,
+    quotas, rungs, search,
     tables::{self, Added, Row, Table, TableRow, text},
     tokens,
 };
@@ -44,6 +44,8 @@ struct Changes {
     learned: Vec<Row>,
     /// The last state of each token.
     tokens: BTreeMap<String, Row>,
+    /// The last state of each owner's quota.
+    quotas: BTreeMap<String, Row>,
     /// The final state of each job's weights.
     weights: BTreeMap<JobKey, Row>,
     /// Jobs and attempts that have ended: their rows leave the cache.
@@ -120,6 +122,9 @@ impl Rows {
             }
             Record::TokenKept(token) => {
                 changes.tokens.insert(token.id.clone(), Arc::new(tokens::row(token)?));
+            }
+            Record::QuotaKept(quota) => {
+                changes.quotas.insert(quota.owner.clone(), Arc::new(quotas::row(quota)?));
             }
             Record::AttemptGranted { attempt, .. } => self.grant(*attempt, record, changes)?,
             Record::AttemptStarted { attempt, .. } | Record::AttemptEnded { attempt, .. } => {
@@ -235,6 +240,7 @@ impl Rows {
             of(tables::Proposal::TABLE, Before::Nothing, changes.proposals),
             of(tables::Learned::TABLE, Before::Nothing, changes.learned),
             of(tables::Token::TABLE, Before::Unknown, changes.tokens.into_values().collect()),
+            of(tables::Quota::TABLE, Before::Unknown, changes.quotas.into_values().collect()),
             of(tables::Artifact::TABLE, Before::Unknown, changes.weights.into_values().collect()),
         ];
         writes.into_iter().filter(|write| !write.rows.is_empty()).collect()

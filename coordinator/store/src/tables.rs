@@ -346,6 +346,18 @@ table! {
 }
 
 table! {
+    /// What an owner of sweeps is granted.
+    Quota, "quotas", 1 keys,
+    {
+        owner: Text,
+        slots: Option<i64>,
+        weight: i64,
+        set_unix_ms: i64,
+        set_by: Text,
+    }
+}
+
+table! {
     /// What such a searcher was told. Its number counts from 1.
     Learned, "learned", 2 keys,
     { sweep_id: i64, number: i64, job: i64, result: Text, value: Option<f64>, epoch: Option<i64>, }

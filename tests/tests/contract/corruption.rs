@@ -18,7 +18,8 @@ async fn a_corrupt_row_is_reported_with_what_helps_for_its_store() {
 
 /// Everything that can be read from a store, as text.
 pub(super) async fn dump(store: &dyn Store) -> Result<String, StoreError> {
-    let mut text = format!("{:?}\n{:?}\n", store.load().await?, store.tokens().await?);
+    let rows = (store.load().await?, store.tokens().await?, store.quotas().await?);
+    let mut text = format!("{rows:?}\n");
     for sweep in [1, 2].map(SweepId) {
         let (jobs, epochs) = (store.jobs(sweep, 1, 99).await?, all_epochs(store, sweep).await?);
         text += &format!(

@@ -13,6 +13,7 @@ use tonic::{Code, Request};
 
 mod calls;
 mod enrolment;
+mod quotas;
 mod readme;
 
 /// Runs `sweep` against the cluster; its exit code and what it wrote.

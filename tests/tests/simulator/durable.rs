@@ -10,7 +10,7 @@ use domain::{
     definition::SweepDefinition,
     proposals::{Learned, LearnedResult, Proposed, Why},
     record::{
-        BestEpoch, BestJobs, EndedJob, History, Record, Rung, StoredAttempt, StoredJob, StoredRungs,
+        BestEpoch, BestJobs, EndedJob, History, Quota, Record, Rung, StoredAttempt, StoredJob, StoredRungs,
         StoredSearch, StoredStage, StoredSweep,
     },
 };
@@ -37,6 +37,7 @@ pub(super) struct Durable {
     requests: BTreeSet<String>,
     proposals: BTreeMap<JobKey, Proposed>,
     learned: BTreeMap<SweepId, Vec<Learned>>,
+    quotas: BTreeMap<String, Quota>,
     /// The states and numbers of jobs that each sweep had, one after the other.
     histories: BTreeMap<SweepId, Vec<(SweepState, u64)>>,
 }
@@ -44,6 +45,7 @@ pub(super) struct Durable {
 #[derive(Debug)]
 struct Sweep {
     request_id: String,
+    owner: Option<String>,
     specification: String,
     state: SweepState,
     created_unix_ms: u64,
@@ -148,6 +150,10 @@ impl Durable {
                 }
                 Ok(())
             }
+            Record::QuotaKept(quota) => {
+                self.quotas.insert(quota.owner.clone(), Quota::clone(quota));
+                Ok(())
+            }
             Record::PointProposed { job, proposed } => self.take_point(*job, proposed),
             Record::ResultLearned { sweep, number, learned } => {
                 let told = self.learned.entry(*sweep).or_default();
@@ -202,11 +208,18 @@ impl Durable {
     fn keep_of_sweep(&mut self, record: &Record) -> Result<(), String> {
         match record {
             Record::SweepSubmitted {
-                sweep, request_id, specification, job_count, created_unix_ms, ..
+                sweep,
+                request_id,
+                specification,
+                job_count,
+                created_unix_ms,
+                owner,
+                ..
             } => {
                 rule(self.requests.insert(request_id.clone()), || "one request made two sweeps".into())?;
                 let row = Sweep {
                     request_id: request_id.clone(),
+                    owner: owner.clone(),
                     specification: specification.clone(),
                     state: SweepState::Running,
                     created_unix_ms: *created_unix_ms,

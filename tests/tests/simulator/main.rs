@@ -15,6 +15,7 @@ mod link;
 mod node;
 mod reference;
 mod row;
+mod sharing;
 mod watched;
 mod world;
 
@@ -25,6 +26,7 @@ use std::{
 
 use engine::mutants::{self, Mutant};
 use kinds::{Kind, kinds};
+use sharing::Sharing;
 use world::World;
 
 /// How long new seeds are tried unless the command says otherwise.
@@ -46,7 +48,7 @@ fn main() -> ExitCode {
     if let Some(seed) = option("--seed") {
         let mutant = option("--mutant").map(|index| Mutant::ALL[index as usize]);
         mutants::turn_on(mutant);
-        return match World::new(seed, &kinds, true).live() {
+        return match live(seed, &kinds, true) {
             Ok(happened) => {
                 println!("seed {seed}: no rule is broken; {happened} things happened");
                 ExitCode::SUCCESS
@@ -64,13 +66,18 @@ fn main() -> ExitCode {
     }
 }
 
+/// Both worlds of a seed to their ends: that of one sweep where everything goes wrong, and that of several owners. How many things
+/// happened.
+fn live(seed: u64, kinds: &[Kind], trace: bool) -> Result<u64, world::Broken> {
+    Ok(World::new(seed, kinds, trace).live()? + Sharing::new(seed).live()?)
+}
+
 /// Whether each mutant breaks a rule in some world.
 fn find_mutants(kinds: &[Kind]) -> bool {
     let mut all = true;
     for (index, mutant) in Mutant::ALL.into_iter().enumerate() {
         mutants::turn_on(Some(mutant));
-        let found =
-            (0..MUTANT_SEEDS).find_map(|seed| Some((seed, World::new(seed, kinds, false).live().err()?)));
+        let found = (0..MUTANT_SEEDS).find_map(|seed| Some((seed, live(seed, kinds, false).err()?)));
         match found {
             Some((seed, broken)) => {
                 println!(
@@ -111,11 +118,11 @@ fn soak(kinds: &[Kind], seconds: u64) -> bool {
     while start.elapsed() < Duration::from_secs(seconds) {
         for _ in 0..ROUND {
             let seed = first + seeds;
-            match World::new(seed, kinds, false).live() {
+            match live(seed, kinds, false) {
                 Ok(count) => {
                     happened += count;
                     // The first of each round again: a world that differs from itself could not be replayed.
-                    if seeds % ROUND == 0 && World::new(seed, kinds, false).live() != Ok(count) {
+                    if seeds % ROUND == 0 && live(seed, kinds, false) != Ok(count) {
                         println!("seed {seed} does not give the same world twice");
                         return false;
                     }

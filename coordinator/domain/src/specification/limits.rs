@@ -19,6 +19,8 @@ const TIMEOUT_MS_MAX: u64 = 365 * 24 * 3600 * 1000;
 /// Shortest and longest time to stop, in milliseconds: an hour is more than any checkpoint takes, and a slot waits for it.
 const STOP_MS_MIN: u64 = 1_000;
 const STOP_MS_MAX: u64 = 3600 * 1000;
+/// Priorities, from the last to the first: room for any order that people think of, and few enough to read.
+const PRIORITIES: RangeInclusive<i64> = -1_000..=1_000;
 /// Most GPUs of a job: more than any machine has.
 const GPUS_MAX: u64 = 64;
 /// Most processors of a job: more than any machine has.
@@ -31,6 +33,8 @@ const PER_GPU_MAX: u64 = 64;
 pub struct Execution {
     /// Most jobs at the same time; none for as many as there are slots.
     pub max_parallel: Option<u32>,
+    /// Which of its owner's sweeps gets a free slot first: the one with the largest; from -1000 to 1000.
+    pub priority: i32,
     /// Most attempts that may fail before the job has failed.
     pub attempts_max: u32,
     /// Longest time of one attempt, in milliseconds.
@@ -47,6 +51,7 @@ impl Default for Execution {
     fn default() -> Self {
         Self {
             max_parallel: None,
+            priority: 0,
             attempts_max: ATTEMPTS_MAX_DEFAULT,
             job_timeout_ms: None,
             stop_grace_period_ms: None,
@@ -106,6 +111,20 @@ pub(super) const EXECUTION: &[NumberKey<Execution>] = &[
         get: |execution| execution.max_parallel.map(u64::from),
         set: |execution, number| execution.max_parallel = narrowed(number),
         write: Value::from,
+    },
+    NumberKey {
+        name: "priority",
+        expected: "a whole number from -1000 to 1000",
+        is_liftable: false,
+        of: Of::All,
+        read: |value| value.whole().filter(|number| PRIORITIES.contains(number)).map(i64::cast_unsigned),
+        // Files without one stay without one.
+        get: |execution| Some(i64::from(execution.priority).cast_unsigned()).filter(|number| *number != 0),
+        set: |execution, number| {
+            execution.priority =
+                number.and_then(|number| i32::try_from(number.cast_signed()).ok()).unwrap_or_default();
+        },
+        write: |number| Value::from(number.cast_signed()),
     },
     NumberKey {
         name: "job_timeout",

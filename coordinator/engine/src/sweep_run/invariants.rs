@@ -1,6 +1,6 @@
 //! What must hold of a sweep between any two changes.
 
-use super::{Learning, SweepRun};
+use super::{HeldSlots, Learning, SweepRun};
 
 impl SweepRun {
     /// Checks that the sweep is consistent; says what is not.
@@ -30,6 +30,11 @@ impl SweepRun {
             || self.out_of_order.last().is_some_and(|job| *job > self.job_count())
         {
             return Err(format!("sweep {}: jobs are counted twice, or beyond the last", self.id));
+        }
+        let mut held = HeldSlots::default();
+        self.active.values().for_each(|active| held.begin(active.placement()));
+        if held != self.held {
+            return Err(format!("sweep {} holds {held:?} and counts {:?}", self.id, self.held));
         }
         if self.active.keys().any(|job| !self.has_begun(*job)) {
             return Err(format!("sweep {}: a job runs that never started", self.id));

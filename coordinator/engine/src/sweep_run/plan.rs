@@ -4,6 +4,8 @@ use std::{path::Path, sync::Arc};
 
 use terms::WorkerName;
 
+use crate::gpus;
+
 /// Where an attempt runs. It never changes.
 #[derive(Debug, Clone)]
 pub(crate) struct Placement {
@@ -12,6 +14,13 @@ pub(crate) struct Placement {
     pub(crate) device: String,
     /// How many jobs its slot was given at once, this one included.
     pub(crate) pack_size: u32,
+}
+
+impl Placement {
+    /// How many slots that counts as: those of its GPUs, where a job has several.
+    pub(crate) fn slots(&self) -> u64 {
+        gpus::count_of(&self.device)
+    }
 }
 
 /// What an attempt has to do. It never changes.

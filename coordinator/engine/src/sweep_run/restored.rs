@@ -98,7 +98,7 @@ fn restore_job(run: &mut SweepRun, stored: StoredJob, deadline_ms: u64) {
             let (plan, is_last, lease) =
                 (run.plan(job, budget), reason == STOPPED, Lease::until(deadline_ms));
             let active = ActiveAttempt::restored(attempts, history, attempt, plan, objective, is_last, lease);
-            run.active.insert(job, active);
+            run.begin_attempt(job, active);
         }
     }
 }

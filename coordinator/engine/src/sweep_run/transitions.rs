@@ -117,14 +117,22 @@ impl SweepRun {
         };
         let plan = self.plan(job, waiting.budget());
         let active = ActiveAttempt::granted(waiting, placement, plan, pack_key, lease);
-        self.active.insert(job, active);
+        self.begin_attempt(job, active);
         record
     }
 
     /// Ends the lease of an attempt; nothing where it has none.
     pub(crate) fn end(&mut self, attempt: AttemptKey) -> Option<ActiveAttempt> {
         self.active(attempt)?;
-        self.active.remove(&attempt.job.job)
+        let ended = self.active.remove(&attempt.job.job)?;
+        self.held.end(ended.placement());
+        Some(ended)
+    }
+
+    /// An attempt holds its lease from now on.
+    pub(super) fn begin_attempt(&mut self, job: u64, active: ActiveAttempt) {
+        self.held.begin(active.placement());
+        self.active.insert(job, active);
     }
 
     /// Puts a job whose attempt has ended back to wait, pauses it, or counts its end.

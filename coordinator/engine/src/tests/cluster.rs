@@ -25,7 +25,7 @@ use crate::{
 pub(super) const ENDED: u32 = u32::MAX;
 /// The lease in tests, in milliseconds.
 pub(super) const LEASE_MS: u64 = 1_000;
-const CONFIG: EngineConfig =
+pub(super) const CONFIG: EngineConfig =
     EngineConfig { lease_ms: LEASE_MS, heartbeat_interval_ms: LEASE_MS / 4, keeps_weights: true };
 
 pub(super) struct Cluster {

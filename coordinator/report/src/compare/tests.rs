@@ -31,6 +31,8 @@ fn sweep(id: u64, specification: &str) -> Sweep {
         stopped: None,
         cannot_pause: None,
         owner: None,
+        priority: 0,
+        share: None,
         manifest: builtin("simple_cnn").cloned().map(Arc::new),
         specification: specification.into(),
         dataset: None,

@@ -174,6 +174,14 @@ mod tests {
                 "エポック 3 でワーカーが、停止要求 (1/7#2) に応じないトレーナーを強制終了しました: no room。SIGKILL 後もトレーナーのプロセスが\
                  残っています (ディスクや共有フォルダーが応答していない可能性があります)。終了するまでスロット 0 は使用できません",
             ),
+            (
+                "the jobs of ann hold 3 slots of a quota of 4, and a job takes 2 at once",
+                "ann のジョブが 3 スロットを使用中です (割り当ての上限は 4 スロット、1 件のジョブは同時に 2 スロットを使います)",
+            ),
+            (
+                "the jobs of ann hold 4 slots of a quota of 4",
+                "ann のジョブが 4 スロットを使用中です (割り当ての上限は 4 スロット)",
+            ),
             ("no worker is connected", "接続中のワーカーがありません"),
             (
                 "no worker can train this sweep: a: it has no GPU; b: it cannot pause jobs, which early stopping asks for; update it; \

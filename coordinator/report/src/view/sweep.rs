@@ -41,6 +41,10 @@ pub struct Sweep {
     pub best_weights: Option<model::Weights>,
     /// Who submitted it, where the coordinator asked.
     pub owner: Option<String>,
+    /// Which of its owner's sweeps gets a free slot first: the one with the largest.
+    pub priority: i32,
+    /// What its owner has of the slots, where that is known.
+    pub share: Option<model::Share>,
     /// When it was submitted.
     pub created: Option<String>,
     /// When it ended.
@@ -133,6 +137,8 @@ impl Sweep {
             weights: weights(sweep),
             best_weights: sweep.best_weights.clone(),
             owner: sweep.owner.clone(),
+            priority: sweep.priority,
+            share: sweep.share,
             created: time(sweep.created_unix_ms),
             ended: time(sweep.ended_unix_ms),
             unread_parameters: sweep.unread_parameters.clone(),

@@ -5,7 +5,7 @@ use domain::{
     specification::{Goal, MetricUse},
 };
 use engine::{
-    JobCounts, KeptWeights, RunningJob, SlotDescription, Snapshot, SweepView, WaitReason, Waiting,
+    JobCounts, KeptWeights, RunningJob, Share, SlotDescription, Snapshot, SweepView, WaitReason, Waiting,
     WorkerStatus, WorkerView,
 };
 use proto::v1;
@@ -49,6 +49,8 @@ fn summary(view: &SweepView) -> v1::Sweep {
         counts: Some(counts(view.counts)),
         created_unix_ms: view.created_unix_ms,
         owner: view.owner.as_deref().unwrap_or_default().to_owned(),
+        priority: definition.execution.priority,
+        share: view.share.map(|Share { slots, quota, weight }| v1::Share { slots, quota, weight }),
         ended_unix_ms: view.ended_unix_ms.unwrap_or(0),
         metric: Some(v1::Metric {
             name: metric.name.to_string(),
@@ -96,6 +98,7 @@ fn waiting(waiting: Waiting) -> v1::Waiting {
         WaitReason::SlotsBusy => v1::WaitReason::SlotsBusy,
         WaitReason::DataSet => v1::WaitReason::DataSet,
         WaitReason::NoPoint => v1::WaitReason::NoPoint,
+        WaitReason::Quota => v1::WaitReason::Quota,
     };
     v1::Waiting { reason: reason.into(), text, idle_ms, since_unix_ms: since_unix_ms.unwrap_or(0) }
 }

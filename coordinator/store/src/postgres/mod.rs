@@ -11,7 +11,7 @@ mod writer;
 use std::str::FromStr;
 
 use async_trait::async_trait;
-use domain::record::{Record, StoredSearch, StoredSweep, Token};
+use domain::record::{Quota, Record, StoredSearch, StoredSweep, Token};
 use sqlx::{
     ConnectOptions, PgConnection,
     postgres::{PgConnectOptions, PgRow},
@@ -27,6 +27,7 @@ use super::{
     ArtifactRow, AttemptPlace, AttemptRow, AttemptsAsked, EpochPlace, EpochRow, JobRow, LeaderTold, Store,
     StoreError,
     cells::integer,
+    quotas,
     read::{self, queries},
     search, tokens,
 };
@@ -210,6 +211,13 @@ impl Store for PostgresStore {
         let tokens = here(tokens::read(&mut reader).await)?;
         reader.done();
         Ok(tokens)
+    }
+
+    async fn quotas(&self) -> Result<Vec<Quota>, StoreError> {
+        let mut reader = self.readers.acquire().await?;
+        let quotas = here(quotas::read(&mut reader).await)?;
+        reader.done();
+        Ok(quotas)
     }
 
     async fn close(&self) {

@@ -93,6 +93,7 @@ impl Rows {
                 | Record::MetricsNamed { .. }
                 | Record::PointProposed { .. }
                 | Record::TokenKept(_)
+                | Record::QuotaKept(_)
                 | Record::ResultLearned { .. }
                 | Record::AttemptGranted { is_first: true, .. }
                 | Record::WeightsChanged { .. } => {}

@@ -16,7 +16,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use domain::record::{Record, StoredSearch, StoredSweep, Token};
+use domain::record::{Quota, Record, StoredSearch, StoredSweep, Token};
 use sqlx::{
     Connection, Sqlite, SqliteConnection, SqlitePool,
     pool::PoolConnection,
@@ -31,6 +31,7 @@ use super::{
     ArtifactRow, AttemptPlace, AttemptRow, AttemptsAsked, EpochPlace, EpochRow, JobRow, LeaderTold, Store,
     StoreError,
     cells::integer,
+    quotas,
     read::{self, Queries, queries},
     rows::Rows,
     search, tokens,
@@ -240,6 +241,10 @@ impl Store for SqliteStore {
 
     async fn tokens(&self) -> Result<Vec<Token>, StoreError> {
         tokens::read(&mut *self.readers.acquire().await?).await
+    }
+
+    async fn quotas(&self) -> Result<Vec<Quota>, StoreError> {
+        quotas::read(&mut *self.readers.acquire().await?).await
     }
 
     async fn close(&self) {

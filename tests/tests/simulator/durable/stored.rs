@@ -8,6 +8,11 @@ impl Durable {
         self.sweeps.iter().map(|(id, sweep)| self.stored(*id, sweep)).collect()
     }
 
+    /// The quotas that it gives back.
+    pub(in super::super) fn quotas(&self) -> Vec<Quota> {
+        self.quotas.values().cloned().collect()
+    }
+
     pub(super) fn stored(&self, id: SweepId, sweep: &Sweep) -> StoredSweep {
         let mut finals: Vec<(JobState, u64)> = Vec::new();
         for (_, job) in self.jobs_of(id).filter(|(_, job)| job.state.is_final()) {
@@ -27,7 +32,7 @@ impl Durable {
             metrics: sweep.metrics.clone(),
             parameters: Default::default(),
             without_checkpoint: sweep.without_checkpoint,
-            owner: None,
+            owner: sweep.owner.clone(),
             state: sweep.state,
             job_count: sweep.job_count,
             search: StoredSearch {

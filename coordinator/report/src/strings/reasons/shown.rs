@@ -10,6 +10,14 @@ pub(super) const WAITING: Forms = &[
     ("paused; `sweep resume {}` continues it", "一時停止中です。`sweep resume {}` で再開します"),
     ("1 job runs, which is all that max_parallel allows", "1 件のジョブが実行中です (max_parallel の上限)"),
     ("{} jobs run, which is all that max_parallel allows", "{} 件のジョブが実行中です (max_parallel の上限)"),
+    (
+        "the jobs of {} hold {} slots of a quota of {}, and a job takes {} at once",
+        "{} のジョブが {} スロットを使用中です (割り当ての上限は {} スロット、1 件のジョブは同時に {} スロットを使います)",
+    ),
+    (
+        "the jobs of {} hold {} slots of a quota of {}",
+        "{} のジョブが {} スロットを使用中です (割り当ての上限は {} スロット)",
+    ),
     ("every worker is quarantined: {}", "すべてのワーカーが隔離されています: {each}"),
     (
         "no connected worker has the model {}, version {}: {}",

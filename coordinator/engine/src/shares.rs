@@ -1,0 +1,325 @@
+//! Whose turn it is: how the slots are shared among the owners of sweeps, and in which order each owner's sweeps get theirs.
+//!
+//! A free slot goes to the owner whose jobs hold the fewest slots for the weight of the owner's share, of those with a job that can start
+//! there and room in their quota; and of this owner's sweeps to the one with the highest priority, the oldest first. Where shares are
+//! equal, the turn goes round by start-time fair queueing (Goyal, Vin, Cheng, SIGCOMM 1996): each grant puts its owner back by the slots
+//! it takes for the weight, and who was away does not save up turns. Slots that jobs hold now count, not those that they had.
+
+use std::{
+    cmp::{Ordering, Reverse},
+    collections::BTreeMap,
+    sync::Arc,
+};
+
+use domain::record::{Quota, Record};
+use terms::SweepId;
+
+use super::{ControlError, Engine, Output, sweep_run::SweepRun};
+use crate::mutants::{self, Mutant};
+
+/// Quotas, those that were lifted included: one for each person of a large organisation.
+pub(super) const QUOTAS_MAX: usize = 10_000;
+
+/// How far a slot of weight 1 puts its owner back. With weights up to 1,000, the remainders do not matter.
+const ROUND: u64 = 1_000_000;
+
+/// What an owner has of the slots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// Slots that the jobs of the owner's sweeps hold.
+    pub slots: u64,
+    /// Most that they may hold.
+    pub quota: Option<u32>,
+    /// How large the share is next to those of others.
+    pub weight: u32,
+}
+
+/// A quota, and how much of it is used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuotaView {
+    pub quota: Quota,
+    /// Slots that the owner's jobs hold.
+    pub slots: u64,
+}
+
+/// An owner of sweeps.
+#[derive(Debug)]
+struct Account {
+    quota: Option<u32>,
+    weight: u32,
+    /// When the next turn is, on the clock of turns. Not durable: a restart only begins the round again.
+    turn: u64,
+}
+
+/// The owners of sweeps and their quotas.
+#[derive(Debug, Default)]
+pub(super) struct Shares {
+    accounts: Vec<Account>,
+    numbers: BTreeMap<Option<Arc<str>>, usize>,
+    quotas: BTreeMap<String, Quota>,
+    /// The clock of turns.
+    turn: u64,
+}
+
+impl Shares {
+    /// The number of an owner, who has one from now on.
+    pub(super) fn number_of(&mut self, owner: Option<&Arc<str>>) -> usize {
+        if let Some(number) = self.numbers.get(&owner.cloned()) {
+            return *number;
+        }
+        let quota = owner.and_then(|owner| self.quotas.get(&**owner));
+        let (quota, weight) = quota.map_or((None, 1), |quota| (quota.slots, quota.weight));
+        self.accounts.push(Account { quota, weight, turn: 0 });
+        self.numbers.insert(owner.cloned(), self.accounts.len() - 1);
+        self.accounts.len() - 1
+    }
+
+    /// Takes a quota over.
+    pub(super) fn keep(&mut self, quota: Quota) {
+        let owner: Option<Arc<str>> = Some(quota.owner.as_str().into());
+        let number = self.numbers.get(&owner);
+        if let Some(account) = number.and_then(|number| self.accounts.get_mut(*number)) {
+            (account.quota, account.weight) = (quota.slots, quota.weight);
+        }
+        self.quotas.insert(quota.owner.clone(), quota);
+    }
+
+    /// Whether one more would be too many.
+    fn is_full_for(&self, owner: &str) -> bool {
+        self.quotas.len() >= QUOTAS_MAX && !self.quotas.contains_key(owner)
+    }
+
+    /// Puts an owner back who was granted slots.
+    fn granted(&mut self, number: usize, slots: u64) {
+        let Some(account) = self.accounts.get_mut(number) else { return };
+        self.turn = self.turn.max(account.turn);
+        account.turn = self.turn.saturating_add(slots * ROUND / u64::from(account.weight.max(1)));
+    }
+}
+
+/// A sweep with jobs to start.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Candidate {
+    pub(super) sweep: SweepId,
+    /// How many GPUs a job takes, where it takes several.
+    pub(super) gpus: u32,
+    /// It has had its turn.
+    is_passed: bool,
+}
+
+/// An owner with jobs to start.
+#[derive(Debug)]
+struct Standing {
+    number: usize,
+    /// Slots that the owner's jobs hold.
+    slots: u64,
+    quota: Option<u32>,
+    weight: u32,
+    turn: u64,
+    oldest: SweepId,
+    /// In the order of their turns.
+    sweeps: Vec<Candidate>,
+}
+
+impl Standing {
+    /// Whose turn is first.
+    fn compare(&self, other: &Self) -> Ordering {
+        let share = (self.slots * u64::from(other.weight)).cmp(&(other.slots * u64::from(self.weight)));
+        if mutants::is_on(Mutant::SharesAreIgnored) {
+            return self.oldest.cmp(&other.oldest);
+        }
+        share.then(self.turn.cmp(&other.turn)).then(self.oldest.cmp(&other.oldest))
+    }
+
+    /// Whether the quota leaves so many slots.
+    fn has_room(&self, slots: u64) -> bool {
+        self.quota.is_none_or(|quota| self.slots + slots <= quota.into())
+    }
+}
+
+/// The sweeps with jobs to start, in the order in which free slots are given to them.
+#[derive(Debug, Default)]
+pub(super) struct Turns(Vec<Standing>);
+
+impl Turns {
+    /// Whether no sweep has a job to start.
+    pub(super) fn are_over(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The sweeps whose owners have room for a job of theirs, in their order.
+    pub(super) fn in_order(&self) -> impl Iterator<Item = Candidate> + '_ {
+        self.0.iter().flat_map(|standing| {
+            let has_room = |candidate: &&Candidate| standing.has_room(candidate.gpus.max(1).into());
+            standing.sweeps.iter().filter(has_room).copied()
+        })
+    }
+
+    /// The first sweep whose jobs take several GPUs and that has not had its turn.
+    pub(super) fn next_of_several(&self) -> Option<SweepId> {
+        self.in_order().find(|next| next.gpus > 1 && !next.is_passed).map(|next| next.sweep)
+    }
+
+    /// The sweeps that come first of their owners', in order.
+    pub(super) fn first_of_each(&self) -> Vec<SweepId> {
+        let first = |standing: &Standing| {
+            let first = standing.sweeps.first()?;
+            standing.has_room(first.gpus.max(1).into()).then_some(first.sweep)
+        };
+        self.0.iter().filter_map(first).collect()
+    }
+
+    /// The sweep has had its turn: nothing more can be done for it.
+    pub(super) fn pass(&mut self, sweep: SweepId) {
+        let mut all = self.0.iter_mut().flat_map(|standing| &mut standing.sweeps);
+        if let Some(candidate) = all.find(|candidate| candidate.sweep == sweep) {
+            candidate.is_passed = true;
+        }
+    }
+
+    /// Puts the owner back. Whether the order is still the same, and the quota leaves as much once more.
+    fn granted(&mut self, number: usize, slots: u64, turn: u64) -> bool {
+        let Some(place) = self.0.iter().position(|standing| standing.number == number) else { return false };
+        self.0[place].slots += slots;
+        self.0[place].turn = turn;
+        let (mut now, has_room) = (place, self.0[place].has_room(slots));
+        // The others are in order, and the owner only comes later.
+        while now + 1 < self.0.len() && self.0[now].compare(&self.0[now + 1]).is_gt() {
+            self.0.swap(now, now + 1);
+            now += 1;
+        }
+        now == place && has_room
+    }
+}
+
+impl Engine {
+    /// Takes over the quotas that a store holds.
+    #[must_use]
+    pub fn with_quotas(mut self, quotas: Vec<Quota>) -> Self {
+        if !mutants::is_on(Mutant::QuotasAreForgotten) {
+            quotas.into_iter().for_each(|quota| self.shares.keep(quota));
+        }
+        self
+    }
+
+    /// Sets an owner's quota, or lifts it.
+    pub(super) fn keep_quota(&mut self, quota: Quota, out: &mut Output) -> Result<QuotaView, ControlError> {
+        if self.shares.is_full_for(&quota.owner) {
+            return Err(ControlError::TooManyQuotas);
+        }
+        self.shares.keep(quota.clone());
+        out.records.push(Record::QuotaKept(Box::new(quota.clone())));
+        let slots = self.slots_of_owner(&quota.owner);
+        Ok(QuotaView { quota, slots })
+    }
+
+    /// The quotas that hold, in the order of their owners.
+    pub(super) fn quotas(&self) -> Vec<QuotaView> {
+        let quotas = self.shares.quotas.values().filter(|quota| !quota.is_lifted());
+        quotas
+            .map(|quota| QuotaView { quota: quota.clone(), slots: self.slots_of_owner(&quota.owner) })
+            .collect()
+    }
+
+    fn slots_of_owner(&self, owner: &str) -> u64 {
+        let number = self.shares.numbers.get(&Some(owner.into()));
+        number.and_then(|number| self.slots_held().get(*number).copied()).unwrap_or(0)
+    }
+
+    /// How many slots the jobs of each owner hold, by the owner's number.
+    pub(super) fn slots_held(&self) -> Vec<u64> {
+        let mut held = vec![0; self.shares.accounts.len()];
+        for run in self.sweeps.moving() {
+            if let Some(held) = held.get_mut(run.account()) {
+                *held += run.slots_held();
+            }
+        }
+        held
+    }
+
+    /// What the owner of a sweep has, where `held` says how many slots each has.
+    pub(super) fn share_of(&self, run: &SweepRun, held: &[u64]) -> Option<Share> {
+        let account = self.shares.accounts.get(run.account())?;
+        let slots = held.get(run.account()).copied().unwrap_or(0);
+        Some(Share { slots, quota: account.quota, weight: account.weight })
+    }
+
+    /// Whose quota leaves no room for a job of the sweep, for people.
+    pub(super) fn lacks_quota(&self, run: &SweepRun, held: &[u64]) -> Option<String> {
+        let Share { slots, quota, .. } = self.share_of(run, held)?;
+        let quota = quota?;
+        let takes = run.gpus().max(1);
+        if slots + u64::from(takes) <= quota.into() {
+            return None;
+        }
+        let owner = run.owner().map(|owner| &**owner).unwrap_or_default();
+        let held = format!("the jobs of {owner} hold {slots} slots of a quota of {quota}");
+        Some(if takes > 1 { format!("{held}, and a job takes {takes} at once") } else { held })
+    }
+
+    /// How many jobs would start at once if there were slots for them, as far as `max_parallel` and quotas allow.
+    pub(super) fn startable_jobs(&self) -> u64 {
+        let held = self.slots_held();
+        let mut jobs = vec![0_u64; held.len()];
+        for run in self.sweeps.running() {
+            if let Some(jobs) = jobs.get_mut(run.account()) {
+                *jobs = jobs.saturating_add(run.room());
+            }
+        }
+        let allowed = jobs.into_iter().zip(&self.shares.accounts).zip(held);
+        let allowed = allowed.map(|((jobs, account), held)| {
+            jobs.min(account.quota.map_or(u64::MAX, |quota| u64::from(quota).saturating_sub(held)))
+        });
+        allowed.fold(0, u64::saturating_add)
+    }
+
+    /// The order in which free slots are given out now.
+    pub(super) fn turns(&self) -> Turns {
+        let mut held = vec![0; self.shares.accounts.len()];
+        let mut candidates = Vec::new();
+        for run in self.sweeps.moving() {
+            if let Some(held) = held.get_mut(run.account()) {
+                *held += run.slots_held();
+            }
+            if run.can_start() {
+                let priority = match mutants::is_on(Mutant::PrioritiesAreIgnored) {
+                    true => 0,
+                    false => run.definition().execution.priority,
+                };
+                candidates.push((run.account(), Reverse(priority), run.id(), run.gpus()));
+            }
+        }
+        // Those of one owner without priorities are in order already.
+        candidates.sort_unstable();
+        let mut turns: Vec<Standing> = Vec::new();
+        for (number, _, sweep, gpus) in candidates {
+            let candidate = Candidate { sweep, gpus, is_passed: false };
+            if let Some(last) = turns.last_mut().filter(|last| last.number == number) {
+                last.oldest = last.oldest.min(sweep);
+                last.sweeps.push(candidate);
+                continue;
+            }
+            let Some(account) = self.shares.accounts.get(number) else { continue };
+            turns.push(Standing {
+                number,
+                slots: held.get(number).copied().unwrap_or(0),
+                quota: account.quota,
+                weight: account.weight,
+                turn: account.turn,
+                oldest: sweep,
+                sweeps: vec![candidate],
+            });
+        }
+        turns.sort_by(Standing::compare);
+        Turns(turns)
+    }
+
+    /// A job of the sweep was granted that takes so many slots: its owner's turn comes later. Whether the order is still the same, and
+    /// the quota leaves as much once more.
+    pub(super) fn has_turn_again(&mut self, turns: &mut Turns, sweep: SweepId, slots: u64) -> bool {
+        let Some(number) = self.sweeps.get(sweep).map(SweepRun::account) else { return false };
+        self.shares.granted(number, slots);
+        let turn = self.shares.accounts.get(number).map_or(0, |account| account.turn);
+        turns.granted(number, slots, turn)
+    }
+}
