@@ -27,11 +27,13 @@ impl Api {
             return not_wanted("this coordinator has no place for files; give it --artifacts");
         };
         let checkpoint = Checkpoint { folder, attempt, blake3 };
-        if let Some(reason) = artifacts.no_room_for(&checkpoint, bytes) {
-            return Ok(WeightsReply::NotWanted(reason));
-        }
         // A task of its own: what is begun is brought to its end, also when the worker hangs up.
         let taking = self.tasks.spawn(async move {
+            match artifacts.expect_checkpoint(&checkpoint, bytes).await {
+                Ok(None) => {}
+                Ok(Some(reason)) => return Ok(WeightsReply::NotWanted(reason)),
+                Err(error) => return not_taken(&artifacts, &error),
+            }
             match artifacts.take_checkpoint(&checkpoint, bytes, offset, data).await {
                 Ok(Taken::Whole) => Ok(WeightsReply::Durable),
                 Ok(Taken::UpTo(offset)) => Ok(WeightsReply::Wanted(offset)),

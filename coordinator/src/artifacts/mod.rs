@@ -41,8 +41,8 @@ use crate::logged::Logged;
 pub const WEIGHTS_BYTES_MAX: u64 = 2 << 30;
 /// Longest piece, in bytes: with its headers, well below the longest message.
 pub const PIECE_BYTES_MAX: usize = 1 << 20;
-/// Calls that work on files at the same time: a place that does not answer must not occupy all threads that wait for
-/// disks.
+/// Calls that work on files of weights at the same time, and on checkpoints: a place that does not answer must not occupy all threads
+/// that wait for disks.
 const CALLS_MAX: usize = 64;
 
 /// Why a file cannot be received, kept or read.
@@ -127,19 +127,36 @@ pub enum Taken {
     Whole,
 }
 
+/// Permits for calls that work on a file: many workers that leave at once must not hold up weights, nor weights them.
+#[derive(Debug)]
+struct Calls {
+    weights: Semaphore,
+    checkpoints: Semaphore,
+}
+
+impl Calls {
+    fn new() -> Self {
+        Self { weights: Semaphore::new(CALLS_MAX), checkpoints: Semaphore::new(CALLS_MAX) }
+    }
+
+    /// Those for a file of this name.
+    fn of(&self, name: &str) -> &Semaphore {
+        if name.starts_with(handed_over::FOLDER) { &self.checkpoints } else { &self.weights }
+    }
+}
+
 /// All files of weights of a coordinator.
 #[derive(Debug)]
 pub struct Artifacts {
     place: Place,
     parts: Arc<Parts>,
-    /// Permits for calls that work on a file.
-    calls: Semaphore,
+    calls: Calls,
     /// What was logged since the place last accepted something.
     logged: Mutex<Logged>,
     /// Held while a file has its name and is not recorded yet, so that it does not count as a leftover.
     recording: RwLock<()>,
     /// Checkpoints that workers have handed over.
-    handed_over: handed_over::Index,
+    handed_over: handed_over::Known,
 }
 
 impl Artifacts {
@@ -152,10 +169,10 @@ impl Artifacts {
         Ok(Self {
             place,
             parts: Arc::new(Parts::new(staging)),
-            calls: Semaphore::new(CALLS_MAX),
+            calls: Calls::new(),
             logged: Mutex::default(),
             recording: RwLock::default(),
-            handed_over: handed_over::Index::default(),
+            handed_over: handed_over::Known::default(),
         })
     }
 
@@ -171,7 +188,7 @@ impl Artifacts {
         offset: u64,
         data: Vec<u8>,
     ) -> Result<Taken, ArtifactError> {
-        let _call = self.calls.try_acquire().map_err(|_| ArtifactError::TooMany)?;
+        let _call = self.calls.of(name).try_acquire().map_err(|_| ArtifactError::TooMany)?;
         let (part, bytes) = (self.parts.part(name)?, file.bytes);
         if data.len() > PIECE_BYTES_MAX || offset.saturating_add(data.len() as u64) > bytes {
             return Err(ArtifactError::Piece);
@@ -197,7 +214,7 @@ impl Artifacts {
         file: &WeightsFile,
         record: impl Future<Output = T>,
     ) -> Result<T, ArtifactError> {
-        let _call = self.calls.try_acquire().map_err(|_| ArtifactError::TooMany)?;
+        let _call = self.calls.of(name).try_acquire().map_err(|_| ArtifactError::TooMany)?;
         let (part, expected) = (self.parts.part(name)?, file.blake3.clone());
         let check = move |part: &Part| {
             let path = part.path()?;

@@ -15,8 +15,11 @@ use tokio::sync::Notify;
 
 use super::{ArtifactError, is_full};
 
-/// Files that are assembled at the same time; others wait at their workers.
+/// Files of weights that are assembled at the same time, and checkpoints; others wait at their workers. Many workers that leave at once
+/// must not hold up weights, nor weights them.
 pub(super) const PARTS_MAX: usize = 64;
+/// How the names of those of checkpoints begin.
+pub(super) const CHECKPOINT_PARTS: &str = "handed-over_";
 /// A part that received nothing for this long makes room for a new one: a worker that is alive pauses for half a
 /// minute, and waits a minute for an answer. One that comes back begins again.
 pub(super) const ABANDONED_AFTER: Duration = Duration::from_secs(300);
@@ -132,13 +135,13 @@ impl Parts {
         Ok(())
     }
 
-    /// Drops the least recently changed part, if it is abandoned. Returns whether there was one.
-    fn make_way(self: &Arc<Self>, folder: &Path) -> io::Result<bool> {
+    /// Drops the least recently changed part of these, if it is abandoned. Returns whether there was one.
+    fn make_way(self: &Arc<Self>, folder: &Path, parts: &[DirEntry]) -> io::Result<bool> {
         // A part that is gone meanwhile has made room.
         let modified = |path: &Path| fs::metadata(path).and_then(|found| found.modified()).ok();
         let is_abandoned =
             |modified: SystemTime| modified.elapsed().is_ok_and(|idle| idle >= ABANDONED_AFTER);
-        let mut found: Vec<(SystemTime, String)> = parts_in(folder)?
+        let mut found: Vec<(SystemTime, String)> = parts
             .iter()
             .filter_map(|entry| {
                 Some((modified(&entry.path())?, entry.file_name().to_string_lossy().into_owned()))
@@ -194,7 +197,11 @@ impl Part {
             Err(error) => return Err(error),
         };
         if length == 0 {
-            if parts_in(&folder)?.len() >= PARTS_MAX && !self.parts.make_way(&folder)? {
+            let mut parts = parts_in(&folder)?;
+            parts.retain(|part| {
+                is_of_checkpoint(&part.file_name().to_string_lossy()) == is_of_checkpoint(&self.file)
+            });
+            if parts.len() >= PARTS_MAX && !self.parts.make_way(&folder, &parts)? {
                 return Ok(None);
             }
             check_room(&folder, bytes)?;
@@ -234,6 +241,10 @@ pub(super) fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
 
 fn file_name(name: &str) -> String {
     format!("{}.{EXTENSION}", name.replace('/', "_"))
+}
+
+fn is_of_checkpoint(file: &str) -> bool {
+    file.starts_with(CHECKPOINT_PARTS)
 }
 
 /// The parts in a folder, without the lock that may be next to them.

@@ -35,6 +35,7 @@ pub(super) struct Found {
     pub(super) name: String,
     /// When it was written.
     pub(super) modified: SystemTime,
+    pub(super) bytes: u64,
 }
 
 /// A place for files.
@@ -168,6 +169,7 @@ impl Place {
             Some(Found {
                 name: self.name_of(&object.location)?,
                 modified: UNIX_EPOCH + Duration::from_millis(age_ms),
+                bytes: object.size,
             })
         };
         Ok(found.iter().filter_map(described).collect())

@@ -55,7 +55,7 @@ impl Artifacts {
         &self,
         manifest: &SnapshotManifest,
     ) -> Result<Vec<ContentHash>, ArtifactError> {
-        let _call = self.calls.try_acquire().map_err(|_| ArtifactError::TooMany)?;
+        let _call = self.calls.weights.try_acquire().map_err(|_| ArtifactError::TooMany)?;
         // Nothing is removed between the check and the manifest.
         let _held = self.recording.read().await;
         let look = |(content, bytes): (ContentHash, u64)| async move {
@@ -100,7 +100,7 @@ impl Artifacts {
             None => {}
         }
         if offset == 0 && data.len() as u64 == bytes {
-            let _call = self.calls.try_acquire().map_err(|_| ArtifactError::TooMany)?;
+            let _call = self.calls.weights.try_acquire().map_err(|_| ArtifactError::TooMany)?;
             if ContentHash::of(&data) != content {
                 return Err(ArtifactError::Corrupt);
             }
@@ -139,7 +139,7 @@ impl Artifacts {
     /// # Errors
     /// A content is not here or has another length, or cannot be read.
     pub(crate) async fn contents(&self, wanted: Vec<Piece>) -> Result<Vec<Piece>, ArtifactError> {
-        let _call = self.calls.try_acquire().map_err(|_| ArtifactError::TooMany)?;
+        let _call = self.calls.weights.try_acquire().map_err(|_| ArtifactError::TooMany)?;
         let (mut room, mut pieces) = (SNAPSHOT_PIECE_BYTES_MAX as u64, Vec::new());
         for Piece { content, bytes, offset, .. } in wanted.into_iter().take(SNAPSHOT_PIECES_MAX) {
             let left = bytes.checked_sub(offset).ok_or(ArtifactError::Beyond(content))?;

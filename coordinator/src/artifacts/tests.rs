@@ -137,7 +137,7 @@ async fn a_cloud_takes_files_though_the_temporary_folder_was_removed() {
 async fn no_more_calls_work_on_files_at_once_than_a_place_that_hangs_may_hold() {
     let (_folder, artifacts) = artifacts();
     let file = described(&content(10));
-    let hanging = artifacts.calls.acquire_many(u32::try_from(CALLS_MAX).unwrap()).await.unwrap();
+    let hanging = artifacts.calls.of(NAME).acquire_many(u32::try_from(CALLS_MAX).unwrap()).await.unwrap();
     let refused = artifacts.take(NAME, &file, 0, vec![1]).await;
     assert!(matches!(refused, Err(ArtifactError::TooMany)), "{refused:?}");
     drop(hanging);

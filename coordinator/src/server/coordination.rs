@@ -87,6 +87,7 @@ impl Coordination {
         };
         driver.count_with(self.counted.clone());
         let dropped = driver.dropped_weights();
+        self.artifacts.iter().for_each(|artifacts| artifacts.forget_checkpoints());
         let _tidying = self
             .artifacts
             .clone()

@@ -1,13 +1,15 @@
 //! Where this worker keeps the checkpoints of all jobs if it was given no place for checkpoints: next to its spool, so that a job that
 //! pauses, fails or is killed continues on this machine, and so that a worker that leaves has something to hand over. A job removes its own
 //! when it is done here. What jobs leave that were done elsewhere is removed when the worker starts, by age and, beyond a size, the oldest
-//! first.
+//! first, and what a crash kept from being brought.
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
+
+use super::handovers::brought::SCRATCH;
 
 /// The folder's name, within that of the spool.
 const FOLDER: &str = "checkpoints";
@@ -54,7 +56,11 @@ fn tidy_with(
             refused = result;
         }
     };
-    for sweep in entries(folder)? {
+    let is_scratch =
+        |folder: &PathBuf| folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(SCRATCH));
+    let (scratch, sweeps): (Vec<_>, Vec<_>) = entries(folder)?.into_iter().partition(is_scratch);
+    scratch.into_iter().for_each(|folder| note(fs::remove_dir_all(folder)));
+    for sweep in sweeps {
         match entries(&sweep) {
             Ok(found) => found.into_iter().for_each(|job| match look(job) {
                 Ok(job) => jobs.push(job),
@@ -138,6 +144,8 @@ mod tests {
                 fs::File::open(path).unwrap().set_modified(changed).unwrap();
             }
         }
+        // What a crash kept from being brought.
+        fs::create_dir_all(place.path().join(format!("{SCRATCH}a1/new/3"))).unwrap();
         let tidied = |days: u64, bytes_max| {
             tidy_to(place.path(), start + Duration::from_secs(days * 24 * 3600), bytes_max).unwrap();
             left(place.path())

@@ -34,6 +34,10 @@ pub const TRAINER_PROTOCOL_KEEPS: u32 = 4;
 /// stops: more epochs than any job has.
 pub const ONLY_WHEN_ASKED: u32 = u32::MAX;
 
+/// The file in the folder of a job's checkpoints from which the worker knows what it has brought there; who removes the checkpoints
+/// removes it, too.
+pub const BROUGHT: &str = ".brought";
+
 /// Oldest revision that is understood.
 pub const TRAINER_PROTOCOL_MIN: u32 = 1;
 

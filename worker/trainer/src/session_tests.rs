@@ -501,3 +501,23 @@ mod packs;
 
 #[path = "session_pause_tests.rs"]
 mod pauses;
+
+#[test]
+fn a_job_whose_checkpoint_cannot_be_written_does_not_say_that_it_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = CheckpointStore::open(folder.path().to_str().unwrap()).unwrap();
+    // The folder of its sweep is a file.
+    std::fs::write(folder.path().join("1-9"), b"").unwrap();
+    let mut request: Value = serde_json::from_str(&train(&["a"], &parameters())).unwrap();
+    let never = trainer_protocol::ONLY_WHEN_ASKED;
+    request["jobs"][0]["checkpoints"] = json!({"key": "1-9/1", "attempt": 1, "every_epochs": never});
+    let data = noise();
+    let keep = |event: &FromTrainer| match event {
+        FromTrainer::Epoch(EpochLine { epoch: 1, .. }) => Some(ToTrainer::Keep { id: "a".into() }),
+        _ => None,
+    };
+    let load: &mut Load<'_> = &mut |_, _| Ok(Rc::clone(&data));
+    let (said, _) = converse_with_checkpoints(Some(store), &format!("{request}\n"), 1, load, keep);
+    assert!(!said.iter().any(|event| matches!(event, FromTrainer::Kept { .. })), "{said:?}");
+    assert_eq!(outline(&said).last().unwrap(), "a Done");
+}

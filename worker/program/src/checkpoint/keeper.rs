@@ -44,6 +44,8 @@ struct State {
     tail: Option<Tail>,
     is_busy: bool,
     is_ending: bool,
+    /// Whether the one that was taken last is written.
+    is_written: bool,
 }
 
 #[derive(Debug, Default)]
@@ -101,6 +103,11 @@ impl Keeper {
         let waited = self.shared.changed.wait_timeout_while(self.shared.state(), within, is_busy);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
+
+    /// Whether the newest checkpoint is written: nothing is left to be, and it did not fail.
+    pub(crate) fn has_written(&self) -> bool {
+        self.wait(Duration::ZERO) && self.shared.state().is_written
+    }
 }
 
 impl Drop for Keeper {
@@ -136,6 +143,7 @@ fn work(route: &Route, shared: &Shared) {
                 let name = format!("{epochs:010}-{:010}-{number:010}", route.attempt);
                 let done = write(route, &name, snapshot);
                 written = done.is_ok().then_some(name);
+                shared.state().is_written = written.is_some();
                 done
             }
             Task::Tail(tail) => match &written {
@@ -180,4 +188,33 @@ fn write(route: &Route, name: &str, snapshot: Snapshot) -> Result<(), ShelfError
         let _ = fs::remove_dir_all(route.folder.join(folder));
     }
     route.shelf.write(&route.key, name, archive)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_that_could_not_be_written_is_not_said_to_be() {
+        let [place, files, made] = [(); 3].map(|()| tempfile::tempdir().unwrap());
+        fs::create_dir(files.path().join("one")).unwrap();
+        let shelf = Arc::new(Shelf::open(place.path().to_str().unwrap()).unwrap());
+        let [folder, scratch] = [&files, &made].map(|one| one.path().to_owned());
+        let keeper =
+            Keeper::start(Route { shelf, key: "1-9/3".to_owned(), attempt: 1, folder, scratch }).unwrap();
+        let facts = Facts { identity: String::new(), records: vec![], reserve: vec![], unreported: 1 };
+        let write = || {
+            let (part, facts) = (Some("one".to_owned()), facts.clone());
+            keeper.keep(Snapshot { part, facts, outdated: Vec::new() });
+            assert!(keeper.wait(Duration::from_secs(60)));
+            keeper.has_written()
+        };
+        assert!(!keeper.has_written() && write());
+        // The folder of its sweep is a file.
+        fs::remove_dir_all(place.path().join("1-9")).unwrap();
+        fs::write(place.path().join("1-9"), "").unwrap();
+        assert!(!write());
+        fs::remove_file(place.path().join("1-9")).unwrap();
+        assert!(write());
+    }
 }

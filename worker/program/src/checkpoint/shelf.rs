@@ -17,6 +17,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart, path::Path};
 use storage::{EmptyFolders, LOCATIONS, Storage};
 use tokio::runtime::Runtime;
+use trainer_protocol::BROUGHT;
 
 use super::archive::{ARCHIVE_BYTES_MAX, Facts, Refusal, unpack};
 use crate::metrics::tally::EpochRecord;
@@ -263,6 +264,8 @@ impl Shelf {
     /// Removes all that is kept of a job, which has its end.
     pub(crate) fn remove(&self, key: &str) -> Result<(), ShelfError> {
         self.remove_unfinished(key, Duration::ZERO);
+        // Where there is one; the folder goes with its last file.
+        let _ = self.local_folder(key).map(|folder| std::fs::remove_file(folder.join(BROUGHT)));
         let folder = self.folder(key);
         self.wait(async {
             for one in self.list(&folder).await? {
@@ -275,8 +278,7 @@ impl Shelf {
     /// Removes what a process that was killed had begun to write and no one has written to for this long; it may have gigabytes, and is
     /// in no list. A cloud has rules of its own for it.
     fn remove_unfinished(&self, key: &str, unchanged_for: Duration) {
-        let Some(local) = &self.local else { return };
-        let folder = key.split('/').fold(local.clone(), |folder, part| folder.join(part));
+        let Some(folder) = self.local_folder(key) else { return };
         let is_unfinished = |name: &str| {
             name.rsplit_once('#').is_some_and(|(name, suffix)| {
                 let is_ours = [ENDING, TAIL].iter().any(|ending| name.ends_with(&format!(".{ending}")));
@@ -315,6 +317,10 @@ impl Shelf {
     fn wait<T>(&self, work: impl Future<Output = Result<T, ShelfError>>) -> Result<T, ShelfError> {
         let work = async { tokio::time::timeout(PATIENCE, work).await };
         self.runtime.block_on(work).unwrap_or(Err(ShelfError::Slow))
+    }
+
+    fn local_folder(&self, key: &str) -> Option<PathBuf> {
+        Some(key.split('/').fold(self.local.clone()?, |folder, part| folder.join(part)))
     }
 
     fn folder(&self, key: &str) -> Path {

@@ -10,7 +10,11 @@ use std::{
 use trainer_protocol::TrainerOutcome;
 
 use super::{End, Gone, Run, WAIT_INTERVAL, Why};
-use crate::checkpoint::{archive::Facts, keeper::Snapshot, shelf::Tail};
+use crate::checkpoint::{
+    archive::Facts,
+    keeper::{Keeper, Snapshot},
+    shelf::Tail,
+};
 
 /// Longest wait for checkpoints at a job's end.
 const KEEPING_MAX: Duration = Duration::from_secs(600);
@@ -59,11 +63,8 @@ impl<W: Write> Run<'_, W> {
 
     /// Says that the last checkpoint that the program has committed is written, where the agent asked for it.
     pub(super) fn say_if_kept(&mut self) -> Result<(), Gone> {
-        let is_written = || {
-            !self.state.committed.is_empty()
-                && self.keeper.as_ref().is_some_and(|keeper| keeper.wait(Duration::ZERO))
-        };
-        if self.state.is_asked_to_keep && is_written() {
+        let is_written = || self.keeper.as_ref().is_some_and(Keeper::has_written);
+        if self.state.is_asked_to_keep && !self.state.committed.is_empty() && is_written() {
             self.state.is_asked_to_keep = false;
             self.output.kept(self.id)?;
         }

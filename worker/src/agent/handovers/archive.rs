@@ -1,5 +1,5 @@
 //! The files under a job's key as one archive, and back. Of checkpoints that are named by how far they are, as our trainers do, only the
-//! furthest goes; of what other trainers keep, everything.
+//! furthest goes; of what other trainers keep, everything that is finished (`names`).
 
 use std::{
     fs::{self, File},
@@ -12,14 +12,13 @@ use terms::outputs::{
     BLOCK, OUTPUT_BYTES_MAX, OUTPUT_FILES_MAX, OutputFile, OutputIndex, check_path, end, index_length,
 };
 
+use super::names::{furthest, is_finished};
+
 /// Bytes that are copied at a time.
 const PIECE_BYTES: usize = 1 << 20;
 
 /// Folders within folders that are looked into.
 const DEPTH_MAX: usize = 8;
-
-/// What unfinished files of object stores have in their names.
-const UNFINISHED: char = '#';
 
 /// An archive in a file without a name.
 #[derive(Debug)]
@@ -45,9 +44,7 @@ impl Packed {
 /// # Errors
 /// They cannot be read, are too many or too long, or there is no room.
 pub(super) fn pack(folder: &Path) -> io::Result<Option<Packed>> {
-    let mut paths = Vec::new();
-    look_into(folder, "", 0, &mut paths)?;
-    let paths = furthest(paths);
+    let paths = furthest(paths_in(folder)?);
     if paths.is_empty() {
         return Ok(None);
     }
@@ -79,10 +76,10 @@ pub(super) fn pack(folder: &Path) -> io::Result<Option<Packed>> {
     Ok(Some(Packed { file, bytes: index.archive_bytes(), blake3: hasher.finalize().to_hex().to_string() }))
 }
 
-/// Puts the files of an archive into a folder, each whole or not at all.
+/// Puts the files of an archive into a new folder.
 ///
 /// # Errors
-/// It is no archive, its files are not those that it lists, or they cannot be written.
+/// It is no archive, its files are not those that it lists, or they cannot be written; what is in the folder then is of no use.
 pub(super) fn unpack(archive: &mut File, folder: &Path) -> io::Result<()> {
     let wrong = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
     let mut block = [0; BLOCK];
@@ -95,20 +92,25 @@ pub(super) fn unpack(archive: &mut File, folder: &Path) -> io::Result<()> {
     index.check_length(archive.metadata()?.len()).map_err(|error| wrong(error.to_string()))?;
     for (file, place) in index.files.iter().zip(index.places()) {
         let target = folder.join(&file.path);
-        let parent = target.parent().unwrap_or(folder);
-        fs::create_dir_all(parent)?;
-        let mut written = tempfile::NamedTempFile::new_in(parent)?;
+        fs::create_dir_all(target.parent().unwrap_or(folder))?;
+        let mut written = File::options().write(true).create_new(true).open(target)?;
         archive.seek(SeekFrom::Start(place))?;
         let (_, blake3) = copy(&mut (&mut *archive).take(file.bytes), &mut written)?;
         if blake3.to_hex().as_str() != file.blake3.to_string() {
             return Err(wrong(format!("{} is not as it was", file.path)));
         }
-        written.persist(target)?;
     }
     Ok(())
 }
 
-/// The paths of the files in a folder, in order; `prefix` is its own, with a `/` at its end. Links are not followed.
+/// The paths of the files in a folder that are finished, in order; none where there is no folder. Links are not followed.
+pub(super) fn paths_in(folder: &Path) -> io::Result<Vec<String>> {
+    let mut found = Vec::new();
+    look_into(folder, "", 0, &mut found)?;
+    Ok(found)
+}
+
+/// The same; `prefix` is the folder's own path, with a `/` at its end.
 fn look_into(folder: &Path, prefix: &str, depth: usize, found: &mut Vec<String>) -> io::Result<()> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -119,27 +121,18 @@ fn look_into(folder: &Path, prefix: &str, depth: usize, found: &mut Vec<String>)
         .collect::<io::Result<_>>()?;
     entries.sort();
     for (path, name) in entries {
+        if !is_finished(&name) {
+            continue;
+        }
         let own = format!("{prefix}{name}");
         let kind = fs::symlink_metadata(&path)?.file_type();
         if kind.is_dir() && depth < DEPTH_MAX {
             look_into(&path, &format!("{own}/"), depth + 1, found)?;
-        } else if kind.is_file() && !name.contains(UNFINISHED) && check_path(&own).is_ok() {
+        } else if kind.is_file() && check_path(&own).is_ok() {
             found.push(own);
         }
     }
     Ok(())
-}
-
-/// Without the checkpoints that are less far than the last one, by their names.
-fn furthest(mut paths: Vec<String>) -> Vec<String> {
-    fn place(path: &str) -> Option<&str> {
-        let stem = path.split('.').next()?;
-        let is_place = stem.contains('-') && stem.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
-        is_place.then_some(stem)
-    }
-    let last = paths.iter().filter_map(|path| place(path)).max().map(str::to_owned);
-    paths.retain(|path| place(path).is_none_or(|place| Some(place) == last.as_deref()));
-    paths
 }
 
 /// A file, and the hash of what is written to it.
@@ -184,13 +177,15 @@ mod tests {
         let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         assert!(pack(&from.path().join("none")).unwrap().is_none() && pack(from.path()).unwrap().is_none());
         let long = vec![7; 3 * PIECE_BYTES + 5];
-        let files: [(&str, &[u8]); 6] = [
+        let files: [(&str, &[u8]); 8] = [
             ("0000000002-000000000000-0000000001.safetensors", b"old"),
             ("0000000003-000000000064-0000000001.safetensors", &long),
             ("0000000003-000000000064-0000000001.tail", b"tail"),
             ("0000000004-000000000000-0000000001.safetensors#1", b"unfinished"),
             ("state.json", b"{}"),
             ("parts/a.bin", b""),
+            (".tmpA1b2C3", b"unfinished"),
+            ("parts/.tmpA1b2C3", b"unfinished"),
         ];
         fs::create_dir(from.path().join("parts")).unwrap();
         files.iter().for_each(|(path, content)| fs::write(from.path().join(path), content).unwrap());
@@ -204,8 +199,7 @@ mod tests {
             at += piece.len() as u64;
         }
         unpack(&mut archive, to.path()).unwrap();
-        let mut found = Vec::new();
-        look_into(to.path(), "", 0, &mut found).unwrap();
+        let found = paths_in(to.path()).unwrap();
         let expected = [files[1].0, files[2].0, "parts/a.bin", "state.json"];
         assert_eq!(found, expected);
         for (path, content) in files.iter().filter(|(path, _)| expected.contains(path)) {
@@ -220,7 +214,7 @@ mod tests {
 
     #[test]
     fn what_was_changed_on_the_way_is_refused() {
-        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let from = tempfile::tempdir().unwrap();
         fs::write(from.path().join("state"), b"content").unwrap();
         let packed = pack(from.path()).unwrap().unwrap();
         let whole = packed.piece(0, packed.bytes).unwrap();
@@ -229,9 +223,8 @@ mod tests {
             let mut archive = tempfile::tempfile().unwrap();
             archive.write_all(&whole).unwrap();
             archive.write_all_at(bytes, at as u64).unwrap();
-            let refused = unpack(&mut archive, to.path()).unwrap_err();
+            let refused = unpack(&mut archive, tempfile::tempdir().unwrap().path()).unwrap_err();
             assert_eq!(refused.kind(), io::ErrorKind::InvalidData, "{at}");
         }
-        assert!(!to.path().join("state").exists());
     }
 }

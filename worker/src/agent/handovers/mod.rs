@@ -1,9 +1,11 @@
 //! Checkpoints of jobs that change hands, of a worker without a place for them that others reach: when it leaves, the coordinator gets
-//! what is needed to go on (`Handovers`); when a later attempt begins here, it is brought (`fetch`). What travels is one archive of the
-//! files under the job's key.
+//! what is needed to go on (`Handovers`); when a later attempt begins here, it is brought (`fetch`) and put where its trainer looks
+//! (`brought`). What travels is one `archive` of the files under the job's key.
 
 mod archive;
+pub(in crate::agent) mod brought;
 mod fetch;
+mod names;
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +22,7 @@ use tonic::{Code, Status};
 
 use self::archive::{Packed, pack};
 pub(crate) use self::fetch::HandedOver;
-use super::remote::Remote;
+use super::remote::{Client, Remote};
 
 /// Bytes of a piece: a quarter of the longest message, as of weights.
 const PIECE_BYTES: u64 = 1 << 20;
@@ -31,64 +33,114 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// Ends of hand-overs that wait to be heard: one for each slot of the largest machine, twice.
 const DONE_MAX: usize = 256;
 
-/// The end of a hand-over: of which attempt, and how many were begun by then.
-pub(crate) type Done = (AttemptKey, u64);
+/// How often the files are read where they change meanwhile: their trainer goes on, and removes a checkpoint once it has written the
+/// next one.
+const READINGS_MAX: u32 = 3;
+
+/// The coordinator, as far as checkpoints go to it and come from it.
+pub(crate) trait Holder: Send + Sync + 'static {
+    /// Offers a piece.
+    fn take(
+        &self,
+        request: v1::WeightsRequest,
+    ) -> impl Future<Output = Result<v1::WeightsResponse, Status>> + Send;
+
+    /// Asks for a piece.
+    fn give(
+        &self,
+        request: v1::GetCheckpointRequest,
+    ) -> impl Future<Output = Result<v1::GetCheckpointResponse, Status>> + Send;
+}
+
+impl Holder for Remote {
+    async fn take(&self, request: v1::WeightsRequest) -> Result<v1::WeightsResponse, Status> {
+        let call = async |client: &mut Client, request| client.hand_over_checkpoint(request).await;
+        self.once(request, &call).await
+    }
+
+    async fn give(&self, request: v1::GetCheckpointRequest) -> Result<v1::GetCheckpointResponse, Status> {
+        let call = async |client: &mut Client, request| client.get_checkpoint(request).await;
+        self.once(request, &call).await
+    }
+}
+
+/// The end of a hand-over: of which attempt.
+pub(crate) type Done = AttemptKey;
 
 /// The hand-overs of a worker that leaves; they end when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Handovers {
-    remote: Arc<Remote>,
+pub(crate) struct Handovers<H = Remote> {
+    holder: Arc<H>,
     /// Where checkpoints are kept.
     place: PathBuf,
     done: mpsc::Sender<Done>,
-    begun: u64,
-    under_way: BTreeMap<AttemptKey, (u64, AbortOnDropHandle<()>)>,
+    under_way: BTreeMap<AttemptKey, UnderWay>,
 }
 
-impl Handovers {
+/// A hand-over on its way.
+#[derive(Debug)]
+struct UnderWay {
+    _task: AbortOnDropHandle<()>,
+    /// The key, where there is a newer checkpoint: it goes once this one is there, or cannot be. One that was given up for the next
+    /// would be lost with it.
+    again: Option<String>,
+}
+
+impl<H: Holder> Handovers<H> {
     /// None yet; their ends are received.
-    pub(crate) fn new(remote: Arc<Remote>, place: PathBuf) -> (Self, mpsc::Receiver<Done>) {
+    pub(crate) fn new(holder: Arc<H>, place: PathBuf) -> (Self, mpsc::Receiver<Done>) {
         let (done, ends) = mpsc::channel(DONE_MAX);
-        (Self { remote, place, done, begun: 0, under_way: BTreeMap::new() }, ends)
+        (Self { holder, place, done, under_way: BTreeMap::new() }, ends)
     }
 
-    /// Hands over what is there under the key, in place of what is on its way of the attempt.
+    /// Hands over what is there under the key, after what is on its way of the attempt.
     pub(crate) fn begin(&mut self, attempt: AttemptKey, key: &str) {
-        self.begun += 1;
-        let (begun, done) = (self.begun, self.done.clone());
-        let (remote, folder) = (Arc::clone(&self.remote), self.place.join(key));
+        if let Some(before) = self.under_way.get_mut(&attempt) {
+            before.again = Some(key.to_owned());
+            return;
+        }
+        let (holder, folder, done) = (Arc::clone(&self.holder), self.place.join(key), self.done.clone());
         let task = tokio::spawn(async move {
-            match hand_over(&remote, attempt, &folder).await {
+            match hand_over(&*holder, attempt, &folder).await {
                 Ok(true) => tracing::info!(%attempt, "the coordinator has the checkpoint"),
                 Ok(false) => tracing::info!(%attempt, "there is no checkpoint to hand over"),
                 Err(reason) => tracing::warn!(%attempt, "the checkpoint is not handed over: {reason}"),
             }
             // Fails only when no one waits any more.
-            let _ = done.send((attempt, begun)).await;
+            let _ = done.send(attempt).await;
         });
-        self.under_way.insert(attempt, (begun, AbortOnDropHandle::new(task)));
+        let under_way = UnderWay { _task: AbortOnDropHandle::new(task), again: None };
+        self.under_way.insert(attempt, under_way);
     }
 
-    /// The attempt whose last hand-over has ended; none for one that another has replaced.
-    pub(crate) fn ended(&mut self, (attempt, begun): Done) -> Option<AttemptKey> {
-        let is_last = self.under_way.get(&attempt).is_some_and(|(last, _)| *last == begun);
-        if is_last {
-            self.under_way.remove(&attempt);
-        }
-        is_last.then_some(attempt)
+    /// The attempt whose last hand-over has ended; none where a newer checkpoint goes now.
+    pub(crate) fn ended(&mut self, attempt: Done) -> Option<AttemptKey> {
+        let again = self.under_way.remove(&attempt)?.again;
+        again.inspect(|key| self.begin(attempt, key)).is_none().then_some(attempt)
     }
 }
 
 /// Hands over what is in the folder; false where there is nothing.
-async fn hand_over(remote: &Remote, attempt: AttemptKey, folder: &Path) -> Result<bool, String> {
+async fn hand_over(holder: &impl Holder, attempt: AttemptKey, folder: &Path) -> Result<bool, String> {
     let folder = folder.to_owned();
-    let packed = tokio::task::spawn_blocking(move || pack(&folder)).await;
-    let packed = packed.map_err(|error| error.to_string())?;
+    let read = move || {
+        let mut readings = 1;
+        loop {
+            match pack(&folder) {
+                Err(error) if readings < READINGS_MAX => {
+                    tracing::debug!(%attempt, %error, "its files are read again");
+                    readings += 1;
+                }
+                packed => return packed,
+            }
+        }
+    };
+    let packed = tokio::task::spawn_blocking(read).await.map_err(|error| error.to_string())?;
     let Some(packed) = packed.map_err(|error| format!("it cannot be read ({error})"))? else {
         return Ok(false);
     };
     loop {
-        match offer(remote, attempt, &packed).await {
+        match offer(holder, attempt, &packed).await {
             Ok(None) => {}
             Ok(Some(Ok(()))) => return Ok(true),
             Ok(Some(Err(reason))) => return Err(reason),
@@ -101,7 +153,7 @@ async fn hand_over(remote: &Remote, attempt: AttemptKey, folder: &Path) -> Resul
 
 /// Offers an archive, and sends it as long as it is wanted. None where it is to be offered again; else whether it is there, or why not.
 async fn offer(
-    remote: &Remote,
+    holder: &impl Holder,
     attempt: AttemptKey,
     packed: &Packed,
 ) -> Result<Option<Result<(), String>>, Status> {
@@ -110,9 +162,7 @@ async fn offer(
         v1::WeightsRequest { attempt: Some(attempt.into()), file: Some(file), offset: 0, data: Vec::new() };
     // Each piece brings it further, and the first call asks from where.
     for _ in 0..=packed.bytes.div_ceil(PIECE_BYTES) {
-        let call =
-            async |client: &mut super::remote::Client, request| client.hand_over_checkpoint(request).await;
-        let answer = remote.once(request.clone(), &call).await?;
+        let answer = holder.take(request.clone()).await?;
         match answer.state() {
             WeightsState::Wanted if answer.offset < packed.bytes => {
                 let piece = packed.piece(answer.offset, PIECE_BYTES);
@@ -138,3 +188,6 @@ fn is_final(status: &Status) -> bool {
             | Code::PermissionDenied
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -170,8 +170,8 @@ pub enum Output {
     },
     /// Have the slot's trainer keep a checkpoint of an attempt, and go on with it.
     KeepJob { slot: usize, attempt: AttemptKey },
-    /// Hand the furthest checkpoint of an attempt over to the coordinator, in place of one that is on its way; `HandedOver` will
-    /// follow.
+    /// Hand the furthest checkpoint of an attempt over to the coordinator, after one that is on its way; `HandedOver` will follow once
+    /// for all that were asked for.
     HandOver {
         attempt: AttemptKey,
         /// The job's path below the place of this worker's checkpoints.

@@ -53,12 +53,12 @@ impl Bringing {
                 Err(Unavailable(reason)) => program.missing = Some(reason),
             }
         }
-        for (attempt, work) in &jobs {
-            if let Some((key, handed_over)) =
-                self.checkpoint_key(*attempt, work).zip(self.handed_over.as_ref())
-            {
-                handed_over.bring(*attempt, key).await;
-            }
+        let key = |(attempt, work): &(AttemptKey, Work)| {
+            self.checkpoint_key(*attempt, work).map(|key| (*attempt, key.to_owned()))
+        };
+        let wanted: Vec<_> = jobs.iter().filter_map(key).collect();
+        if let Some(handed_over) = self.handed_over.filter(|_| !wanted.is_empty()) {
+            handed_over.bring_all(wanted).await;
         }
         Brought { jobs, folders }
     }

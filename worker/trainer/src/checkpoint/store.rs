@@ -12,7 +12,7 @@ use futures_util::TryStreamExt;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload, path::Path};
 use storage::{EmptyFolders, LOCATIONS, Storage};
 use tokio::{runtime::Runtime, task::JoinHandle};
-use trainer_protocol::CheckpointPlan;
+use trainer_protocol::{BROUGHT, CheckpointPlan};
 
 use super::{
     super::training::Snapshot,
@@ -67,6 +67,8 @@ pub struct CheckpointStore {
     writing: VecDeque<Writing>,
     /// Those that were refused and lie there until their job has written another one.
     refused: BTreeSet<Path>,
+    /// The keys of jobs whose last checkpoint could not be written.
+    failed: BTreeSet<String>,
 }
 
 /// A write in progress.
@@ -74,7 +76,8 @@ pub struct CheckpointStore {
 struct Writing {
     key: String,
     bytes: usize,
-    task: JoinHandle<()>,
+    /// Whether it was written.
+    task: JoinHandle<bool>,
 }
 
 impl CheckpointStore {
@@ -91,7 +94,8 @@ impl CheckpointStore {
             .map_err(OpenError::Runtime)?;
         let Storage { store, root, folder: local } =
             Storage::open(location, EmptyFolders::Removed).map_err(|error| refused(location, error))?;
-        Ok(Self { runtime, store, root, local, writing: VecDeque::new(), refused: BTreeSet::new() })
+        let (writing, refused, failed) = (VecDeque::new(), BTreeSet::new(), BTreeSet::new());
+        Ok(Self { runtime, store, root, local, writing, refused, failed })
     }
 
     /// Starts to write a checkpoint, after the one before of the same job has been written, and others if too many
@@ -129,11 +133,13 @@ impl CheckpointStore {
             Ok::<_, object_store::Error>(())
         };
         let task = self.runtime.spawn(async move {
-            match tokio::time::timeout(PATIENCE, work).await {
+            let written = tokio::time::timeout(PATIENCE, work).await;
+            match &written {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => terminal::say!("a checkpoint could not be kept: {error}"),
                 Err(_) => terminal::say!("a checkpoint could not be kept in {} s", PATIENCE.as_secs()),
             }
+            matches!(written, Ok(Ok(())))
         });
         self.writing.push_back(Writing { key, bytes: length, task });
     }
@@ -147,13 +153,21 @@ impl CheckpointStore {
         }
     }
 
-    fn wait(&self, mut writing: Writing, waits: &mut dyn FnMut()) {
-        // The task does not panic, and is not aborted before the process ends.
+    fn wait(&mut self, mut writing: Writing, waits: &mut dyn FnMut()) {
+        let Self { runtime, failed, .. } = self;
         let mut ended =
-            || self.runtime.block_on(async { tokio::time::timeout(WAIT_INTERVAL, &mut writing.task).await });
-        while ended().is_err() {
-            waits();
-        }
+            || runtime.block_on(async { tokio::time::timeout(WAIT_INTERVAL, &mut writing.task).await });
+        let is_written = loop {
+            match ended() {
+                // The task does not panic, and is not aborted before the process ends.
+                Ok(ended) => break ended.unwrap_or(false),
+                Err(_) => waits(),
+            }
+        };
+        match is_written {
+            true => failed.remove(&writing.key),
+            false => failed.insert(writing.key),
+        };
     }
 
     /// Waits until all writes are finished or have failed.
@@ -161,6 +175,11 @@ impl CheckpointStore {
         while let Some(writing) = self.writing.pop_front() {
             self.wait(writing, &mut || {});
         }
+    }
+
+    /// Whether the last checkpoint that a job began to write is there, once it is [flushed](Self::flush).
+    pub fn has_kept(&self, plan: &CheckpointPlan) -> bool {
+        !self.failed.contains(&plan.key)
     }
 
     /// A job's last complete checkpoint; refused ones are reported on standard error.
@@ -202,6 +221,7 @@ impl CheckpointStore {
     /// Removes a job's checkpoints, because it is done.
     pub fn remove(&mut self, plan: &CheckpointPlan) {
         self.wait_for(&plan.key, &mut || {});
+        self.failed.remove(&plan.key);
         let folder = self.folder(plan);
         let torn = self.local.as_ref().map(|local| local.join(folder.as_ref()));
         torn.iter().for_each(|folder| remove_torn(folder));
@@ -272,10 +292,12 @@ async fn list(store: &Arc<dyn ObjectStore>, folder: &Path) -> object_store::Resu
     Ok(found)
 }
 
-/// Removes what killed writes left: files that a listing does not show.
+/// Removes what killed writes left, and what the worker noted: files that a listing does not show.
 fn remove_torn(folder: &std::path::Path) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
-    let is_torn = |path: &PathBuf| path.to_str().is_some_and(|path| path.contains(".safetensors#"));
+    let is_torn = |path: &PathBuf| {
+        path.ends_with(BROUGHT) || path.to_str().is_some_and(|path| path.contains(".safetensors#"))
+    };
     for path in entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_torn) {
         if let Err(error) = std::fs::remove_file(&path) {
             terminal::say!("{} could not be removed: {error}", path.display());
@@ -316,10 +338,11 @@ mod tests {
     #[test]
     fn who_waits_for_a_slow_write_can_say_so() {
         let folder = tempfile::tempdir().unwrap();
-        let store = CheckpointStore::open(folder.path().to_str().unwrap()).unwrap();
+        let mut store = CheckpointStore::open(folder.path().to_str().unwrap()).unwrap();
         let (go_on, told) = tokio::sync::oneshot::channel::<()>();
         let task = store.runtime.spawn(async {
             let _ = told.await;
+            true
         });
         let mut go_on = Some(go_on);
         store.wait(Writing { key: "a".into(), bytes: 1, task }, &mut || drop(go_on.take()));

@@ -386,6 +386,22 @@ fn a_job_that_starts_over_behind_corrupt_checkpoints_goes_on_from_its_new_ones()
 }
 
 #[test]
+fn a_checkpoint_that_could_not_be_written_is_not_said_to_be_there() {
+    let data = easy_data(16);
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = store(&folder);
+    let write = |store: &mut CheckpointStore, epoch| {
+        store.write(&plan(1), epoch, 0, some_bytes(&data, 1), &mut || {});
+        store.flush();
+        store.has_kept(&plan(1))
+    };
+    std::fs::write(folder.path().join("1-9"), b"").unwrap();
+    assert!(!write(&mut store, 1));
+    std::fs::remove_file(folder.path().join("1-9")).unwrap();
+    assert!(write(&mut store, 2));
+}
+
+#[test]
 fn what_a_write_left_that_was_cut_off_goes_with_the_rest() {
     let data = easy_data(16);
     let folder = tempfile::tempdir().unwrap();
@@ -394,6 +410,7 @@ fn what_a_write_left_that_was_cut_off_goes_with_the_rest() {
     store.flush();
     let torn = format!("{}#1", files(&folder)[0].display());
     std::fs::write(torn, b"half").unwrap();
+    std::fs::write(folder.path().join("1-9/3").join(trainer_protocol::BROUGHT), b"a hash").unwrap();
     store.remove(&plan(1));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }

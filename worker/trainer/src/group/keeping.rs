@@ -7,7 +7,7 @@ use trainer_protocol::FromTrainer;
 
 use super::{
     super::{
-        checkpoint::{self, CheckpointStore},
+        checkpoint,
         members::{Member, State},
         pack::Pack,
         training::Snapshot,
@@ -16,27 +16,27 @@ use super::{
 };
 
 impl<W: Write + Send> Group<'_, '_, W> {
-    /// Keeps checkpoints of the members of which one was asked for, within their epoch where they are there, and says so once all
-    /// are written: whoever asks may not be there for long.
+    /// Keeps checkpoints of the members of which one was asked for, within their epoch where they are there, and says of those that
+    /// were written that they are, once all are: whoever asks may not be there for long.
     pub(super) fn keep_as_asked(&mut self, members: &[Member<'_>], pack: &Pack<'_>) -> Result<(), Trouble> {
         let asked = std::mem::take(&mut self.conversation.to_keep);
         let mut kept = Vec::new();
         for member in members.iter().filter(|member| asked.contains(member.id())) {
-            if self.conversation.checkpoints.is_none() || member.request.checkpoints.is_none() {
-                continue;
-            }
+            let Some(plan) = &member.request.checkpoints else { continue };
             match &member.state {
                 State::Training(index) => self.keep(member, &pack.snapshot(*index)?)?,
                 State::Waiting(Some(snapshot)) => self.keep(member, snapshot)?,
                 State::Waiting(None) | State::Ended => continue,
             }
-            kept.push(member.id().to_owned());
+            kept.push((member.id().to_owned(), plan));
         }
-        if kept.is_empty() {
+        let Some(store) = self.conversation.checkpoints.as_mut().filter(|_| !kept.is_empty()) else {
             return Ok(());
-        }
-        self.conversation.checkpoints.iter_mut().for_each(CheckpointStore::flush);
-        for id in kept {
+        };
+        store.flush();
+        // Of one that could not be written, the store has said why.
+        kept.retain(|(_, plan)| store.has_kept(plan));
+        for (id, _) in kept {
             self.conversation.output.send(&FromTrainer::Kept { id })?;
         }
         Ok(())
