@@ -102,10 +102,18 @@ pub enum Mutant {
     QuotasAreForgotten,
     /// Each job of a pack counts as if it held a slot alone.
     PackedJobsHoldSlotsEach,
+    /// An attempt that is handed back is charged to its job.
+    HandBacksAreCharged,
+    /// A job whose memory runs out is charged although a worker has more.
+    MemoryIsCharged,
+    /// A job whose memory runs out where there is most is charged nothing.
+    MemoryIsNeverCharged,
+    /// A job whose memory ran out is granted to workers that have no more.
+    MemoryIsForgotten,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 49] = [
+    pub const ALL: [Self; 53] = [
         Self::NoFencing,
         Self::AcknowledgeBeforeCommit,
         Self::DuplicateOvertakesCommit,
@@ -155,6 +163,10 @@ impl Mutant {
         Self::PrioritiesAreIgnored,
         Self::QuotasAreForgotten,
         Self::PackedJobsHoldSlotsEach,
+        Self::HandBacksAreCharged,
+        Self::MemoryIsCharged,
+        Self::MemoryIsNeverCharged,
+        Self::MemoryIsForgotten,
     ];
 }
 

@@ -109,7 +109,9 @@ impl Engine {
         let had = self.workers.get(name).map_or(0, WorkerState::memory_bytes);
         let most = self.workers.get(name).map_or(0, |own| self.most_memory_beside(sweep, own));
         let beyond = self.active_mut(attempt).map_or(0, |active| active.run_out_of_memory(had));
-        if had > 0 && most > beyond {
+        let charges = mutants::is_on(Mutant::MemoryIsCharged);
+        let goes_on = (most > beyond && !charges) || mutants::is_on(Mutant::MemoryIsNeverCharged);
+        if had > 0 && goes_on {
             let reason = format!("{reason}; it is given to a worker with more memory than {}", in_gib(had));
             return (AttemptState::HandedBack, reason);
         }

@@ -14,6 +14,7 @@ use domain::record::History;
 use terms::{AttemptKey, AttemptState, JobKey, SweepId, WorkerName};
 
 use super::{Engine, Hello, Output, sweep_run::ActiveAttempt, workers::WorkerState};
+use crate::mutants::{self, Mutant};
 
 /// With how many workers a job may be lost before its losses are charged to it: fewer die at the same time by chance.
 const WORKERS_LOST_MAX: usize = 2;
@@ -65,6 +66,7 @@ pub(super) fn attribute(
 ) -> (History, String) {
     match state {
         AttemptState::Failed => history.failures += 1,
+        AttemptState::HandedBack if mutants::is_on(Mutant::HandBacksAreCharged) => history.failures += 1,
         AttemptState::Lost => {
             // No one knows which job of a pack caused it, if any: each is tried again in a smaller pack, in the end alone.
             if pack_size > 1 {
@@ -150,6 +152,11 @@ impl Engine {
             && self.can_run(worker, sweep)
             && !worker.has_refused_sweep(sweep)
             && !worker.is_to_be_quarantined(others_take_jobs)
+    }
+
+    /// Whether the worker of that name gets jobs of the sweep now, as far as the worker itself is concerned. For tests.
+    pub fn gives_jobs_to(&self, name: &WorkerName, sweep: SweepId) -> bool {
+        self.workers.get(name).is_some_and(|worker| self.takes_jobs(worker, sweep))
     }
 
     /// Whether any worker gets jobs of the sweep now. Where none does, jobs fail with the reason that the next worker

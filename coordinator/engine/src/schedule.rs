@@ -18,6 +18,7 @@ use super::{
     sweep_run::{ActiveAttempt, Lease, Placement, SweepRun, WaitingJob},
     workers::WorkerState,
 };
+use crate::mutants::{self, Mutant};
 
 /// Points that searchers propose in one turn. One takes up to two milliseconds, and nothing else is done meanwhile. The delivery of
 /// what was granted brings the next turn.
@@ -258,7 +259,10 @@ impl Engine {
     fn fits<'a>(&'a self, run: &'a SweepRun, worker: &'a WorkerState) -> impl Fn(&WaitingJob) -> bool + 'a {
         let most = OnceCell::new();
         move |waiting| {
-            let beyond = waiting.memory_beyond();
+            let beyond = match mutants::is_on(Mutant::MemoryIsForgotten) {
+                true => 0,
+                false => waiting.memory_beyond(),
+            };
             let most_elsewhere = || *most.get_or_init(|| self.most_memory_beside(run.id(), worker));
             let own = worker.memory_bytes();
             beyond == 0 || beyond < own || (beyond >= most_elsewhere() && own >= most_elsewhere())

@@ -72,6 +72,8 @@ struct Job {
     budget: Option<u32>,
     /// What it had reached at rungs, by epoch.
     rungs: BTreeMap<u32, Rung>,
+    /// How its last attempt has ended, until it is known what that means for it.
+    ended: Option<AttemptState>,
 }
 
 #[derive(Debug)]
@@ -107,6 +109,7 @@ impl Job {
             train_seconds: 0.0,
             budget: None,
             rungs: BTreeMap::new(),
+            ended: None,
         }
     }
 }
@@ -171,6 +174,13 @@ impl Durable {
                     && *state == JobState::Pending;
                 rule(!row.state.is_final() || again, || {
                     format!("job {job} was {:?} and became {state:?}", row.state)
+                })?;
+                let ended = row.ended.take();
+                let is_charged =
+                    history.failures != row.history.failures || history.losses != row.history.losses;
+                let is_free = matches!(ended, Some(AttemptState::HandedBack | AttemptState::Unavailable));
+                rule(!is_charged || !is_free, || {
+                    format!("job {job} was charged for an attempt that is {ended:?}")
                 })?;
                 let epochs_done = row.last.as_ref().map_or(0, |last| last.number);
                 let is_far_enough = row.budget.is_some_and(|budget| epochs_done >= budget);
@@ -334,6 +344,9 @@ impl Durable {
             }
             Record::AttemptEnded { attempt, state, .. } => {
                 self.running(*attempt, "ended")?.state = *state;
+                if let Some(job) = self.jobs.get_mut(&attempt.job) {
+                    job.ended = Some(*state);
+                }
                 Ok(())
             }
             _ => Ok(()),
@@ -370,6 +383,12 @@ impl Durable {
     /// Whether an attempt has its end; none if it was never granted.
     pub(super) fn has_ended(&self, key: AttemptKey) -> Option<bool> {
         self.attempts.get(&key).map(|attempt| attempt.state != AttemptState::Running)
+    }
+
+    /// The attempts that run: at which worker, and of how many in one pack.
+    pub(super) fn running_attempts(&self) -> impl Iterator<Item = (AttemptKey, &WorkerName, u32)> {
+        let running = self.attempts.iter().filter(|(_, attempt)| attempt.state == AttemptState::Running);
+        running.map(|(key, attempt)| (*key, &attempt.worker, attempt.pack_size))
     }
 
     /// Whether an epoch is kept.

@@ -6,10 +6,10 @@ use coordinator::driver::{Asked, Batch, Input, Moment, Pipeline};
 use domain::definition::SweepDefinition;
 use engine::{
     Command, EndsSeen, Engine, Issued, Issuer, Now, Output, Query, SessionId, SweepView,
-    query::{AskSearch, Define, SearchNews, SeeEnds},
+    query::{AskSearch, Define, PlaceCheckpoint, SearchNews, SeeEnds},
 };
 use store::StoreError;
-use terms::SweepId;
+use terms::{AttemptKey, SweepId};
 
 use super::{durable::Durable, watched::Watched};
 
@@ -170,6 +170,19 @@ impl Hub {
         let is_quiet = self.leads_surely && !self.pipeline.is_committing() && self.pipeline.inputs() == 0;
         let now = self.pipeline.now(self.moment(now_ms));
         self.pipeline.core().engine.ask(now, &SeeEnds(sweep)).ok().filter(|_| is_quiet)
+    }
+
+    /// Whether an attempt runs, as far as a coordinator knows that leads surely: then it takes its checkpoint.
+    pub(super) fn runs(&mut self, now_ms: u64, attempt: AttemptKey) -> Option<bool> {
+        let now = self.pipeline.now(self.moment(now_ms));
+        let placed = self
+            .pipeline
+            .core()
+            .engine
+            .ask(now, &PlaceCheckpoint(attempt))
+            .ok()
+            .filter(|_| self.leads_surely)?;
+        Some(placed.is_some())
     }
 
     /// Whether everything that it took has left.

@@ -35,6 +35,19 @@ pub(super) struct Node {
     pub(super) frozen_until: u64,
     /// When the session is woken next, so that it is not woken twice.
     pub(super) wakes_at: Option<u64>,
+    /// The checkpoints on its own disk, where it hands them over when it leaves; otherwise all have one place for them.
+    pub(super) own: Option<Checkpoints>,
+    /// The checkpoints that its process hands over.
+    pub(super) handing_over: BTreeMap<AttemptKey, HandingOver>,
+}
+
+/// A checkpoint on its way to the coordinator.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HandingOver {
+    /// When it was asked for last.
+    pub(super) since: u64,
+    /// Whether a newer one goes after it.
+    pub(super) again: bool,
 }
 
 /// Events on the worker's disk.
@@ -70,6 +83,10 @@ pub(super) struct Member {
     pub(super) until: Option<u32>,
     /// Epochs of a checkpoint that are to be reported again.
     pub(super) again: u32,
+    /// Epochs that it has trained, those included.
+    pub(super) done: u32,
+    /// Whether it needs more memory than its worker has.
+    pub(super) is_too_large: bool,
     /// Whether its program keeps checkpoints.
     pub(super) saves: bool,
     /// It was asked to stop, so that it reports nothing but its end.
@@ -83,6 +100,8 @@ pub(super) enum Step {
     Start(AttemptKey),
     Epoch(AttemptKey, u32),
     End(AttemptKey, TrainerOutcome),
+    /// It was asked to keep a checkpoint.
+    Keep(AttemptKey),
     Exit,
 }
 
@@ -137,7 +156,16 @@ impl Node {
             trainers: (0..slots).map(|_| Trainer::default()).collect(),
             frozen_until: 0,
             wakes_at: None,
+            own: None,
+            handing_over: BTreeMap::new(),
         }
+    }
+
+    /// The same with so many bytes of memory, whose checkpoints are on its own disk where it hands them over.
+    pub(super) fn with(mut self, memory_bytes: u64, hands_over: bool) -> Self {
+        self.identity.memory_bytes = memory_bytes;
+        self.own = hands_over.then(Checkpoints::new);
+        self
     }
 
     /// The same with so many slots on two or three GPUs, for users' programs.
@@ -168,13 +196,15 @@ impl Node {
         self.identity.predecessors = self.spool.processes.iter().take(16).cloned().collect();
         self.spool.processes.insert(0, self.identity.instance.clone());
         let session = Session::new(self.trainers.len(), GRACE, next_sequence, events);
-        self.session = Some(session.with_programs(self.identity.allow_commands));
+        let session = session.with_programs(self.identity.allow_commands).with_hand_over(self.own.is_some());
+        self.session = Some(session);
         (self.link, self.wakes_at) = (None, None);
     }
 
     /// Ends the process, and its trainers with it.
     pub(super) fn end(&mut self) {
         self.session = None;
+        self.handing_over.clear();
         for trainer in &mut self.trainers {
             trainer.exit();
         }
@@ -183,6 +213,7 @@ impl Node {
     /// Its disk is gone: the next process is another worker of the same name, for all that it can say.
     pub(super) fn lose_disk(&mut self) {
         self.spool = Spool::default();
+        self.own.iter_mut().for_each(Checkpoints::clear);
     }
 
     /// A message as it travels.
@@ -234,6 +265,13 @@ impl Trainer {
                 };
                 (vec![said(ready)], self.starts())
             }
+            Step::Keep(attempt) => match member(attempt).filter(|member| member.done > 0) {
+                Some(member) => {
+                    keep(member, checkpoints);
+                    (vec![said(FromTrainer::Kept { id: attempt.to_string() })], Vec::new())
+                }
+                None => (Vec::new(), Vec::new()),
+            },
             Step::End(attempt, outcome) if member(attempt).is_some() => {
                 self.members.retain(|member| member.attempt != attempt);
                 let details = EndDetails {
@@ -246,7 +284,7 @@ impl Trainer {
                 (vec![said(FromTrainer::Ended { id, outcome, reason, details })], Vec::new())
             }
             Step::Start(attempt) | Step::Epoch(attempt, _) => {
-                match member(attempt).filter(|member| !member.stops) {
+                match self.members.iter_mut().find(|member| member.attempt == attempt && !member.stops) {
                     Some(member) => Self::train(member, step, checkpoints),
                     None => (Vec::new(), Vec::new()),
                 }
@@ -255,9 +293,13 @@ impl Trainer {
         }
     }
 
-    fn train(member: Member, step: Step, checkpoints: &mut Checkpoints) -> (Vec<TrainerEvent>, Vec<Step>) {
+    fn train(
+        member: &mut Member,
+        step: Step,
+        checkpoints: &mut Checkpoints,
+    ) -> (Vec<TrainerEvent>, Vec<Step>) {
         let said = |message| TrainerEvent::Said { message, log_tail: Vec::new(), weights: None };
-        let Member { attempt, epochs, until, again, saves, .. } = member;
+        let Member { attempt, epochs, until, again, saves, .. } = *member;
         match step {
             Step::Epoch(_, epoch) if until.is_some_and(|until| epoch > until) => {
                 (Vec::new(), vec![Step::End(attempt, TrainerOutcome::Paused)])
@@ -266,13 +308,14 @@ impl Trainer {
                 (Vec::new(), vec![Step::End(attempt, TrainerOutcome::Done)])
             }
             Step::Epoch(_, epoch) => {
+                member.done = epoch;
                 if saves {
-                    let furthest = checkpoints.entry(attempt.job).or_default();
-                    *furthest = epoch.max(*furthest);
+                    keep(*member, checkpoints);
                 }
                 (vec![said(line(attempt, epoch))], vec![Step::Epoch(attempt, epoch + 1)])
             }
             _ => {
+                member.done = again;
                 let id = attempt.to_string();
                 let start = FromTrainer::Started { id, dataset: dataset(), resumed_epochs: again };
                 let mut lines = vec![said(start)];
@@ -281,6 +324,12 @@ impl Trainer {
             }
         }
     }
+}
+
+/// Keeps a checkpoint of a job.
+pub(super) fn keep(member: Member, checkpoints: &mut Checkpoints) {
+    let furthest = checkpoints.entry(member.attempt.job).or_default();
+    *furthest = member.done.max(*furthest);
 }
 
 /// What a trainer says of another attempt of a job that has failed: each answer now and then.

@@ -1,5 +1,7 @@
 //! The engine with the rules that it must keep, checked around each input.
 
+mod memory;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use coordinator::driver::Core;
@@ -7,6 +9,7 @@ use domain::record::Record;
 use engine::{Effect, Engine, EngineConfig, Event, Now, Output, SessionId};
 use terms::{AttemptKey, AttemptState, WorkerName};
 
+use self::memory::{Memory, RanOut};
 use super::durable::Durable;
 
 /// The lease, in milliseconds.
@@ -29,6 +32,7 @@ pub(super) struct Watched {
     names: BTreeMap<SessionId, (WorkerName, String)>,
     /// Those of them whose hello has not been answered.
     unwelcomed: BTreeSet<SessionId>,
+    memory: Memory,
 }
 
 /// A hello on its way into the engine.
@@ -36,6 +40,7 @@ struct Opened {
     session: SessionId,
     name: WorkerName,
     instance: String,
+    memory_bytes: u64,
     /// The stream and the process that had the name and lived.
     lives: Option<(SessionId, String)>,
 }
@@ -48,7 +53,13 @@ impl Core for Watched {
         }
         let named = self.named(&event);
         let opened = self.opens(&event);
+        let ran_out = self.runs_out(&event);
         let own = self.engine.hear(now, event);
+        if let Some(opened) = opened.as_ref().filter(|opened| self.engine.listens_to(opened.session)) {
+            self.memory.said(&opened.name, opened.memory_bytes);
+        }
+        let checked = ran_out.map_or(Ok(()), |ran_out| self.memory.ran_out(&ran_out, &own.records));
+        self.note(checked);
         self.came_out(lease_ms, &own);
         output.append(own);
         if let Some(opened) = opened {
@@ -76,6 +87,7 @@ impl Watched {
             holders: BTreeMap::new(),
             names: BTreeMap::new(),
             unwelcomed: BTreeSet::new(),
+            memory: Memory::restored(durable),
         })
     }
 
@@ -104,6 +116,8 @@ impl Watched {
     fn came_out(&mut self, lease_ms: u64, output: &Output) {
         let checked = self.check_losses(&output.records, lease_ms);
         self.note(checked);
+        let checked = self.memory.decided(&self.engine, &output.records);
+        self.note(checked);
         for record in &output.records {
             if let Record::AttemptGranted { attempt, worker, .. } = record {
                 self.untold.insert(*attempt);
@@ -115,6 +129,13 @@ impl Watched {
                 self.close(*session);
             }
         }
+    }
+
+    /// An attempt whose memory runs out with this event.
+    fn runs_out(&self, event: &Event) -> Option<RanOut> {
+        let Event::Attempt { session, .. } = event else { return None };
+        let name = self.names.get(session).map(|(name, _)| name);
+        self.memory.runs_out(&self.engine, event, name)
     }
 
     /// The engine listens to a stream no more.
@@ -149,11 +170,11 @@ impl Watched {
         let lives = self.names.iter().find(of_name);
         let lives = lives.map(|(session, (_, instance))| (*session, instance.clone()));
         let (name, instance) = (hello.name.clone(), hello.instance.clone());
-        Some(Opened { session: *session, name, instance, lives })
+        Some(Opened { session: *session, name, instance, memory_bytes: hello.memory_bytes, lives })
     }
 
     /// A stream said hello: it is listened to, or another worker has its name, whose stream lives and is not touched.
-    fn opened(&mut self, Opened { session, name, instance, lives }: Opened) -> Result<(), String> {
+    fn opened(&mut self, Opened { session, name, instance, lives, .. }: Opened) -> Result<(), String> {
         let machine = |instance: &str| instance.split('.').next().map(str::to_owned);
         if let Some((before, other)) = lives
             && machine(&other) != machine(&instance)

@@ -7,6 +7,7 @@
 mod at_hub;
 mod faults;
 mod leading;
+mod leaving;
 pub(super) mod searching;
 mod streams;
 mod told;
@@ -50,7 +51,7 @@ use super::{
     hub::{Hub, Question, Wish},
     kinds::Kind,
     link::Link,
-    node::{Checkpoints, Member, Node, Step},
+    node::{Checkpoints, HandingOver, Member, Node, Step, keep},
     row::Row,
 };
 
@@ -63,6 +64,8 @@ const CALM_AT: u64 = 7_000;
 const CALM_AT_SHARED: u64 = 12_000;
 /// How long everything may take to come to its end afterwards.
 const END_WITHIN: u64 = 120_000;
+/// What memory is counted in, in bytes.
+const GIB: u64 = 1 << 30;
 /// How often the driver looks at the leases.
 const TICK_MS: u64 = 500;
 /// The user asks again when no answer came.
@@ -109,6 +112,12 @@ enum WorldEvent {
         node: usize,
         life: u32,
     },
+    /// A checkpoint is at the coordinator.
+    HandedOver {
+        node: usize,
+        life: u32,
+        attempt: AttemptKey,
+    },
     /// A worker gives up a stream.
     Breaks(usize),
     /// The first message of a stream's direction arrives.
@@ -154,6 +163,10 @@ pub(super) struct World {
     links: Vec<Link>,
     durable: Durable,
     checkpoints: Checkpoints,
+    /// The checkpoint that the coordinator has of each job, and the attempt that handed it over.
+    handed_over: BTreeMap<JobKey, (AttemptKey, u32)>,
+    /// Whether some jobs need more memory than some workers have.
+    memory_is_short: bool,
     /// Whether programs now and then keep no checkpoint.
     misses_checkpoints: bool,
     /// Attempts whose trainers paused, which they do only where they were granted up to there; and whether each left a checkpoint.
@@ -206,9 +219,14 @@ impl World {
         let has_gpus = specifications[0].resources.gpus.is_some();
         let coordinators = if random.one_in(2) { 1 } else { random.within(2..4) as usize };
         let nodes = if random.one_in(3) { NODES } else { NODES - 1 };
+        let (memory_is_short, hands_over) = (random.one_in(3), random.one_in(2));
+        // One for each name.
+        let memory: Vec<u64> =
+            (1..NODES).map(|_| if memory_is_short { random.below(4) * GIB } else { 0 }).collect();
         let mut node = |number| {
             let (slots, pack_size_max) = (1 + random.below(2) as u32, 1 + random.below(4) as u32);
-            let node = Node::new(number, number % (NODES - 1), slots, pack_size_max);
+            let name = number % (NODES - 1);
+            let node = Node::new(number, name, slots, pack_size_max).with(memory[name], hands_over);
             if has_gpus { node.with_gpus(2 + random.below(3) as u32) } else { node }
         };
         let nodes = (0..nodes).map(&mut node).collect();
@@ -230,6 +248,8 @@ impl World {
             links: Vec::new(),
             durable: Durable::default(),
             checkpoints: Checkpoints::new(),
+            handed_over: BTreeMap::new(),
+            memory_is_short,
             misses_checkpoints: random.one_in(3),
             paused: BTreeMap::new(),
             given: BTreeMap::new(),
@@ -323,6 +343,9 @@ impl World {
             WorldEvent::Wake { node, life } if life == self.nodes[node].life => {
                 self.nodes[node].wakes_at = None;
                 self.tell_node(node, Heard::Tick);
+            }
+            WorldEvent::HandedOver { node, life, attempt } if life == self.nodes[node].life => {
+                self.hand_over_ends(node, attempt);
             }
             WorldEvent::Breaks(link) => self.break_link(link),
             WorldEvent::Up(link) => self.arrive_up(link),

@@ -122,9 +122,10 @@ impl WaitingJob {
         self.memory_beyond
     }
 
-    /// The same, whose checkpoint this worker has kept.
+    /// The same, whose checkpoint this worker has kept. It trained as far as that: what memory there is suffices, or it could go on
+    /// neither there nor elsewhere.
     pub(crate) fn kept_at(self, kept_by: Option<WorkerName>) -> Self {
-        Self { kept_by, ..self }
+        Self { kept_by, memory_beyond: 0, ..self }
     }
 
     /// No worker has kept a checkpoint of it.

@@ -3,7 +3,10 @@
 use domain::record::Record;
 use terms::{JobState, Outcome};
 
-use super::cluster::{Cluster, ended, key};
+use super::{
+    cluster::{Cluster, ended, key},
+    pauses::pause,
+};
 
 const REASON: &str = "out of memory";
 
@@ -87,4 +90,25 @@ fn a_worker_that_does_not_say_how_much_memory_it_has_is_treated_as_before() {
     assert_eq!(attempt, key(1, 1));
     cluster.event(session, attempt, ended(Outcome::OutOfMemory, REASON));
     assert_eq!(last_of(&cluster, 1), (1, JobState::Pending, REASON.to_owned()));
+}
+
+#[test]
+fn a_job_that_paused_where_there_is_less_goes_on_there_though_it_ran_out_where_there_is_more() {
+    let mut cluster = Cluster::with_sweep(2, "early_terminate: {type: top_k, min_iter: 1, k: 1}\n");
+    cluster.memory_bytes = 16 << 30;
+    cluster.connect(1, "large", 1, &[]);
+    cluster.event(1, key(1, 1), ended(Outcome::OutOfMemory, REASON));
+    // It is tried there once more, and the machine is lost with it.
+    assert_eq!(cluster.grants().pop(), Some((1, key(1, 2))));
+    cluster.hear(crate::Event::SessionClosed(crate::SessionId(1)));
+    cluster.pass(3_600_000);
+    cluster.memory_bytes = 8 << 30;
+    cluster.connect(2, "small", 1, &[]);
+    assert_eq!(cluster.grants().pop(), Some((2, key(1, 3))));
+    cluster.memory_bytes = 16 << 30;
+    cluster.connect(3, "large", 1, &[]);
+    assert_eq!(cluster.grants().pop(), Some((3, key(2, 1))));
+    pause(&mut cluster, 3, key(2, 1), 0.2);
+    pause(&mut cluster, 2, key(1, 3), 0.9);
+    assert_eq!(cluster.grants().pop(), Some((2, key(1, 4))), "its checkpoint is with the small one");
 }

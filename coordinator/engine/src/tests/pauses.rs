@@ -22,7 +22,7 @@ fn cluster(more: &str) -> Cluster {
 }
 
 /// An attempt trains its first epoch with this accuracy, and pauses.
-fn pause(cluster: &mut Cluster, session: u64, attempt: AttemptKey, val_accuracy: f64) {
+pub(super) fn pause(cluster: &mut Cluster, session: u64, attempt: AttemptKey, val_accuracy: f64) {
     cluster.start(session, attempt);
     let metrics = EpochMetrics { val_accuracy, ..super::cluster::metrics(1) };
     cluster.event(session, attempt, AttemptEvent::Epoch(metrics.into()));

@@ -47,11 +47,20 @@ impl World {
     pub(super) fn perform(&mut self, index: usize, output: Output) {
         let node = &mut self.nodes[index];
         match output {
-            Output::Append(event) => node.spool.append(event),
+            Output::Append(event) => {
+                self.check_hand_back(index, &event);
+                self.nodes[index].spool.append(event);
+            }
             Output::Forget { through } => node.spool.forget(through),
             // Its workers keep no files of programs.
-            // Its trainers speak of no checkpoints that are kept when asked.
-            Output::Dropped(_) | Output::KeepJob { .. } | Output::HandOver { .. } => {}
+            Output::Dropped(_) => {}
+            Output::KeepJob { slot, attempt } => {
+                // Now and then its disk refuses, or it has no time.
+                if node.trainers[slot].lives && !self.random.one_in(4) {
+                    self.next_steps(index, slot, vec![Step::Keep(attempt)]);
+                }
+            }
+            Output::HandOver { attempt, .. } => self.hand_over(index, attempt),
             Output::Send(message) => {
                 if let Some(link) = node.link {
                     let message = node.encode(message);
@@ -66,12 +75,19 @@ impl World {
                     self.crowded =
                         Some(format!("{attempt} was started in slots {occupied:?}, where another job runs"));
                 }
+                let brought: Vec<u32> = jobs.iter().map(|(attempt, _)| self.bring(index, *attempt)).collect();
+                let mut brought = brought.into_iter();
+                let node = &mut self.nodes[index];
+                let memory_bytes = node.identity.memory_bytes;
                 let mut member = |(attempt, work): (AttemptKey, Work)| {
-                    let saved = self.checkpoints.get(&attempt.job).copied().unwrap_or(0);
+                    let saved = brought.next().unwrap_or(0);
                     let again = if self.random.one_in(2) { saved } else { 0 };
+                    let needs = if self.memory_is_short { attempt.job.job % 5 * GIB } else { 0 };
+                    let is_too_large = memory_bytes > 0 && needs > memory_bytes;
                     let saves = !(self.misses_checkpoints && self.random.one_in(3));
                     let epochs = work.epochs.unwrap_or(EPOCHS);
-                    Member { attempt, epochs, until: work.until_epoch, again, saves, stops: false }
+                    let until = work.until_epoch;
+                    Member { attempt, epochs, until, again, done: 0, is_too_large, saves, stops: false }
                 };
                 let members = jobs.into_iter().map(&mut member).collect();
                 let trainer = &mut node.trainers[slot];
@@ -82,12 +98,15 @@ impl World {
                     self.next_steps(index, slot, steps);
                 }
             }
-            Output::StopJob { slot, attempt, .. } => {
+            Output::StopJob { slot, attempt, checkpoint } => {
                 let trainer = &mut node.trainers[slot];
                 // One that hangs is killed in the end.
                 if trainer.lives && (self.calm || !self.random.one_in(5)) {
                     for member in trainer.members.iter_mut().filter(|member| member.attempt == attempt) {
                         member.stops = true;
+                        if let Some(own) = node.own.as_mut().filter(|_| checkpoint && member.done > 0) {
+                            keep(*member, own);
+                        }
                     }
                     self.next_steps(index, slot, vec![Step::End(attempt, TrainerOutcome::Stopped)]);
                 }
@@ -126,15 +145,17 @@ impl World {
             let time = node.frozen_until;
             return self.at(time, WorldEvent::Trainer { node: index, slot, turn, step });
         }
+        let is_killed =
+            matches!(step, Step::Epoch(..)) && trainer.members.iter().any(|member| member.is_too_large);
         let crashes = step == Step::Exit || (!self.calm && self.random.one_in(25));
-        if crashes {
+        if crashes || is_killed {
             let trains_heard = trainer.exit();
             let event = TrainerEvent::Exited {
                 reason: "the trainer died".into(),
                 log_tail: Vec::new(),
                 data_lost: false,
                 trains_heard,
-                out_of_memory: false,
+                out_of_memory: is_killed && !crashes,
             };
             return self.tell_node(index, Heard::Trainer { slot, event });
         }
@@ -150,11 +171,12 @@ impl World {
             Step::Epoch(attempt, _) if fails => Step::End(attempt, TrainerOutcome::Failed),
             step => step,
         };
-        let (events, next) = trainer.step(step, &mut self.checkpoints);
+        let checkpoints = node.own.as_mut().unwrap_or(&mut self.checkpoints);
+        let (events, next) = trainer.step(step, checkpoints);
         if let Step::End(attempt, TrainerOutcome::Paused) = step
             && !events.is_empty()
         {
-            self.paused.insert(attempt, self.checkpoints.contains_key(&attempt.job));
+            self.paused.insert(attempt, checkpoints.contains_key(&attempt.job));
         }
         for event in events {
             self.tell_node(index, Heard::Trainer { slot, event });
@@ -169,12 +191,14 @@ impl World {
         let trainer = &mut self.nodes[index].trainers[slot];
         let turn = trainer.turn;
         for member in trainer.members.clone() {
-            let trainer = &mut self.nodes[index].trainers[slot];
+            let node = &mut self.nodes[index];
+            let trainer = &mut node.trainers[slot];
             if trainer.turn != turn {
                 return;
             }
+            let checkpoints = node.own.as_mut().unwrap_or(&mut self.checkpoints);
             let (events, _) =
-                trainer.step(Step::End(member.attempt, TrainerOutcome::OutOfMemory), &mut self.checkpoints);
+                trainer.step(Step::End(member.attempt, TrainerOutcome::OutOfMemory), checkpoints);
             for event in events {
                 self.tell_node(index, Heard::Trainer { slot, event });
             }
