@@ -110,10 +110,12 @@ pub enum Mutant {
     MemoryIsNeverCharged,
     /// A job whose memory ran out is granted to workers that have no more.
     MemoryIsForgotten,
+    /// A worker takes a checkpoint that is on its way for one that was handed over.
+    HandOversAreNotAwaited,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 53] = [
+    pub const ALL: [Self; 54] = [
         Self::NoFencing,
         Self::AcknowledgeBeforeCommit,
         Self::DuplicateOvertakesCommit,
@@ -167,6 +169,7 @@ impl Mutant {
         Self::MemoryIsCharged,
         Self::MemoryIsNeverCharged,
         Self::MemoryIsForgotten,
+        Self::HandOversAreNotAwaited,
     ];
 }
 

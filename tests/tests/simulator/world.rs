@@ -219,7 +219,7 @@ impl World {
         let has_gpus = specifications[0].resources.gpus.is_some();
         let coordinators = if random.one_in(2) { 1 } else { random.within(2..4) as usize };
         let nodes = if random.one_in(3) { NODES } else { NODES - 1 };
-        let (memory_is_short, hands_over) = (random.one_in(3), random.one_in(2));
+        let (memory_is_short, hands_over) = (random.one_in(3), !random.one_in(3));
         // One for each name.
         let memory: Vec<u64> =
             (1..NODES).map(|_| if memory_is_short { random.below(4) * GIB } else { 0 }).collect();

@@ -8,7 +8,7 @@ impl World {
         let link = self.nodes[node].link;
         let coordinator = self.some_coordinator();
         // Where coordinators compete, more happens to them.
-        match self.random.below(if self.is_alone() { 18 } else { 24 }) {
+        match self.random.below(if self.is_alone() { 20 } else { 26 }) {
             0 => self.end_process(coordinator, false),
             1 => self.stop_coordinator(coordinator),
             2 | 3 => self.crash_node(node),
@@ -38,8 +38,8 @@ impl World {
             13 if self.is_alone() => self.refusals.lead_is_lost = true,
             14 => self.slow_disk = !self.slow_disk,
             15 => self.end_process(coordinator, false),
-            16 | 17 => self.leave(node),
-            18..21 => self.freeze(coordinator, 10_000),
+            16..20 => self.leave(node),
+            20..23 => self.freeze(coordinator, 10_000),
             _ => self.coordinators[coordinator].cut_off_until = self.now + self.random.below(10_000),
         }
         let pause = self.random.within(100..1_500);

@@ -1,5 +1,6 @@
 //! Workers that leave, and the checkpoints that they hand over by way of the coordinator, which has them in no record.
 
+use engine::mutants::{self, Mutant};
 use terms::Outcome;
 use worker::agent::session::types::Event as Spooled;
 
@@ -25,10 +26,15 @@ impl World {
     pub(super) fn hand_over(&mut self, index: usize, attempt: AttemptKey) {
         let (now, node) = (self.now, &mut self.nodes[index]);
         let before = node.handing_over.insert(attempt, HandingOver { since: now, again: false });
-        if before.is_none() {
-            return self.send_checkpoint(index, attempt);
+        match before {
+            None => self.send_checkpoint(index, attempt),
+            Some(_) => {
+                node.handing_over.insert(attempt, HandingOver { since: now, again: true });
+            }
         }
-        node.handing_over.insert(attempt, HandingOver { since: now, again: true });
+        if mutants::is_on(Mutant::HandOversAreNotAwaited) {
+            self.tell_node(index, Heard::HandedOver(attempt));
+        }
     }
 
     fn send_checkpoint(&mut self, node: usize, attempt: AttemptKey) {
