@@ -20,6 +20,7 @@ mod identities;
 mod kills;
 mod leader;
 mod leaving;
+mod leaving_kills;
 mod limits;
 mod memory;
 mod models;
