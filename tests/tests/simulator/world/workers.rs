@@ -67,37 +67,7 @@ impl World {
                     self.send_up(link, Some(message));
                 }
             }
-            Output::StartJobs { slot, jobs, fresh } => {
-                let also = jobs.first().map(|(_, work)| work.also_slots.clone()).unwrap_or_default();
-                let occupied: Vec<usize> = also.iter().copied().chain([slot]).collect();
-                if node.runs_in_any(&occupied) {
-                    let attempt = jobs[0].0;
-                    self.crowded =
-                        Some(format!("{attempt} was started in slots {occupied:?}, where another job runs"));
-                }
-                let brought: Vec<u32> = jobs.iter().map(|(attempt, _)| self.bring(index, *attempt)).collect();
-                let mut brought = brought.into_iter();
-                let node = &mut self.nodes[index];
-                let memory_bytes = node.identity.memory_bytes;
-                let mut member = |(attempt, work): (AttemptKey, Work)| {
-                    let saved = brought.next().unwrap_or(0);
-                    let again = if self.random.one_in(2) { saved } else { 0 };
-                    let needs = if self.memory_is_short { attempt.job.job % 5 * GIB } else { 0 };
-                    let is_too_large = memory_bytes > 0 && needs > memory_bytes;
-                    let saves = !(self.misses_checkpoints && self.random.one_in(3));
-                    let epochs = work.epochs.unwrap_or(EPOCHS);
-                    let until = work.until_epoch;
-                    Member { attempt, epochs, until, again, done: 0, is_too_large, saves, stops: false }
-                };
-                let members = jobs.into_iter().map(&mut member).collect();
-                let trainer = &mut node.trainers[slot];
-                trainer.take(members, fresh);
-                trainer.also = also;
-                if trainer.lives {
-                    let steps = if fresh { vec![Step::Ready] } else { trainer.starts() };
-                    self.next_steps(index, slot, steps);
-                }
-            }
+            Output::StartJobs { slot, jobs, fresh } => self.start_jobs(index, slot, jobs, fresh),
             Output::StopJob { slot, attempt, checkpoint } => {
                 let trainer = &mut node.trainers[slot];
                 // One that hangs is killed in the end.
@@ -124,6 +94,40 @@ impl World {
                 }
             }
             Output::Exit(_) => self.crash_node(index),
+        }
+    }
+
+    /// Gives jobs to a slot's trainer, each with the checkpoint that it finds.
+    fn start_jobs(&mut self, index: usize, slot: usize, jobs: Vec<(AttemptKey, Work)>, fresh: bool) {
+        let node = &mut self.nodes[index];
+        let also = jobs.first().map(|(_, work)| work.also_slots.clone()).unwrap_or_default();
+        let occupied: Vec<usize> = also.iter().copied().chain([slot]).collect();
+        if node.runs_in_any(&occupied) {
+            let attempt = jobs[0].0;
+            self.crowded =
+                Some(format!("{attempt} was started in slots {occupied:?}, where another job runs"));
+        }
+        let brought: Vec<u32> = jobs.iter().map(|(attempt, _)| self.bring(index, *attempt)).collect();
+        let mut brought = brought.into_iter();
+        let node = &mut self.nodes[index];
+        let memory_bytes = node.identity.memory_bytes;
+        let mut member = |(attempt, work): (AttemptKey, Work)| {
+            let saved = brought.next().unwrap_or(0);
+            let again = if self.random.one_in(2) { saved } else { 0 };
+            let needs = if self.memory_is_short { attempt.job.job % 5 * GIB } else { 0 };
+            let is_too_large = memory_bytes > 0 && needs > memory_bytes;
+            let saves = !(self.misses_checkpoints && self.random.one_in(3));
+            let epochs = work.epochs.unwrap_or(EPOCHS);
+            let until = work.until_epoch;
+            Member { attempt, epochs, until, again, done: 0, is_too_large, saves, stops: false }
+        };
+        let members = jobs.into_iter().map(&mut member).collect();
+        let trainer = &mut node.trainers[slot];
+        trainer.take(members, fresh);
+        trainer.also = also;
+        if trainer.lives {
+            let steps = if fresh { vec![Step::Ready] } else { trainer.starts() };
+            self.next_steps(index, slot, steps);
         }
     }
 
