@@ -13,7 +13,6 @@ pub mod descriptors;
 pub mod driver;
 mod logged;
 pub mod metrics;
-mod plain_calls;
 mod reread;
 pub mod rpc;
 pub mod server;

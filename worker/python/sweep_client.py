@@ -394,11 +394,15 @@ def _token(path):
 
 def _refusal(error):
     """What an answer with an error says."""
+    content = error.read(65536)
     try:
-        told = json.loads(error.read(65536))["error"]
+        told = json.loads(content)["error"]
         message, code = told["message"], told["code"]
     except (ValueError, KeyError, TypeError):
         message, code = "%s answered %d: it is no coordinator's page" % (error.url, error.code), ""
+        # The coordinator's other port says which one is meant.
+        if error.code == 421 and error.headers.get_content_type() == "text/plain":
+            message = content.decode("utf-8", "replace").strip()
     # A proxy before a coordinator that is away, and one that does not lead yet.
     kind = Unreachable if error.code in (502, 503, 504) else SweepError
     return kind(message, code, error.code)

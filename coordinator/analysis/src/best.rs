@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use super::{
     frame::Frame,
     points::Point,
-    statistics::{Interval, newcombe, t_interval, welch, wilson},
+    statistics::{Interval, newcombe, welch, wilson},
 };
 
 /// Which test was made.
@@ -103,7 +103,7 @@ impl Comparison {
     fn winner(&self, frame: &Frame, point: &Point) -> Winner {
         let (count, value) = (point.mean.count, point.mean.mean);
         let of_share = || self.images.filter(|_| count == 1).map(|images| wilson(value, images));
-        let interval = t_interval(&point.mean).or_else(of_share);
+        let interval = frame.interval(&point.mean).or_else(of_share);
         Winner { job: frame.jobs[point.row], count, value, interval }
     }
 }

@@ -9,7 +9,9 @@ use terms::{
 };
 use utoipa::ToSchema;
 
-use super::{Analysis, best, best_of, effects, frame::Frame, importance, interaction, points};
+use super::{
+    Analysis, best, best_of, effects, frame::Frame, importance, interaction, points, statistics::Interval,
+};
 
 /// Most jobs that are looked at; of a larger sweep an even choice is.
 pub const JOBS_MAX: u64 = 200_000;
@@ -63,6 +65,8 @@ pub struct Collector {
     pub(crate) repeats: u32,
     /// How many images the objective is a share of, where it is one.
     images: Option<u64>,
+    /// Between which numbers every value lies, where that is known.
+    pub(crate) bounds: Option<Interval>,
     pub(crate) names: Vec<String>,
     pub(crate) is_seed: Vec<bool>,
     /// Jobs whose hashes are at most this large are kept.
@@ -100,6 +104,7 @@ impl Collector {
             goal: objective.goal,
             repeats: 1,
             images: images.filter(|images| is_share && *images > 0),
+            bounds: metric.filter(|metric| metric.is_share()).map(|_| Interval { low: 0.0, high: 1.0 }),
             names: varying.to_vec(),
             is_seed: varying.iter().map(|name| seed == Some(name)).collect(),
             threshold,
@@ -178,7 +183,7 @@ impl Collector {
 
     /// What the jobs say. Takes up to a few seconds of a processor for the most jobs that are kept.
     pub fn analyze(self) -> Analysis {
-        let (goal, images, jobs) = (self.goal, self.images, self.counted);
+        let (goal, images, jobs, bounds) = (self.goal, self.images, self.counted, self.bounds);
         let frame = Frame::new(self);
         let points = points::points(&frame);
         let rows = frame.units(&points);
@@ -191,6 +196,7 @@ impl Collector {
             repeats: points::repeats(&frame, &points, goal),
             // The best may be among those that were not looked at.
             best: (jobs.not_looked_at == 0).then(|| best::verdict(&frame, &points, goal, images)).flatten(),
+            bounds,
             best_of: best_of::expected(frame.finite(), goal),
         }
     }

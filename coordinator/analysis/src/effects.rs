@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::{
     frame::{ABSENT, Frame, Kind, LEVELS_MAX, Parameter, Unit},
     pairs::{Others, Pair, pairs},
-    statistics::{Interval, Mean, t_interval},
+    statistics::{Interval, Mean},
 };
 
 /// Most ranges into which numbers are put.
@@ -101,8 +101,8 @@ fn of_levels(
     shown.truncate(LEVELS_MAX);
     shown.sort_unstable();
     let mut levels: Vec<Level> =
-        shown.into_iter().map(|code| sums[code].level(Some(values[code].clone()), None)).collect();
-    levels.extend(absent(&sums[values.len()]));
+        shown.into_iter().map(|code| sums[code].level(frame, Some(values[code].clone()), None)).collect();
+    levels.extend(absent(frame, &sums[values.len()]));
     (levels, left_out)
 }
 
@@ -143,8 +143,8 @@ fn of_ranges(frame: &Frame, numbers: &[f64], units: &[Unit]) -> Vec<Level> {
         Range { from, to }
     };
     let mut levels: Vec<Level> =
-        (0..ends.len()).map(|place| sums[place].level(None, Some(range(place)))).collect();
-    levels.extend(absent(&sums[ends.len()]));
+        (0..ends.len()).map(|place| sums[place].level(frame, None, Some(range(place)))).collect();
+    levels.extend(absent(frame, &sums[ends.len()]));
     levels
 }
 
@@ -157,12 +157,12 @@ fn summed(frame: &Frame, units: &[Unit], places: usize, place: impl Fn(usize) ->
 }
 
 /// The points that do not have the parameter, where there are some.
-fn absent(sum: &Sum) -> Option<Level> {
-    (sum.mean.count > 0 || sum.diverged > 0).then(|| Level { absent: true, ..sum.level(None, None) })
+fn absent(frame: &Frame, sum: &Sum) -> Option<Level> {
+    (sum.mean.count > 0 || sum.diverged > 0).then(|| Level { absent: true, ..sum.level(frame, None, None) })
 }
 
 impl Sum {
-    fn level(&self, value: Option<ParameterValue>, range: Option<Range>) -> Level {
+    fn level(&self, frame: &Frame, value: Option<ParameterValue>, range: Option<Range>) -> Level {
         Level {
             value,
             range,
@@ -171,7 +171,7 @@ impl Sum {
             diverged: self.diverged,
             mean: (self.mean.count > 0).then_some(self.mean.mean),
             deviation: self.mean.deviation(),
-            interval: t_interval(&self.mean),
+            interval: frame.interval(&self.mean),
         }
     }
 }

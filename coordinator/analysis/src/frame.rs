@@ -7,6 +7,7 @@ use terms::ParameterValue;
 use super::{
     collect::{Cell, Collector},
     points::Point,
+    statistics::{Interval, Mean, t_interval},
 };
 
 /// Different values of a parameter that are shown each by itself. Numbers with more are put into ranges.
@@ -23,6 +24,8 @@ pub(crate) const ABSENT: u32 = u32::MAX;
 pub(crate) struct Frame {
     /// How often the sweep file says that each point is trained.
     pub(crate) repeats: u32,
+    /// Between which numbers every value lies, where that is known.
+    pub(crate) bounds: Option<Interval>,
     /// Their numbers.
     pub(crate) jobs: Vec<u64>,
     /// The objective of each; NaN where it diverged.
@@ -62,8 +65,13 @@ pub(crate) struct Unit {
 }
 
 impl Frame {
+    /// The interval of a mean of values, cut where no value can be; none of a single one.
+    pub(crate) fn interval(&self, mean: &Mean) -> Option<Interval> {
+        Some(t_interval(mean)?.cut_at(mean.mean, self.bounds))
+    }
+
     pub(crate) fn new(collected: Collector) -> Self {
-        let Collector { repeats, names, is_seed, jobs, values, cells, texts, .. } = collected;
+        let Collector { repeats, bounds, names, is_seed, jobs, values, cells, texts, .. } = collected;
         let width = names.len();
         let (mut coded, mut seed) = (Vec::new(), None);
         for (place, name) in names.into_iter().enumerate() {
@@ -83,7 +91,7 @@ impl Frame {
             let kind = kind(&codes, &distinct, units, &texts);
             Parameter { name, codes, count: distinct.len(), kind }
         };
-        Self { repeats, jobs, values, parameters: coded.into_iter().map(parameter).collect(), seed }
+        Self { repeats, bounds, jobs, values, parameters: coded.into_iter().map(parameter).collect(), seed }
     }
 
     /// The values that are numbers.

@@ -66,8 +66,22 @@ pub struct Analysis {
     pub repeats: Option<Repeats>,
     /// None where no job counts.
     pub best: Option<Verdict>,
+    /// Between which numbers every value lies, where that is known: intervals of means are cut there. Those of differences are not.
+    pub bounds: Option<Interval>,
     /// For rising numbers of jobs.
     pub best_of: Vec<BestOf>,
+}
+
+impl Analysis {
+    /// Whether intervals of means end where no value can be.
+    pub fn has_cut_intervals(&self) -> bool {
+        let Some(bounds) = self.bounds else { return false };
+        let of_levels =
+            self.effects.iter().flat_map(|effect| &effect.levels).filter_map(|level| level.interval);
+        let of_points = self.repeats.iter().flat_map(|repeats| &repeats.items).map(|point| point.interval);
+        let is_cut = |one: Interval| one.low < one.high && (one.low == bounds.low || one.high == bounds.high);
+        of_levels.chain(of_points).any(is_cut)
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::{
     frame::Frame,
-    statistics::{Interval, Mean, t_interval},
+    statistics::{Interval, Mean},
 };
 
 /// Most points that are listed: no one reads more.
@@ -92,7 +92,7 @@ pub(crate) fn repeats(frame: &Frame, points: &[Point], goal: Goal) -> Option<Rep
             diverged: point.diverged,
             mean: point.mean.mean,
             deviation: point.mean.deviation()?,
-            interval: t_interval(&point.mean)?,
+            interval: frame.interval(&point.mean)?,
         })
     });
     Some(Repeats {

@@ -54,6 +54,15 @@ impl Interval {
         Self { low: middle - half, high: middle + half }
     }
 
+    /// The part of it that lies within these bounds, where `mean`, of which it is the interval, does. Where every value lies within them, so
+    /// does the mean that is looked for: what is cut off never holds it, and the confidence stays.
+    pub(crate) fn cut_at(self, mean: f64, bounds: Option<Self>) -> Self {
+        match bounds.filter(|bounds| bounds.contains(mean)) {
+            Some(bounds) => Self { low: self.low.max(bounds.low), high: self.high.min(bounds.high) },
+            None => self,
+        }
+    }
+
     /// Whether a number lies in it.
     pub fn contains(&self, number: f64) -> bool {
         self.low <= number && number <= self.high

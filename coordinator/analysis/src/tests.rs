@@ -1,5 +1,6 @@
 //! The analysis of small sweeps whose answers are known, and of those that are degenerate.
 
+mod bounds;
 mod golden;
 mod interaction;
 mod rounding;

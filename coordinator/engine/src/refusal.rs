@@ -31,7 +31,7 @@ pub enum ControlError {
     #[error("job {0} has ended already")]
     JobHasEnded(JobKey),
     /// Jobs of a sweep that was stopped or cancelled are retried together.
-    #[error("sweep {sweep} is {state}; `sweep retry {sweep}` continues all of its jobs", state = .state.as_str())]
+    #[error("sweep {sweep} is {state}, so that its jobs go on together or not at all", state = .state.as_str())]
     OnlyAsAWhole { sweep: SweepId, state: SweepState },
     /// The epochs that count cannot change while there are weights that were chosen by them.
     #[error(

@@ -15,7 +15,7 @@ use serde::Serialize;
 use terms::{Goal, JobState, ParameterMap, ParameterValue, Standing};
 use utoipa::ToSchema;
 
-use self::differences::{Difference, differences};
+use self::differences::{CONTENT_HASH, Difference, VALIDATION, VALIDATION_IMAGES, differences};
 use super::{
     model::Sweep,
     recorded::Recorded,
@@ -104,6 +104,8 @@ pub struct Pair {
     pub second: u64,
     /// Whether their values compare at all, and why not.
     pub not_compared: Option<NotCompared>,
+    /// What of the data differs, where that is why, by the keys of `differences`.
+    pub other_data: Vec<&'static str>,
     /// The best configurations, where both were trained several times. No test: each was chosen by its value, from more or fewer.
     pub bests: Option<Bests>,
     /// How many configurations both have with a value.
@@ -307,11 +309,16 @@ pub fn compare(sides: &[Side]) -> Comparison {
 }
 
 fn pair(first: &Side, second: &Side) -> Pair {
-    let not_compared = not_compared(&first.sweep, &second.sweep);
+    let other_data = other_data(&first.sweep, &second.sweep);
+    let not_compared = match first.sweep.objective == second.sweep.objective {
+        false => Some(NotCompared::OtherMetric),
+        true => (!other_data.is_empty()).then_some(NotCompared::OtherData),
+    };
     let mut pair = Pair {
         first: first.sweep.id,
         second: second.sweep.id,
         not_compared,
+        other_data,
         bests: None,
         common: 0,
         paired: None,
@@ -363,21 +370,24 @@ fn correct(pairs: &mut [Pair]) {
     }
 }
 
-fn not_compared(first: &Sweep, second: &Sweep) -> Option<NotCompared> {
-    if first.objective != second.objective {
-        return Some(NotCompared::OtherMetric);
-    }
-    let found = |sweep: &Sweep| {
-        let dataset = sweep.dataset.as_ref()?;
-        Some((dataset.content_hash.clone(), dataset.val_images, dataset.validation.clone()))
-    };
-    let recorded = |sweep: &Sweep| {
-        let dataset = Recorded::read(&sweep.specification).dataset;
-        (dataset.val_fraction, dataset.split_seed, dataset.image_size)
-    };
+/// What of their data differs: what a job sees of it, and by what it is judged.
+fn other_data(first: &Sweep, second: &Sweep) -> Vec<&'static str> {
+    let recorded = [first, second].map(|sweep| Recorded::read(&sweep.specification).dataset);
+    let [one, other] = &recorded;
+    let mut differ = vec![
+        ("dataset.image_size", one.image_size != other.image_size),
+        ("dataset.val_fraction", one.val_fraction != other.val_fraction),
+        ("dataset.split_seed", one.split_seed != other.split_seed),
+    ];
     // Of a sweep that no worker has begun, nothing is found yet.
-    let is_other_found = found(first).zip(found(second)).is_some_and(|(one, other)| one != other);
-    (is_other_found || recorded(first) != recorded(second)).then_some(NotCompared::OtherData)
+    if let Some((one, other)) = first.dataset.as_ref().zip(second.dataset.as_ref()) {
+        differ.extend([
+            (CONTENT_HASH, one.content_hash != other.content_hash),
+            (VALIDATION_IMAGES, one.val_images != other.val_images),
+            (VALIDATION, one.validation != other.validation),
+        ]);
+    }
+    differ.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }
 
 #[cfg(test)]

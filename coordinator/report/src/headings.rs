@@ -1,6 +1,6 @@
 //! What a report calls a sweep's parameters and metrics, and how it draws their values.
 
-use terms::{Goal, MetricRow, Objective};
+use terms::{Goal, MetricRow, Objective, manifest::ManifestMetric};
 
 use super::{
     figures::short_text,
@@ -8,8 +8,6 @@ use super::{
     strings::{InLabel, ModelTexts, Strings},
 };
 
-/// Unit of metrics that are a share, in [0, 1].
-const UNIT_SHARE: &str = "share";
 /// Unit of cross-entropies: losses that fall by powers of ten.
 const UNIT_NAT: &str = "nat";
 /// Most parameters that a label lists: no one reads more.
@@ -70,7 +68,7 @@ impl Headings {
                 heading,
                 topic,
                 at_best,
-                is_share: unit == UNIT_SHARE,
+                is_share: known.is_some_and(ManifestMetric::is_share),
                 is_loss: unit == UNIT_NAT,
                 goal: if *name == **objective { Some(*goal) } else { known.map(|known| known.goal) },
             }

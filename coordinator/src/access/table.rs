@@ -119,6 +119,11 @@ pub fn call(path: &str) -> Who {
     BY_CALL.get(path).copied().unwrap_or(Who::Roles(&[]))
 }
 
+/// The methods that a route takes.
+pub fn methods(route: &str) -> impl Iterator<Item = &'static str> {
+    ROUTES.iter().filter(move |(_, known, _)| *known == route).map(|(method, ..)| *method)
+}
+
 /// Who may use this route; an address that none leads to tells those who may look that there is nothing.
 pub fn route(method: &str, route: Option<&str>) -> Who {
     let Some(route) = route else { return LOOK };

@@ -101,7 +101,7 @@ impl Api {
         metric: &str,
         curve: &mut Curve,
     ) -> Result<(), ApiError> {
-        let mut counting = CountingEpochs::new(Arc::clone(&self.store), sweep, row.job, row.job);
+        let mut counting = CountingEpochs::new(Arc::clone(&self.store) as _, sweep, row.job, row.job);
         let every = (row.epochs_done as usize).div_ceil(POINTS_MAX).max(1);
         while let Some(epoch) =
             counting.next(row.job, row.attempts, row.epochs_done).await.map_err(unreadable)?

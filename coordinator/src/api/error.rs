@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use engine::ControlError;
 use store::StoreError;
+use terms::SweepId;
 
 use crate::driver::CallError;
 
@@ -22,6 +23,13 @@ pub enum ApiError {
     /// The state does not allow it.
     #[error("{0}")]
     Refused(String),
+    /// The sweep has ended before its jobs had, and they are tried again together, the cancelled ones too.
+    #[error("{message}; `sweep retry {sweep}` continues all of its jobs")]
+    OnlyAsAWhole {
+        /// Why, without what to do, which each interface says in its words.
+        message: String,
+        sweep: SweepId,
+    },
     /// It is someone else's.
     #[error("{0}")]
     Forbidden(String),
@@ -78,10 +86,10 @@ impl From<ControlError> for ApiError {
             ControlError::NoSuchSweep(_) | ControlError::NoSuchJob { .. } | ControlError::NoSuchWorker(_) => {
                 Self::NotFound(message)
             }
+            ControlError::OnlyAsAWhole { sweep, .. } => Self::OnlyAsAWhole { message, sweep },
             ControlError::AlreadyFinal { .. }
             | ControlError::EndedEarly { .. }
             | ControlError::JobHasEnded(_)
-            | ControlError::OnlyAsAWhole { .. }
             | ControlError::WeightsChosen { .. }
             | ControlError::NobodyLooks { .. }
             | ControlError::NotFromOutside(_)

@@ -7,7 +7,7 @@ use std::{
 
 use domain::{definition::SweepDefinition, record::WeightsState};
 use engine::query::Defined;
-use store::{AttemptRow, CountingEpochs, EpochRow, JobRow, Store};
+use store::{AttemptRow, CountingEpochs, EpochRow, JobRow, ResultRows};
 use terms::{JobKey, JobState, ParameterMap, SweepId, SweepState, VariantArray};
 
 use super::{Api, ApiError, Page, error::unreadable, page::PAGE_ROWS_MAX};
@@ -130,7 +130,7 @@ impl Api {
         let found = self.jobs_between(&defined, key.job, key.job).await?.pop();
         let job = found.ok_or_else(|| ApiError::NotFound(format!("there is no job {key}")))?;
         let attempts = self.store.attempts(key).await.map_err(unreadable)?;
-        let mut counting = CountingEpochs::new(Arc::clone(&self.store), key.sweep, key.job, key.job);
+        let mut counting = CountingEpochs::new(Arc::clone(&self.store) as _, key.sweep, key.job, key.job);
         let (attempt, done) = job.row.as_ref().map_or((0, 0), |row| (row.attempts, row.epochs_done));
         let mut epochs = Vec::new();
         // As many as a job may have, at most.
@@ -150,13 +150,7 @@ impl Api {
         first: u64,
         last: u64,
     ) -> Result<Vec<JobView>, ApiError> {
-        let count = u32::try_from(last + 1 - first).unwrap_or(u32::MAX);
-        let rows = self.store.jobs(defined.definition.id, first, count).await.map_err(unreadable)?;
-        let mut rows: HashMap<u64, JobRow> = rows.into_iter().map(|row| (row.job, row)).collect();
-        let mut jobs: Vec<_> =
-            (first..=last).map(|job| JobView::new(defined, job, rows.remove(&job))).collect();
-        mark_weights(&*self.store, defined.definition.id, &mut jobs).await?;
-        Ok(jobs)
+        jobs_between(&*self.store, defined, (first, last)).await
     }
 
     /// A page of the jobs from `first` on in the wanted states, all of which have rows, and where the next page begins.
@@ -214,6 +208,20 @@ impl Api {
     }
 }
 
+/// The jobs `first` to `last` of these rows, those without a row included.
+pub(super) async fn jobs_between(
+    rows: &dyn ResultRows,
+    defined: &Defined,
+    (first, last): (u64, u64),
+) -> Result<Vec<JobView>, ApiError> {
+    let count = u32::try_from(last + 1 - first).unwrap_or(u32::MAX);
+    let found = rows.jobs(defined.definition.id, first, count).await.map_err(unreadable)?;
+    let mut found: HashMap<u64, JobRow> = found.into_iter().map(|row| (row.job, row)).collect();
+    let mut jobs: Vec<_> = (first..=last).map(|job| JobView::new(defined, job, found.remove(&job))).collect();
+    mark_weights(rows, defined.definition.id, &mut jobs).await?;
+    Ok(jobs)
+}
+
 /// The state that users see of a job with a row. Once its sweep has ended, early stopping promotes no job any more.
 pub(super) fn shown(state: JobState, sweep: SweepState) -> JobState {
     if state == JobState::Paused && sweep.is_final() { JobState::Stopped } else { state }
@@ -242,18 +250,18 @@ pub(super) fn check_job(definition: &SweepDefinition, job: u64) -> Result<(), Ap
 }
 
 /// Says of jobs, in the order of their numbers, what became of their weights.
-async fn mark_weights(store: &dyn Store, sweep: SweepId, jobs: &mut [JobView]) -> Result<(), ApiError> {
+async fn mark_weights(rows: &dyn ResultRows, sweep: SweepId, jobs: &mut [JobView]) -> Result<(), ApiError> {
     let done = || jobs.iter().filter(|job| job.state == JobState::Done).map(|job| job.job);
     let (Some(mut first), Some(last)) = (done().min(), done().max()) else { return Ok(()) };
     while first <= last {
-        let rows = store.artifacts(sweep, first, last, WEIGHTS_AT_A_TIME).await.map_err(unreadable)?;
-        for row in &rows {
+        let found = rows.artifacts(sweep, first, last, WEIGHTS_AT_A_TIME).await.map_err(unreadable)?;
+        for row in &found {
             if let Ok(place) = jobs.binary_search_by_key(&row.job, |job| job.job) {
                 jobs[place].weights = Some(row.state);
             }
         }
-        first = match rows.last() {
-            Some(row) if rows.len() == WEIGHTS_AT_A_TIME as usize => row.job + 1,
+        first = match found.last() {
+            Some(row) if found.len() == WEIGHTS_AT_A_TIME as usize => row.job + 1,
             _ => break,
         };
     }

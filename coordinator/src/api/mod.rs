@@ -62,7 +62,7 @@ pub use self::{
     search::{Proposal, SearchFollower},
     snapshots::ContentState,
     table::{Condition, Question, TablePage},
-    text::{for_people, plain},
+    text::{for_people, lines, plain},
     timeline::Timeline,
     tokens::NewToken,
     verify::Verified,

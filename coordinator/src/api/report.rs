@@ -6,11 +6,11 @@ use std::{
 };
 
 use engine::{SweepView, query::Defined};
-use store::{AttemptPlace, CountingEpochs, EpochRow};
+use store::{AttemptPlace, CountingEpochs, EpochRow, ResultRows};
 use terms::SweepId;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Api, ApiError, JobTimes, JobView, error::unreadable};
+use super::{Api, ApiError, JobTimes, JobView, error::unreadable, jobs::jobs_between};
 
 /// Jobs read at a time for a report.
 const REPORT_CHUNK_JOBS: u64 = 500;
@@ -28,14 +28,14 @@ pub enum ReportRow {
     Epoch(EpochRow),
 }
 
-/// A report that is being read. It holds its place among those that are read at the same time until it is dropped.
+/// A report that is being read. Of a coordinator, it holds its place among those that are read at the same time until it is dropped.
 #[derive(Debug)]
 pub struct Report {
     /// The sweep when it began.
     pub sweep: SweepView,
     /// Every parameter's name, in order.
     pub parameters: Vec<String>,
-    api: Api,
+    rows: Arc<dyn ResultRows>,
     defined: Defined,
     /// The jobs that were read and are still to come.
     jobs: VecDeque<JobView>,
@@ -44,7 +44,7 @@ pub struct Report {
     epochs: CountingEpochs,
     /// The job with which the next chunk begins.
     next: u64,
-    _place: OwnedSemaphorePermit,
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 impl Api {
@@ -54,58 +54,60 @@ impl Api {
     /// There is no such sweep, or too many reports are being read.
     pub async fn report(&self, sweep: SweepId) -> Result<Report, ApiError> {
         let defined = self.defined(sweep).await?;
-        let axes = &defined.definition.specification.axes;
-        let parameters = axes.iter().map(|axis| axis.name.to_string()).collect();
         let place = Arc::clone(&self.reports).try_acquire_owned().map_err(|_| {
             ApiError::Full(format!("{REPORTS_MAX} reports are being read already; try again in 10 s"))
         })?;
         let overview = self.overview().await?;
         let view = self.view(sweep).await?;
         drop(overview);
-        Ok(Report {
-            sweep: view,
-            parameters,
-            api: self.clone(),
-            epochs: CountingEpochs::new(Arc::clone(&self.store), sweep, 1, 0),
+        Ok(Report { _place: Some(place), ..Report::of(Arc::clone(&self.store) as _, view, defined) })
+    }
+}
+
+/// Says of jobs, in the order of their numbers, when they trained.
+async fn mark_times(rows: &dyn ResultRows, sweep: SweepId, jobs: &mut [JobView]) -> Result<(), ApiError> {
+    let (Some(first), Some(last)) = (jobs.first(), jobs.last()) else { return Ok(()) };
+    let (mut after, last) = (AttemptPlace::before(first.job), last.job);
+    // By job: when its first attempt was granted, and when its last one ended.
+    let mut times: BTreeMap<u64, (u64, Option<u64>)> = BTreeMap::new();
+    loop {
+        let page = rows.attempts_of_jobs(sweep, after, last, ATTEMPTS_READ_MAX).await;
+        let page = page.map_err(unreadable)?;
+        for (place, row) in &page {
+            let (_, ended) = times.entry(place.job).or_insert((row.granted_unix_ms, None));
+            *ended = row.ended_unix_ms;
+            after = *place;
+        }
+        if page.len() < ATTEMPTS_READ_MAX as usize {
+            break;
+        }
+    }
+    for job in jobs {
+        if let Some((started, ended)) = times.get(&job.job) {
+            let ended = ended.filter(|_| job.state.is_final());
+            job.times = JobTimes { started_unix_ms: Some(*started), ended_unix_ms: ended };
+        }
+    }
+    Ok(())
+}
+
+impl Report {
+    /// The report of a sweep of which all rows are at hand.
+    pub(crate) fn of(rows: Arc<dyn ResultRows>, sweep: SweepView, defined: Defined) -> Self {
+        let axes = &defined.definition.specification.axes;
+        Self {
+            sweep,
+            parameters: axes.iter().map(|axis| axis.name.to_string()).collect(),
+            epochs: CountingEpochs::new(Arc::clone(&rows), defined.definition.id, 1, 0),
+            rows,
             defined,
             jobs: VecDeque::new(),
             current: None,
             next: 1,
-            _place: place,
-        })
-    }
-}
-
-impl Api {
-    /// Says of jobs, in the order of their numbers, when they trained.
-    async fn mark_times(&self, sweep: SweepId, jobs: &mut [JobView]) -> Result<(), ApiError> {
-        let (Some(first), Some(last)) = (jobs.first(), jobs.last()) else { return Ok(()) };
-        let (mut after, last) = (AttemptPlace::before(first.job), last.job);
-        // By job: when its first attempt was granted, and when its last one ended.
-        let mut times: BTreeMap<u64, (u64, Option<u64>)> = BTreeMap::new();
-        loop {
-            let page = self.store.attempts_of_jobs(sweep, after, last, ATTEMPTS_READ_MAX).await;
-            let page = page.map_err(unreadable)?;
-            for (place, row) in &page {
-                let (_, ended) = times.entry(place.job).or_insert((row.granted_unix_ms, None));
-                *ended = row.ended_unix_ms;
-                after = *place;
-            }
-            if page.len() < ATTEMPTS_READ_MAX as usize {
-                break;
-            }
+            _place: None,
         }
-        for job in jobs {
-            if let Some((started, ended)) = times.get(&job.job) {
-                let ended = ended.filter(|_| job.state.is_final());
-                job.times = JobTimes { started_unix_ms: Some(*started), ended_unix_ms: ended };
-            }
-        }
-        Ok(())
     }
-}
 
-impl Report {
     /// The next row; none after the last one.
     ///
     /// # Errors
@@ -134,10 +136,10 @@ impl Report {
         if first > last {
             return Ok(());
         }
-        let mut jobs = self.api.jobs_between(&self.defined, first, last).await?;
-        self.api.mark_times(definition.id, &mut jobs).await?;
+        let mut jobs = jobs_between(&*self.rows, &self.defined, (first, last)).await?;
+        mark_times(&*self.rows, definition.id, &mut jobs).await?;
         self.jobs = jobs.into();
-        self.epochs = CountingEpochs::new(Arc::clone(&self.api.store), definition.id, first, last);
+        self.epochs = CountingEpochs::new(Arc::clone(&self.rows), definition.id, first, last);
         self.next = last + 1;
         Ok(())
     }

@@ -18,7 +18,7 @@ use engine::{
 };
 use store::{
     ArtifactRow, AttemptPlace, AttemptRow, AttemptsAsked, EpochPlace, EpochRow, JobRow, LeaderTold,
-    StoreError,
+    ResultRows, StoreError,
 };
 use terms::{AttemptKey, AttemptState, Epoch, Goal, JobKey, JobState, MetricRow, MetricUse, Objective};
 use tokio::sync::{mpsc, oneshot};
@@ -46,6 +46,44 @@ async fn pass(gates: &Gates) {
 }
 
 #[async_trait]
+impl ResultRows for Gated {
+    async fn jobs(&self, sweep: SweepId, first: u64, limit: u32) -> Result<Vec<JobRow>, StoreError> {
+        self.store.jobs(sweep, first, limit).await
+    }
+
+    async fn attempts_of_jobs(
+        &self,
+        sweep: SweepId,
+        after: AttemptPlace,
+        last: u64,
+        limit: u32,
+    ) -> Result<Vec<(AttemptPlace, AttemptRow)>, StoreError> {
+        self.store.attempts_of_jobs(sweep, after, last, limit).await
+    }
+
+    async fn epochs(
+        &self,
+        sweep: SweepId,
+        after: EpochPlace,
+        last: u64,
+        limit: u32,
+    ) -> Result<Vec<EpochRow>, StoreError> {
+        assert!(limit <= 1_000, "{limit} epochs at a time");
+        self.store.epochs(sweep, after, last, limit).await
+    }
+
+    async fn artifacts(
+        &self,
+        sweep: SweepId,
+        first: u64,
+        last: u64,
+        limit: u32,
+    ) -> Result<Vec<ArtifactRow>, StoreError> {
+        self.store.artifacts(sweep, first, last, limit).await
+    }
+}
+
+#[async_trait]
 impl Store for Gated {
     async fn lead(&self, address: &str, leader: LeaderTold<'_>) -> Result<(), StoreError> {
         self.store.lead(address, leader).await
@@ -58,9 +96,6 @@ impl Store for Gated {
     }
     async fn commit(&self, records: &[Record]) -> Result<(), StoreError> {
         self.store.commit(records).await
-    }
-    async fn jobs(&self, sweep: SweepId, first: u64, limit: u32) -> Result<Vec<JobRow>, StoreError> {
-        self.store.jobs(sweep, first, limit).await
     }
     async fn jobs_in_state(
         &self,
@@ -76,37 +111,8 @@ impl Store for Gated {
     async fn attempts(&self, job: JobKey) -> Result<Vec<AttemptRow>, StoreError> {
         self.store.attempts(job).await
     }
-    async fn attempts_of_jobs(
-        &self,
-        sweep: SweepId,
-        after: AttemptPlace,
-        last: u64,
-        limit: u32,
-    ) -> Result<Vec<(AttemptPlace, AttemptRow)>, StoreError> {
-        self.store.attempts_of_jobs(sweep, after, last, limit).await
-    }
-
     async fn attempts_between(&self, asked: AttemptsAsked) -> Result<Vec<(JobKey, AttemptRow)>, StoreError> {
         self.store.attempts_between(asked).await
-    }
-    async fn epochs(
-        &self,
-        sweep: SweepId,
-        after: EpochPlace,
-        last: u64,
-        limit: u32,
-    ) -> Result<Vec<EpochRow>, StoreError> {
-        assert!(limit <= 1_000, "{limit} epochs at a time");
-        self.store.epochs(sweep, after, last, limit).await
-    }
-    async fn artifacts(
-        &self,
-        sweep: SweepId,
-        first: u64,
-        last: u64,
-        limit: u32,
-    ) -> Result<Vec<ArtifactRow>, StoreError> {
-        self.store.artifacts(sweep, first, last, limit).await
     }
     async fn tokens(&self) -> Result<Vec<Token>, StoreError> {
         self.store.tokens().await

@@ -28,7 +28,10 @@ pub fn plain(field: &str, text: &str) -> Result<(), ApiError> {
 }
 
 /// Text of several lines: of control characters, only those that break and indent lines.
-pub(super) fn lines(field: &str, text: &str) -> Result<(), ApiError> {
+///
+/// # Errors
+/// It has another one.
+pub fn lines(field: &str, text: &str) -> Result<(), ApiError> {
     without(field, text, |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{85}'))
 }
 

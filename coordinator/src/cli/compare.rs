@@ -2,7 +2,7 @@
 
 mod folder;
 
-use std::{collections::BTreeSet, fmt, path::PathBuf, str::FromStr};
+use std::collections::BTreeSet;
 
 use analysis::Interval;
 use proto::v1;
@@ -16,6 +16,7 @@ use terms::JobState;
 use super::{
     client::Target,
     failure::Failure,
+    folder::Named,
     output::{Cell, Format, Printer, count, print, print_json, table},
 };
 use crate::shapes::rows;
@@ -33,60 +34,23 @@ pub(super) struct CompareArguments {
     sweeps: Vec<Named>,
 }
 
-/// A sweep as the command line names it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Named {
-    /// Of the coordinator.
-    Sweep(u64),
-    /// Of a run, in its folder.
-    Folder(PathBuf),
-}
-
-impl FromStr for Named {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let number = super::ids::sweep_id(text);
-        match number {
-            Ok(sweep) => Ok(Self::Sweep(sweep)),
-            Err(_) if std::path::Path::new(text).is_dir() => Ok(Self::Folder(text.into())),
-            Err(why) => Err(format!("{why}; or name the folder of a `sweep run`: there is no folder {text}")),
-        }
-    }
-}
-
-impl Named {
-    fn number(&self) -> Option<u64> {
-        match self {
-            Self::Sweep(sweep) => Some(*sweep),
-            Self::Folder(_) => None,
-        }
-    }
-}
-
-impl fmt::Display for Named {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Sweep(sweep) => write!(f, "sweep {sweep}"),
-            Self::Folder(folder) => write!(f, "{}", folder.display()),
-        }
-    }
-}
-
 /// `sweep compare`.
 pub(super) async fn compare_sweeps(
     arguments: &CompareArguments,
     target: &Target,
     format: Format,
 ) -> Result<(), Failure> {
-    let mut sides: Vec<Side> = Vec::new();
-    // Those of folders get numbers that no other has here: each is number 1 of its own database.
-    let known: BTreeSet<u64> = arguments.sweeps.iter().filter_map(Named::number).collect();
-    let mut free = (1..).filter(|number| !known.contains(number));
     for (place, named) in arguments.sweeps.iter().enumerate() {
         if arguments.sweeps[..place].contains(named) {
             return Err(Failure::usage(format!("{named} is named twice; name each sweep once")));
         }
+        named.check()?;
+    }
+    let mut sides: Vec<Side> = Vec::new();
+    // Those of folders get numbers that no other has here: each is number 1 of its own database.
+    let known: BTreeSet<u64> = arguments.sweeps.iter().filter_map(Named::number).collect();
+    let mut free = (1..).filter(|number| !known.contains(number));
+    for named in &arguments.sweeps {
         sides.push(match named {
             Named::Sweep(sweep) => read(target, *sweep).await?,
             Named::Folder(folder) => folder::side_of(folder, free.next().unwrap_or_default()).await?,
@@ -242,7 +206,8 @@ fn sentences(comparison: &Comparison, pair: &Pair) -> Vec<String> {
             return said;
         }
         Some(NotCompared::OtherData) => said.push(format!(
-            "Sweeps {first} and {second} have different data: the data may make the differences below."
+            "The data of sweeps {first} and {second} differ in {}: that may make the differences below.",
+            pair.other_data.join(", ")
         )),
         None => {}
     }
@@ -264,7 +229,12 @@ fn sentences(comparison: &Comparison, pair: &Pair) -> Vec<String> {
         (None, _) => said.push(format!("{bests}: not tested, as their trainings do not vary.")),
     }
     let wins = format!("{second} is better in {}, {first} in {}", pair.second_better, pair.first_better);
+    let are_equal = pair.paired.is_none() && pair.second_better + pair.first_better == 0;
     said.push(match (pair.common, pair.paired) {
+        (1, _) if are_equal => "A single configuration is in both, with the same value.".to_owned(),
+        (2.., _) if are_equal => {
+            format!("{} configurations are in both, each with the same value in both: there is no difference to test.", pair.common)
+        }
         (0, _) => "No configuration is in both with a value.".to_owned(),
         (1, _) => format!("A single configuration is in both, which no test can be made of; {wins}."),
         (common, Some(tested)) => format!(

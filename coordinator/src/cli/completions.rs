@@ -1,7 +1,5 @@
 //! `sweep completions`: what a shell needs to complete commands and options.
 
-use clap::CommandFactory;
-
 use terminal::output;
 
 use super::failure::Failure;
@@ -13,9 +11,9 @@ pub(super) struct CompletionsArguments {
     shell: clap_complete::Shell,
 }
 
-/// Prints the completions of the command line `C`.
-pub(super) fn print<C: CommandFactory>(arguments: &CompletionsArguments) -> Result<(), Failure> {
+/// Prints the completions of a command line.
+pub(super) fn print(arguments: &CompletionsArguments, mut command: clap::Command) -> Result<(), Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut C::command(), "sweep", &mut script);
+    clap_complete::generate(arguments.shell, &mut command, "sweep", &mut script);
     Ok(output::print_bytes(&script)?)
 }

@@ -105,10 +105,9 @@ pub(super) async fn watch(arguments: &SweepArgument, target: &Target) -> Result<
         }
     }
     progress.finish();
-    if let Some(sweep) = last {
-        print(&format!("sweep {} is {}\n", sweep.sweep_id, sweep_state_name(sweep.state())))?;
-    }
-    Ok(())
+    let Some(sweep) = last else { return Ok(()) };
+    print(&format!("sweep {} is {}\n", sweep.sweep_id, sweep_state_name(sweep.state())))?;
+    verdict(&sweep, &format!("`sweep jobs {}`", sweep.sweep_id))
 }
 
 /// `sweep wait`.

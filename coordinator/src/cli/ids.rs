@@ -1,6 +1,6 @@
 //! Sweeps and jobs as the command line names them.
 
-use std::str::FromStr;
+use std::{path::Path, str::FromStr};
 
 /// A sweep's number, or a job as SWEEP/JOB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,7 @@ impl FromStr for TargetId {
         };
         target.ok_or_else(|| {
             "give a sweep's number, such as 3, or a job, such as 3/14; see `sweep ls`".to_owned()
+                + &of_folder(text)
         })
     }
 }
@@ -33,8 +34,20 @@ pub(super) fn sweep_id(text: &str) -> Result<u64, String> {
         Ok(TargetId { sweep, job: Some(_) }) => {
             Err(format!("give the sweep alone, as in {sweep}: this is not for one job"))
         }
-        Err(_) => Err("give a sweep's number, such as 3; see `sweep ls`".to_owned()),
+        Err(_) => Err("give a sweep's number, such as 3; see `sweep ls`".to_owned() + &of_folder(text)),
     }
+}
+
+/// How to come to the sweep of a run's folder, where someone named one.
+fn of_folder(text: &str) -> String {
+    if !Path::new(text).is_dir() {
+        return String::new();
+    }
+    format!(
+        ". Folders of `sweep run` are for `sweep export`, `report` and `compare`; other commands ask a coordinator, which \
+         `sweep serve --store sqlite:{}` is for such a folder",
+        Path::new(text).join("sweep.db").display()
+    )
 }
 
 /// A job as SWEEP/JOB, for commands that take no sweep.
@@ -46,6 +59,16 @@ pub(super) fn job_id(text: &str) -> Result<TargetId, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_names_a_folder_is_told_what_is_for_folders() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().to_str().unwrap();
+        for told in [path.parse::<TargetId>().unwrap_err(), sweep_id(path).unwrap_err()] {
+            assert!(told.contains(&format!("sweep serve --store sqlite:{path}/sweep.db")), "{told}");
+        }
+        assert!(!sweep_id("no/such/folder").unwrap_err().contains("serve"));
+    }
 
     #[test]
     fn sweeps_and_jobs_are_named_by_numbers() {

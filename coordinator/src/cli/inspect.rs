@@ -13,8 +13,8 @@ use super::{
     ids::{TargetId, job_id, sweep_id},
     output::{Cell, Format, Printer, count, first_line, print, print_json, print_one},
     tables::{
-        ATTEMPT_COLUMNS, JobTable, attempt_row, epoch_table, left_by_jobs, names, say_cannot_pause,
-        say_left_out, say_unread, shown_parameters, sweep_row, telling_columns,
+        ATTEMPT_COLUMNS, JobTable, attempt_row, best_point, epoch_table, left_by_jobs, names,
+        say_cannot_pause, say_left_out, say_unread, sweep_row, telling_columns,
     },
 };
 use crate::shapes::{self, rows};
@@ -160,7 +160,7 @@ pub(super) async fn show(arguments: &TargetArgument, target: &Target, format: Fo
     row.push(trainings.map_or(Cell::Empty, Cell::Integer));
     let best = sweep.best.clone().and_then(|best| best.point);
     row.push(best.as_ref().map_or(Cell::Empty, |point| Cell::Integer(point.job)));
-    row.push(best.map_or(Cell::Empty, |point| Cell::Point(shown_parameters(&point, &sweep.varying))));
+    row.push(best_point(&sweep));
     row.push(shapes::listed(&sweep).weights.map_or(Cell::Empty, Cell::Text));
     let dataset = sweep.dataset.unwrap_or_default();
     let hash = dataset.content_hash.clone();

@@ -14,6 +14,7 @@ mod ending;
 mod export;
 mod failure;
 mod files;
+mod folder;
 mod follow;
 mod identity;
 mod ids;
@@ -41,7 +42,7 @@ mod verify;
 use std::{process::ExitCode, time::Duration};
 
 use clap::{ArgMatches, parser::ValueSource};
-use terminal::{logging, output::arguments};
+use terminal::{logging, output::arguments_of};
 
 use self::failure::Failure;
 
@@ -90,7 +91,7 @@ enum Command {
     Logs(inspect::LogsArguments),
     /// List the workers
     Workers,
-    /// Follow a sweep until its end
+    /// Follow a sweep until its end; exit 0 only if it ended well, as `sweep wait`
     #[command(alias = "top")]
     Watch(control::SweepArgument),
     /// Wait for the end of a sweep or a job; exit 0 only if it ended well
@@ -137,11 +138,11 @@ enum Command {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let (arguments, matches): (Arguments, _) = match arguments() {
+    let (arguments, matches): (Arguments, _) = match arguments_of(command_line()) {
         Ok(arguments) => arguments,
         Err(code) => return code,
     };
-    if let Err(failure) = refuse_ignored(&arguments.command, &matches) {
+    if let Err(failure) = refuse_ignored(&matches) {
         return failure.tell();
     }
     arguments.logging.start(if matches!(arguments.command, Command::Serve(_)) { "info" } else { "warn" });
@@ -159,29 +160,56 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// An option of all commands, and its name as it is shown.
+type Common = (&'static str, &'static str);
+
+const FORMAT: Common = ("format", "-o");
+const COORDINATOR: Common = ("coordinator", "--coordinator");
+const TOKEN: Common = ("token_file", "--token-file");
+const TLS_CA: Common = ("tls_ca", "--tls-ca");
+
+/// Which of the options that all commands share some do not use: their help does not offer them, and they refuse them.
+#[rustfmt::skip]
+const UNUSED: &[(&str, &[Common])] = &[
+    ("run", &[FORMAT, COORDINATOR, TOKEN, TLS_CA]),
+    ("serve", &[FORMAT, COORDINATOR, TLS_CA]),
+    ("validate", &[COORDINATOR, TOKEN, TLS_CA]),
+    ("certs", &[COORDINATOR, TOKEN, TLS_CA]),
+    ("completions", &[FORMAT, COORDINATOR, TOKEN, TLS_CA]),
+    ("watch", &[FORMAT]),
+    ("wait", &[FORMAT]),
+    ("search", &[FORMAT]),
+    ("logs", &[FORMAT]),
+    ("report", &[FORMAT]),
+    ("export", &[FORMAT]),
+    ("drain", &[FORMAT]),
+    ("mcp", &[FORMAT]),
+];
+
+/// The command line. Commands do not offer what they do not use.
+fn command_line() -> clap::Command {
+    use clap::CommandFactory;
+    let mut command = Arguments::command();
+    // Gives each command the options that all of them share.
+    drop(command.render_help());
+    UNUSED.iter().fold(command, |command, (name, unused)| {
+        command.mut_subcommand(name, |own| {
+            unused.iter().fold(own, |own, (id, _)| own.mut_arg(id, |argument| argument.hide(true)))
+        })
+    })
+}
+
 /// Refuses options that the command would ignore. Variables and settings are for all commands.
-fn refuse_ignored(command: &Command, matches: &ArgMatches) -> Result<(), Failure> {
-    let (format, coordinator, token) =
-        (("format", "-o"), ("coordinator", "--coordinator"), ("token_file", "--token-file"));
-    let tls_ca = ("tls_ca", "--tls-ca");
-    let (name, ignored): (_, &[_]) = match command {
-        Command::Run(_) => ("run", &[format, coordinator, token, tls_ca]),
-        Command::Serve(_) => ("serve", &[format, coordinator, tls_ca]),
-        Command::Validate(_) => ("validate", &[coordinator, token, tls_ca]),
-        Command::Certs(_) => ("certs", &[coordinator, token, tls_ca]),
-        Command::Completions(_) => ("completions", &[format, coordinator, token, tls_ca]),
-        Command::Watch(_) => ("watch", &[format]),
-        Command::Wait(_) => ("wait", &[format]),
-        Command::Search(_) => ("search", &[format]),
-        Command::Logs(_) => ("logs", &[format]),
-        Command::Report(_) => ("report", &[format]),
-        Command::Export(_) => ("export", &[format]),
-        Command::Drain(_) => ("drain", &[format]),
-        Command::Mcp(_) => ("mcp", &[format]),
-        Command::Artifact(artifact::ArtifactCommand::Get { .. }) => ("artifact get", &[format]),
-        _ => return Ok(()),
+fn refuse_ignored(matches: &ArgMatches) -> Result<(), Failure> {
+    let Some((name, own)) = matches.subcommand() else { return Ok(()) };
+    let (name, ignored): (String, &[Common]) = match own.subcommand_name() {
+        Some("get") if name == "artifact" => ("artifact get".to_owned(), &[FORMAT]),
+        _ => {
+            let unused = UNUSED.iter().find(|(command, _)| *command == name);
+            (name.to_owned(), unused.map_or(&[], |(_, unused)| unused))
+        }
     };
-    let given = |(id, _): &&(&str, &str)| matches.value_source(id) == Some(ValueSource::CommandLine);
+    let given = |(id, _): &&Common| matches.value_source(id) == Some(ValueSource::CommandLine);
     match ignored.iter().find(given) {
         None => Ok(()),
         Some((_, option)) => Err(Failure::usage(format!(
@@ -222,14 +250,13 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Export(arguments) => export::export(&arguments, &target).await,
         Command::Artifact(command) => artifact::artifact(&command, &target, format).await,
         Command::Doctor(arguments) => {
-            let named = connection.names_one(&settings).then_some(&target);
-            doctor::doctor(&arguments, named, format).await
+            doctor::doctor(&arguments, (&target, connection.names_one(&settings)), format).await
         }
         Command::Certs(command) => certs::certs(&command, format),
         Command::Token(command) => token::token(&command, &target, format).await,
         Command::Quota(command) => quota::quota(&command, &target, format).await,
         Command::Mcp(arguments) => mcp::mcp(&arguments, &target).await,
-        Command::Completions(arguments) => completions::print::<Arguments>(&arguments),
+        Command::Completions(arguments) => completions::print(&arguments, command_line()),
     }
 }
 
@@ -246,24 +273,32 @@ mod tests {
     fn the_command_line_is_consistent() {
         use clap::CommandFactory;
         Arguments::command().debug_assert();
+        command_line().debug_assert();
     }
 
     #[test]
-    fn own_options_stand_before_those_of_every_command() {
-        use clap::CommandFactory;
-        let mut command = Arguments::command();
+    fn own_options_stand_before_those_of_every_command_that_it_uses() {
+        let mut command = command_line();
         command.build();
         let mut seen = 0;
-        for own in command.get_subcommands_mut().filter(|own| !own.has_subcommands()) {
+        for own in
+            command.get_subcommands_mut().filter(|own| !own.has_subcommands() && own.get_name() != "help")
+        {
             let name = own.get_name().to_owned();
             let help = own.render_help().to_string();
             let (first, global) =
                 help.split_once("\nGlobal options:\n").unwrap_or_else(|| panic!("{name}: {help}"));
-            for option in ["--coordinator", "--token-file", "--log-format", "--format"] {
-                assert!(
-                    global.contains(&format!("{option} <")) && !first.contains(&format!("{option} <")),
-                    "{name}: {option}"
-                );
+            let unused: &[Common] =
+                UNUSED.iter().find(|(command, _)| *command == name).map_or(&[], |(_, unused)| unused);
+            for (id, option) in [
+                ("coordinator", "--coordinator <"),
+                ("token_file", "--token-file <"),
+                ("log_format", "--log-format <"),
+                ("format", "--format <"),
+            ] {
+                let is_used = unused.iter().all(|(unused, _)| *unused != id);
+                assert_eq!(global.contains(option), is_used, "{name}: {option}");
+                assert!(!first.contains(option), "{name}: {option}");
             }
             let is_own =
                 |arg: &&clap::Arg| !arg.is_global_set() && !arg.is_positional() && !arg.is_hide_set();

@@ -1,5 +1,7 @@
 //! The forms of output: tables for people; JSON, CSV and bare names for programs.
 
+mod decimals;
+
 use comfy_table::{CellAlignment, Table, presets};
 use report::{measured, view};
 use serde::Serialize;
@@ -101,12 +103,17 @@ impl Cell {
         }
     }
 
-    /// The text in a table, whose lines end where a terminal's do.
-    fn short(&self) -> String {
+    /// The text in a table, whose lines end where a terminal's do; measurements with so many decimals, where their column has one number
+    /// of them.
+    fn short(&self, decimals: Option<usize>) -> String {
         let text = self.display();
-        match self {
-            Self::Reason(_) => both_ends(text),
-            Self::Hash(_) => text.chars().take(HASH_SHOWN).collect(),
+        match (self, decimals) {
+            (Self::Number(value, _), Some(decimals)) if value.is_finite() => format!("{value:.decimals$}"),
+            (Self::Mean(value, _, of), Some(decimals)) if value.is_finite() => {
+                format!("{value:.decimals$}{}", mean_of(*of))
+            }
+            (Self::Reason(_), _) => both_ends(text),
+            (Self::Hash(_), _) => text.chars().take(HASH_SHOWN).collect(),
             _ => text,
         }
     }
@@ -307,10 +314,11 @@ pub(super) fn table(header: Option<&Vec<String>>, rows: &[Vec<Cell>]) -> String 
     if let Some(columns) = header {
         table.set_header(columns.iter().map(|name| name.to_uppercase()));
     }
+    let decimals = decimals::of_columns(rows);
     for row in rows {
-        table.add_row(row.iter().map(|cell| {
+        table.add_row(row.iter().zip(&decimals).map(|(cell, decimals)| {
             let alignment = if cell.is_numeric() { CellAlignment::Right } else { CellAlignment::Left };
-            comfy_table::Cell::new(cell.short()).set_alignment(alignment)
+            comfy_table::Cell::new(cell.short(*decimals)).set_alignment(alignment)
         }));
     }
     let lines = table.lines().map(|line| line.trim_end().to_owned() + "\n");
@@ -411,7 +419,7 @@ mod tests {
         assert_eq!(row[0].json(), reason.as_str());
         assert_eq!(row[1].csv().len(), 64);
         assert_eq!(row[0].display(), reason, "where it is alone");
-        assert_eq!(Cell::Reason("short".to_owned()).short(), "short");
+        assert_eq!(Cell::Reason("short".to_owned()).short(None), "short");
     }
 
     #[test]

@@ -13,17 +13,17 @@ use report::{Language, ReportError, ReportWriter};
 use serde::de::{Deserializer, MapAccess, Visitor};
 
 use super::{
-    client::Target, failure::Failure, identity::Identity, output::print, rows::SweepRows,
+    client::Target, failure::Failure, folder::Named, identity::Identity, output::print, rows::SweepRows,
     signals::StopRequests,
 };
 
 /// Arguments of `sweep report`.
 #[derive(Debug, clap::Args)]
 pub(super) struct ReportArguments {
-    /// Sweep's number
-    #[arg(value_parser = super::ids::sweep_id)]
-    sweep: u64,
-    /// Folder to write into [default: sweep-results/NAME-SWEEP]
+    /// Sweep's number, or the folder of a `sweep run`
+    #[arg(value_name = "SWEEP|FOLDER")]
+    sweep: Named,
+    /// Folder to write into [default: sweep-results/NAME-SWEEP, or the run's own]
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
     /// Language of headings and labels
@@ -51,13 +51,13 @@ impl From<Lang> for Language {
 
 /// `sweep report`.
 pub(super) async fn report(arguments: &ReportArguments, target: &Target) -> Result<(), Failure> {
-    let place = |name: &str| match &arguments.output {
-        Some(folder) => folder.clone(),
-        None => default_folder(&format!("{name}-{}", arguments.sweep)),
+    let place = |name: &str| match (&arguments.output, &arguments.sweep) {
+        (Some(folder), _) | (None, Named::Folder(folder)) => folder.clone(),
+        (None, Named::Sweep(sweep)) => default_folder(&format!("{name}-{sweep}")),
     };
     // When interrupted, it removes what it has begun; after a kill, the next command does.
     let mut stop = StopRequests::new()?;
-    let page = stop.unless_asked(write(target, arguments.sweep, place, arguments.lang.into())).await?;
+    let page = stop.unless_asked(write(target, &arguments.sweep, place, arguments.lang.into())).await?;
     print(&format!("report written: {}\n", page.display()))
 }
 
@@ -134,11 +134,11 @@ fn safe_name(name: &str) -> String {
 /// Writes the report of a sweep into the folder that `place` gives for its name; returns the path of its page.
 pub(super) async fn write(
     target: &Target,
-    sweep_id: u64,
+    sweep: &Named,
     place: impl Fn(&str) -> PathBuf,
     language: Language,
 ) -> Result<PathBuf, Failure> {
-    let mut rows = SweepRows::open(target, sweep_id, false).await?;
+    let mut rows = SweepRows::open(target, sweep, false).await?;
     let folder = place(&rows.sweep.name);
     refuse_other(&folder, &rows.message).await?;
     let failed = |error: ReportError| Failure::operation(error.to_string());

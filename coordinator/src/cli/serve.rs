@@ -22,7 +22,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(super) struct ServeArguments {
     /// Address for workers and users; port 0 lets the system choose
-    #[arg(long, env = "SWEEP_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:7070")]
+    #[arg(long, env = "SWEEP_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:7070", value_parser = terminal::listen_address)]
     listen: SocketAddr,
     /// Where results are kept: sqlite:PATH, or postgres://USER@HOST/DATABASE, which several coordinators may share: one
     /// leads, the others stand by
@@ -56,14 +56,14 @@ pub(super) struct ServeArguments {
     certificates_last: Duration,
     /// Serve the page and the JSON API for browsers on this address too, with the same token and certificate; port 0 lets
     /// the system choose
-    #[arg(long, env = "SWEEP_HTTP", value_name = "ADDR")]
+    #[arg(long, env = "SWEEP_HTTP", value_name = "ADDR", value_parser = terminal::listen_address)]
     http: Option<SocketAddr>,
     /// A file with a token for those who may only look
     #[arg(long, env = "SWEEP_VIEWER_TOKEN_FILE", value_name = "FILE")]
     viewer_token_file: Option<PathBuf>,
     /// Answer probes and scrapers on this address, in plain text and without a token: /livez, /readyz, /leaderz and /metrics;
     /// port 0 lets the system choose
-    #[arg(long, env = "SWEEP_ADMIN", value_name = "ADDR")]
+    #[arg(long, env = "SWEEP_ADMIN", value_name = "ADDR", value_parser = terminal::listen_address)]
     admin: Option<SocketAddr>,
     /// How long a worker may be silent before its jobs are given to others
     #[arg(long, env = "SWEEP_LEASE", value_name = "TIME", default_value = "20s", value_parser = lease)]

@@ -10,6 +10,7 @@ use proto::v1;
 use terms::manifest::{MANIFEST_BYTES_MAX, Manifest};
 
 use super::{failure::Failure, settings::text};
+use crate::api::plain;
 
 /// A sweep file and its overrides.
 #[derive(Debug, clap::Args)]
@@ -48,6 +49,7 @@ impl SweepFile {
                 _ => return Err(Failure::usage("--dataset must be a path in UTF-8")),
             },
         };
+        plain("--dataset", &dataset_path).map_err(|error| Failure::usage(error.to_string()))?;
         let (text, file_name) = read(&self.file)?;
         let overrides = self.overrides.clone();
         let manifests =

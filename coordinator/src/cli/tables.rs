@@ -262,6 +262,15 @@ pub(super) fn shown_parameters(point: &v1::JobPoint, varying: &[String]) -> Vec<
     parameters
 }
 
+/// The parameters of the best configuration, with the keys that JSON has: a mean of several trainings has no seed.
+pub(super) fn best_point(sweep: &v1::Sweep) -> Cell {
+    let Some(point) = sweep.best.as_ref().and_then(|best| best.point.as_ref()) else { return Cell::Empty };
+    let named = shapes::listed(sweep).best_parameters.unwrap_or_default();
+    let mut parameters = proto::parameters_from_wire(point.parameters.clone()).0;
+    parameters.retain(|(name, _)| named.get(name.as_str()).is_some());
+    Cell::Point(parameters)
+}
+
 /// Says how many columns a table for people lacks.
 pub(super) fn say_left_out(columns: usize) {
     if columns > 0 {
@@ -293,7 +302,30 @@ pub(super) fn say_cannot_pause(why: &str) {
 
 #[cfg(test)]
 mod tests {
+    use terms::ParameterMap;
+
     use super::*;
+
+    #[test]
+    fn the_best_of_several_trainings_is_named_without_the_seed_of_one() {
+        let of = |trainings| {
+            let whole = |name: &str, value| (name.to_owned(), ParameterValue::Integer(value));
+            let parameters = ParameterMap(vec![whole("batch_size", 32), whole("seed", 4)]);
+            let parameters = proto::parameters_to_wire(parameters);
+            let point = v1::JobPoint { job: 5, parameters, ..v1::JobPoint::default() };
+            let best = v1::BestJob { point: Some(point), value: 0.9, trainings };
+            best_point(&v1::Sweep {
+                best: Some(best),
+                varying: names(&["batch_size", "seed"]),
+                specification: "model: simple_cnn\n".to_owned(),
+                ..v1::Sweep::default()
+            })
+        };
+        let batch_size = ("batch_size".to_owned(), ParameterValue::Integer(32));
+        let seed = ("seed".to_owned(), ParameterValue::Integer(4));
+        assert_eq!(of(3), Cell::Point(vec![batch_size.clone()]));
+        assert_eq!(of(1), Cell::Point(vec![batch_size, seed]));
+    }
 
     #[test]
     fn people_read_what_became_of_weights_and_programs_the_word_for_it() {

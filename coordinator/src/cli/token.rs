@@ -45,7 +45,7 @@ pub(super) struct CreateArguments {
     /// Whose it is; sweeps belong to names
     #[arg(long, value_name = "NAME")]
     name: String,
-    /// For how long it holds, such as 90d [default: until it is revoked]
+    /// For how long it holds, such as 90d or 52w; a year, 1y, is 365.25 days [default: until it is revoked]
     #[arg(long, value_name = "TIME", value_parser = super::time)]
     expires: Option<Duration>,
     /// Workers join with it: each makes a key, and gets and renews a certificate until the token is revoked. The token itself holds for

@@ -11,7 +11,10 @@ use engine::{
     command::{Submit, Submitted},
     query::{DescribeSweep, ListSweeps},
 };
-use store::{ArtifactRow, AttemptPlace, AttemptRow, AttemptsAsked, EpochPlace, EpochRow, JobRow, LeaderTold};
+use store::{
+    ArtifactRow, AttemptPlace, AttemptRow, AttemptsAsked, EpochPlace, EpochRow, JobRow, LeaderTold,
+    ResultRows,
+};
 use terms::{JobKey, JobState, SweepId};
 use tokio::sync::{Mutex, oneshot};
 
@@ -25,6 +28,31 @@ use super::{
 struct Gate {
     begun: mpsc::UnboundedSender<usize>,
     ends: Mutex<mpsc::UnboundedReceiver<Result<(), StoreError>>>,
+}
+
+#[async_trait]
+impl ResultRows for Gate {
+    async fn jobs(&self, _: SweepId, _: u64, _: u32) -> Result<Vec<JobRow>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn attempts_of_jobs(
+        &self,
+        _: SweepId,
+        _: AttemptPlace,
+        _: u64,
+        _: u32,
+    ) -> Result<Vec<(AttemptPlace, AttemptRow)>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn epochs(&self, _: SweepId, _: EpochPlace, _: u64, _: u32) -> Result<Vec<EpochRow>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn artifacts(&self, _: SweepId, _: u64, _: u64, _: u32) -> Result<Vec<ArtifactRow>, StoreError> {
+        Ok(Vec::new())
+    }
 }
 
 #[async_trait]
@@ -42,9 +70,6 @@ impl Store for Gate {
         self.begun.send(records.len()).unwrap();
         self.ends.lock().await.recv().await.unwrap()
     }
-    async fn jobs(&self, _: SweepId, _: u64, _: u32) -> Result<Vec<JobRow>, StoreError> {
-        Ok(Vec::new())
-    }
     async fn jobs_in_state(
         &self,
         _: SweepId,
@@ -57,22 +82,7 @@ impl Store for Gate {
     async fn attempts(&self, _: JobKey) -> Result<Vec<AttemptRow>, StoreError> {
         Ok(Vec::new())
     }
-    async fn attempts_of_jobs(
-        &self,
-        _: SweepId,
-        _: AttemptPlace,
-        _: u64,
-        _: u32,
-    ) -> Result<Vec<(AttemptPlace, AttemptRow)>, StoreError> {
-        Ok(Vec::new())
-    }
     async fn attempts_between(&self, _: AttemptsAsked) -> Result<Vec<(JobKey, AttemptRow)>, StoreError> {
-        Ok(Vec::new())
-    }
-    async fn epochs(&self, _: SweepId, _: EpochPlace, _: u64, _: u32) -> Result<Vec<EpochRow>, StoreError> {
-        Ok(Vec::new())
-    }
-    async fn artifacts(&self, _: SweepId, _: u64, _: u64, _: u32) -> Result<Vec<ArtifactRow>, StoreError> {
         Ok(Vec::new())
     }
     async fn tokens(&self) -> Result<Vec<Token>, StoreError> {

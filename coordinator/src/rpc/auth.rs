@@ -54,7 +54,7 @@ impl<S> Guarded<S> {
             Ok(caller) if who.has(Some(caller.role)) => Ok(caller),
             Ok(caller) => {
                 let status = Status::permission_denied(format!(
-                    "this token is for a {}, and this is for a {}; ask an admin for another token",
+                    "this token is for the role {}, and this is for {}; ask an admin for another token",
                     caller.role.as_str(),
                     who.words()
                 ));

@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use telemetry::plain_calls;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -28,7 +29,6 @@ use super::misled;
 use crate::{
     access::WorkerCertificate,
     descriptors::{self, TooFewDescriptors},
-    plain_calls,
 };
 
 /// Connections at a time where the system allows it: ten times the workers of the largest cluster thought of.

@@ -22,7 +22,7 @@ impl From<ApiError> for Status {
             ApiError::Invalid(_) => Self::invalid_argument(message),
             ApiError::OutOfRange(_) => Self::out_of_range(message),
             ApiError::NotFound(_) => Self::not_found(message),
-            ApiError::Refused(_) => Self::failed_precondition(message),
+            ApiError::Refused(_) | ApiError::OnlyAsAWhole { .. } => Self::failed_precondition(message),
             ApiError::Forbidden(_) => Self::permission_denied(message),
             ApiError::Aborted(_) => Self::aborted(message),
             ApiError::Full(_) => Self::resource_exhausted(message),

@@ -8,6 +8,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use telemetry::plain_calls;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::mpsc,
@@ -18,7 +19,7 @@ use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::transport::server::Connected;
 
 use super::connections::{Connection, FIRST_WORDS_WITHIN, Peer};
-use crate::{access::WorkerCertificate, plain_calls, tls::Tls};
+use crate::{access::WorkerCertificate, tls::Tls};
 
 /// What is said to calls in plain text, where TLS is spoken.
 const NO_TLS: &str = "this coordinator speaks TLS: name it with https://";

@@ -116,7 +116,8 @@ pub(super) async fn check(State(access): State<Access>, mut request: Request, ne
         return Refusal::new(
             StatusCode::MISDIRECTED_REQUEST,
             Code::NotThisMachine,
-            "this coordinator serves its own machine without a token, by the names localhost, 127.0.0.1 and [::1] alone",
+            "this coordinator serves its own machine without a token, by the names localhost, 127.0.0.1 and [::1] alone; \
+             start it with a token and an address of the network (`sweep serve --token-file FILE --http 0.0.0.0:PORT`) to reach it by others",
         )
         .into_response();
     }
@@ -196,7 +197,7 @@ fn not_for(role: Role, who: Who) -> Response {
         Role::Viewer => (Code::Viewer, "a viewer's token only looks; log in with another one".to_owned()),
         other => (
             Code::Forbidden,
-            format!("this token is for a {}, and this is for a {}", other.as_str(), who.words()),
+            format!("this token is for the role {}, and this is for {}", other.as_str(), who.words()),
         ),
     };
     Refusal::new(StatusCode::FORBIDDEN, code, message).into_response()

@@ -15,13 +15,14 @@ use utoipa_axum::{
 };
 
 use super::{
-    Web,
-    answers::{Answered, Code, Refusal},
+    BODY_BYTES_MAX, Web,
+    answers::{Answered, Refusal},
+    asked::body,
     reader::Reader,
     reading::{number, sweep_id},
 };
 use crate::{
-    api::{RetryRequest, Source, Submission},
+    api::{RetryRequest, Source, Submission, lines, plain},
     rpc::convert,
     shapes,
 };
@@ -100,8 +101,11 @@ async fn submit(
     Extension(issuer): Extension<Issuer>,
     asked: Result<Json<Submit>, JsonRejection>,
 ) -> Answered<Json<Submitted>> {
-    let Json(asked) =
-        asked.map_err(|error| Refusal::new(error.status(), Code::Invalid, error.body_text()))?;
+    let Json(asked) = body(asked, SUBMISSION_BYTES_MAX)?;
+    lines("file", &asked.file)?;
+    plain("file_name", &asked.file_name)?;
+    plain("dataset_path", &asked.dataset_path)?;
+    asked.overrides.iter().try_for_each(|change| lines("overrides", change))?;
     let Submit { file, file_name, overrides, dataset_path, request_id, extend } = asked;
     let source = Source { text: file, file_name, overrides, dataset_path, ..Source::default() };
     let extend = extend.map(|sweep| sweep_id(&sweep.to_string())).transpose()?;
@@ -176,8 +180,7 @@ async fn retry_sweep(
     Path(id): Path<String>,
     asked: Result<Option<Json<Retry>>, JsonRejection>,
 ) -> Answered<Json<Retried>> {
-    let asked = asked.map_err(|error| Refusal::invalid(error.body_text()))?;
-    let cancelled_too = asked.is_some_and(|Json(asked)| asked.cancelled_too);
+    let cancelled_too = body(asked, BODY_BYTES_MAX)?.is_some_and(|Json(asked)| asked.cancelled_too);
     retry((&web, reader), issuer, RetryRequest { sweep: sweep_id(&id)?, job: None, cancelled_too }).await
 }
 

@@ -1,8 +1,10 @@
-//! What goes out: JSON, and errors as JSON with the status of their kind.
+//! What goes out: JSON, and errors as JSON with the status of their kind, in the language that is read.
 
 use axum::{
     Json,
-    http::{HeaderValue, StatusCode, header},
+    extract::{MatchedPath, Request},
+    http::{HeaderValue, Method, StatusCode, header},
+    middleware::Next,
     response::{IntoResponse, Response},
 };
 use domain::text::shortened;
@@ -10,7 +12,8 @@ use serde::Serialize;
 use strum::VariantArray;
 use utoipa::ToSchema;
 
-use crate::api::ApiError;
+use super::reader::Reader;
+use crate::{access::table, api::ApiError};
 
 /// Longest message of an error, in bytes.
 const MESSAGE_BYTES_MAX: usize = 2_000;
@@ -20,7 +23,7 @@ const MESSAGE_BYTES_MAX: usize = 2_000;
 #[serde(rename_all = "snake_case")]
 #[schema(as = ErrorCode)]
 pub(super) enum Code {
-    /// 400, 413, 422: the request itself is wrong; its message says where.
+    /// 400, 405, 413, 415, 422: the request itself is wrong; its message says where.
     Invalid,
     /// 401: a token is wanted.
     NoToken,
@@ -66,12 +69,12 @@ pub(super) struct ErrorAnswer {
 #[derive(Debug, Serialize, ToSchema)]
 struct ErrorDetail {
     code: Code,
-    /// For people, in English: where the fault is and what to do.
+    /// For people: where the fault is and what to do. In English, and the commonest in Japanese for who asks for it by `Accept-Language`.
     message: String,
 }
 
 /// An error as it goes out: `{"error": {"code": …, "message": …}}`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Refusal {
     status: StatusCode,
     /// For programs.
@@ -95,16 +98,34 @@ impl Refusal {
     pub(super) fn new(status: StatusCode, code: Code, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into(), retry_after: None }
     }
+
+    fn body(&self) -> Json<ErrorAnswer> {
+        let message = shortened(&self.message, MESSAGE_BYTES_MAX);
+        Json(ErrorAnswer { error: ErrorDetail { code: self.code, message } })
+    }
+
+    /// The same answer with this as its body.
+    fn put_into(self, answer: Response) -> Response {
+        let (mut parts, _) = answer.into_parts();
+        parts.headers.remove(header::CONTENT_LENGTH);
+        Response::from_parts(parts, self.body().into_response().into_body())
+    }
 }
 
 impl From<ApiError> for Refusal {
     fn from(error: ApiError) -> Self {
-        let message = error.to_string();
+        let message = match &error {
+            ApiError::OnlyAsAWhole { message, sweep } => format!(
+                "{message}: try the whole sweep again, its cancelled jobs too (JSON API: POST /api/v1/sweeps/{sweep}/retry with the body \
+                 {{\"cancelled_too\": true}})"
+            ),
+            error => error.to_string(),
+        };
         let (status, code) = match &error {
             ApiError::Invalid(_) => (StatusCode::BAD_REQUEST, Code::Invalid),
             ApiError::OutOfRange(_) => (StatusCode::RANGE_NOT_SATISFIABLE, Code::OutOfRange),
             ApiError::NotFound(_) => (StatusCode::NOT_FOUND, Code::NotFound),
-            ApiError::Refused(_) => (StatusCode::CONFLICT, Code::Refused),
+            ApiError::Refused(_) | ApiError::OnlyAsAWhole { .. } => (StatusCode::CONFLICT, Code::Refused),
             ApiError::Forbidden(_) => (StatusCode::FORBIDDEN, Code::Forbidden),
             ApiError::Aborted(_) => (StatusCode::CONFLICT, Code::Aborted),
             ApiError::Full(_) => (StatusCode::INSUFFICIENT_STORAGE, Code::Full),
@@ -124,14 +145,30 @@ impl From<ApiError> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let message = shortened(&self.message, MESSAGE_BYTES_MAX);
-        let body = ErrorAnswer { error: ErrorDetail { code: self.code, message } };
-        let mut response = (self.status, Json(body)).into_response();
+        let mut response = (self.status, self.body()).into_response();
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        // Who reads it is not known here.
+        response.extensions_mut().insert(self);
         response
     }
+}
+
+/// Says errors in the language of who reads them, where they are sentences of the coordinator.
+pub(super) async fn in_language(reader: Reader, request: Request, next: Next) -> Response {
+    let mut answer = next.run(request).await;
+    match answer.extensions_mut().remove::<Refusal>().filter(|_| reader.is_japanese()) {
+        Some(refusal) => Refusal { message: reader.reason(&refusal.message), ..refusal }.put_into(answer),
+        None => answer,
+    }
+}
+
+/// The answer where a route does not take the method.
+pub(super) async fn no_such_method(method: Method, path: MatchedPath) -> Refusal {
+    let taken: Vec<_> = table::methods(path.as_str()).collect();
+    let message = format!("this address takes {}, not {method}", taken.join(" and "));
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, Code::Invalid, message)
 }
 
 /// The answer where no route is.

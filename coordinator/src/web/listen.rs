@@ -10,6 +10,7 @@ use hyper_util::{
     server::graceful::{GracefulShutdown, Watcher},
     service::TowerToHyperService,
 };
+use telemetry::plain_calls;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -24,7 +25,7 @@ use super::{
     misled,
     unheard::{self, Heard, Turn},
 };
-use crate::{plain_calls, tls::Tls};
+use crate::tls::Tls;
 
 /// Connections at a time where the system allows it: a hundred open pages, each with its events and what it asks besides, and as many again
 /// that do not close.

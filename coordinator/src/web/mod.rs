@@ -85,7 +85,9 @@ pub fn routes(
     };
     json.merge(pages::routes())
         .fallback(answers::no_such_place)
+        .method_not_allowed_fallback(answers::no_such_method)
         .layer(middleware::from_fn_with_state(access, access::check))
+        .layer(middleware::from_fn(answers::in_language))
         .layer(middleware::from_fn(headers::add))
         .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(web)

@@ -8,7 +8,7 @@ use axum::{
 };
 use report::view;
 use serde::{Deserialize, Serialize};
-use terms::{JobKey, JobState, SweepId};
+use terms::{JobKey, JobState, SweepId, VariantArray};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -111,7 +111,10 @@ pub(super) fn states_named(text: &str) -> Answered<BTreeSet<JobState>> {
     let named = text.split(',').filter(|name| !name.is_empty());
     named
         .map(|name| {
-            JobState::from_name(name).ok_or_else(|| Refusal::invalid(format!("`state`: no job is {name:?}")))
+            JobState::from_name(name).ok_or_else(|| {
+                let known: Vec<&str> = JobState::VARIANTS.iter().map(|state| state.as_str()).collect();
+                Refusal::invalid(format!("`state`: no job is {name:?}; jobs are {}", known.join(", ")))
+            })
         })
         .collect()
 }

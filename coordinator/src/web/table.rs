@@ -16,7 +16,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     Web,
     answers::{Answered, Refusal},
-    asked::query,
+    asked::{in_body, query},
     columns,
     reader::Reader,
     reading::{self, states_named, sweep_id},
@@ -50,7 +50,7 @@ struct TableQuery {
     text: String,
     /// Conditions as JSON: `[{"column": …, "ranges": [[from, to], …], "values": […]}, …]`.
     r#where: String,
-    /// From 1; without it, the first.
+    /// From 1; without it, the first. In place of one beyond the last, the last is answered: `page` of the answer says which.
     page: Option<usize>,
     /// From 1 to 200; without it, 100.
     rows: Option<usize>,
@@ -79,7 +79,7 @@ struct Wanted {
 #[derive(Debug, Serialize, ToSchema)]
 struct Table {
     items: Vec<view::Job>,
-    /// Which page it is, from 1.
+    /// Which page it is, from 1: the last one where a later one was asked for.
     page: usize,
     /// How many there are.
     pages: usize,
@@ -162,7 +162,8 @@ fn conditions(text: &str) -> Answered<Vec<Condition>> {
     }
     let wanted: Vec<Wanted> = serde_json::from_str(text).map_err(|error| {
         Refusal::invalid(format!(
-            "`where` is not a list such as [{{\"column\": \"objective\", \"ranges\": [[0.9, null]]}}]: {error}"
+            "`where` is not a list such as [{{\"column\": \"objective\", \"ranges\": [[0.9, null]]}}]: {}",
+            in_body(&error.to_string())
         ))
     })?;
     let condition = |Wanted { column, ranges, values }| Condition { column, ranges, values };

@@ -28,6 +28,7 @@ mod files;
 mod filled;
 mod made_once;
 mod routes;
+mod told;
 
 struct Served {
     api: Api,
@@ -157,7 +158,12 @@ async fn what_cannot_be_is_said_with_its_kind() {
         ("/api/v1/sweeps/1/jobs?rows=0", 400, "invalid", "1 to 1000 rows, not 0"),
         ("/api/v1/sweeps/1/table?rows=0", 400, "invalid", "1 to 200 `rows`, not 0"),
         ("/api/v1/sweeps/1/table?page=0", 400, "invalid", "a number from 1, not 0"),
-        ("/api/v1/sweeps/1/jobs?state=odd", 400, "invalid", "no job is \"odd\""),
+        (
+            "/api/v1/sweeps/1/jobs?state=odd",
+            400,
+            "invalid",
+            "no job is \"odd\"; jobs are pending, running, paused, done, diverged, stopped, failed, cancelled",
+        ),
         ("/api/v1/sweeps/1/jobs?jobs=1,,2", 400, "invalid", "not \"\""),
         ("/api/v1/sweeps/1/curves?jobs=1", 400, "invalid", "`metric` is missing"),
         (
@@ -183,6 +189,17 @@ async fn what_cannot_be_is_said_with_its_kind() {
         let (found, body) = served.json(path).await;
         assert_eq!((found.as_u16(), body["error"]["code"].as_str()), (status, Some(code)), "{path}: {body}");
         assert!(body["error"]["message"].as_str().unwrap().contains(says), "{path}: {body}");
+    }
+    for (method, path, taken) in [
+        (Method::DELETE, "/api/v1/sweeps/1", "GET"),
+        (Method::PUT, "/api/v1/sweeps", "GET and POST"),
+        (Method::POST, "/api/v1/workers", "GET"),
+    ] {
+        let (status, headers, body) = served.ask(&method, path, &[]).await;
+        let body: Value = serde_json::from_slice(&to_bytes(body, usize::MAX).await.unwrap()).unwrap();
+        assert_eq!((status, &body["error"]["code"]), (StatusCode::METHOD_NOT_ALLOWED, &"invalid".into()));
+        assert_eq!(body["error"]["message"], format!("this address takes {taken}, not {method}"));
+        assert!(headers[header::ALLOW].to_str().unwrap().starts_with("GET"), "{headers:?}");
     }
     let (status, _, body) = served.ask(&Method::POST, "/api/v1/sweeps/1/explode", &[]).await;
     let body = to_bytes(body, usize::MAX).await.unwrap();
@@ -263,8 +280,22 @@ async fn a_sweep_is_submitted_once_and_a_wrong_file_is_refused_with_its_place() 
     for (body, status, says) in [
         (serde_json::json!({"file": "name: a\nparameter: {}\n", "file_name": "a.yaml"}), 400, "a.yaml:2"),
         (serde_json::json!({"file": FILE, "extend": 0}), 400, "a sweep is a number from 1"),
-        (serde_json::json!({"files": FILE}), 422, "unknown field `files`"),
-        (serde_json::json!({"file": " ".repeat(5 << 20)}), 413, "length limit"),
+        (
+            serde_json::json!({"files": FILE}),
+            422,
+            "there is no `files` here: the body takes one of `file`, `file_name`",
+        ),
+        (
+            serde_json::json!({"file": FILE, "extend": "x"}),
+            422,
+            "`extend` is a whole number from 0 on, not string \"x\"",
+        ),
+        (serde_json::json!({"file": " ".repeat(5 << 20)}), 413, "the body has more than"),
+        (
+            serde_json::json!({"file": FILE, "dataset_path": "a\u{1}"}),
+            400,
+            "`dataset_path` has the control character",
+        ),
         (
             serde_json::json!({"file": "program: a.py\nmetric: {name: loss, goal: minimize}\nparameters: {x: {values: [1]}}\n"}),
             400,
@@ -301,7 +332,18 @@ async fn an_analysis_is_sent_once_and_has_the_keys_that_pages_read() {
     let keys: Vec<&str> = analysis.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(
         keys,
-        ["best", "best_of", "effects", "importance", "interactions", "jobs", "metric", "points", "repeats"]
+        [
+            "best",
+            "best_of",
+            "bounds",
+            "effects",
+            "importance",
+            "interactions",
+            "jobs",
+            "metric",
+            "points",
+            "repeats"
+        ]
     );
     assert_eq!(analysis["jobs"]["unfinished"], 6);
     assert_eq!(analysis["importance"]["method"], "nothing_varies");

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use terms::SweepId;
 
-use super::{EpochPlace, EpochRow, Store, StoreError};
+use super::{EpochPlace, EpochRow, ResultRows, StoreError};
 
 /// Epochs read at a time: a few megabytes in a database driver's memory.
 const EPOCHS_READ_MAX: u32 = 1_000;
@@ -13,7 +13,7 @@ const EPOCHS_READ_MAX: u32 = 1_000;
 /// no later than the row, and stay.
 #[derive(Debug)]
 pub struct CountingEpochs {
-    store: Arc<dyn Store>,
+    rows: Arc<dyn ResultRows>,
     sweep: SweepId,
     last_job: u64,
     /// Epochs that were read and not returned yet.
@@ -26,9 +26,9 @@ pub struct CountingEpochs {
 
 impl CountingEpochs {
     /// Reads those of the jobs `first` to `last`.
-    pub fn new(store: Arc<dyn Store>, sweep: SweepId, first: u64, last: u64) -> Self {
+    pub fn new(rows: Arc<dyn ResultRows>, sweep: SweepId, first: u64, last: u64) -> Self {
         let place = EpochPlace::before(first, 0);
-        Self { store, sweep, last_job: last, page: VecDeque::new(), place, is_at_end: false }
+        Self { rows, sweep, last_job: last, page: VecDeque::new(), place, is_at_end: false }
     }
 
     /// The next of the first `epochs_done` epochs of a job whose last attempt has this number; none after the last one. Jobs
@@ -56,7 +56,7 @@ impl CountingEpochs {
             }
             // Earlier attempts may have many epochs.
             self.place = self.place.max(first);
-            let page = self.store.epochs(self.sweep, self.place, self.last_job, EPOCHS_READ_MAX).await?;
+            let page = self.rows.epochs(self.sweep, self.place, self.last_job, EPOCHS_READ_MAX).await?;
             self.is_at_end = page.len() < EPOCHS_READ_MAX as usize;
             self.place = page.last().map_or(self.place, place);
             self.page = page.into();

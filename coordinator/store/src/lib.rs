@@ -29,14 +29,48 @@ pub use self::{
     counting::CountingEpochs,
     look::look,
     postgres::PostgresStore,
-    sqlite::{SqliteStore, SqliteView},
+    sqlite::{SqliteStore, SqliteView, ViewedRows},
 };
 
 /// Who receives the address of another leader.
 pub type LeaderTold<'a> = &'a (dyn Fn(&str) + Send + Sync);
 
+/// What the results of a sweep are made from: all rows of its jobs, read page by page.
 #[async_trait]
-pub trait Store: Send + Sync + fmt::Debug {
+pub trait ResultRows: Send + Sync + fmt::Debug {
+    /// At most `limit` jobs that had an attempt, from the number `first` on, in the order of their numbers.
+    async fn jobs(&self, sweep: SweepId, first: u64, limit: u32) -> Result<Vec<JobRow>, StoreError>;
+
+    /// At most `limit` attempts after a place, of jobs up to the number `last`, by job and attempt.
+    async fn attempts_of_jobs(
+        &self,
+        sweep: SweepId,
+        after: AttemptPlace,
+        last: u64,
+        limit: u32,
+    ) -> Result<Vec<(AttemptPlace, AttemptRow)>, StoreError>;
+
+    /// At most `limit` epochs after a place, of jobs up to the number `last`, by job, attempt and epoch.
+    async fn epochs(
+        &self,
+        sweep: SweepId,
+        after: EpochPlace,
+        last: u64,
+        limit: u32,
+    ) -> Result<Vec<EpochRow>, StoreError>;
+
+    /// What became of the weights of the jobs numbered `first` to `last`, at most `limit` of them, by job.
+    async fn artifacts(
+        &self,
+        sweep: SweepId,
+        first: u64,
+        last: u64,
+        limit: u32,
+    ) -> Result<Vec<ArtifactRow>, StoreError>;
+}
+
+#[async_trait]
+pub trait Store: ResultRows {
     /// Waits until this coordinator, which is reached at `address`, may write. Meanwhile reports the address of the
     /// coordinator that may to `leader`. A store with only one coordinator does not wait.
     async fn lead(&self, address: &str, leader: LeaderTold<'_>) -> Result<(), StoreError>;
@@ -66,10 +100,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// until it is loaded again.
     async fn commit(&self, records: &[Record]) -> Result<(), StoreError>;
 
-    /// At most `limit` jobs that had an attempt, from the number `first` on, in the order of their numbers.
-    async fn jobs(&self, sweep: SweepId, first: u64, limit: u32) -> Result<Vec<JobRow>, StoreError>;
-
-    /// The same for the jobs in one state. Does not scan the others if the state is rare.
+    /// At most `limit` jobs in one state, from the number `first` on, in the order of their numbers. Does not scan the others if the state is rare.
     async fn jobs_in_state(
         &self,
         sweep: SweepId,
@@ -81,35 +112,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// The attempts of a job, in order.
     async fn attempts(&self, job: JobKey) -> Result<Vec<AttemptRow>, StoreError>;
 
-    /// At most `limit` attempts after a place, of jobs up to the number `last`, by job and attempt.
-    async fn attempts_of_jobs(
-        &self,
-        sweep: SweepId,
-        after: AttemptPlace,
-        last: u64,
-        limit: u32,
-    ) -> Result<Vec<(AttemptPlace, AttemptRow)>, StoreError>;
-
     /// The attempts of some span of time, those that began last first.
     async fn attempts_between(&self, asked: AttemptsAsked) -> Result<Vec<(JobKey, AttemptRow)>, StoreError>;
-
-    /// At most `limit` epochs after a place, of jobs up to the number `last`, by job, attempt and epoch.
-    async fn epochs(
-        &self,
-        sweep: SweepId,
-        after: EpochPlace,
-        last: u64,
-        limit: u32,
-    ) -> Result<Vec<EpochRow>, StoreError>;
-
-    /// What became of the weights of the jobs numbered `first` to `last`, at most `limit` of them, by job.
-    async fn artifacts(
-        &self,
-        sweep: SweepId,
-        first: u64,
-        last: u64,
-        limit: u32,
-    ) -> Result<Vec<ArtifactRow>, StoreError>;
 
     /// What the searcher of a sweep proposed and was told; of one whose searcher does not learn, nothing.
     async fn search(&self, sweep: SweepId) -> Result<StoredSearch, StoreError>;

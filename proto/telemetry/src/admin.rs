@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::METRICS_TYPE;
+use crate::{METRICS_TYPE, plain_calls};
 
 /// Connections at a time: the probes of a kubelet and some scrapers.
 pub const CONNECTIONS_MAX: usize = 16;
@@ -30,6 +30,12 @@ pub const CONNECTIONS_MAX: usize = 16;
 const CONNECTION_WITHIN: Duration = Duration::from_secs(10);
 /// Largest head of a request, in bytes: the least that hyper reads with.
 const HEAD_BYTES_MAX: usize = 8 << 10;
+/// What browsers are told that take it for the page's.
+const ELSEWHERE: &str = "This port is for probes and metrics: /livez, /readyz, /leaderz and /metrics. The page and the JSON API of a \
+                         coordinator are on the port of its --http.\n";
+/// What commands and workers hear that take this port for the coordinator's.
+const NOT_FOR_CALLS: &str = "this port is for probes and metrics (--admin), and takes no calls: --coordinator is the address that \
+                             `sweep serve` has as --listen, on port 7070 where it is not said otherwise";
 /// How long nothing is accepted when the system has no descriptors left.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -122,6 +128,11 @@ async fn accept(listener: TcpListener, subject: Arc<dyn Subject>) {
 
 /// Answers the one request of a connection.
 async fn connection(stream: TcpStream, subject: Arc<dyn Subject>, within: Duration) {
+    match timeout(within, plain_calls::is_one(&stream)).await {
+        Ok(true) => return plain_calls::refuse(stream, NOT_FOR_CALLS.to_owned()).await,
+        Ok(false) => {}
+        Err(_) => return tracing::debug!("a probe's connection said nothing"),
+    }
     let service = service_fn(move |request| {
         let subject = Arc::clone(&subject);
         async move { Ok::<_, Infallible>(answer(&request, &*subject).await) }
@@ -158,7 +169,7 @@ async fn answer(request: &Request<Incoming>, subject: &dyn Subject) -> Response<
             metrics.headers_mut().insert(header::CONTENT_TYPE, kind);
             metrics
         }
-        _ => text(StatusCode::NOT_FOUND, "there are /livez, /readyz, /leaderz and /metrics\n".to_owned()),
+        _ => text(StatusCode::NOT_FOUND, ELSEWHERE.to_owned()),
     }
 }
 

@@ -1,10 +1,11 @@
 //! What operators see of a program: the port for probes and scrapers (`admin`), the numbers that every process has
-//! (`process`), and checks of a set-up (`doctor`). Which numbers a program counts, and when it is ready, is its own matter.
+//! (`process`), checks of a set-up (`doctor`), and an answer to calls that came to the wrong port (`plain_calls`). Which numbers a program counts, and when it is ready, is its own matter.
 //!
 //! Imports no other crate of the workspace.
 
 pub mod admin;
 pub mod doctor;
+pub mod plain_calls;
 pub mod process;
 
 /// The media type of [`encode`]'s text.

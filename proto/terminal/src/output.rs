@@ -71,12 +71,22 @@ macro_rules! say {
 /// # Errors
 /// The exit code with which the program must end: 0 after help, 2 for wrong usage, 1 where help could not be printed.
 pub fn arguments<Arguments: clap::Parser>() -> Result<(Arguments, clap::ArgMatches), ExitCode> {
+    arguments_of(Arguments::command())
+}
+
+/// The same of a command that was changed.
+///
+/// # Errors
+/// Likewise.
+pub fn arguments_of<Arguments: clap::Parser>(
+    command: clap::Command,
+) -> Result<(Arguments, clap::ArgMatches), ExitCode> {
     let given: Vec<OsString> = std::env::args_os().skip(1).collect();
-    if let Some(name) = empty_variable(&Arguments::command(), &given, |name| std::env::var_os(name)) {
+    if let Some(name) = empty_variable(&command, &given, |name| std::env::var_os(name)) {
         say(&format!("error: the environment variable {name} is empty; give it a value, or unset it"));
         return Err(ExitCode::from(2));
     }
-    let matches = Arguments::command().try_get_matches();
+    let matches = command.try_get_matches();
     matches
         .and_then(|matches| Ok((Arguments::from_arg_matches(&matches)?, matches)))
         .map_err(|usage| exit_code_of(&usage))

@@ -89,6 +89,16 @@ pub struct ManifestMetric {
     pub share_of: Option<ShareOf>,
 }
 
+/// The unit of metrics that are a share, from 0 to 1.
+const UNIT_SHARE: &str = "share";
+
+impl ManifestMetric {
+    /// Whether it is a share, so that neither a value nor a mean of values lies outside of 0 to 1.
+    pub fn is_share(&self) -> bool {
+        self.unit == UNIT_SHARE || self.share_of.is_some()
+    }
+}
+
 /// What a metric may be a share of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -160,6 +160,11 @@ impl Tab {
         });
     }
 
+    /// Runs a script on each page that is opened from now on, before its own.
+    pub(crate) async fn before_each_page(&self, script: &str) {
+        self.page.execute(AddScriptToEvaluateOnNewDocumentParams::new(script)).await.unwrap();
+    }
+
     /// Opens an address of the site and waits until its page is drawn.
     pub(crate) async fn open(&self, path: &str) {
         self.page.goto(format!("{}{path}", self.site)).await.unwrap();

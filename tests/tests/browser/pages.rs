@@ -67,11 +67,10 @@ async fn jobs_are_sorted_filtered_and_brushed() {
     // The best first, until the reader wants them otherwise.
     let best = site.sweep(&["show", &sweep.to_string(), "-o", "json"])["best_job"].as_u64().unwrap();
     assert_eq!(tab.value::<Vec<u64>>(order).await[0], best);
-    // By the page itself: charts that come later move the table away from under a pointer.
-    let by_number = "document.querySelector('th[data-column=job] button').click()";
-    tab.run(by_number).await;
+    let by_number = "th[data-column=job] button";
+    tab.click(by_number).await;
     tab.until(&format!("JSON.stringify({order}) === JSON.stringify([1,2,3,4,5,6,7,8,9,10,11,12])")).await;
-    tab.run(by_number).await;
+    tab.click(by_number).await;
     tab.until(&format!("({order})[0] === 12")).await;
     // By a metric that does not rank, which only the server has of all jobs.
     tab.run("document.querySelector('#jobs details.menu').open = true").await;
@@ -92,6 +91,63 @@ async fn jobs_are_sorted_filtered_and_brushed() {
     tab.type_into("#jobs input[type=search]", "nothing").await;
     tab.until("document.querySelector('#jobs tbody').innerText.includes('No job matches')").await;
     tab.check().await;
+    chromium.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_table_stays_under_a_pointer_while_charts_above_it_come() {
+    let Some(chromium) = Chromium::start().await else { return };
+    let (site, sweep) = Site::with_sweep();
+    let tab = chromium.tab(&site.url).await;
+    // What the results mean comes once the test lets it.
+    tab.before_each_page(
+        "const ask = window.fetch; const held = new Promise((go) => { window.letGo = go; }); \
+         window.fetch = (address, ...more) => (String(address).endsWith('/analysis') ? held.then(() => ask(address, ...more)) : ask(address, ...more));",
+    )
+    .await;
+    tab.open(&format!("/sweeps/{sweep}")).await;
+    tab.until("document.querySelectorAll('tbody tr[data-job]').length === 12").await;
+    let heading = "document.querySelector('#jobs th[data-column=job]')";
+    tab.run(&format!("{heading}.scrollIntoView({{ block: 'end' }})")).await;
+    tab.until("document.querySelector('figure:has(.timeline) .note').textContent !== ''").await;
+    let top = format!("{heading}.getBoundingClientRect().top");
+    let charts = "document.querySelector('.charts').offsetHeight";
+    let (before, height) = (tab.value::<f64>(&top).await, tab.value::<f64>(charts).await);
+    tab.run("window.letGo()").await;
+    tab.until(&format!("{charts} > {height} + 20")).await;
+    tab.until(&format!("Math.abs({top} - {before}) < 1")).await;
+    tab.check().await;
+    chromium.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_a_sweep_is_stands_in_the_list_and_on_its_page() {
+    let Some(chromium) = Chromium::start().await else { return };
+    let token = tempfile::NamedTempFile::new().unwrap();
+    fs::write(token.path(), "a-long-secret").unwrap();
+    let serve = ["--http", "127.0.0.1:0", "--token-file", token.path().to_str().unwrap()].map(str::to_owned);
+    let options = tests::ClusterOptions { serve: serve.into(), ..tests::ClusterOptions::default() };
+    let cluster = tests::Cluster::start(options);
+    let file = token.path().with_extension("yaml");
+    fs::write(&file, "name: hers\ndataset: {path: d}\nparameters: {learning_rate: {values: [0.1]}}\n")
+        .unwrap();
+    let submitted = std::process::Command::new(tests::program("sweep"))
+        .args(["--coordinator", &format!("http://{}", cluster.coordinator.address), "--token-file"])
+        .args([token.path(), std::path::Path::new("submit"), &file])
+        .env("SWEEP_CONFIG", "/dev/null")
+        .output()
+        .unwrap();
+    assert!(submitted.status.success(), "{submitted:?}");
+    let tab = chromium.tab(&format!("http://{}", cluster.coordinator.http())).await;
+    tab.open_plain("/login").await;
+    tab.type_into("#token", "a-long-secret").await;
+    tab.press("Enter").await;
+    for (path, says) in [("/", "Owner: admin"), ("/sweeps/1", "Owner\nadmin")] {
+        tab.until("document.body.dataset.role === 'admin'").await;
+        tab.open(path).await;
+        tab.until(&format!("document.body.innerText.includes({says:?})")).await;
+        tab.check_width(path).await;
+    }
     chromium.end().await;
 }
 

@@ -33,7 +33,9 @@ async fn a_sweep_is_submitted_followed_inspected_and_reported() {
     // No worker yet: waiting times out, with its own exit code.
     assert_eq!(sweep(&cluster, &["wait", "1", "--timeout", "10ms"]).status.code(), Some(4));
     let _worker = cluster.worker("one");
-    let watched = text(&sweep(&cluster, &["watch", "1"]).stdout);
+    let watched = sweep(&cluster, &["watch", "1"]);
+    assert!(watched.status.success(), "{watched:?}");
+    let watched = text(&watched.stdout);
     assert!(
         watched.contains("epoch 2/2  val_accuracy ") && watched.ends_with("sweep 1 is finished\n"),
         "{watched}"

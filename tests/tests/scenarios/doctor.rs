@@ -110,7 +110,7 @@ fn what_is_wrong_with_a_coordinator_is_found_with_what_to_do() {
     );
     is(&checks, "coordinator", "failed", "token", "--token-file");
     is(&checks, "port of --listen", "failed", &taken, "--listen");
-    is(&checks, "store", "failed", "no.db", "--store");
+    is(&checks, "store", "failed", "no.db", "restore it from a backup");
     is(&checks, "artifacts", "failed", "ftp", "--artifacts");
     assert!(told.contains("not as it has to be"), "{told}");
     let nowhere = "http://127.0.0.1:1";

@@ -10,7 +10,7 @@ use std::{
 use proto::v1::{self, JobState, SweepState, watch_sweep_response::Event};
 use tests::{Cluster, ClusterOptions, kill, program, terminate, wait_for_end};
 
-use crate::completion::assert_whole;
+use crate::{commands, completion::assert_whole};
 
 /// The real trainer behind a script that crashes on jobs with a learning rate of 0.005.
 fn crashing_trainer(folder: &Path) -> String {
@@ -145,6 +145,13 @@ async fn a_data_set_that_is_not_there_fails_its_jobs_and_says_why() {
     let job = cluster.job(sweep, 1).await.job.unwrap();
     assert_eq!(job.state(), JobState::Failed);
     assert!(job.reason.contains("/nowhere/pictures"), "{}", job.reason);
+    // Whoever follows it is told by the exit status, as who waits for it.
+    let told = ["watch", "wait"].map(|command| commands::sweep(&cluster, &[command, "1"]));
+    for output in &told {
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert_eq!(output.stderr, told[0].stderr);
+    }
+    assert!(String::from_utf8_lossy(&told[0].stderr).contains("1 of 1 job has no result (1 failed"));
 }
 
 /// Copies a folder of folders.

@@ -44,6 +44,23 @@ async fn probes_know_who_leads_and_a_standby_is_ready_and_does_not_say_that_it_l
 }
 
 #[tokio::test]
+async fn who_takes_the_port_for_probes_for_the_coordinators_is_told_so() {
+    let cluster = Cluster::start(probed(1));
+    let url = format!("http://{}", cluster.coordinator.admin());
+    let told = std::process::Command::new(tests::program("sweep"))
+        .args(["--coordinator", &url, "ls"])
+        .env("SWEEP_CONFIG", "/dev/null")
+        .output()
+        .unwrap();
+    assert_eq!(told.status.code(), Some(1), "{told:?}");
+    let told = String::from_utf8_lossy(&told.stderr).into_owned();
+    assert!(
+        told.contains("this port is for probes and metrics (--admin)") && told.contains("--listen"),
+        "{told}"
+    );
+}
+
+#[tokio::test]
 async fn a_worker_is_ready_while_it_is_welcomed_and_lives_without_a_coordinator() {
     let folder = tempfile::tempdir().unwrap();
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();

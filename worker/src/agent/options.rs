@@ -64,7 +64,7 @@ pub struct StartOptions {
     pub join_file: Option<PathBuf>,
     /// Answer probes and scrapers on this address, in plain text and without a token: /livez, /readyz and /metrics; port 0 lets
     /// the system choose
-    #[arg(long, env = "SWEEP_ADMIN", value_name = "ADDR")]
+    #[arg(long, env = "SWEEP_ADMIN", value_name = "ADDR", value_parser = terminal::listen_address)]
     pub admin: Option<SocketAddr>,
     /// Folder for results the coordinator does not have yet [default: ~/.local/state/sweep/spool/NAME]
     #[arg(long, env = "SWEEP_SPOOL", value_name = "DIR")]

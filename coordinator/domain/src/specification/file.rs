@@ -88,7 +88,7 @@ pub(super) fn read(source: &SpecificationSource) -> Result<(Specification, Jobs)
             None => located(file, &syntax.unwrap_or(error)),
         }
     })?;
-    lay_over(&mut raw, &source.overrides, known, draws)?;
+    lay_over(&mut raw, (&source.overrides, OPTION), known, draws)?;
     if let Some(path) = &source.dataset_path {
         raw.dataset.get_or_insert_default().path = Some(PathBuf::from(path));
     }
@@ -113,10 +113,13 @@ fn parsed(text: &str, known: Known<'_>, draws: bool) -> Result<RawFile, serde_ya
     FileSection::seed(known, draws).deserialize(serde_yaml::Deserializer::from_str(text))
 }
 
-/// Applies `KEY=VALUE` overrides to a file. Those of a program may name the parameters that the file has.
+/// How the overrides of a file are given. Settings are given without an option.
+const OPTION: &str = "--set ";
+
+/// Applies `KEY=VALUE` overrides, which errors name with the option by which they are given, to a file. Those of a program may name the parameters that the file has.
 fn lay_over(
     raw: &mut RawFile,
-    overrides: &[String],
+    (overrides, option): (&[String], &str),
     known: Known<'_>,
     draws: bool,
 ) -> Result<(), SpecificationError> {
@@ -125,7 +128,7 @@ fn lay_over(
         Known::Program(_) => Known::Program(&names),
         model @ Known::Model(_) => model,
     };
-    read_overrides(overrides, known, draws)?.into_iter().for_each(|top| raw.overlay(top));
+    read_overrides((overrides, option), known, draws)?.into_iter().for_each(|top| raw.overlay(top));
     Ok(())
 }
 
@@ -312,7 +315,7 @@ pub(super) fn overlaid(
     let draws = specification.method != Method::Grid;
     let mut raw =
         parsed(&write(specification), known, draws).map_err(|error| located("the specification", &error))?;
-    lay_over(&mut raw, overrides, known, draws)?;
+    lay_over(&mut raw, (overrides, ""), known, draws)?;
     let models = Models::given(specification.trainable.model().cloned().into_iter().collect());
     let changed = build(raw, &models).and_then(check_resources);
     // One that was stored may be any, as older versions took it.

@@ -1,6 +1,6 @@
 //! A table as Parquet, written in groups of rows.
 
-use std::{io::Write, mem, sync::Arc};
+use std::{collections::BTreeMap, io::Write, mem, sync::Arc};
 
 use parquet::{
     basic::{Compression, LogicalType, Repetition, TimeUnit, Type as Physical},
@@ -20,6 +20,8 @@ use crate::ExportError;
 const GROUP_BYTES: usize = 16 << 20;
 /// The key of what a file says of its sweep.
 const ABOUT: &str = "sweep";
+/// The key of the columns that lack values, as an object of JSON: who gets the file alone is told by it.
+pub(super) const LACKS: &str = "lacks_values";
 
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,9 +159,15 @@ impl<W: Write + Send> Table<W> {
         if self.bytes > 0 {
             self.write()?;
         }
-        let out = self.writer.into_inner()?;
-        let unfit = self.columns.into_iter().filter(|column| column.unfit > 0);
-        Ok((out, unfit.map(|column| (column.name, column.unfit)).collect()))
+        let unfit = mem::take(&mut self.columns).into_iter().filter(|column| column.unfit > 0);
+        let unfit: Vec<(String, u64)> = unfit.map(|column| (column.name, column.unfit)).collect();
+        if !unfit.is_empty() {
+            let lacking: BTreeMap<&str, u64> =
+                unfit.iter().map(|(name, values)| (name.as_str(), *values)).collect();
+            let lacking = serde_json::to_string(&lacking).map_err(std::io::Error::from)?;
+            self.writer.append_key_value_metadata(KeyValue::new(LACKS.to_owned(), lacking));
+        }
+        Ok((self.writer.into_inner()?, unfit))
     }
 }
 
@@ -225,4 +233,28 @@ impl Waiting {
 fn pushed<T>(values: &mut Vec<T>, value: T) -> usize {
     values.push(value);
     size_of::<T>()
+}
+
+#[cfg(test)]
+mod tests {
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+
+    use super::*;
+
+    fn says(cells: [Cell<'_>; 2]) -> Option<String> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let column = Column::optional("width", ColumnType::Whole);
+        let mut table = Table::new(file.reopen().unwrap(), &[column], "{}").unwrap();
+        cells.into_iter().for_each(|cell| table.row([cell].into_iter()).unwrap());
+        table.finish().unwrap();
+        let reader = SerializedFileReader::new(file.reopen().unwrap()).unwrap();
+        let known = reader.metadata().file_metadata().key_value_metadata().unwrap();
+        known.iter().find(|pair| pair.key == LACKS)?.value.clone()
+    }
+
+    #[test]
+    fn a_file_says_which_of_its_columns_lack_values_of_another_type() {
+        assert_eq!(says([Cell::Signed(1), Cell::Text("wide")]).as_deref(), Some(r#"{"width":1}"#));
+        assert_eq!(says([Cell::Signed(1), Cell::Null]), None, "null is a value like others");
+    }
 }

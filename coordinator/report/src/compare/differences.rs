@@ -12,6 +12,11 @@ use super::super::{model::Sweep, recorded::SEPARATOR};
 const LISTED_MAX: usize = 100;
 /// Longest value, in characters: a list of values may have thousands.
 const VALUE_CHARACTERS_MAX: usize = 200;
+/// What workers found in a data set.
+pub(super) const CONTENT_HASH: &str = "dataset (content hash)";
+pub(super) const VALIDATION_IMAGES: &str = "dataset (validation images)";
+pub(super) const VALIDATION: &str = "dataset (where the validation images come from)";
+const SHARE: &str = "a share of the images";
 /// Keys that say who a sweep is, and not how it was made.
 const NAMES: [&str; 2] = ["name", "description"];
 
@@ -66,9 +71,16 @@ fn facts(sweep: &Sweep) -> Vec<(String, String)> {
     }
     if let Some(dataset) = &sweep.dataset {
         let found = [
-            ("dataset (content hash)", dataset.content_hash.clone()),
+            (CONTENT_HASH, dataset.content_hash.clone()),
             ("dataset (training images)", dataset.train_images.to_string()),
-            ("dataset (validation images)", dataset.val_images.to_string()),
+            (VALIDATION_IMAGES, dataset.val_images.to_string()),
+            (
+                VALIDATION,
+                Some(&dataset.validation)
+                    .filter(|from| !from.is_empty())
+                    .map_or(SHARE, String::as_str)
+                    .to_owned(),
+            ),
         ];
         facts.extend(found.into_iter().map(|(key, value)| (key.to_owned(), value)));
     }

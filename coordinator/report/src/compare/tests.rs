@@ -107,6 +107,7 @@ fn other_metrics_do_not_compare_and_other_data_are_named() {
     let compared = compare(&[one, other]);
     assert_eq!(compared.against_first[0].not_compared, Some(NotCompared::OtherData));
     assert_eq!(compared.differences[0].key, "dataset (content hash)");
+    assert_eq!(compared.against_first[0].other_data, ["dataset (content hash)"]);
 }
 
 #[test]
@@ -116,6 +117,14 @@ fn a_split_that_differs_is_other_data() {
     let other_data = |one, other| compare(&[one, other]).against_first[0].not_compared;
     assert_eq!(other_data(of(1, 0), of(2, 1)), Some(NotCompared::OtherData));
     assert_eq!(other_data(of(1, 0), of(2, 0)), None);
+    // What differs is named: pictures of another size are the same pictures.
+    let file = |size: u32| format!("name: a\ndataset:\n  path: d\n  image_size: {size}\n");
+    let of = |id, size| side(id, &file(size), &[(0.1, 0, 0.7)]);
+    let pair = compare(&[of(1, 32), of(2, 64)]).against_first.remove(0);
+    assert_eq!(
+        (pair.not_compared, pair.other_data),
+        (Some(NotCompared::OtherData), vec!["dataset.image_size"])
+    );
 }
 
 #[test]

@@ -113,6 +113,7 @@ impl Content<'_> {
             vec![strings.rests_on(analysis.jobs.counted, analysis.points, analysis.effects.len() < 2), how];
         let why = importance.no_interval.and_then(|why| strings.no_interval(why));
         sentences.extend(why.map(str::to_owned));
+        sentences.extend(analysis.has_cut_intervals().then(|| strings.cut_at_bounds().to_owned()));
         sentences.join(strings.between_sentences())
     }
 

@@ -145,6 +145,14 @@ impl Strings {
         }
     }
 
+    /// Intervals of shares that would go on beyond 0 or 1.
+    pub(crate) fn cut_at_bounds(&self) -> &'static str {
+        self.either(
+            "No share lies outside of 0 to 1, so Student's intervals of their means are cut there; they hold with 95 % as before.",
+            "割合は 0 から 1 の範囲にあるため、平均の信頼区間 (t 分布) はその範囲で打ち切っています (95 % のままです)。",
+        )
+    }
+
     fn extreme(&self, one: &Extreme) -> String {
         let Extreme { mean, interval, count, .. } = one;
         let interval = interval

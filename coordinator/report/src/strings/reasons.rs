@@ -1,6 +1,7 @@
-//! The reasons that engine and workers give, in Japanese. What a trainer or an operating system says stays as it is.
+//! The reasons that engine and workers give, and what the coordinator says where it refuses something, in Japanese. What a trainer or an operating system says stays as it is.
 
 mod known;
+mod refusals;
 mod shown;
 
 use std::sync::LazyLock;
@@ -30,6 +31,7 @@ static FORMS: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
     forms.extend(
         [KNOWN, WAITING, OF_WORKERS, PROGRAMS, PROPOSALS, WEIGHTS, OUTPUTS].concat().iter().map(owned),
     );
+    forms.extend(refusals::refusals());
     forms
 });
 
@@ -193,6 +195,12 @@ mod tests {
                 "of job 3 kept; `sweep artifact get 1`; 2 on their way",
                 "ジョブ 3 の重みを保存済み (`sweep artifact get 1`)、2 件は転送待ち",
             ),
+            (
+                "sweep 3 is cancelled, so that its jobs go on together or not at all: try the whole sweep again, its cancelled jobs too (JSON \
+                 API: POST /api/v1/sweeps/3/retry with the body {\"cancelled_too\": true})",
+                "スイープ 3 は「取り消し」のため、ジョブを個別には再試行できません。取り消されたジョブも含めてスイープ全体を再試行してください \
+                 (JSON API: POST /api/v1/sweeps/3/retry に本文 {\"cancelled_too\": true} を送信)",
+            ),
             ("CUDA error: {} {0}", "CUDA error: {} {0}"),
             ("", ""),
         ] {
@@ -253,6 +261,21 @@ mod tests {
         ("coordinator/domain/src/proposals.rs", &["the sweep file", "drawn", "by the searcher"]),
         ("coordinator/src/driver/one_by_one.rs", &["the coordinator could not keep"]),
         ("coordinator/src/rpc/convert.rs", &["the worker sent"]),
+        (
+            "coordinator/engine/src/refusal.rs",
+            &[
+                "there is no",
+                "sweep {} belongs",
+                "someone else",
+                "sweep {} has the",
+                "job {}",
+                "sweep {} is {} already",
+                "no worker",
+            ],
+        ),
+        ("coordinator/src/web/access.rs", &["this", "the token is", "a viewer's"]),
+        ("coordinator/src/web/compare.rs", &["`sweeps`"]),
+        ("coordinator/src/driver/handle.rs", &["the coordinator", "the disk", "this coordinator"]),
         ("worker/program/src/job/verdict.rs", &["the program", "the checkpoint", "no line", "it wrote"]),
         ("worker/src/agent/session/leaving.rs", &[]),
         ("worker/src/agent/session/mod.rs", &[]),

@@ -30,20 +30,20 @@ pub(super) struct DoctorArguments {
     #[arg(long, env = "SWEEP_ARTIFACTS", value_name = "URL")]
     artifacts: Option<String>,
     /// Also see whether `sweep serve` can listen on this address
-    #[arg(long, env = "SWEEP_LISTEN", value_name = "ADDR")]
+    #[arg(long, env = "SWEEP_LISTEN", value_name = "ADDR", value_parser = terminal::listen_address)]
     listen: Option<SocketAddr>,
     /// Also see whether the page can be served on this address
-    #[arg(long, env = "SWEEP_HTTP", value_name = "ADDR")]
+    #[arg(long, env = "SWEEP_HTTP", value_name = "ADDR", value_parser = terminal::listen_address)]
     http: Option<SocketAddr>,
     /// Also see whether probes can be answered on this address
-    #[arg(long, env = "SWEEP_ADMIN", value_name = "ADDR")]
+    #[arg(long, env = "SWEEP_ADMIN", value_name = "ADDR", value_parser = terminal::listen_address)]
     admin: Option<SocketAddr>,
 }
 
-/// `sweep doctor`. The target is none where no one has named a coordinator.
+/// `sweep doctor`. `is_named` says whether someone has named a coordinator.
 pub(super) async fn doctor(
     arguments: &DoctorArguments,
-    target: Option<&Target>,
+    (target, is_named): (&Target, bool),
     format: Format,
 ) -> Result<(), Failure> {
     let mut checks =
@@ -55,13 +55,10 @@ pub(super) async fn doctor(
     let ports = addresses.into_iter().filter_map(|(option, address)| Some(port(address?, option)));
     checks.extend(ports);
     checks.extend(arguments.admin.and_then(open_admin));
-    match target {
-        None => checks.push(Check::skipped(
-            "coordinator",
-            "none was named: --coordinator URL, SWEEP_COORDINATOR or the settings file",
-        )),
-        Some(target) => checks.extend(reached::checks(target).await),
-    }
+    checks.extend(match is_named {
+        true => reached::checks(target).await,
+        false => reached::check_usual(target).await,
+    });
     match format {
         Format::Table => print(&text(&checks))?,
         Format::Json => {
@@ -106,9 +103,11 @@ async fn store(url: Option<&str>) -> Vec<Check> {
     }
     checks.push(match store::look(url).await {
         Ok(says) => Check::ok(NAME, says),
-        Err(error) => {
-            Check::failed(NAME, format!("{shown}: {error}"), "make it usable, or name another with --store")
-        }
+        Err(error) => reached::failed(
+            NAME,
+            &format!("{shown}: {error}"),
+            "make it usable, or name another with --store",
+        ),
     });
     checks
 }

@@ -13,6 +13,22 @@ use crate::{
 /// How long what is asked may take to answer.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
+/// How it begins where nothing listens.
+const NO_ONE: &str = "no one answers at";
+
+/// The same of the coordinator that commands take where none is named. That no one answers there is no fault: none may be wanted.
+pub(super) async fn check_usual(target: &Target) -> Vec<Check> {
+    let checks = checks(target).await;
+    if !checks.iter().any(|check| check.says.starts_with(NO_ONE)) {
+        return checks;
+    }
+    let why = format!(
+        "none was named (--coordinator URL, SWEEP_COORDINATOR or the settings file), and {NO_ONE} {}, where commands look then",
+        target.url
+    );
+    vec![Check::skipped("coordinator", why)]
+}
+
 /// One for each coordinator, one for who leads where there are several, and one for the clock.
 pub(super) async fn checks(target: &Target) -> Vec<Check> {
     let (mut checks, mut leaders, mut theirs) = (Vec::new(), 0, None);
@@ -42,12 +58,12 @@ async fn coordinator(target: &Target, url: &str) -> (Check, Option<Asked>) {
     let asked = match target.asked(url).await {
         Err(failure) => {
             return (
-                Check::failed(NAME, failure.to_string(), "correct the option or the file that it names"),
+                failed(NAME, &failure.to_string(), "correct the option or the file that it names"),
                 None,
             );
         }
         Ok(Err(reason)) => {
-            let says = format!("no one answers at {url}: {reason}");
+            let says = format!("{NO_ONE} {url}: {reason}");
             let cure = "start one there with `sweep serve`, or see whether a firewall, its --listen or --tls-ca is in the way";
             return (Check::failed(NAME, says, cure), None);
         }
@@ -80,7 +96,6 @@ fn version(url: &str, headers: &MetadataMap) -> Check {
 }
 
 fn refused(url: &str, status: &Status) -> Check {
-    let says = format!("{url} answers: {}", status.message());
     let cure = match status.code() {
         Code::Unauthenticated | Code::PermissionDenied => "give the coordinator's token with --token-file",
         Code::InvalidArgument => {
@@ -88,7 +103,15 @@ fn refused(url: &str, status: &Status) -> Check {
         }
         _ => "see what its log says",
     };
-    Check::failed("coordinator", says, cure)
+    failed("coordinator", &format!("{url} answers: {}", status.message()), cure)
+}
+
+/// What is wrong. Most messages end with what to do, which is said once; `cure` is for those that do not.
+pub(super) fn failed(name: &str, message: &str, cure: &str) -> Check {
+    match message.split_once("; ") {
+        Some((says, own)) => Check::failed(name, says.to_owned(), own),
+        None => Check::failed(name, message.to_owned(), cure),
+    }
 }
 
 /// When an answer was made, by the other machine's clock, in whole seconds.

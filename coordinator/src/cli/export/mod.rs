@@ -18,6 +18,7 @@ use terminal::output::{OutputError, say};
 use super::{
     client::Target,
     failure::Failure,
+    folder::Named,
     output::{count, print},
     report::default_name,
     rows::SweepRows,
@@ -45,9 +46,9 @@ still runs can be exported, and again later. What is there already is replaced i
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct ExportArguments {
-    /// Sweep's number
-    #[arg(value_parser = super::ids::sweep_id)]
-    sweep: u64,
+    /// Sweep's number, or the folder of a `sweep run`
+    #[arg(value_name = "SWEEP|FOLDER")]
+    sweep: Named,
     /// What to write
     #[arg(long, value_enum, value_name = "FORMAT")]
     to: Format,
@@ -157,7 +158,7 @@ impl ExportArguments {
 }
 
 async fn write(arguments: &ExportArguments, target: &Target) -> Result<(), Failure> {
-    let rows = SweepRows::open(target, arguments.sweep, arguments.shape().is_none()).await?;
+    let rows = SweepRows::open(target, &arguments.sweep, arguments.shape().is_none()).await?;
     let unended = not_ended(&rows.sweep.counts);
     let jobs = rows.sweep.job_count;
     match (arguments.document().filter(|_| arguments.is_to_standard_output()), arguments.shape()) {

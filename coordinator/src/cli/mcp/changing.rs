@@ -180,6 +180,12 @@ impl Assistant {
         let Again { sweep: sweep_id, job, cancelled_too } = asked;
         let job = one(job)?;
         let sweep = self.asked(sweep_id).await?;
+        if is_ended_early(&sweep) && (job > 0 || !cancelled_too) {
+            return Err(Failure::usage(format!(
+                "sweep {sweep_id} has ended early, so that its jobs go on together or not at all: ask again without `job`, with \
+                 `cancelled_too`: true"
+            )));
+        }
         let (counts, execution) = (sweep.counts.unwrap_or_default(), execution(&sweep)?);
         let jobs = match job {
             0 if is_ended_early(&sweep) => counts.failed + counts.cancelled + counts.stopped,

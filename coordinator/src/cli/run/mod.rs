@@ -86,7 +86,7 @@ pub(super) struct RunArguments {
     #[arg(long, value_enum, default_value_t = Lang::En)]
     lang: Lang,
     /// Where the page of this run is served while it goes on [default: a port of this machine that is free]
-    #[arg(long, env = "SWEEP_HTTP", value_name = "ADDR")]
+    #[arg(long, env = "SWEEP_HTTP", value_name = "ADDR", value_parser = terminal::listen_address)]
     http: Option<SocketAddr>,
     #[command(flatten)]
     notify: NotifyOptions,

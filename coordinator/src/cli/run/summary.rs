@@ -10,6 +10,7 @@ use crate::cli::{
     artifact,
     client::Target,
     failure::Failure,
+    folder::Named,
     follow::verdict,
     ids::TargetId,
     inspect::each_job_page,
@@ -32,7 +33,7 @@ pub(super) async fn write_results(
 ) -> Result<(), Failure> {
     let sweep = target.call(async |client| client.get_sweep(v1::GetSweepRequest { sweep_id }).await).await?;
     let best = keep_best(&sweep, target, folder).await;
-    let page = report::write(target, sweep_id, |_| folder.to_owned(), lang.into()).await?;
+    let page = report::write(target, &Named::Sweep(sweep_id), |_| folder.to_owned(), lang.into()).await?;
     unprinted.note(print_results(&sweep, target).await);
     if !sweep.stopped.is_empty() {
         say(&format!("stopped: {}", sweep.stopped));

@@ -33,8 +33,10 @@ export function ofSweep(now, then) {
 function retry(now, act) {
   const too = el('input', { type: 'checkbox' });
   const question = () => {
-    const { id, name, failed, cancelled } = now();
-    too.checked = failed === 0;
+    const { id, name, state, failed, cancelled } = now();
+    // Jobs of a sweep that has ended early go on together or not at all.
+    too.disabled = state === 'stopped' || state === 'cancelled';
+    too.checked = too.disabled || failed === 0;
     const body = [t('retry_sweep_failed', { failed: count(failed) })];
     if (cancelled > 0) body.push(el('label', { class: 'check' }, too, t('retry_cancelled', { cancelled: count(cancelled) })));
     body.push(t('retry_running'));

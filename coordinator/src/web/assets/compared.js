@@ -53,17 +53,17 @@ export class Compared {
 }
 
 /** What comes of comparing two sweeps. */
-function sentences({ first, second, not_compared: why, bests, common, paired, first_better: ahead, second_better: behind }, sweeps) {
+function sentences({ first, second, not_compared: why, other_data: differs, bests, common, paired, first_better: ahead, second_better: behind }, sweeps) {
   const of = (id) => sweeps.find((sweep) => sweep.id === id);
   if (why === 'other_metric') return [t('compare_other_metric', { first, second })];
-  const told = why === 'other_data' ? [t('compare_other_data', { first, second })] : [];
+  const told = why === 'other_data' ? [t('compare_other_data', { first, second, keys: differs.join(', ') })] : [];
   const tested = (key, test, more) => t(key, { first, second, difference: number(test.difference, 3), interval: t('compare_interval', { low: number(test.interval.low, 3), high: number(test.interval.high, 3) }), ...more });
   if (bests) told.push(tested('compare_bests', bests));
   else if (of(first).best_job === null || of(second).best_job === null) told.push(t('compare_no_best', { first, second }));
   else told.push(t(Math.min(of(first).trainings, of(second).trainings) < 2 ? 'compare_once' : 'compare_no_variation', { first, second }));
   const wins = { common: count(common), ahead: count(ahead), behind: count(behind) };
   if (paired) told.push(tested('compare_paired', paired, { ...wins, p: probability(paired.p_corrected), verdict: verdict(paired, first, second, of(first).maximize) }));
-  else told.push(t(common === 0 ? 'compare_none_common' : 'compare_unpaired', { first, second, ...wins }));
+  else told.push(t(common === 0 ? 'compare_none_common' : ahead + behind === 0 ? 'compare_equal' : 'compare_unpaired', { first, second, ...wins }));
   return told;
 }
 

@@ -137,6 +137,27 @@ export function whenSeen(element, callback) {
   };
 }
 
+/**
+ * Keeps an element where it is on the screen while what is above it grows or shrinks. Browsers do so themselves, if at all, for the first thing
+ * that they see, which may be what grows.
+ */
+export function staysPut(element, above) {
+  let top = null;
+  const changed = new ResizeObserver(() => {
+    const before = top;
+    top = element.offsetParent === null ? null : element.offsetTop;
+    const moved = top - before;
+    if (before === null || top === null || !moved) return;
+    // Whether it was on the screen before it moved, of a page that was scrolled at all: at its beginning, what comes first is read.
+    if (scrollY > 0 && element.getBoundingClientRect().top - moved < innerHeight) scrollBy({ top: moved, behavior: 'instant' });
+  });
+  above.forEach((one) => changed.observe(one));
+  // While it is on the screen, the browser does not do the same again.
+  new IntersectionObserver((entries) => {
+    document.documentElement.style.overflowAnchor = entries.at(-1).isIntersecting ? 'none' : '';
+  }).observe(element);
+}
+
 /** What the reader chose before, on this browser (or, of `sessionStorage`, in this tab); `otherwise` where there is nothing. */
 export function remembered(key, otherwise, storage = () => localStorage) {
   try {

@@ -45,7 +45,7 @@ export class Meaning {
     this.verdict.hidden = !best;
     const items = [...importance.items].sort((a, b) => b.share - a.share);
     update(this.importance, items.map((item) => bar(item)));
-    this.how.textContent = how(importance, { points, counted: jobs.counted });
+    this.how.textContent = how(importance, { points, counted: jobs.counted, cut: cut(analysis) });
     const names = items.map((item) => item.parameter).filter((name) => effects.some((effect) => effect.parameter === name));
     const known = names.length ? names : effects.map((effect) => effect.parameter);
     this.effects.hidden = !known.length;
@@ -143,11 +143,18 @@ function percent(share) {
 }
 
 /** What the importance is, and what it rests on. */
-function how({ method, quantile, rest, no_interval: none }, { points, counted }) {
+function how({ method, quantile, rest, no_interval: none }, { points, counted, cut: bounds }) {
   const sentences = [t(`importance_${method}`, { quantile: quantile === null ? '' : percent(quantile), rest: rest === null ? '' : percent(rest) })];
   if (none) sentences.push(t(`no_interval_${none}`));
   sentences.push(t('rests_on', { jobs: count(counted), points: count(points) }));
+  if (bounds) sentences.push(t('cut_at_bounds', bounds));
   return sentences.filter(Boolean).join(' ');
+}
+
+/** Where intervals of means are cut, as no value can be beyond; null where none is. */
+function cut({ bounds, effects }) {
+  const intervals = effects.flatMap(({ levels }) => levels.map(({ interval }) => interval));
+  return bounds && intervals.some((one) => one && one.low < one.high && (one.low === bounds.low || one.high === bounds.high)) ? bounds : null;
 }
 
 /** Whether the best can be told from the runner-up. */

@@ -24,8 +24,8 @@ use self::{
     writer::Writer,
 };
 use super::{
-    ArtifactRow, AttemptPlace, AttemptRow, AttemptsAsked, EpochPlace, EpochRow, JobRow, LeaderTold, Store,
-    StoreError,
+    ArtifactRow, AttemptPlace, AttemptRow, AttemptsAsked, EpochPlace, EpochRow, JobRow, LeaderTold,
+    ResultRows, Store, StoreError,
     cells::integer,
     quotas,
     read::{self, queries},
@@ -71,6 +71,55 @@ impl PostgresStore {
 }
 
 #[async_trait]
+impl ResultRows for PostgresStore {
+    async fn jobs(&self, sweep: SweepId, first: u64, limit: u32) -> Result<Vec<JobRow>, StoreError> {
+        let mut reader = self.readers.acquire().await?;
+        let jobs = here(read::jobs(&mut reader, sweep, first, limit).await)?;
+        reader.done();
+        Ok(jobs)
+    }
+
+    async fn attempts_of_jobs(
+        &self,
+        sweep: SweepId,
+        after: AttemptPlace,
+        last: u64,
+        limit: u32,
+    ) -> Result<Vec<(AttemptPlace, AttemptRow)>, StoreError> {
+        let mut reader = self.readers.acquire().await?;
+        let attempts = here(read::attempts_of_jobs(&mut reader, sweep, after, last, limit).await)?;
+        reader.done();
+        Ok(attempts)
+    }
+
+    async fn epochs(
+        &self,
+        sweep: SweepId,
+        after: EpochPlace,
+        last: u64,
+        limit: u32,
+    ) -> Result<Vec<EpochRow>, StoreError> {
+        let mut reader = self.readers.acquire().await?;
+        let epochs = here(read::epochs(&mut reader, sweep, after, last, limit).await)?;
+        reader.done();
+        Ok(epochs)
+    }
+
+    async fn artifacts(
+        &self,
+        sweep: SweepId,
+        first: u64,
+        last: u64,
+        limit: u32,
+    ) -> Result<Vec<ArtifactRow>, StoreError> {
+        let mut reader = self.readers.acquire().await?;
+        let artifacts = here(read::artifacts(&mut reader, sweep, first, last, limit).await)?;
+        reader.done();
+        Ok(artifacts)
+    }
+}
+
+#[async_trait]
 impl Store for PostgresStore {
     async fn lead(&self, address: &str, leader: LeaderTold<'_>) -> Result<(), StoreError> {
         here(self.leadership.take(&self.aside, address, leader).await)?;
@@ -110,13 +159,6 @@ impl Store for PostgresStore {
         here(self.writer.commit(&self.leadership, &self.aside, records).await)
     }
 
-    async fn jobs(&self, sweep: SweepId, first: u64, limit: u32) -> Result<Vec<JobRow>, StoreError> {
-        let mut reader = self.readers.acquire().await?;
-        let jobs = here(read::jobs(&mut reader, sweep, first, limit).await)?;
-        reader.done();
-        Ok(jobs)
-    }
-
     async fn jobs_in_state(
         &self,
         sweep: SweepId,
@@ -137,37 +179,11 @@ impl Store for PostgresStore {
         Ok(attempts)
     }
 
-    async fn attempts_of_jobs(
-        &self,
-        sweep: SweepId,
-        after: AttemptPlace,
-        last: u64,
-        limit: u32,
-    ) -> Result<Vec<(AttemptPlace, AttemptRow)>, StoreError> {
-        let mut reader = self.readers.acquire().await?;
-        let attempts = here(read::attempts_of_jobs(&mut reader, sweep, after, last, limit).await)?;
-        reader.done();
-        Ok(attempts)
-    }
-
     async fn attempts_between(&self, asked: AttemptsAsked) -> Result<Vec<(JobKey, AttemptRow)>, StoreError> {
         let mut reader = self.readers.acquire().await?;
         let attempts = here(read::attempts_between(&mut reader, asked).await)?;
         reader.done();
         Ok(attempts)
-    }
-
-    async fn epochs(
-        &self,
-        sweep: SweepId,
-        after: EpochPlace,
-        last: u64,
-        limit: u32,
-    ) -> Result<Vec<EpochRow>, StoreError> {
-        let mut reader = self.readers.acquire().await?;
-        let epochs = here(read::epochs(&mut reader, sweep, after, last, limit).await)?;
-        reader.done();
-        Ok(epochs)
     }
 
     async fn has_room(&self) -> bool {
@@ -183,19 +199,6 @@ impl Store for PostgresStore {
             Err(error) => !matches!(error, StoreError::Full(_)),
             Ok(()) => true,
         }
-    }
-
-    async fn artifacts(
-        &self,
-        sweep: SweepId,
-        first: u64,
-        last: u64,
-        limit: u32,
-    ) -> Result<Vec<ArtifactRow>, StoreError> {
-        let mut reader = self.readers.acquire().await?;
-        let artifacts = here(read::artifacts(&mut reader, sweep, first, last, limit).await)?;
-        reader.done();
-        Ok(artifacts)
     }
 
     async fn search(&self, sweep: SweepId) -> Result<StoredSearch, StoreError> {

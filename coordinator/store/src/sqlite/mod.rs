@@ -7,6 +7,7 @@ mod scan;
 mod thread;
 mod upgrade;
 mod view;
+mod viewed;
 mod write;
 
 use std::{
@@ -25,11 +26,11 @@ use sqlx::{
 use terms::{JobKey, JobState, SweepId};
 use tokio::sync::Mutex;
 
-pub use self::view::SqliteView;
 use self::{place::sibling, scan::Scanner, thread::WriterThread, write::Writer};
+pub use self::{view::SqliteView, viewed::ViewedRows};
 use super::{
-    ArtifactRow, AttemptPlace, AttemptRow, AttemptsAsked, EpochPlace, EpochRow, JobRow, LeaderTold, Store,
-    StoreError,
+    ArtifactRow, AttemptPlace, AttemptRow, AttemptsAsked, EpochPlace, EpochRow, JobRow, LeaderTold,
+    ResultRows, Store, StoreError,
     cells::integer,
     quotas,
     read::{self, Queries, queries},
@@ -140,6 +141,43 @@ fn corrupt(error: sqlx::Error) -> StoreError {
 }
 
 #[async_trait]
+impl ResultRows for SqliteStore {
+    async fn jobs(&self, sweep: SweepId, first: u64, limit: u32) -> Result<Vec<JobRow>, StoreError> {
+        self.scanner.jobs(sweep, first, limit).await
+    }
+
+    async fn attempts_of_jobs(
+        &self,
+        sweep: SweepId,
+        after: AttemptPlace,
+        last: u64,
+        limit: u32,
+    ) -> Result<Vec<(AttemptPlace, AttemptRow)>, StoreError> {
+        read::attempts_of_jobs(&mut *self.readers.acquire().await?, sweep, after, last, limit).await
+    }
+
+    async fn epochs(
+        &self,
+        sweep: SweepId,
+        after: EpochPlace,
+        last: u64,
+        limit: u32,
+    ) -> Result<Vec<EpochRow>, StoreError> {
+        read::epochs(&mut *self.readers.acquire().await?, sweep, after, last, limit).await
+    }
+
+    async fn artifacts(
+        &self,
+        sweep: SweepId,
+        first: u64,
+        last: u64,
+        limit: u32,
+    ) -> Result<Vec<ArtifactRow>, StoreError> {
+        read::artifacts(&mut *self.readers.acquire().await?, sweep, first, last, limit).await
+    }
+}
+
+#[async_trait]
 impl Store for SqliteStore {
     async fn lead(&self, _address: &str, _leader: LeaderTold<'_>) -> Result<(), StoreError> {
         Ok(())
@@ -183,10 +221,6 @@ impl Store for SqliteStore {
         matches!(tried.await, Some(Ok(())))
     }
 
-    async fn jobs(&self, sweep: SweepId, first: u64, limit: u32) -> Result<Vec<JobRow>, StoreError> {
-        self.scanner.jobs(sweep, first, limit).await
-    }
-
     async fn jobs_in_state(
         &self,
         sweep: SweepId,
@@ -201,38 +235,8 @@ impl Store for SqliteStore {
         read::attempts(&mut *self.readers.acquire().await?, job).await
     }
 
-    async fn attempts_of_jobs(
-        &self,
-        sweep: SweepId,
-        after: AttemptPlace,
-        last: u64,
-        limit: u32,
-    ) -> Result<Vec<(AttemptPlace, AttemptRow)>, StoreError> {
-        read::attempts_of_jobs(&mut *self.readers.acquire().await?, sweep, after, last, limit).await
-    }
-
     async fn attempts_between(&self, asked: AttemptsAsked) -> Result<Vec<(JobKey, AttemptRow)>, StoreError> {
         read::attempts_between(&mut *self.readers.acquire().await?, asked).await
-    }
-
-    async fn epochs(
-        &self,
-        sweep: SweepId,
-        after: EpochPlace,
-        last: u64,
-        limit: u32,
-    ) -> Result<Vec<EpochRow>, StoreError> {
-        read::epochs(&mut *self.readers.acquire().await?, sweep, after, last, limit).await
-    }
-
-    async fn artifacts(
-        &self,
-        sweep: SweepId,
-        first: u64,
-        last: u64,
-        limit: u32,
-    ) -> Result<Vec<ArtifactRow>, StoreError> {
-        read::artifacts(&mut *self.readers.acquire().await?, sweep, first, last, limit).await
     }
 
     async fn search(&self, sweep: SweepId) -> Result<StoredSearch, StoreError> {

@@ -8,10 +8,9 @@ use std::{
 
 use domain::record::StoredSweep;
 use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
-use terms::SweepId;
 
 use super::{
-    super::{JobRow, StoreError, read},
+    super::{StoreError, read},
     BUSY_TIMEOUT, MIGRATIONS,
     place::{real, sibling},
 };
@@ -74,7 +73,7 @@ impl SqliteView {
     }
 
     /// What was read, unless someone wrote meanwhile to what was read without a lock.
-    fn settled<T>(&self, read: Result<T, StoreError>) -> Result<T, StoreError> {
+    pub(super) fn settled<T>(&self, read: Result<T, StoreError>) -> Result<T, StoreError> {
         match &self.unwritten {
             Some(before) => check(&self.path, before).and(read),
             None => read,
@@ -95,13 +94,9 @@ impl SqliteView {
         self.settled(read)
     }
 
-    /// At most `limit` jobs that had an attempt, from the number `first` on.
-    ///
-    /// # Errors
-    /// They cannot be read.
-    pub async fn jobs(&mut self, sweep: SweepId, first: u64, limit: u32) -> Result<Vec<JobRow>, StoreError> {
-        let read = read::jobs(&mut self.connection, sweep, first, limit).await;
-        self.settled(read)
+    /// What reads it.
+    pub(super) fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.connection
     }
 
     /// Lets go of the file.

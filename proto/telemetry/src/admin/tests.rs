@@ -64,7 +64,7 @@ async fn each_path_says_what_it_is_asked_and_a_condition_decides_the_status() {
         (worker.address, "/readyz", 503, "no: it is not connected\n"),
         (worker.address, "/leaderz", 404, "no one leads where workers are\n"),
         (worker.address, "/metrics", 200, "sweep_jobs 1\n# EOF\n"),
-        (worker.address, "/", 404, "there are /livez, /readyz, /leaderz and /metrics\n"),
+        (worker.address, "/", 404, ELSEWHERE),
     ] {
         let told = get(address, path).await;
         assert!(told.starts_with(&format!("HTTP/1.1 {status} ")) && told.ends_with(body), "{path}: {told}");

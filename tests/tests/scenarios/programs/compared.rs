@@ -104,8 +104,49 @@ async fn folders_of_runs_are_compared_while_one_is_still_held_and_their_database
     assert!(compare(&[]).contains("3 configurations are in both"));
     held.close().await;
     assert!(before == database(), "it is only read");
+    // A folder that is none is said before anything else is read.
     let empty = cluster.folder.path().join("once").display().to_string();
-    let refused = Command::new(program("sweep")).args(["compare", &folders[0], &empty]).output().unwrap();
-    assert_eq!(refused.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("holds no sweep.db"));
+    for (named, says) in
+        [([&folders[0], &empty], "holds no sweep.db"), ([&"1".to_owned(), &empty], "holds no sweep.db")]
+    {
+        let nowhere = ["--coordinator", "http://127.0.0.1:1", "compare"];
+        let refused = Command::new(program("sweep")).args(nowhere).args(named).output().unwrap();
+        assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+        assert!(String::from_utf8_lossy(&refused.stderr).contains(says), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_runs_folder_is_exported_and_reported_while_it_is_held_and_without_its_coordinator() {
+    let cluster = permissive();
+    let folder = run(&cluster.folder.path().join("once"), SCRIPT, &file("once", "minimize", 1));
+    let held = store::open(&format!("sqlite:{}/sweep.db", folder.display())).await.unwrap();
+    let results = fs::read(folder.join("results.csv")).unwrap();
+    let sweep = |arguments: &[&str]| {
+        let mut command = Command::new(program("sweep"));
+        command.args(arguments).env("SWEEP_COORDINATOR", "http://127.0.0.1:1").output().unwrap()
+    };
+    let path = folder.to_str().unwrap();
+    let exported = sweep(&["export", path, "--to", "csv", "--output", "-"]);
+    assert!(exported.status.success(), "{exported:?}");
+    assert_eq!(String::from_utf8_lossy(&exported.stdout), String::from_utf8_lossy(&results));
+    let tables = cluster.folder.path().join("tables");
+    let exported = sweep(&["export", path, "--to", "parquet", "--output", tables.to_str().unwrap()]);
+    assert!(exported.status.success() && tables.join("epochs.parquet").is_file(), "{exported:?}");
+    let (english, japanese) = (folder.join("report.md"), cluster.folder.path().join("report"));
+    let reported = sweep(&["report", path, "--lang", "ja", "--output", japanese.to_str().unwrap()]);
+    assert!(reported.status.success(), "{reported:?}");
+    let japanese = fs::read_to_string(japanese.join("report.md")).unwrap();
+    assert!(japanese.contains("once") && japanese != fs::read_to_string(english).unwrap(), "{japanese}");
+    held.close().await;
+    // Other commands ask a coordinator, and say which one is for the folder.
+    let shown = sweep(&["show", path]);
+    assert_eq!(shown.status.code(), Some(2));
+    let says = format!("sweep serve --store sqlite:{path}/sweep.db");
+    assert!(String::from_utf8_lossy(&shown.stderr).contains(&says), "{shown:?}");
+    let missing = sweep(&["export", "no/such/folder", "--to", "csv"]);
+    assert!(
+        String::from_utf8_lossy(&missing.stderr).contains("there is no folder no/such/folder"),
+        "{missing:?}"
+    );
 }

@@ -34,7 +34,7 @@ const SECTIONS: [&str; 6] = ["execution", "dataset", "metric", "metrics", "resou
 
 /// All of `overrides`, in order.
 pub(super) fn read_overrides(
-    overrides: &[String],
+    (overrides, option): (&[String], &str),
     known: Known<'_>,
     draws: bool,
 ) -> Result<Vec<RawFile>, SpecificationError> {
@@ -45,12 +45,12 @@ pub(super) fn read_overrides(
         );
         return Err(SpecificationError::new(&message));
     }
-    overrides.iter().map(|text| read(text, known, draws)).collect()
+    overrides.iter().map(|text| read((text, option), known, draws)).collect()
 }
 
 /// A parameter's name stands for `parameters.NAME`, and dots descend.
-fn read(text: &str, known: Known<'_>, draws: bool) -> Result<RawFile, SpecificationError> {
-    let refuse = |why: &str| SpecificationError::new(&format!("--set {text}: {why}"));
+fn read((text, option): (&str, &str), known: Known<'_>, draws: bool) -> Result<RawFile, SpecificationError> {
+    let refuse = |why: &str| SpecificationError::new(&format!("{option}{text}: {why}"));
     let (key, value) = text.split_once('=').ok_or_else(|| refuse("expected KEY=VALUE, as in epochs=10"))?;
     let key = key.trim();
     let is_key = |c: char| c.is_alphanumeric() || "_./@+:-".contains(c);

@@ -188,3 +188,12 @@ proptest! {
         let _ = parse_with(programs::TRAIN, &[&text]);
     }
 }
+
+#[test]
+fn a_setting_and_an_override_are_named_as_they_were_given() {
+    let wrong = "execution.max_paralel=3".to_owned();
+    let told = parse_with(REPORT, &[&wrong]).unwrap_err().to_string();
+    assert!(told.starts_with("--set execution.max_paralel=3: "), "{told}");
+    let told = parse(REPORT).unwrap().with_overrides(&[wrong]).unwrap_err().to_string();
+    assert!(told.starts_with("execution.max_paralel=3: "), "{told}");
+}

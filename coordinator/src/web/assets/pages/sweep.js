@@ -9,7 +9,7 @@ import { Parallel } from '../charts/parallel.js';
 import { Rungs } from '../charts/rungs.js';
 import { Scatter } from '../charts/scatter.js';
 import { Timeline } from '../charts/timeline.js';
-import { el, fill, foreign, update, whenSeen } from '../dom.js';
+import { el, fill, foreign, staysPut, update, whenSeen } from '../dom.js';
 import { ago, between, clipped, count, duration, number, parameter, rough } from '../format.js';
 import { JobsTable } from '../jobs.js';
 import { atMost, follow } from '../live.js';
@@ -66,7 +66,10 @@ class Page {
     this.jobs = new JobsTable(id, this.selection);
     this.charts = el('div', { class: 'charts' }, this.scatter.element, this.curves.element, this.parallel.element, this.heatmap.element, this.meaning.element, this.rungs.element, this.timeline.element);
     const details = el('details', { class: 'specification' }, el('summary', {}, el('h2', { text: t('specification') })), el('pre', { tabIndex: 0 }, el('code', { text: sweep.specification ?? '' })));
-    this.element = el('div', { class: 'page' }, trail([t('sweeps'), '/'], [clipped(sweep.name, 80)]), this.title, this.reasons, this.wrong, this.overview, this.runs, this.charts, (this.tail = el('div', { class: 'tail', hidden: true }, this.jobs.element, this.exports(), details)));
+    // Charts come later, and jobs that run come and go: who reads the table, or is about to press something there, keeps it.
+    const tail = (this.tail = el('div', { class: 'tail', hidden: true }, this.jobs.element, this.exports(), details));
+    staysPut(tail, [this.reasons, this.wrong, this.overview, this.runs, this.charts]);
+    this.element = el('div', { class: 'page' }, trail([t('sweeps'), '/'], [clipped(sweep.name, 80)]), this.title, this.reasons, this.wrong, this.overview, this.runs, this.charts, tail);
   }
 
   /** Links to its results as files. */
@@ -225,6 +228,7 @@ function counts(sweep) {
     segments(sweep),
     legend(sweep),
     facts([
+      [t('owner'), sweep.owner && foreign(clipped(sweep.owner, 200))],
       [t('created'), ago(sweep.created)],
       [t('ended'), ago(sweep.ended)],
       [t('time'), duration(Math.max(0, Math.round(between(sweep.created, isFinal ? sweep.ended : null) ?? NaN)))],

@@ -81,12 +81,20 @@ function tableColumns(chosen, choose) {
       render: ({ id, name }) => el('input', { type: 'checkbox', checked: chosen.has(id), 'aria-label': t('choose_sweep', { name: clipped(name, 60) }), onchange: choose(id) }),
     },
     { label: t('number'), kind: 'number', render: ({ id }) => String(id) },
-    { label: t('name'), render: ({ id, name }) => el('a', { class: 'clip wide', href: `/sweeps/${id}`, title: clipped(name, 500) }, foreign(clipped(name, 200))) },
+    { label: t('name'), render: named },
     { label: t('state'), render: sweepBadge },
     { label: t('jobs'), render: (sweep) => [segments(sweep), el('span', { class: 'note' }, ended(sweep), sweep.failed > 0 && el('span', { class: 'bad', text: ` · ${t('failed_count', { failed: count(sweep.failed) })}` }))] },
     { label: t('best'), render: best },
     { label: t('time'), kind: 'number', render: (sweep) => (sweep.created ? lasted(sweep) : '') },
     { label: t('created'), render: ({ created }) => ago(created) },
+  ];
+}
+
+/** A sweep's name, and whose it is where the coordinator knows. */
+function named({ id, name, owner }) {
+  return [
+    el('a', { class: 'clip wide', href: `/sweeps/${id}`, title: clipped(name, 500) }, foreign(clipped(name, 200))),
+    owner && el('div', { class: 'note clip wide owner', title: clipped(owner, 200) }, `${t('owner')}: `, foreign(clipped(owner, 60))),
   ];
 }
 

@@ -1,17 +1,19 @@
-//! Calls of gRPC that came where none is answered: to the port for browsers, or without TLS to one that speaks it. They are answered as gRPC
-//! answers, with where they should go.
+//! Calls of gRPC that came where none is answered: to the port for browsers or to the one for probes, or without TLS to one that speaks it. They
+//! are answered as gRPC answers, with where they should go.
 
 use std::{convert::Infallible, time::Duration};
 
+use bytes::Bytes;
 use http_body_util::Empty;
-use hyper::{Request, Response, body::Incoming, header, server::conn::http2, service::service_fn};
+use hyper::{
+    Request, Response, body::Incoming, header::HeaderValue, server::conn::http2, service::service_fn,
+};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     time::{sleep, timeout},
 };
-use tonic::Status;
 
 /// How HTTP/2 begins, and no request of HTTP/1 and no hello of TLS.
 const TOLD_BY: &[u8] = b"PRI ";
@@ -21,9 +23,11 @@ const WITHIN: Duration = Duration::from_secs(10);
 const NEXT_BYTE: Duration = Duration::from_millis(20);
 /// Calls of such a connection at a time.
 const STREAMS_MAX: u32 = 4;
+/// INVALID_ARGUMENT, which is not tried again: the same call would come to the same port.
+const STATUS: &str = "3";
 
 /// Whether the first bytes are those of HTTP/2 in plain text. They stay to be read.
-pub(crate) async fn is_one(stream: &TcpStream) -> bool {
+pub async fn is_one(stream: &TcpStream) -> bool {
     let mut first = [0; TOLD_BY.len()];
     let look = async {
         loop {
@@ -37,11 +41,13 @@ pub(crate) async fn is_one(stream: &TcpStream) -> bool {
     timeout(WITHIN, look).await.unwrap_or(false)
 }
 
-/// Answers each call with this message.
-pub(crate) async fn refuse(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, message: String) {
+/// Answers each call with this message, of printable ASCII without `%`, which travels as it is.
+pub async fn refuse(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, message: String) {
+    let message =
+        HeaderValue::try_from(message).unwrap_or(HeaderValue::from_static("no calls are answered here"));
     let service = service_fn(move |_: Request<Incoming>| {
-        let refused = refusal(&message);
-        async move { Ok::<_, Infallible>(refused) }
+        let message = message.clone();
+        async move { Ok::<_, Infallible>(refusal(message)) }
     });
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder.timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX);
@@ -51,13 +57,12 @@ pub(crate) async fn refuse(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 
     }
 }
 
-fn refusal(message: &str) -> Response<Empty<bytes::Bytes>> {
+/// An answer that is nothing but its end.
+fn refusal(message: HeaderValue) -> Response<Empty<Bytes>> {
     let mut response = Response::new(Empty::new());
-    let grpc = header::HeaderValue::from_static("application/grpc");
-    response.headers_mut().insert(header::CONTENT_TYPE, grpc);
-    // Not to be tried again: the same call would come to the same port.
-    if Status::invalid_argument(message).add_header(response.headers_mut()).is_err() {
-        tracing::debug!("a call was refused without a reason");
-    }
+    let headers = response.headers_mut();
+    headers.insert("content-type", HeaderValue::from_static("application/grpc"));
+    headers.insert("grpc-status", HeaderValue::from_static(STATUS));
+    headers.insert("grpc-message", message);
     response
 }
