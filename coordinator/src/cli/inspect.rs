@@ -1,5 +1,6 @@
 //! Shows what the coordinator knows: `ls`, `show`, `jobs`, `logs`, `workers`.
 
+use domain::help::entry;
 use indicatif::HumanBytes;
 use proto::v1;
 use report::{FailureReasons, view};
@@ -44,7 +45,7 @@ pub(super) struct TargetArgument {
 
 /// Arguments of `sweep jobs`.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = COLUMNS)]
+#[command(after_long_help = columns_of_results())]
 pub(super) struct JobsArguments {
     /// Sweep's number
     #[arg(value_parser = sweep_id)]
@@ -54,16 +55,21 @@ pub(super) struct JobsArguments {
     state: Vec<v1::JobState>,
 }
 
-const COLUMNS: &str = "Columns of results:
-  best_epoch, best_…  the epoch in which the sweep's metric was best, and its value there
-  weights, files      what the job left at the coordinator (`sweep artifact get`), in a table and
-                      in brackets as -o csv and -o json have it:
-                        kept (kept)
-                        on their way (awaited)
-                        not kept (dropped): `artifacts.keep` keeps those of fewer, better jobs
-                        missing (absent): the worker has none
-                      A job that was never among the best has nothing there.
-  reason              why the job failed, was cancelled, stopped or paused";
+const COLUMNS: &[(&str, &str)] = &[
+    ("best_epoch, best_…", "the epoch in which the sweep's metric was best, and its value there"),
+    (
+        "weights, files",
+        "what the job left at the coordinator (`sweep artifact get`), in a table and in brackets as -o csv and -o json have it: kept \
+         (kept); on their way (awaited); not kept (dropped), as `artifacts.keep` keeps those of fewer, better jobs; missing (absent), as \
+         the worker has none. A job that was never among the best has nothing there.",
+    ),
+    ("reason", "why the job failed, was cancelled, stopped or paused"),
+];
+
+fn columns_of_results() -> String {
+    let columns = COLUMNS.iter().map(|(name, text)| entry((2, 20), name, text));
+    format!("Columns of results:\n{}", columns.collect::<String>())
+}
 
 /// Arguments of `sweep logs`.
 #[derive(Debug, clap::Args)]

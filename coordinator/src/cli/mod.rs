@@ -311,6 +311,22 @@ mod tests {
         assert!(seen > 50, "only {seen} options were found");
     }
 
+    #[test]
+    fn what_stands_below_options_fits_a_terminal() {
+        let mut command = command_line();
+        let mut seen = 0;
+        for own in command.get_subcommands_mut() {
+            let below = own.get_after_long_help().or_else(|| own.get_after_help()).map(ToString::to_string);
+            // Lines of one paragraph are broken by the terminal; those that are aligned must fit, but for examples of JSON.
+            let below = below.unwrap_or_default();
+            for line in below.lines().filter(|line| line.starts_with(' ') && !line.contains("{\"")) {
+                seen += 1;
+                assert!(line.chars().count() <= domain::help::LINE_CHARACTERS, "{}: {line}", own.get_name());
+            }
+        }
+        assert!(seen > 50, "only {seen} lines were found");
+    }
+
     /// The words after `sweep ` in backticks, and at the beginnings of lines as in blocks of commands: `ls|show` are two.
     fn suggested(text: &str) -> Vec<String> {
         let after = |mark: &'static str| text.split(mark).skip(1);

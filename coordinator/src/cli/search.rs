@@ -1,6 +1,7 @@
 //! `sweep search`: connects a searcher outside, a program of any language, to its sweep by lines of JSON. What it has to know goes to
 //! standard output, the points that it proposes come from standard input.
 
+mod forms;
 mod lines;
 
 use std::{
@@ -31,7 +32,7 @@ const POINTS_TOGETHER_MAX: usize = 250;
 
 /// Arguments of `sweep search`.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = FORMS)]
+#[command(after_long_help = forms::below())]
 pub(super) struct SearchArguments {
     /// Sweep's number; its file says `method: external`
     #[arg(value_parser = super::ids::sweep_id)]
@@ -40,30 +41,6 @@ pub(super) struct SearchArguments {
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     after: u64,
 }
-
-const FORMS: &str = "Lines that are printed, each one JSON object:
-  {\"result\":1,\"job\":1,\"point\":1,\"parameters\":{\"learning_rate\":0.01},\"outcome\":\"finished\",\"value\":0.93}
-      outcome is finished (with the value of the sweep's metric), diverged, stopped (early, or paused, with the
-      value after that epoch; where the job goes on, another result follows), nothing (it failed or was
-      cancelled: nothing is known of the point) or again (that job is tried again: another result follows)
-  {\"wanted\":2,\"next_point\":2,\"points_max\":100}
-      2 points would be trained at once; printed again whenever that changes
-  {\"accepted\":3,\"point\":2}
-      the third line that was read is point 2 of the sweep; lines are answered in their order
-  {\"error\":\"…\",\"line\":3}
-      the third line that was read was not taken, and why: a point that it had does not count, so that the next one
-      that is accepted gets its number, and another one may be proposed at once
-  {\"state\":\"finished\"}
-      the last line: the sweep has ended
-
-Lines that are read:
-  {\"parameters\":{\"learning_rate\":0.02}}
-      the next point; parameters that have only one value may be left out
-  {\"end\":true}
-      no other point will come: the sweep ends with those that it has; lines after it are not read
-
-A searcher that starts again gets all results again, or with --after those that it lacks, and goes on with the next point.
-Where standard input ends without {\"end\":true}, the command ends and the sweep waits for a searcher.";
 
 /// A line for the searcher.
 #[derive(Debug, Serialize)]

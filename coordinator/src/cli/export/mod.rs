@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use domain::help::entry;
 use export::{
     DocumentFile, Export, ExportError, Identity, OptunaFile, ParquetFolder, Place, PlaceError, Shape,
     TensorBoardFolder,
@@ -29,22 +30,36 @@ use crate::shapes::space;
 /// Where exports go if no path is given.
 const EXPORTS: &str = "sweep-exports";
 
-const AFTER_HELP: &str = "\
-Formats:
-  csv          a row per job: parameters, state, metrics, times; with --epochs a row per epoch, which has the job's number
-  json         the sweep, its jobs and their epochs, with the keys of `sweep show -o json`
-  parquet      a folder with jobs.parquet and epochs.parquet, each column with its type
-  tensorboard  a folder with a run per job, for `tensorboard --logdir`, with the HParams tab
-  mlflow       an experiment on an MLflow server, with a run per job; with MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and
-               …_PASSWORD, MLFLOW_TRACKING_SERVER_CERT_PATH and MLFLOW_TRACKING_INSECURE_TLS as for MLflow itself
-  optuna       a storage of Optuna 3.2 to 5.0 in a file, for `optuna.load_study` and `optuna-dashboard sqlite:///FILE`
+const FORMATS: &[(&str, &str)] = &[
+    (
+        "csv",
+        "a row per job: parameters, state, metrics, times; with --epochs a row per epoch, which has the job's number",
+    ),
+    ("json", "the sweep, its jobs and their epochs, with the keys of `sweep show -o json`"),
+    ("parquet", "a folder with jobs.parquet and epochs.parquet, each column with its type"),
+    ("tensorboard", "a folder with a run per job, for `tensorboard --logdir`, with the HParams tab"),
+    (
+        "mlflow",
+        "an experiment on an MLflow server, with a run per job; with MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and …_PASSWORD, \
+         MLFLOW_TRACKING_SERVER_CERT_PATH and MLFLOW_TRACKING_INSECURE_TLS as for MLflow itself",
+    ),
+    (
+        "optuna",
+        "a storage of Optuna 3.2 to 5.0 in a file, for `optuna.load_study` and `optuna-dashboard sqlite:///FILE`",
+    ),
+];
 
-The same sweep gives the same bytes, and a name stands for a whole export: it is written next to it and renamed. A sweep that
-still runs can be exported, and again later. What is there already is replaced if it is an export of the same sweep.";
+const NOTE: &str = "The same sweep gives the same bytes, and a name stands for a whole export: it is written next to it and renamed. A sweep \
+                    that still runs can be exported, and again later. What is there already is replaced if it is an export of the same sweep.";
+
+fn after_help() -> String {
+    let formats = FORMATS.iter().map(|(name, text)| entry((2, 13), name, text));
+    format!("Formats:\n{}\n{NOTE}", formats.collect::<String>())
+}
 
 /// Arguments of `sweep export`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(after_help = after_help())]
 pub(super) struct ExportArguments {
     /// Sweep's number, or the folder of a `sweep run`
     #[arg(value_name = "SWEEP|FOLDER")]

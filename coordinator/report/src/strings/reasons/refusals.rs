@@ -62,8 +62,10 @@ const PLAIN: Forms = &[
          目標値をなくしてください (`metric.target=none`)",
     ),
     (
-        "this coordinator serves its own machine without a token, by the names localhost, 127.0.0.1 and [::1] alone{}",
-        "このコーディネーターはトークンなしで、このマシン自身からの localhost、127.0.0.1、[::1] という名前での接続だけを受け付けます{}",
+        "this coordinator serves its own machine without a token, by the names localhost, 127.0.0.1 and [::1] alone; start it with a token and an \
+         address of the network (`sweep serve --token-file FILE --http 0.0.0.0:PORT`) to reach it by others",
+        "このコーディネーターはトークンなしで、このマシン自身からの localhost、127.0.0.1、[::1] という名前での接続だけを受け付けます。\
+         ほかの名前で接続するには、トークンとネットワークのアドレスを指定して起動してください (`sweep serve --token-file FILE --http 0.0.0.0:PORT`)",
     ),
     ("this was asked by a page of another server", "別のサーバーのページからの要求です"),
     (
