@@ -120,7 +120,7 @@ fn what_is_wrong_with_a_coordinator_is_found_with_what_to_do() {
     is(&checks, "store's folder", "failed", "/proc/self", "--store");
     let missing = folder.path().join("missing").display().to_string();
     let (_, checks, _) = doctor("sweep", folder.path(), &["--coordinator", &url, "--token-file", &missing]);
-    is(&checks, "coordinator", "failed", "missing", "correct the option");
+    is(&checks, "coordinator", "failed", "missing", "check --token-file");
     let (_, checks, _) = doctor("sweep", folder.path(), &["--coordinator", "https://127.0.0.1:1"]);
     is(&checks, "coordinator", "failed", "no one answers", "--tls-ca");
 }
