@@ -40,6 +40,13 @@ async fn rolled_out(mut hosts: Hosts) -> Hosts {
         hosts.let_one_end(sweep).await;
     }
     hosts.check(sweep).await;
+    for pod in hosts.workers.iter().chain(&hosts.coordinators) {
+        // Its port for probes is open to other hosts, which each start says once; a coordinator's log goes on after it was replaced.
+        let log = pod.program.log();
+        let starts = log.matches("probes and metrics are answered").count();
+        assert_eq!(log.matches("the port of --admin is in plain text").count(), starts, "{}", pod.name);
+        assert!(starts > 0, "{}", pod.name);
+    }
     assert_eq!(hosts.count("SELECT sum(failures + losses) FROM jobs"), 0);
     assert_eq!(hosts.count("SELECT count(*) FROM attempts WHERE state NOT IN ('done', 'handed_back')"), 0);
     // Each worker that left had at least one job, which went on where it stood.

@@ -54,7 +54,7 @@ impl Authority {
         write_new(folder, KEY, &key.serialize_pem())?;
         write_new(folder, CERTIFICATE, &certificate.pem())?;
         let authority = Self::of(folder)?;
-        authority.give_coordinator(folder, params)?;
+        authority.give_coordinator(folder, &params)?;
         Ok(authority)
     }
 
@@ -70,7 +70,7 @@ impl Authority {
             }
             given => given.to_vec(),
         };
-        authority.give_coordinator(folder, coordinator(&hosts)?)?;
+        authority.give_coordinator(folder, &coordinator(&hosts)?)?;
         Ok((authority, hosts))
     }
 
@@ -78,7 +78,7 @@ impl Authority {
         Self::open(&AuthorityConfig { folder: folder.to_owned(), workers_last: WORKER_LASTS })
     }
 
-    fn give_coordinator(&self, folder: &Path, params: CertificateParams) -> anyhow::Result<()> {
+    fn give_coordinator(&self, folder: &Path, params: &CertificateParams) -> anyhow::Result<()> {
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?;
         // A coordinator that reads between the two takes neither, and looks again.

@@ -2,9 +2,10 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use futures_util::StreamExt;
 use proto::{
     join::{CONNECT_AGAIN, JoinToken},
-    v1::access_service_client::AccessServiceClient,
+    v1::{access_service_client::AccessServiceClient, worker_service_client::WorkerServiceClient},
 };
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
@@ -173,7 +174,9 @@ async fn a_worker_that_has_joined_starts_again_without_its_token_and_joins_again
     assert!(code != Some(0) && log.contains("was away for longer"), "{log}");
     assert!(log.contains("it was given no join token") && log.contains("sweep token create"), "{log}");
     // With the token that is still good, it joins again.
-    let worker = enrolling.worker("one", "farm");
+    let token = enrolling.token("farm").to_string();
+    enrolling.cluster.workers_get(vec!["--join".to_owned(), token]);
+    let worker = enrolling.cluster.worker("one");
     worker.until_connected();
     worker.kill();
     assert_eq!(enrolling.sweep(&["token", "revoke", &id]).0, Some(0));
@@ -231,7 +234,28 @@ async fn a_token_that_has_run_out_lets_no_one_join_and_those_that_joined_stay() 
         refused.code() == Code::PermissionDenied && refused.message().contains("of the worker one"),
         "{refused}"
     );
+    // Nor may it work under another's name.
+    let hello = v1::Hello { protocol_version: proto::PROTOCOL_VERSION, name: "two".to_owned(), ..a_hello() };
+    let refused = greeted(enrolling.showing(Some(&kept)).await.unwrap(), hello).await.unwrap_err();
+    assert!(
+        refused.code() == Code::PermissionDenied && refused.message().contains("of the worker one"),
+        "{refused}"
+    );
     drop(worker);
+}
+
+fn a_hello() -> v1::Hello {
+    let slot = v1::Slot { index: 0, device: "cpu".into(), ..v1::Slot::default() };
+    v1::Hello { slots: vec![slot], ..v1::Hello::default() }
+}
+
+/// What a coordinator says to a worker that begins so.
+async fn greeted(channel: Channel, hello: v1::Hello) -> Result<v1::CoordinatorMessage, tonic::Status> {
+    let said = v1::WorkerMessage { message: Some(v1::worker_message::Message::Hello(hello)) };
+    // It says no more, and stays.
+    let said = futures_util::stream::iter([said]).chain(futures_util::stream::pending());
+    let mut answers = WorkerServiceClient::new(channel).session(said).await?.into_inner();
+    answers.message().await.map(|message| message.expect("the stream does not end without a word"))
 }
 
 #[tokio::test]

@@ -58,7 +58,9 @@ pub(super) fn refusal(status: &Status) -> Option<String> {
     let said = status.message();
     Some(match status.code() {
         // A coordinator says what to do; a proxy before it does not.
-        Code::Unauthenticated | Code::PermissionDenied if said.contains("--token-file") => {
+        Code::Unauthenticated | Code::PermissionDenied
+            if said.contains("--token-file") || said.contains("join again") =>
+        {
             format!("the coordinator refuses this worker: {said}")
         }
         Code::Unauthenticated | Code::PermissionDenied => {
