@@ -12,6 +12,7 @@ use store::Store;
 use telemetry::admin::{Condition, Subject};
 use tokio::{sync::Mutex, time::timeout};
 use tokio_util::sync::CancellationToken;
+use traces::Traces;
 
 use crate::{
     api::Api,
@@ -45,8 +46,8 @@ struct Opened {
 
 impl Watched {
     /// One that opens its store.
-    pub(crate) fn new(leadership: Leadership, stop: CancellationToken) -> Self {
-        let metrics = Metrics::default();
+    pub(crate) fn new(leadership: Leadership, stop: CancellationToken, traces: &Traces) -> Self {
+        let metrics = Metrics::with(traces);
         Self { leadership, stop, metrics, opened: OnceLock::new(), shown: Mutex::default() }
     }
 
@@ -144,7 +145,7 @@ mod tests {
     async fn a_coordinator_is_ready_while_it_leads_or_knows_who_does() {
         let (store, _folder) = leader::store().await;
         let (leadership, stop) = (Leadership::default(), CancellationToken::new());
-        let watched = Watched::new(leadership.clone(), stop.clone());
+        let watched = Watched::new(leadership.clone(), stop.clone(), &Traces::default());
         let fails = |condition, why: &str| match condition {
             Condition::Fails(text) => assert!(text.contains(why), "{text}"),
             Condition::Holds(text) => panic!("{text}"),
@@ -170,7 +171,7 @@ mod tests {
     async fn the_engine_is_asked_once_however_many_look() {
         let (store, _folder) = leader::store().await;
         let leadership = leader::led_by(&leader::driver(&store).await);
-        let watched = Watched::new(leadership.clone(), CancellationToken::new());
+        let watched = Watched::new(leadership.clone(), CancellationToken::new(), &Traces::default());
         watched.opened(Arc::clone(&store), api(&leadership, &store));
         let first = watched.metrics().await;
         assert!(

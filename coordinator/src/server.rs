@@ -21,6 +21,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::server::Router;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::layer::util::{self as stack, Stack};
+use traces::Traces;
 
 use self::coordination::Coordination;
 use crate::{
@@ -35,6 +36,7 @@ use crate::{
         WorkerServer, accept, bounded_errors, secure,
     },
     tls::{Tls, TlsFiles},
+    traced::Traced,
     web::{self, Bound, Listening},
 };
 
@@ -77,6 +79,8 @@ pub struct ServerConfig {
     pub http: Option<HttpConfig>,
     /// Where probes and scrapers are answered, if anywhere.
     pub admin: Option<SocketAddr>,
+    /// Where traces go, if anywhere; who starts a server ends them.
+    pub traces: Traces,
 }
 
 /// The HTTP interface, with the page. It has the coordinator's token and certificate.
@@ -116,7 +120,7 @@ impl Server {
         let http = bound(config.http.as_ref()).await?;
         let (stop, leadership) = (CancellationToken::new(), Leadership::default());
         // Before the store is opened, which may take long: probes are told so.
-        let watched = Arc::new(Watched::new(leadership.clone(), stop.clone()));
+        let watched = Arc::new(Watched::new(leadership.clone(), stop.clone(), &config.traces));
         let admin = admin(&config, &watched).await?;
         let store = store::open(&config.store_url).await?;
         let browsers_max = http.as_ref().map_or(0, |_| web::CONNECTIONS_MAX);
@@ -126,6 +130,7 @@ impl Server {
         let artifacts = open_artifacts(&config)?;
         let advertised =
             config.advertise.clone().unwrap_or_else(|| advertised(address, config.tls.is_some()));
+        let traced = Traced::new(config.traces.clone());
         let (coordination_stop, streams) = (CancellationToken::new(), TaskTracker::new());
         let (reporter, health) = tonic_health::server::health_reporter();
         let coordinate = Coordination {
@@ -137,6 +142,7 @@ impl Server {
             identities: identities.clone(),
             health: reporter,
             counted: watched.counted(),
+            traced: traced.clone(),
         };
         let api = Api::new(leadership.clone(), Arc::clone(&store), artifacts, streams.clone())
             .for_those(identities.clone())
@@ -149,8 +155,9 @@ impl Server {
         });
         access::follow(&identities, tls.as_ref(), (&store, &leadership), &stop);
         let access = AccessServer::new(api.clone());
-        let sweeps = SweepServer::new(api.clone(), streams.clone());
-        let workers = WorkerServer::new(api, leadership.clone(), streams.clone(), stop.clone());
+        let sweeps = SweepServer::new(api.clone(), streams.clone()).traced(traced.clone());
+        let workers =
+            WorkerServer::new(api, leadership.clone(), streams.clone(), stop.clone()).traced(traced);
         let transport = transport(&identities, health, access, sweeps, workers)?;
         let mut coordination = tokio::spawn(coordinate.run(coordination_stop.clone()));
         tokio::select! {

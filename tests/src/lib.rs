@@ -4,6 +4,7 @@
 mod admin;
 pub mod chaos;
 mod cluster;
+mod collector;
 mod dataset;
 mod postgres;
 pub mod power_cut;
@@ -16,6 +17,7 @@ mod watch;
 pub use self::{
     admin::{Exported, get},
     cluster::{Client, Cluster, ClusterOptions, Coordinator, Worker, jobs_of, source},
+    collector::{Collector, Sent, Takes},
     dataset::dataset,
     postgres::Postgres,
     process::{

@@ -44,7 +44,10 @@ const WALLS: &[(&str, &[&[&str]])] = &[
 const TORCH_CRATES: &[&str] = &["trainer"];
 
 /// The crates at the bottom, which any other may import: the table of ARCHITECTURE.md leaves them out.
-const FOUNDATIONS: &[&str] = &["terms", "terminal", "telemetry", "held-folder", "storage"];
+const FOUNDATIONS: &[&str] = &["terms", "terminal", "telemetry", "traces", "held-folder", "storage"];
+
+/// The crates that may make spans: the two programs that talk to each other. Everything of OpenTelemetry is behind `traces`.
+const TRACING_CRATES: &[&str] = &["coordinator", "worker"];
 
 /// What decides, and takes time and everything else from outside as plain values.
 const PURE: &[&str] = &[
@@ -168,6 +171,29 @@ fn imports_promised(page: &str) -> BTreeMap<String, BTreeSet<String>> {
         promised.extend(names(crates).into_iter().map(|name| (name, names(cells[2]))));
     }
     promised
+}
+
+/// Members other than the tests that import what sends traces, or something of OpenTelemetry, though they may not.
+fn who_traces(dependencies: &Dependencies) -> Vec<String> {
+    let own = dependencies.members.iter().filter(|name| *name != "tests" && *name != "traces");
+    let imports = own.flat_map(|name| dependencies.direct[name].iter().map(move |other| (name, other)));
+    let may = |name: &str, other: &str| other == "traces" && TRACING_CRATES.contains(&name);
+    let wrong = imports.filter(|(name, other)| {
+        (other.as_str() == "traces" || other.starts_with("opentelemetry")) && !may(name, other)
+    });
+    wrong.map(|(name, other)| format!("{name} → {other}")).collect()
+}
+
+#[test]
+fn only_the_two_programs_make_spans_and_opentelemetry_is_behind_their_crate() {
+    let mut dependencies = Dependencies::of_the_workspace();
+    assert_eq!(who_traces(&dependencies), Vec::<String>::new());
+    for name in TRACING_CRATES {
+        assert!(dependencies.direct[*name].contains("traces"), "{name}");
+    }
+    dependencies.direct.get_mut("engine").unwrap().insert("traces".to_owned());
+    dependencies.direct.get_mut("worker").unwrap().insert("opentelemetry_sdk".to_owned());
+    assert_eq!(who_traces(&dependencies), ["engine → traces", "worker → opentelemetry_sdk"]);
 }
 
 #[test]

@@ -33,6 +33,7 @@ mod serve;
 mod set;
 mod settings;
 mod signals;
+mod spans;
 mod submit;
 mod sweep_file;
 mod tables;

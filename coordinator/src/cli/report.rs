@@ -5,17 +5,20 @@ use std::{
     fs::File,
     io::{BufReader, Read},
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use anyhow::Context;
 use proto::v1;
 use report::{Language, ReportError, ReportWriter};
 use serde::de::{Deserializer, MapAccess, Visitor};
+use traces::Traces;
 
 use super::{
     client::Target, failure::Failure, folder::Named, identity::Identity, output::print, rows::SweepRows,
-    signals::StopRequests,
+    signals::StopRequests, spans,
 };
+use crate::traced::number;
 
 /// Arguments of `sweep report`.
 #[derive(Debug, clap::Args)]
@@ -29,6 +32,8 @@ pub(super) struct ReportArguments {
     /// Language of headings and labels
     #[arg(long, value_enum, default_value_t = Lang::En)]
     lang: Lang,
+    #[command(flatten)]
+    traces: traces::Options,
 }
 
 /// A language on the command line.
@@ -57,8 +62,11 @@ pub(super) async fn report(arguments: &ReportArguments, target: &Target) -> Resu
     };
     // When interrupted, it removes what it has begun; after a kill, the next command does.
     let mut stop = StopRequests::new()?;
-    let page = stop.unless_asked(write(target, &arguments.sweep, place, arguments.lang.into())).await?;
-    print(&format!("report written: {}\n", page.display()))
+    let traces = spans::start(&arguments.traces, spans::COMMAND)?;
+    let written = write(target, &arguments.sweep, place, arguments.lang.into(), &traces);
+    let page = stop.unless_asked(written).await;
+    traces.end().await;
+    print(&format!("report written: {}\n", page?.display()))
 }
 
 /// Refuses a folder that holds the report of another sweep, which would be overwritten.
@@ -137,8 +145,22 @@ pub(super) async fn write(
     sweep: &Named,
     place: impl Fn(&str) -> PathBuf,
     language: Language,
+    traces: &Traces,
 ) -> Result<PathBuf, Failure> {
-    let mut rows = SweepRows::open(target, sweep, false).await?;
+    let begun = SystemTime::now();
+    let rows = SweepRows::open(target, sweep, false).await?;
+    let span =
+        spans::about(traces, "sweep report", begun, rows.first_span).with("sweep.id", number(rows.message.sweep_id));
+    let written = write_rows(rows, place, language).await;
+    spans::end(span, &written);
+    written
+}
+
+async fn write_rows(
+    mut rows: SweepRows<'_>,
+    place: impl Fn(&str) -> PathBuf,
+    language: Language,
+) -> Result<PathBuf, Failure> {
     let folder = place(&rows.sweep.name);
     refuse_other(&folder, &rows.message).await?;
     let failed = |error: ReportError| Failure::operation(error.to_string());

@@ -4,12 +4,14 @@ use proto::v1::{self, report_row::Row};
 use report::{Epoch, Job, Sweep};
 use terminal::output::say;
 use tonic::Streaming;
+use traces::Context;
 
 use super::{
     client::Target,
     failure::Failure,
     folder::{self, Named},
     output::count,
+    spans,
 };
 use crate::{
     api::{ApiError, Report, ReportRow},
@@ -52,6 +54,8 @@ pub(super) struct SweepRows<'t> {
     pub(super) message: v1::Sweep,
     /// The same for documents.
     pub(super) sweep: Sweep,
+    /// The first span of the sweep, where its coordinator makes any.
+    pub(super) first_span: Option<Context>,
     /// The job whose epochs come next.
     current: Option<Job>,
 }
@@ -59,11 +63,14 @@ pub(super) struct SweepRows<'t> {
 impl<'t> SweepRows<'t> {
     /// Begins to read a sweep, for whom rows are written here, or are handed on to a server that may be slow.
     pub(super) async fn open(target: &'t Target, named: &Named, hands_on: bool) -> Result<Self, Failure> {
+        let mut first_span = None;
         let (source, header) = match named {
             Named::Sweep(sweep_id) => {
                 let mut client = target.connect().await?;
                 let rows = client.report_rows(v1::ReportRowsRequest { sweep_id: *sweep_id, hands_on });
-                let mut stream = target.in_time(rows).await?.into_inner();
+                let answer = target.in_time(rows).await?;
+                first_span = spans::of_sweep(&answer);
+                let mut stream = answer.into_inner();
                 let header = target.in_time(stream.message()).await?.and_then(|row| row.row);
                 let Some(Row::Header(header)) = header else {
                     return Err(Failure::operation("the coordinator sent no rows; this is a bug"));
@@ -79,7 +86,7 @@ impl<'t> SweepRows<'t> {
         };
         let message = header.sweep.clone().unwrap_or_default();
         let (rows, sweep) = Rows::new(header);
-        Ok(Self { source, rows, message, sweep, current: None })
+        Ok(Self { source, rows, message, sweep, first_span, current: None })
     }
 
     /// The next job with the epochs that count; none after the last one.

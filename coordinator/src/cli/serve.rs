@@ -6,11 +6,14 @@ use std::{
     time::Duration,
 };
 
+use traces::Traces;
+
 use super::{
     client::{ConnectionOptions, Target, Token},
     ending::{LastSweep, until_its_end},
     failure::Failure,
     signals::StopRequests,
+    spans,
 };
 use crate::{
     access::{Authority, AuthorityConfig, Identities, Secret, TokenFiles},
@@ -86,6 +89,8 @@ pub(super) struct ServeArguments {
     /// Serve other machines without a token, and without TLS: anyone who reaches the port may do everything
     #[arg(long, env = "SWEEP_INSECURE", value_parser = clap::builder::BoolishValueParser::new())]
     insecure: bool,
+    #[command(flatten)]
+    traces: traces::Options,
 }
 
 /// Shortest and longest lease: below, a busy machine loses its jobs; above, a dead one keeps them for hours.
@@ -204,6 +209,18 @@ pub(super) async fn serve(arguments: ServeArguments, connection: &ConnectionOpti
     for address in [Some(arguments.listen), arguments.http].into_iter().flatten() {
         refuse_open(address, has, &arguments)?;
     }
+    let traces = spans::start(&arguments.traces, spans::COORDINATOR)?;
+    let served = serve_traced(arguments, connection, tokens, &traces).await;
+    traces.end().await;
+    served
+}
+
+async fn serve_traced(
+    arguments: ServeArguments,
+    connection: &ConnectionOptions,
+    tokens: TokenFiles,
+    traces: &Traces,
+) -> Result<(), Failure> {
     let mut stop = StopRequests::new()?;
     let ServeArguments { listen, http, store, lease, advertise, artifacts, admin, .. } = arguments;
     let last = arguments.exit_with_sweep;
@@ -219,6 +236,7 @@ pub(super) async fn serve(arguments: ServeArguments, connection: &ConnectionOpti
         artifacts,
         http: http.map(|listen| HttpConfig { listen }),
         admin,
+        traces: traces.clone(),
     })
     .await?;
     let own = own_target(server.address, own_token);

@@ -1,20 +1,22 @@
 //! `sweep validate` and `sweep submit`.
 
-use std::path::PathBuf;
+use std::{cell::Cell, path::PathBuf};
 
 use domain::{definition::SweepDefinition, help, points::Jobs, specification::Specification};
 use proto::v1;
 use terminal::output::say;
 use terms::SweepId;
+use traces::Span;
 
 use super::{
-    client::Target,
+    client::{Client, Target},
     early::described,
     failure::Failure,
     files,
     output::{self, Format, print},
     preview::print_preview,
     set::changes,
+    spans,
     sweep_file::SweepFile,
     tables::print_sweep,
 };
@@ -39,6 +41,8 @@ pub(super) struct SubmitArguments {
     /// Add the file's points that this sweep lacks to it, and take over its limits; finished jobs stay
     #[arg(long, value_name = "SWEEP")]
     extend: Option<u64>,
+    #[command(flatten)]
+    traces: traces::Options,
 }
 
 /// Reads and checks a sweep file; a refusal is one line with file, line and key.
@@ -86,13 +90,34 @@ pub(super) async fn submit(
     target: &Target,
     format: Format,
 ) -> Result<(), Failure> {
-    let mut source = arguments.file.source()?;
-    files::send_with(&mut source, arguments.file.folder(), target).await?;
+    let traces = spans::start(&arguments.traces, spans::COMMAND)?;
     // Chosen once, so that a retry after a broken connection returns the same sweep.
     let request_id = uuid::Uuid::new_v4().to_string();
+    let mut span = spans::submission(&traces, &request_id);
+    let submitted = submit_as(arguments, target, format, (request_id, &mut span)).await;
+    spans::end(span, &submitted);
+    traces.end().await;
+    submitted
+}
+
+async fn submit_as(
+    arguments: &SubmitArguments,
+    target: &Target,
+    format: Format,
+    (request_id, span): (String, &mut Span),
+) -> Result<(), Failure> {
+    let mut source = arguments.file.source()?;
+    files::send_with(&mut source, arguments.file.folder(), target).await?;
     let extend_sweep_id = arguments.extend.unwrap_or(0);
     let request = v1::SubmitRequest { source: Some(source), request_id, extend_sweep_id };
-    let answer = target.call(async |client| client.submit(request.clone()).await).await?;
+    let first_span = Cell::new(None);
+    let submit = async |client: &mut Client| {
+        let answer = client.submit(spans::request(request.clone(), span)).await?;
+        first_span.set(spans::of_sweep(&answer));
+        Ok(answer)
+    };
+    let answer = target.call(submit).await?;
+    spans::submitted(span, answer.sweep.as_ref(), first_span.get());
     answer.notes.iter().for_each(|note| say(&format!("note: {note}")));
     let sweep = answer.sweep.ok_or_else(|| Failure::operation("the coordinator's answer names no sweep"))?;
     if let Some(path) = relative_dataset(&sweep) {

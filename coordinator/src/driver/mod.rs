@@ -42,7 +42,7 @@ pub use self::{
     outbox::{Inbox, Outbound, Outbox, Room},
     pipeline::{Action, Asked, Closing, Core, Input, Moment, Pipeline, Refused},
 };
-use crate::metrics::Counted;
+use crate::{metrics::Counted, traced::Traced};
 
 /// Requests that may wait for the engine, each of at most [`EVENTS_TOGETHER_MAX`] inputs; senders wait when it is full.
 const REQUESTS_WAITING_MAX: usize = 1_024;
@@ -88,6 +88,7 @@ pub struct Driver {
     dropped_weights: Option<mpsc::Sender<String>>,
     disk_log: DiskLog,
     counted: Counted,
+    traced: Traced,
     /// When the commit that runs, or the last one, began.
     commit_begun: Instant,
 }
@@ -98,7 +99,19 @@ impl Driver {
         store: Arc<dyn Store>,
         config: EngineConfig,
     ) -> Result<(Self, DriverHandle), DriverError> {
+        Self::restore_traced(store, config, Traced::default()).await
+    }
+
+    /// The same of one whose records are traced.
+    pub async fn restore_traced(
+        store: Arc<dyn Store>,
+        config: EngineConfig,
+        traced: Traced,
+    ) -> Result<(Self, DriverHandle), DriverError> {
         let stored = stored(&*store).await?;
+        traced.restored(
+            stored.0.iter().map(|sweep| (sweep.sweep, sweep.request_id.as_str(), sweep.created_unix_ms)),
+        );
         // Before anything is asked of it, no time passes.
         let now = Now { monotonic_ms: 0, unix_ms: unix_ms() };
         let (engine, start) = (restored(config, now, stored).await?, Instant::now());
@@ -118,6 +131,7 @@ impl Driver {
             dropped_weights: None,
             disk_log: DiskLog::default(),
             counted: Counted::default(),
+            traced,
             commit_begun: start,
         };
         Ok((driver, handle))
@@ -164,6 +178,9 @@ impl Driver {
                     self.disk_log.commit_ended(&kept);
                     let took = self.commit_begun.elapsed();
                     self.counted.commit_ended(batch.records(), batch.refused(), &kept, took);
+                    if kept.is_ok() {
+                        self.traced.committed(batch.records(), took);
+                    }
                     self.pipeline.commit_ended(self.moment(), batch, kept)?;
                 }
                 _ = tick.tick(), if !self.pipeline.tick_is_due() && !stopping => self.pipeline.tick(),

@@ -12,6 +12,7 @@ use prometheus_client::{
     registry::Registry,
 };
 use telemetry::process::Process;
+use traces::Traces;
 
 pub use self::counted::Counted;
 use self::seen::Seen;
@@ -42,6 +43,13 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// With those of what these send.
+    pub(crate) fn with(traces: &Traces) -> Self {
+        let mut metrics = Self::default();
+        traces.register(&mut metrics.registry, "sweep_trace_spans");
+        metrics
+    }
+
     /// What a driver counts with.
     pub fn counted(&self) -> Counted {
         self.counted.clone()

@@ -14,7 +14,10 @@ use super::{
     readers::{Messages, Reader},
     watch,
 };
-use crate::api::{self, Api, Report, ReportRow, RetryRequest, SearchFollower, Snapshots, Submission};
+use crate::{
+    api::{self, Api, Report, ReportRow, RetryRequest, SearchFollower, Snapshots, Submission},
+    traced::Traced,
+};
 
 /// Report rows that may wait for a slow reader: with the longest reasons, half a megabyte.
 const REPORT_ROWS_WAITING_MAX: usize = 128;
@@ -40,12 +43,18 @@ pub struct SweepServer {
     /// For what streams run in.
     tasks: TaskTracker,
     snapshots: Snapshots<v1::WatchSweepResponse>,
+    traced: Traced,
 }
 
 impl SweepServer {
     /// A service of these use cases; its streams run in `tasks`.
     pub fn new(api: Api, tasks: TaskTracker) -> Self {
-        Self { api, tasks, snapshots: Snapshots::new(convert::snapshot) }
+        Self { api, tasks, snapshots: Snapshots::new(convert::snapshot), traced: Traced::default() }
+    }
+
+    /// Whose submissions and reports are in these traces.
+    pub fn traced(self, traced: Traced) -> Self {
+        Self { traced, ..self }
     }
 }
 
@@ -65,11 +74,14 @@ impl SweepService for SweepServer {
         request: Request<v1::SubmitRequest>,
     ) -> Result<Response<v1::SubmitResponse>, Status> {
         let issuer = issuer(&request);
+        let _caller = self.traced.called(&request);
         let v1::SubmitRequest { source, request_id, extend_sweep_id } = request.into_inner();
         let extend = (extend_sweep_id > 0).then_some(SweepId(extend_sweep_id));
         let submission = Submission { source: convert::source(source)?, request_id, extend };
         let submitted = self.api.submit(issuer, submission).await?;
-        Ok(Response::new(submitted.encode(convert::submitted)))
+        let answer = submitted.encode(convert::submitted);
+        let sweep = SweepId(answer.sweep.as_ref().map_or(0, |sweep| sweep.sweep_id));
+        Ok(self.traced.answered(sweep, Response::new(answer)))
     }
 
     async fn put_snapshot(
@@ -309,7 +321,7 @@ impl SweepService for SweepServer {
             let sent = send_report(&mut report, &reader).await;
             reader.end(sent);
         });
-        Ok(Response::new(rows))
+        Ok(self.traced.answered(SweepId(sweep_id), Response::new(rows)))
     }
 }
 

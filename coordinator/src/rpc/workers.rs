@@ -35,6 +35,7 @@ use crate::{
     access::Caller,
     api::{Api, WeightsReply},
     driver::{CallError, DriverHandle, EVENTS_TOGETHER_MAX, Inbox, Leadership, Outbound, Outbox, Room},
+    traced::Traced,
 };
 
 /// What a worker's messages that are taken together may have, in bytes; the last one may go beyond it.
@@ -51,13 +52,20 @@ pub struct WorkerServer {
     sessions: Arc<AtomicU64>,
     tasks: TaskTracker,
     stop: CancellationToken,
+    traced: Traced,
 }
 
 impl WorkerServer {
     /// A service that brings what workers say to the driver that leads, and their files to these use cases; its tasks run in `tasks`
     /// until `stop`.
     pub fn new(api: Api, leadership: Leadership, tasks: TaskTracker, stop: CancellationToken) -> Self {
-        Self { api, leadership, sessions: Arc::new(AtomicU64::new(1)), tasks, stop }
+        let (sessions, traced) = (Arc::new(AtomicU64::new(1)), Traced::default());
+        Self { api, leadership, sessions, tasks, stop, traced }
+    }
+
+    /// Whose grants name their spans in these traces.
+    pub fn traced(self, traced: Traced) -> Self {
+        Self { traced, ..self }
     }
 }
 
@@ -79,6 +87,7 @@ impl WorkerService for WorkerServer {
             outbound: receiver,
             messages: Vec::new().into_iter(),
             room: None,
+            traced: self.traced.clone(),
             _gone: reader.gone.clone().drop_guard(),
         };
         let server = self.clone();
@@ -210,6 +219,7 @@ struct Said {
     messages: std::vec::IntoIter<ToWorker>,
     /// What these take up of the room for messages that wait.
     room: Option<Room>,
+    traced: Traced,
     /// Reports when no one reads any more.
     _gone: DropGuard,
 }
@@ -228,7 +238,7 @@ impl Stream for Said {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
             if let Some(message) = self.messages.next() {
-                return Poll::Ready(Some(Ok(convert::to_worker(message))));
+                return Poll::Ready(Some(Ok(self.traced.with_contexts(convert::to_worker(message)))));
             }
             let last_word = match ready!(self.outbound.poll_recv(context)) {
                 Some(Outbound::Messages(messages, room)) => {

@@ -22,6 +22,7 @@ use crate::{
     logged::Logged,
     metrics::Counted,
     rpc::{SweepServer, WorkerServer},
+    traced::Traced,
 };
 
 /// How long a coordinator that lost leadership waits before it tries to lead again.
@@ -38,6 +39,7 @@ pub(super) struct Coordination {
     pub(super) identities: Identities,
     pub(super) health: HealthReporter,
     pub(super) counted: Counted,
+    pub(super) traced: Traced,
 }
 
 impl Coordination {
@@ -82,7 +84,7 @@ impl Coordination {
         let mut deposed = AbortOnDropHandle::new(tokio::spawn(async move { store.deposed().await }));
         let (mut driver, handle) = tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            restored = Driver::restore(Arc::clone(&self.store), self.engine) => restored?,
+            restored = Driver::restore_traced(Arc::clone(&self.store), self.engine, self.traced.clone()) => restored?,
             error = &mut deposed => return Err(lost(error)),
         };
         driver.count_with(self.counted.clone());

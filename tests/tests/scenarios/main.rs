@@ -42,6 +42,7 @@ mod services;
 mod snapshots;
 mod stalls;
 mod telemetry;
+mod traces;
 mod upgrade;
 mod verify;
 mod wheel;

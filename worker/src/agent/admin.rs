@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use telemetry::admin::{Condition, Subject};
+use traces::Traces;
 
 use super::{
     gpus::Gpus,
@@ -19,6 +20,11 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
+    /// One whose spans are counted.
+    pub(crate) fn new(traces: &Traces) -> Self {
+        Self { metrics: Arc::new(Metrics::with(traces)), gpus: OnceLock::new() }
+    }
+
     /// These are its GPUs; they stay the same for as long as the process lives.
     pub(crate) fn has_gpus(&self, gpus: &Gpus) {
         // A worker that takes another name looks for its devices again, and finds the same.

@@ -13,6 +13,7 @@ use prometheus_client::{
 use telemetry::process::{Fraction, Process, signed};
 use terms::{AttemptKey, GpuUse, Outcome};
 use tokio::sync::watch;
+use traces::Traces;
 
 use super::session::types::{End, Event, EventKind};
 
@@ -148,6 +149,13 @@ impl Now {
 }
 
 impl Metrics {
+    /// With those of what these send.
+    pub(crate) fn with(traces: &Traces) -> Self {
+        let mut metrics = Self::default();
+        traces.register(&mut metrics.registry, "sweep_worker_trace_spans");
+        metrics
+    }
+
     /// It has come so far. A worker that leaves does so to its end.
     pub(crate) fn reached(&self, stage: Stage) {
         self.stage.send_if_modified(|now| {

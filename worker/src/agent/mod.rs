@@ -4,7 +4,7 @@
 //! them until `uploads` has delivered them; `handovers` brings checkpoints to the coordinator when the worker leaves, which `notice`
 //! may ask for, and back; `devices`, `options`, `own_trainer` and `start` turn a command line into a
 //! daemon; `gpus` says what the GPUs do; `describe` asks a trainer what it trains; `remote` makes calls to the coordinator over a separate connection;
-//! `metrics` counts, and `admin` answers probes and scrapers.
+//! `metrics` counts, `traced` makes spans, and `admin` answers probes and scrapers.
 
 mod admin;
 mod asked_weights;
@@ -34,6 +34,7 @@ mod spool;
 mod spool_format;
 mod start;
 mod target;
+mod traced;
 mod trainer_process;
 mod turns;
 mod unfinished;

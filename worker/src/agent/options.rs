@@ -66,6 +66,8 @@ pub struct StartOptions {
     /// the system choose
     #[arg(long, env = "SWEEP_ADMIN", value_name = "ADDR", value_parser = terminal::listen_address)]
     pub admin: Option<SocketAddr>,
+    #[command(flatten)]
+    pub traces: traces::Options,
     /// Folder for results the coordinator does not have yet [default: ~/.local/state/sweep/spool/NAME]
     #[arg(long, env = "SWEEP_SPOOL", value_name = "DIR")]
     pub spool: Option<PathBuf>,

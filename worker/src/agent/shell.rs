@@ -10,7 +10,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use proto::{client::ClientError, v1::WorkerMessage};
+use proto::{
+    client::ClientError,
+    v1::{CoordinatorMessage, WorkerMessage},
+};
 use terms::{AttemptKey, manifest::Manifest};
 use tokio::{
     sync::mpsc,
@@ -41,6 +44,7 @@ use super::{
     snapshots::Snapshots,
     spool::{Spool, SpoolError},
     target::Target,
+    traced::Traced,
     unfinished::Unfinished,
     uploads::Uploads,
     weights::WeightsFolder,
@@ -71,6 +75,8 @@ pub(crate) struct Configuration {
     pub(crate) gpus: Gpus,
     /// What is counted.
     pub(crate) metrics: Arc<Metrics>,
+    /// What makes its spans.
+    pub(crate) traced: Traced,
     /// How each slot's trainer is started.
     pub(crate) trainers: Vec<Trainers>,
     /// Folder of the spool.
@@ -136,7 +142,8 @@ pub(crate) async fn run(
     let Found { spool, unfinished, events, next_sequence, weights } = found;
     let remote = Arc::new(Remote::new(configuration.target.clone())?);
     let metrics = Arc::clone(&configuration.metrics);
-    let uploads = Uploads::start(Arc::clone(&remote), Arc::clone(&weights), Arc::clone(&metrics));
+    let counted = (Arc::clone(&metrics), configuration.traced.clone());
+    let uploads = Uploads::start(Arc::clone(&remote), Arc::clone(&weights), counted);
     for trainer in &mut configuration.trainers {
         trainer.model.weights = Some(Arc::clone(&weights));
         trainer.program.iter_mut().for_each(|program| program.weights = Some(Arc::clone(&weights)));
@@ -181,6 +188,7 @@ pub(crate) async fn run(
         identity: configuration.identity,
         gpus: configuration.gpus,
         metrics,
+        traced: configuration.traced,
         data_root: configuration.data_root,
         told: Told::default(),
         was_asked_to_leave: false,
@@ -234,6 +242,7 @@ struct Shell {
     identity: Identity,
     gpus: Gpus,
     metrics: Arc<Metrics>,
+    traced: Traced,
     data_root: PathBuf,
     /// Provides the files of users' programs, if those may be run.
     snapshots: Option<Arc<Snapshots>>,
@@ -302,7 +311,10 @@ impl Shell {
                     Some(Input::Shutdown)
                 }
                 why = given(&mut self.notice) => Some(Input::Notice { why }),
-                Some(done) = handed.recv() => self.handovers.ended(done).map(Input::HandedOver),
+                Some(done) = handed.recv() => self.handovers.ended(done).map(|attempt| {
+                    self.traced.handed_over(attempt);
+                    Input::HandedOver(attempt)
+                }),
                 event = link.recv() => match event {
                     Some(LinkEvent::Refused(reason)) => return Err(AgentError::Refused(reason)),
                     Some(LinkEvent::NameTaken(reason)) if self.leaves_its_name => {
@@ -360,23 +372,28 @@ impl Shell {
                 self.metrics.reached(Stage::Away);
                 Some(Input::Disconnected)
             }
-            LinkEvent::Message(message) => match wire::decode(message) {
-                Ok(message) => {
-                    match message {
-                        FromCoordinator::Welcome { .. } => self.metrics.reached(Stage::Welcomed),
-                        FromCoordinator::Drain => {
-                            tracing::info!("the coordinator tells this worker to leave");
-                            self.metrics.reached(Stage::Leaving);
-                        }
-                        _ => {}
+            LinkEvent::Message(message) => self.hear(message),
+        }
+    }
+
+    fn hear(&mut self, message: CoordinatorMessage) -> Option<Input> {
+        self.traced.heard(&message);
+        match wire::decode(message) {
+            Ok(message) => {
+                match message {
+                    FromCoordinator::Welcome { .. } => self.metrics.reached(Stage::Welcomed),
+                    FromCoordinator::Drain => {
+                        tracing::info!("the coordinator tells this worker to leave");
+                        self.metrics.reached(Stage::Leaving);
                     }
-                    Some(Input::Message(message))
+                    _ => {}
                 }
-                Err(error) => {
-                    tracing::warn!(%error, "a message of the coordinator is not understood and ignored");
-                    None
-                }
-            },
+                Some(Input::Message(message))
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a message of the coordinator is not understood and ignored");
+                None
+            }
         }
     }
 
@@ -385,6 +402,7 @@ impl Shell {
             Output::Append(event) => {
                 log_event(&event, &mut self.told);
                 self.metrics.happened(&event);
+                self.traced.happened(&event);
                 if let EventKind::Ended(End { weights: Some(weights), .. }) = &event.kind {
                     self.weights.count(event.attempt, weights);
                 }
@@ -404,6 +422,7 @@ impl Shell {
                 self.metrics.jobs_started(pack_size);
                 for (attempt, work) in &mut jobs {
                     tracing::info!(slot, %attempt, pack_size, "training");
+                    self.traced.started(*attempt);
                     if let Some(dataset) = &mut work.dataset {
                         dataset.path = self.data_root.join(&dataset.path);
                         dataset.val_path = dataset.val_path.take().map(|path| self.data_root.join(path));
@@ -419,13 +438,17 @@ impl Shell {
                 tracing::info!(slot, %attempt, "keeping a checkpoint");
                 self.slots.keep_job(slot, attempt);
             }
-            Output::HandOver { attempt, key } => self.handovers.begin(attempt, &key),
+            Output::HandOver { attempt, key } => {
+                self.traced.hands_over(attempt);
+                self.handovers.begin(attempt, &key);
+            }
             Output::KillTrainer { slot } => {
                 tracing::warn!(slot, "killing the trainer");
                 self.slots.kill_trainer(slot);
             }
             Output::Dropped(attempt) => {
                 self.metrics.dropped(attempt);
+                self.traced.dropped(attempt);
                 self.tidy_after(attempt);
             }
             Output::CloseSession => self.close(),

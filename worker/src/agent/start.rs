@@ -17,6 +17,7 @@ use tokio::{
     sync::mpsc,
 };
 use tokio_util::task::AbortOnDropHandle;
+use traces::Traces;
 
 use super::{
     admin::Watched,
@@ -31,6 +32,7 @@ use super::{
     shell::{self, AgentError, Configuration},
     spool::UNACKNOWLEDGED_BYTES_MAX,
     target::Target,
+    traced::Traced,
     weights::WAITING_BYTES_MAX,
     wire::Identity,
 };
@@ -81,7 +83,8 @@ pub fn start(options: &StartOptions) -> anyhow::Result<ExitCode> {
             watch_stdin(shutdown, asked)?;
         }
         // Before the search for GPUs, which may take minutes: probes are told so.
-        let watched = Arc::new(Watched::default());
+        let traces = Traces::start(&options.traces, "sweep-worker")?;
+        let watched = Arc::new(Watched::new(&traces));
         let _admin = match options.admin {
             Some(address) => Some(Admin::start(address, Arc::clone(&watched) as _).await?),
             None => None,
@@ -89,7 +92,9 @@ pub fn start(options: &StartOptions) -> anyhow::Result<ExitCode> {
         // Only searched for if it is needed; kept open until the end.
         let mut options = options.clone();
         let own_trainer = options.own_trainer().await?;
-        match serve(&options, own_trainer.as_ref(), (&notice, &watched), requests).await? {
+        let served = serve(&options, own_trainer.as_ref(), (&notice, &watched, &traces), requests).await;
+        traces.end().await;
+        match served? {
             Departure::Failed(reason) => {
                 anyhow::bail!("{}; the worker has left", options.never_ready(&reason))
             }
@@ -111,13 +116,13 @@ pub fn start(options: &StartOptions) -> anyhow::Result<ExitCode> {
 async fn serve(
     options: &StartOptions,
     own_trainer: Option<&OwnTrainer>,
-    (notice, watched): (&Notice, &Watched),
+    (notice, watched, traces): (&Notice, &Watched, &Traces),
     mut requests: mpsc::Receiver<()>,
 ) -> anyhow::Result<Departure> {
     let mut name = options.worker_name()?;
     for _ in 0..RENAMINGS_MAX {
         let mut configuration = tokio::select! {
-            configuration = configure(options, own_trainer, (notice.clone(), watched), name.clone()) => configuration?,
+            configuration = configure(options, own_trainer, (notice.clone(), watched, traces), name.clone()) => configuration?,
             // The search for GPUs may take minutes.
             Some(()) = requests.recv() => return Ok(Departure::Orderly),
         };
@@ -157,7 +162,7 @@ async fn join(
 async fn configure(
     options: &StartOptions,
     own_trainer: Option<&OwnTrainer>,
-    (notice, watched): (Notice, &Watched),
+    (notice, watched, traces): (Notice, &Watched, &Traces),
     name: WorkerName,
 ) -> anyhow::Result<Configuration> {
     let mut slots = devices::slots(&options.device, options.slots, own_trainer).await?;
@@ -187,6 +192,7 @@ async fn configure(
         },
         gpus,
         metrics: Arc::clone(&watched.metrics),
+        traced: Traced::new(traces),
         trainers: slots.iter().map(|slot| options.trainers(slot, &program, &spool)).collect(),
         spool,
         files_cache: options.files_cache(),

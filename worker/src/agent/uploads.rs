@@ -2,7 +2,13 @@
 //! hold up events and heartbeats. The coordinator says which it wants and from which offset. A worker asks again until
 //! each is durable there or not wanted, across broken connections, restarts and coordinators without room.
 
-use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc, time::Duration};
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use proto::v1::{self, WeightsState};
 use tokio::sync::{Notify, watch};
@@ -12,6 +18,7 @@ use tonic::{Code, Status};
 use super::{
     metrics::Metrics,
     remote::Remote,
+    traced::Traced,
     weights::{Waiting, WeightsFolder, hash},
 };
 
@@ -36,10 +43,14 @@ pub(crate) struct Uploads {
 
 impl Uploads {
     /// Starts with the files in `folder`.
-    pub(crate) fn start(remote: Arc<Remote>, folder: Arc<WeightsFolder>, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn start(
+        remote: Arc<Remote>,
+        folder: Arc<WeightsFolder>,
+        (metrics, traced): (Arc<Metrics>, Traced),
+    ) -> Self {
         let wake = Arc::new(Notify::new());
         let (told, rounds) = watch::channel(0);
-        let uploader = Uploader { remote, folder: Arc::clone(&folder), metrics };
+        let uploader = Uploader { remote, folder: Arc::clone(&folder), metrics, traced };
         let task = tokio::spawn(uploader.run(Arc::clone(&wake), told));
         Self { wake, folder, rounds, _task: AbortOnDropHandle::new(task) }
     }
@@ -79,6 +90,7 @@ struct Uploader {
     remote: Arc<Remote>,
     folder: Arc<WeightsFolder>,
     metrics: Arc<Metrics>,
+    traced: Traced,
 }
 
 impl Uploader {
@@ -132,6 +144,7 @@ impl Uploader {
 
     /// Offers a file, and uploads it if it is wanted.
     async fn offer(&self, file: &Waiting) -> Result<Offered, Status> {
+        let begun = SystemTime::now();
         let mut request = v1::WeightsRequest {
             attempt: Some(file.attempt.into()),
             file: Some(v1::WeightsFile {
@@ -158,6 +171,7 @@ impl Uploader {
                 }
                 WeightsState::Durable => {
                     tracing::info!(attempt = %file.attempt, bytes = file.bytes, "the coordinator has the weights");
+                    self.traced.uploaded(file.attempt, file.bytes, begun);
                     return Ok(Offered::Over);
                 }
                 WeightsState::Wanted | WeightsState::Waiting | WeightsState::Unspecified => {

@@ -22,6 +22,7 @@ use domain::{
 use proto::v1::{self, watch_sweep_response::Event};
 use terminal::output::say;
 use terms::DatasetSummary;
+use traces::Traces;
 
 use self::{
     places::{absolute_dataset, store_url},
@@ -40,7 +41,7 @@ use super::{
     report::{self, Lang},
     set::changes,
     signals::StopRequests,
-    submit,
+    spans, submit,
     sweep_file::SweepFile,
     tables::sweep_state_name,
 };
@@ -92,10 +93,19 @@ pub(super) struct RunArguments {
     notify: NotifyOptions,
     #[command(flatten)]
     options: WorkersOptions,
+    #[command(flatten)]
+    traces: traces::Options,
 }
 
 /// `sweep run`.
 pub(super) async fn run(arguments: &RunArguments) -> Result<(), Failure> {
+    let traces = spans::start(&arguments.traces, spans::COORDINATOR)?;
+    let ran = run_traced(arguments, &traces).await;
+    traces.end().await;
+    ran
+}
+
+async fn run_traced(arguments: &RunArguments, traces: &Traces) -> Result<(), Failure> {
     let notifier = arguments.notify.notifier()?;
     let workers = u64::from(arguments.workers);
     descriptors::claim(DESCRIPTORS_MIN + DESCRIPTORS_A_WORKER * workers, DESCRIPTORS_WANTED)
@@ -140,13 +150,14 @@ pub(super) async fn run(arguments: &RunArguments) -> Result<(), Failure> {
         artifacts: None,
         http: Some(HttpConfig { listen: arguments.http.unwrap_or(loopback) }),
         admin: None,
+        traces: traces.clone(),
     };
     let mut server = until_stopped(&mut stop, async { Ok(Server::start(config).await?) }).await?;
     let page = server.http_address().map(|page| format!("page: http://{page}/login?token={token}"));
     let mut wanted = Wanted { specification, jobs, source };
     let url = format!("http://{}", server.address);
     let target = Target { url, token: Some(Token::Text(token)), tls_ca: None };
-    let run = Run { arguments, folder: &folder, target: &target };
+    let run = Run { arguments, folder: &folder, target: &target, traces };
     let result = tokio::select! {
         result = train_and_report(run, &mut wanted, page, notifier, &mut stop) => result,
         error = server.stopped() => Err(error.into()),
@@ -175,6 +186,7 @@ struct Run<'a> {
     arguments: &'a RunArguments,
     folder: &'a Path,
     target: &'a Target,
+    traces: &'a Traces,
 }
 
 async fn train_and_report(
@@ -184,7 +196,7 @@ async fn train_and_report(
     mut notifier: Notifier,
     stop: &mut StopRequests,
 ) -> Result<(), Failure> {
-    let Run { arguments, folder, target } = run;
+    let Run { arguments, folder, target, .. } = run;
     let sweep = until_stopped(stop, async {
         files::send_with(&mut wanted.source, arguments.file.folder(), target).await?;
         if !wanted.source.snapshot.is_empty() {
@@ -215,18 +227,20 @@ async fn train_to_the_end(
     notifier: &mut Notifier,
     stop: &mut StopRequests,
 ) -> Result<(), Failure> {
-    let Run { arguments, folder, target } = run;
+    let Run { arguments, folder, target, traces } = run;
     let mut unprinted = Unprinted::default();
     // A killed run may have left weights with its workers.
     if !is_final(sweep) || sweep.weights_awaited > 0 {
         let needs = (&wanted.specification.trainable, &wanted.specification.resources);
-        let workers = Workers::start(&arguments.options, arguments.workers, needs, folder, target);
+        let options = arguments.options.traced(&arguments.traces);
+        let workers = Workers::start(&options, arguments.workers, needs, folder, target);
         let workers = until_stopped(stop, workers).await?;
         // It goes with the coordinator: only now there is time to look at it.
         page.iter().for_each(|page| say(page));
         train(workers, (sweep.sweep_id, target), notifier, stop, &mut unprinted).await?;
     }
-    until_stopped(stop, write_results(sweep.sweep_id, arguments.lang, folder, target, unprinted)).await
+    until_stopped(stop, write_results(sweep.sweep_id, arguments.lang, folder, (target, traces), unprinted))
+        .await
 }
 
 /// What the command line asks for.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use proto::v1;
 use terminal::output::say;
+use traces::Traces;
 
 use super::{BEST, workers::LOGS};
 use crate::cli::{
@@ -28,12 +29,13 @@ pub(super) async fn write_results(
     sweep_id: u64,
     lang: Lang,
     folder: &Path,
-    target: &Target,
+    (target, traces): (&Target, &Traces),
     mut unprinted: Unprinted,
 ) -> Result<(), Failure> {
     let sweep = target.call(async |client| client.get_sweep(v1::GetSweepRequest { sweep_id }).await).await?;
     let best = keep_best(&sweep, target, folder).await;
-    let page = report::write(target, &Named::Sweep(sweep_id), |_| folder.to_owned(), lang.into()).await?;
+    let page =
+        report::write(target, &Named::Sweep(sweep_id), |_| folder.to_owned(), lang.into(), traces).await?;
     unprinted.note(print_results(&sweep, target).await);
     if !sweep.stopped.is_empty() {
         say(&format!("stopped: {}", sweep.stopped));

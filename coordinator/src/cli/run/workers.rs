@@ -57,6 +57,9 @@ pub(in crate::cli) struct WorkersOptions {
     /// Leave images out that cannot be decoded, and say so in the report
     #[arg(long, env = "SWEEP_SKIP_CORRUPT", value_parser = clap::builder::BoolishValueParser::new())]
     skip_corrupt: bool,
+    /// Where they send traces.
+    #[arg(skip)]
+    traces: traces::Options,
 }
 
 impl WorkersOptions {
@@ -64,6 +67,11 @@ impl WorkersOptions {
     pub(in crate::cli) fn or_slots(mut self, count: u32) -> Self {
         self.slots.get_or_insert_with(|| count.to_string());
         self
+    }
+
+    /// The same with traces that go where these say.
+    pub(super) fn traced(&self, traces: &traces::Options) -> Self {
+        Self { traces: traces.clone(), ..self.clone() }
     }
 }
 
@@ -218,6 +226,7 @@ fn arguments(
     if let Some(trainer) = &options.trainer {
         arguments.extend(["--trainer".into(), trainer.clone()]);
     }
+    arguments.extend(options.traces.arguments().into_iter().map(OsString::from));
     arguments.push("--exit-with-stdin".into());
     arguments
 }

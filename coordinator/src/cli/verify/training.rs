@@ -140,6 +140,7 @@ pub(super) async fn train(plan: &Plan<'_>) -> Result<Trained, Failure> {
         artifacts: None,
         http: None,
         admin: None,
+        traces: traces::Traces::default(),
     };
     let mut server = stop.unless_asked(async { Ok(Server::start(config).await?) }).await?;
     let url = format!("http://{}", server.address);

@@ -58,6 +58,8 @@ fn assignment(job: JobAssignment) -> v1::JobAssignment {
         keep_weights: job.keep_weights,
         also_slots: job.also_slots,
         until_epoch: job.until_epoch.unwrap_or(0),
+        // Who makes spans fills it in.
+        traceparent: String::new(),
     }
 }
 

@@ -237,6 +237,7 @@ impl Bench {
             },
             gpus: Gpus::none(),
             metrics: Arc::default(),
+            traced: Traced::default(),
             files_cache: folder.join("programs"),
             trainers: vec![Trainers { device: "cpu".into(), model: script(trainer), program: None }],
             spool: folder.join("spool"),
