@@ -8,6 +8,8 @@
 mod commands;
 #[path = "kubernetes/hosts.rs"]
 mod hosts;
+#[path = "kubernetes/jobset.rs"]
+mod jobset;
 #[path = "kubernetes/monitoring.rs"]
 mod monitoring;
 #[path = "kubernetes/network.rs"]
@@ -57,7 +59,7 @@ components:
   - ../../components/autoscale
 ";
 /// Files that hold whole objects, which can be checked without kubectl.
-const WHOLE: [&str; 10] = [
+const WHOLE: [&str; 12] = [
     "base/accounts.yaml",
     "base/coordinator.yaml",
     "base/disruption.yaml",
@@ -67,6 +69,8 @@ const WHOLE: [&str; 10] = [
     "cluster/priority.yaml",
     "examples/data-claim.yaml",
     "examples/data-copy.yaml",
+    "jobs/jobset/network.yaml",
+    "jobs/jobset/store.yaml",
     "jobs/sweep/job.yaml",
 ];
 
