@@ -25,7 +25,7 @@ use traces::Traces;
 
 use self::coordination::Coordination;
 use crate::{
-    access::{self, Authority, AuthorityConfig, Identities, TokenFiles},
+    access::{self, Authority, AuthorityConfig, Identities, OidcConfig, TokenFiles},
     admin::Watched,
     api::Api,
     artifacts::{Artifacts, MaybeArtifacts, default_location},
@@ -65,6 +65,8 @@ pub struct ServerConfig {
     pub store_url: String,
     /// The tokens that let callers in; without the first everyone is let in.
     pub tokens: TokenFiles,
+    /// Whose logins let callers in, too.
+    pub oidc: Option<OidcConfig>,
     /// PEM files of the server's certificate chain and key; none serves plain text.
     pub tls: Option<TlsFiles>,
     /// What gives workers certificates, if anything does.
@@ -116,7 +118,7 @@ impl Server {
         let address = listener.local_addr()?;
         let authority = config.authority.as_ref().map(Authority::open).transpose()?.map(Arc::new);
         let tls = config.tls.clone().map(|files| Tls::open(files, authority.clone())).transpose()?;
-        let identities = Identities::open(config.tokens.clone())?;
+        let identities = Identities::with_logins(config.tokens.clone(), config.oidc.clone())?;
         let http = bound(config.http.as_ref()).await?;
         let (stop, leadership) = (CancellationToken::new(), Leadership::default());
         // Before the store is opened, which may take long: probes are told so.

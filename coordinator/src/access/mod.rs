@@ -1,9 +1,11 @@
-//! Who calls a coordinator, by whichever interface, and what they may: tokens (`tokens`), and the one table of calls and roles (`table`). The
+//! Who calls a coordinator, by whichever interface, and what they may: tokens (`tokens`), logins
+//! of an organisation (`oidc`), and the one table of calls and roles (`table`). The
 //! interfaces ask here before anything else; what is theirs alone, a header or a cookie, they read themselves.
 
 mod authority;
 mod follow;
 mod live;
+mod oidc;
 pub mod table;
 mod tokens;
 
@@ -18,6 +20,7 @@ pub use self::{
         Authority, AuthorityConfig, CERTIFICATE as AUTHORITY_CERTIFICATE, WORKER_LASTS, WorkerCertificate,
     },
     live::{Live, Until},
+    oidc::{NotLoggedIn, Oidc, OidcConfig},
     table::Who,
     tokens::{ADMIN, Identities, NotKnown, RESERVED, Secret, TokenFiles, VIEWER},
 };

@@ -1,5 +1,5 @@
 //! Tokens: those of the files that a coordinator starts with, and those that its store holds. Both are in memory, so that a call costs a hash and a
-//! look-up.
+//! look-up. Those of an issuer are verified by `oidc`.
 //!
 //! A stored token is `ID.SECRET`. The store has a BLAKE3 hash of the secret: a secret of 256 random bits cannot be found by trying, so a slow hash
 //! would cost each call time and protect nothing more. Hashes and texts are compared in constant time.
@@ -17,7 +17,7 @@ use subtle::ConstantTimeEq;
 use terms::Role;
 use tokio_util::sync::CancellationToken;
 
-use super::{Caller, Until, WorkerCertificate};
+use super::{Caller, NotLoggedIn, Oidc, OidcConfig, Until, WorkerCertificate};
 use crate::reread;
 
 /// Whose token is in the file that the coordinator starts with.
@@ -52,6 +52,8 @@ pub struct Identities(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     files: TokenFiles,
+    /// Whose logins are taken too.
+    oidc: Option<Oidc>,
     known: RwLock<Known>,
 }
 
@@ -68,6 +70,8 @@ pub enum NotKnown {
     Elsewhere,
     #[error("{}", proto::join::CONNECT_AGAIN)]
     Lapsed,
+    #[error(transparent)]
+    NotLoggedIn(NotLoggedIn),
     /// It may have been made since this coordinator, which does not lead, has looked.
     #[error("this coordinator does not lead, and does not know this token yet")]
     Unsure,
@@ -94,9 +98,18 @@ impl Identities {
     /// # Errors
     /// A file cannot be read, or holds no token; or both hold the same.
     pub fn open(files: TokenFiles) -> anyhow::Result<Self> {
+        Self::with_logins(files, None)
+    }
+
+    /// The same, and those whom an issuer has logged in. Its keys are fetched by [`Self::follow`].
+    ///
+    /// # Errors
+    /// As there; or the issuer's settings make no sense.
+    pub fn with_logins(files: TokenFiles, oidc: Option<OidcConfig>) -> anyhow::Result<Self> {
+        let oidc = oidc.map(Oidc::new).transpose()?;
         let mut known = Known::default();
         (known.admin, known.viewer) = read(&files)?;
-        Ok(Self(Arc::new(Inner { files, known: RwLock::new(known) })))
+        Ok(Self(Arc::new(Inner { files, oidc, known: RwLock::new(known) })))
     }
 
     /// Whether anyone has to show who they are.
@@ -104,8 +117,17 @@ impl Identities {
         self.0.files.admin.is_some()
     }
 
-    /// Reads the files again when they change, until `stop`. Who was let in with the token from before stays.
+    /// Reads the files again when they change, and fetches the issuer's keys, until `stop`. Who was let in with the token from before stays.
     pub async fn follow(self, stop: CancellationToken) {
+        let keys = async {
+            if let Some(oidc) = self.0.oidc.clone() {
+                oidc.follow(stop.clone()).await;
+            }
+        };
+        tokio::join!(keys, self.clone().follow_files(stop.clone()));
+    }
+
+    async fn follow_files(self, stop: CancellationToken) {
         let files = [&self.0.files.admin, &self.0.files.viewer];
         let paths = files.into_iter().flatten().filter_map(|secret| match secret {
             Secret::File(path) => Some(path.clone()),
@@ -159,6 +181,10 @@ impl Identities {
             let is_own = is_admin && matches!(self.0.files.admin, Some(Secret::Text(_)));
             let name = (!is_own).then(|| name.into());
             return Ok(Caller { name, role, ..Caller::unasked() });
+        }
+        if let Some(oidc) = self.0.oidc.as_ref().filter(|_| Oidc::could_be(given)) {
+            drop(known);
+            return oidc.of_token(given);
         }
         let Some((id, secret)) = given.split_once('.') else { return Err(NotKnown::Wrong) };
         let unknown = if known.is_current { NotKnown::Wrong } else { NotKnown::Unsure };

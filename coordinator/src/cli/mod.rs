@@ -21,6 +21,7 @@ mod ids;
 mod inspect;
 mod mcp;
 mod notify;
+mod oidc;
 mod output;
 mod preview;
 mod progress;

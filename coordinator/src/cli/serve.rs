@@ -12,6 +12,7 @@ use super::{
     client::{ConnectionOptions, Target, Token},
     ending::{LastSweep, until_its_end},
     failure::Failure,
+    oidc::OidcArguments,
     signals::StopRequests,
     spans,
 };
@@ -64,6 +65,8 @@ pub(super) struct ServeArguments {
     /// A file with a token for those who may only look
     #[arg(long, env = "SWEEP_VIEWER_TOKEN_FILE", value_name = "FILE")]
     viewer_token_file: Option<PathBuf>,
+    #[command(flatten)]
+    oidc: OidcArguments,
     /// Answer probes and scrapers on this address, in plain text and without a token: /livez, /readyz, /leaderz and /metrics;
     /// port 0 lets the system choose
     #[arg(long, env = "SWEEP_ADMIN", value_name = "ADDR", value_parser = terminal::listen_address)]
@@ -202,7 +205,9 @@ fn tokens(arguments: &ServeArguments, token_file: Option<PathBuf>) -> Result<Tok
 pub(super) async fn serve(arguments: ServeArguments, connection: &ConnectionOptions) -> Result<(), Failure> {
     let tokens = tokens(&arguments, connection.token_file.clone())?;
     // What is wrong with them is wrong usage.
-    Identities::open(tokens.clone()).map_err(|error| Failure::usage(format!("{error:#}")))?;
+    let oidc = arguments.oidc.clone().config(tokens.admin.is_some())?;
+    Identities::with_logins(tokens.clone(), oidc.clone())
+        .map_err(|error| Failure::usage(format!("{error:#}")))?;
     let authority = authority(&arguments, tokens.admin.is_some())?;
     let tls = tls(&arguments, authority.as_ref());
     let has = (tokens.admin.is_some(), tls.is_some());
@@ -229,6 +234,7 @@ async fn serve_traced(
         listen,
         store_url: store,
         tokens,
+        oidc,
         tls,
         authority,
         lease,

@@ -20,7 +20,7 @@ use tonic::{
 };
 
 use super::connections::Peer;
-use crate::access::{Caller, Identities, Live, NotKnown, table};
+use crate::access::{Caller, Identities, Live, NotKnown, NotLoggedIn, table};
 
 /// Lets calls through to a service from those who may make them.
 #[derive(Debug, Clone)]
@@ -76,10 +76,14 @@ fn token(headers: &HeaderMap) -> Option<&str> {
 
 fn refused(why: NotKnown) -> Status {
     let code = match why {
-        NotKnown::Unsure | NotKnown::Lapsed => Code::Unavailable,
-        NotKnown::Wrong | NotKnown::Revoked | NotKnown::Expired | NotKnown::Elsewhere => {
-            Code::Unauthenticated
+        NotKnown::Unsure | NotKnown::Lapsed | NotKnown::NotLoggedIn(NotLoggedIn::KeysAway) => {
+            Code::Unavailable
         }
+        NotKnown::Wrong
+        | NotKnown::Revoked
+        | NotKnown::Expired
+        | NotKnown::Elsewhere
+        | NotKnown::NotLoggedIn(_) => Code::Unauthenticated,
     };
     Status::new(code, why.to_string())
 }

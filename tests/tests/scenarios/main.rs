@@ -22,6 +22,7 @@ mod leader;
 mod leaving;
 mod leaving_kills;
 mod limits;
+mod logins;
 mod memory;
 mod models;
 mod notebook;

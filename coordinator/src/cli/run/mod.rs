@@ -143,6 +143,7 @@ async fn run_traced(arguments: &RunArguments, traces: &Traces) -> Result<(), Fai
         listen: loopback,
         store_url: store_url(&folder)?,
         tokens: TokenFiles { admin: Some(Secret::Text(token.clone())), viewer: None },
+        oidc: None,
         tls: None,
         authority: None,
         lease: LEASE,

@@ -133,6 +133,7 @@ pub(super) async fn train(plan: &Plan<'_>) -> Result<Trained, Failure> {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         store_url: store_url(folder.path())?,
         tokens: TokenFiles { admin: Some(Secret::Text(token.clone())), viewer: None },
+        oidc: None,
         tls: None,
         authority: None,
         lease: LEASE,
