@@ -51,6 +51,8 @@ pub(super) fn check_url(text: &str) -> Result<(), String> {
 impl Fetcher {
     /// For this issuer, whose certificate is of one of these authorities, or of one of the system's.
     pub(super) fn new(issuer: &str, ca: Option<&Path>) -> anyhow::Result<Self> {
+        // Of two implementations of TLS that could be built in, this is the one. An error says that it is set already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let mut client = Client::builder()
             .timeout(ANSWER_WITHIN)
             // Keys come from where the issuer says, and from nowhere else.
