@@ -149,8 +149,8 @@ pub(super) async fn write(
 ) -> Result<PathBuf, Failure> {
     let begun = SystemTime::now();
     let rows = SweepRows::open(target, sweep, false).await?;
-    let span =
-        spans::about(traces, "sweep report", begun, rows.first_span).with("sweep.id", number(rows.message.sweep_id));
+    let span = spans::about(traces, "sweep report", begun, rows.first_span)
+        .with("sweep.id", number(rows.message.sweep_id));
     let written = write_rows(rows, place, language).await;
     spans::end(span, &written);
     written

@@ -17,7 +17,7 @@ use super::{
     spans,
 };
 use crate::{
-    access::{Authority, AuthorityConfig, Identities, Secret, TokenFiles},
+    access::{Authority, AuthorityConfig, Identities, OidcConfig, Secret, TokenFiles},
     server::{HttpConfig, Server, ServerConfig},
     tls::TlsFiles,
 };
@@ -215,15 +215,24 @@ pub(super) async fn serve(arguments: ServeArguments, connection: &ConnectionOpti
         refuse_open(address, has, &arguments)?;
     }
     let traces = spans::start(&arguments.traces, spans::COORDINATOR)?;
-    let served = serve_traced(arguments, connection, tokens, &traces).await;
+    let doors = Doors { tokens, oidc, tls, authority };
+    let served = serve_traced(arguments, connection, doors, &traces).await;
     traces.end().await;
     served
+}
+
+/// Who is let in, and by what.
+struct Doors {
+    tokens: TokenFiles,
+    oidc: Option<OidcConfig>,
+    tls: Option<TlsFiles>,
+    authority: Option<AuthorityConfig>,
 }
 
 async fn serve_traced(
     arguments: ServeArguments,
     connection: &ConnectionOptions,
-    tokens: TokenFiles,
+    Doors { tokens, oidc, tls, authority }: Doors,
     traces: &Traces,
 ) -> Result<(), Failure> {
     let mut stop = StopRequests::new()?;
