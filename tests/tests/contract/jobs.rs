@@ -22,7 +22,7 @@ async fn a_new_attempt_starts_its_job_over_and_keeps_the_history() {
         );
         assert_eq!(attempts[0].log_tail, ["last \"words\"", "語"]);
         assert_eq!(epochs(store.as_ref(), 1, 1).await.len(), 3);
-        let mut counting = CountingEpochs::new(Arc::clone(&store), SweepId(1), 1, 1);
+        let mut counting = CountingEpochs::new(Arc::clone(&store) as _, SweepId(1), 1, 1);
         let row = counting.next(1, job.attempts, job.epochs_done).await.unwrap().unwrap();
         assert_eq!((row.attempt, row.epoch.number), (2, 1));
         assert_eq!(counting.next(1, job.attempts, job.epochs_done).await.unwrap(), None);
