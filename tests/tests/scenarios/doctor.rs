@@ -161,7 +161,7 @@ fn another_role_another_port_and_another_scheme_are_found_with_what_to_do() {
     let looks = ["--coordinator", &grpc(&plain, "http"), "--token-file", &viewer];
     let told = both(folder.path(), &looks);
     is(&told[0].1, "coordinator", "ok", "lets this user in", "");
-    is(&told[1].1, "coordinator", "failed", "for a viewer", "worker's token");
+    is(&told[1].1, "coordinator", "failed", "for the role viewer", "worker's token");
     let (plain_page, secure_page) = (page(&plain, "http"), page(&secure, "https"));
     let wrong = [
         (plain_page, false, "is for its page"),

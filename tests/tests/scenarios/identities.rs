@@ -74,7 +74,7 @@ async fn a_sweep_is_its_owners_and_others_only_look() {
         |token: &str, arguments: &[&str]| sweep(&cluster, &[&["--token-file", token], arguments].concat());
     assert_eq!(of(&ann, &["submit", &file]).0, Some(0));
     let refused = of(&eve, &["submit", &file]);
-    assert!(refused.0 == Some(1) && refused.1.contains("for a viewer"), "{refused:?}");
+    assert!(refused.0 == Some(1) && refused.1.contains("for the role viewer"), "{refused:?}");
     let listed = of(&eve, &["ls"]);
     assert!(listed.1.contains("OWNER") && listed.1.contains("ann"), "{listed:?}");
     let shown = of(&ben, &["show", "1", "-o", "json"]);

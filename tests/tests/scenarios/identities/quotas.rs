@@ -21,7 +21,7 @@ async fn a_quota_is_set_by_admins_shown_to_all_and_kept_by_the_next_coordinator(
     };
     let refused = of(&cluster, &ann, &["quota", "set", "ann", "--slots", "9"]);
     assert!(
-        refused.0 == Some(1) && refused.1.contains("for a submitter, and this is for a admin"),
+        refused.0 == Some(1) && refused.1.contains("for the role submitter, and this is for admin"),
         "{refused:?}"
     );
     let nothing = of(&cluster, &admin, &["quota", "set", "ann"]);
