@@ -1,6 +1,6 @@
 //! Logins of an OpenID Connect issuer: a small real one over HTTP, whose keys and answers a test has in hand.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, net::SocketAddr, path::Path, process::Command};
 
 use serde_json::{Value, json};
 use tests::{Cluster, ClusterOptions, program};
@@ -13,6 +13,8 @@ use issuer::{Issuer, Signing, now};
 /// A coordinator that takes the logins of an issuer, and a folder for tokens.
 struct Served {
     cluster: Cluster,
+    /// Where it answers over HTTP.
+    page: SocketAddr,
     issuer: Issuer,
     folder: tempfile::TempDir,
 }
@@ -40,11 +42,9 @@ impl Served {
             "admin=root",
         ];
         let serve = serve.into_iter().map(str::to_owned).collect();
-        Self {
-            cluster: Cluster::start(ClusterOptions { serve, ..ClusterOptions::default() }),
-            issuer,
-            folder,
-        }
+        let cluster = Cluster::start(ClusterOptions { serve, ..ClusterOptions::default() });
+        let page = cluster.coordinator.http();
+        Self { cluster, page, issuer, folder }
     }
 
     /// What someone of these groups is given by the issuer.
@@ -89,7 +89,7 @@ impl Served {
 
     /// The status of a request over HTTP.
     fn http(&self, method: &str, path: &str, token: &str) -> u16 {
-        issuer::status(self.cluster.coordinator.http(), method, path, token)
+        issuer::status(self.page, method, path, token)
     }
 }
 
@@ -112,10 +112,10 @@ async fn a_login_has_the_name_and_the_role_that_its_claims_say_with_each_kind_of
         let listed = served.sweep(&submitter, &["ls"]);
         assert!(listed.1.contains(name), "{listed:?}");
         let quotas = served.sweep(&submitter, &["quota", "set", name, "--slots", "1"]);
-        assert!(quotas.0 == Some(1) && quotas.1.contains("for a submitter"), "{quotas:?}");
+        assert!(quotas.0 == Some(1) && quotas.1.contains("for the role submitter"), "{quotas:?}");
         let guest = key.token(&served.claims("eve@example.org", &["guests"]));
         let refused = served.sweep(&guest, &["submit", &file]);
-        assert!(refused.0 == Some(1) && refused.1.contains("for a viewer"), "{refused:?}");
+        assert!(refused.0 == Some(1) && refused.1.contains("for the role viewer"), "{refused:?}");
         assert_eq!(served.http("GET", "/api/v1/sweeps", &guest), 200);
         assert_eq!(served.http("POST", "/api/v1/sweeps/1/pause", &guest), 403);
         assert_eq!(served.http("POST", "/api/v1/sweeps/1/pause", &format!("{guest}x")), 401);
