@@ -169,10 +169,7 @@ impl Server {
         let (stopped, connections) = (stop.clone().cancelled_owned(), secure(connections, tls));
         let answering = transport.serve_with_incoming_shutdown(connections, stopped);
         let transport = tokio::spawn(async move { answering.await.context("the gRPC server failed") });
-        say_ready(&config, address, &leadership.role());
-        if let Some(http) = &http {
-            tracing::info!(address = %http.address, "the page is served");
-        }
+        say_ready(&config, (address, page), &leadership.role());
         Ok(Self {
             address,
             http,
@@ -254,14 +251,17 @@ fn open_artifacts(config: &ServerConfig) -> anyhow::Result<MaybeArtifacts> {
     Ok(Some(Arc::new(Artifacts::open(&location)?)))
 }
 
-/// Says that calls are accepted, and whether this coordinator leads.
-fn say_ready(config: &ServerConfig, address: SocketAddr, role: &Role) {
+/// Says that calls are accepted, whether this coordinator leads, and where the page is.
+fn say_ready(config: &ServerConfig, (address, page): (SocketAddr, Option<SocketAddr>), role: &Role) {
     let (store, tls) = (store::without_secrets(&config.store_url), config.tls.is_some());
     match role {
         Role::Leading(_) => tracing::info!(%address, store, tls, "the coordinator is ready"),
         Role::Following(leader) => {
             tracing::info!(%address, store, tls, leader, "the coordinator stands by");
         }
+    }
+    if let Some(address) = page {
+        tracing::info!(%address, "the page is served");
     }
 }
 

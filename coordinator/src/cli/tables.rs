@@ -312,7 +312,7 @@ mod tests {
             let whole = |name: &str, value| (name.to_owned(), ParameterValue::Integer(value));
             let parameters = ParameterMap(vec![whole("batch_size", 32), whole("seed", 4)]);
             let parameters = proto::parameters_to_wire(parameters);
-            let point = v1::JobPoint { job: 5, parameters, ..v1::JobPoint::default() };
+            let point = v1::JobPoint { job: 5, parameters };
             let best = v1::BestJob { point: Some(point), value: 0.9, trainings };
             best_point(&v1::Sweep {
                 best: Some(best),

@@ -133,6 +133,9 @@ pub(super) fn rule(holds: bool, broken: impl FnOnce() -> String) -> Result<(), S
 impl Durable {
     /// Keeps a record.
     pub(super) fn keep(&mut self, record: &Record) -> Result<(), String> {
+        if let Record::QuotaKept(quota) = record {
+            self.quotas.insert(quota.owner.clone(), Quota::clone(quota));
+        }
         self.keep_row(record)?;
         // Of the only sweep; what becomes of several is a broken rule anyway.
         let mut references = self.sweeps.values_mut().filter_map(|sweep| sweep.reference.as_mut());
@@ -151,10 +154,6 @@ impl Durable {
                 for (id, sweep) in &self.sweeps {
                     self.histories.entry(*id).or_default().push((sweep.state, sweep.job_count));
                 }
-                Ok(())
-            }
-            Record::QuotaKept(quota) => {
-                self.quotas.insert(quota.owner.clone(), Quota::clone(quota));
                 Ok(())
             }
             Record::PointProposed { job, proposed } => self.take_point(*job, proposed),
