@@ -144,10 +144,7 @@ pub(crate) async fn run(
     let metrics = Arc::clone(&configuration.metrics);
     let counted = (Arc::clone(&metrics), configuration.traced.clone());
     let uploads = Uploads::start(Arc::clone(&remote), Arc::clone(&weights), counted);
-    for trainer in &mut configuration.trainers {
-        trainer.model.weights = Some(Arc::clone(&weights));
-        trainer.program.iter_mut().for_each(|program| program.weights = Some(Arc::clone(&weights)));
-    }
+    keep_weights_in(&weights, &mut configuration.trainers);
     let slot_count = configuration.trainers.len();
     let runs_programs = configuration.trainers.iter().any(|trainers| trainers.program.is_some());
     let tidying = TaskTracker::new();
@@ -204,6 +201,14 @@ pub(crate) async fn run(
     }
     drop(keeper);
     shell.leave(departure, configuration.grace, shutdown).await
+}
+
+/// The weights that these trainers leave go there.
+fn keep_weights_in(weights: &Arc<WeightsFolder>, trainers: &mut [Trainers]) {
+    for trainer in trainers {
+        trainer.model.weights = Some(Arc::clone(weights));
+        trainer.program.iter_mut().for_each(|program| program.weights = Some(Arc::clone(weights)));
+    }
 }
 
 /// The folder of the checkpoints that are kept beside a spool, without old ones.
