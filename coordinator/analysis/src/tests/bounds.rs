@@ -17,7 +17,7 @@ fn an_interval_of_shares_ends_at_1_and_one_of_other_values_where_student_says() 
     let near = [0.98, 1.0, 0.90, 1.0];
     let found = analysis(&["activation", "seed"], &jobs(near));
     let relu = &found.effects[0].levels[0];
-    let student = t_interval(&mean_of(near.into_iter())).unwrap();
+    let student = t_interval(&mean_of(near)).unwrap();
     assert!(student.high > 1.0, "{student:?}");
     assert_eq!(found.bounds, Some(Interval { low: 0.0, high: 1.0 }));
     assert_eq!(relu.interval, Some(Interval { low: student.low, high: 1.0 }));

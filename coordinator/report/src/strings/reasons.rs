@@ -176,14 +176,6 @@ mod tests {
                 "エポック 3 でワーカーが、停止要求 (1/7#2) に応じないトレーナーを強制終了しました: no room。SIGKILL 後もトレーナーのプロセスが\
                  残っています (ディスクや共有フォルダーが応答していない可能性があります)。終了するまでスロット 0 は使用できません",
             ),
-            (
-                "the jobs of ann hold 3 slots of a quota of 4, and a job takes 2 at once",
-                "ann のジョブが 3 スロットを使用中です (割り当ての上限は 4 スロット、1 件のジョブは同時に 2 スロットを使います)",
-            ),
-            (
-                "the jobs of ann hold 4 slots of a quota of 4",
-                "ann のジョブが 4 スロットを使用中です (割り当ての上限は 4 スロット)",
-            ),
             ("no worker is connected", "接続中のワーカーがありません"),
             (
                 "no worker can train this sweep: a: it has no GPU; b: it cannot pause jobs, which early stopping asks for; update it; \
@@ -195,17 +187,33 @@ mod tests {
                 "of job 3 kept; `sweep artifact get 1`; 2 on their way",
                 "ジョブ 3 の重みを保存済み (`sweep artifact get 1`)、2 件は転送待ち",
             ),
+            ("CUDA error: {} {0}", "CUDA error: {} {0}"),
+            ("", ""),
+        ] {
+            assert_eq!(Strings::of(Language::Japanese).reason(reason), expected);
+            assert_eq!(Strings::of(Language::English).reason(reason), reason);
+        }
+    }
+
+    #[test]
+    fn so_are_those_of_quotas_and_of_sweeps_that_go_on_as_a_whole() {
+        for (reason, expected) in [
+            (
+                "the jobs of ann hold 3 slots of a quota of 4, and a job takes 2 at once",
+                "ann のジョブが 3 スロットを使用中です (割り当ての上限は 4 スロット、1 件のジョブは同時に 2 スロットを使います)",
+            ),
+            (
+                "the jobs of ann hold 4 slots of a quota of 4",
+                "ann のジョブが 4 スロットを使用中です (割り当ての上限は 4 スロット)",
+            ),
             (
                 "sweep 3 is cancelled, so that its jobs go on together or not at all: try the whole sweep again, its cancelled jobs too (JSON \
                  API: POST /api/v1/sweeps/3/retry with the body {\"cancelled_too\": true})",
                 "スイープ 3 は「取り消し」のため、ジョブを個別には再試行できません。取り消されたジョブも含めてスイープ全体を再試行してください \
                  (JSON API: POST /api/v1/sweeps/3/retry に本文 {\"cancelled_too\": true} を送信)",
             ),
-            ("CUDA error: {} {0}", "CUDA error: {} {0}"),
-            ("", ""),
         ] {
             assert_eq!(Strings::of(Language::Japanese).reason(reason), expected);
-            assert_eq!(Strings::of(Language::English).reason(reason), reason);
         }
     }
 
