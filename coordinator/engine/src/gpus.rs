@@ -237,12 +237,13 @@ fn awaited(worker: &WorkerName, sweep: SweepId, gpus: &[Gpu]) -> Awaited {
 
 impl Engine {
     /// Grants the sweep's jobs, each with several GPUs, as long as there are some and it is its turn; or keeps GPUs for the next one, if
-    /// they can the same as `before`. Takes what is granted or kept out of `free`. Returns whether it may be its turn again.
+    /// they can the same as `before`. Where it is not `in_turn`, that is for one job alone, for which they were kept. Takes what is granted or
+    /// kept out of `free`. Returns whether it may be its turn again.
     pub(super) fn serve_several_gpus(
         &mut self,
         now: Now,
         sweep: SweepId,
-        before: &Kept,
+        (before, in_turn): (&Kept, bool),
         (turns, free): (&mut Turns, &mut Vec<FreeSlot>),
         out: &mut Output,
     ) -> bool {
@@ -260,7 +261,7 @@ impl Engine {
             {
                 let place = Place { name, slots: &slots, granted: 0 };
                 match self.grant(now, sweep, place, out) {
-                    Chosen::Job(_) => goes_on = self.has_turn_again(turns, sweep, gpus.into()),
+                    Chosen::Job(_) => goes_on = self.has_turn_again(turns, sweep, gpus.into()) && in_turn,
                     Chosen::Later => break,
                     Chosen::None => {}
                 }

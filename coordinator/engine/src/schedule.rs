@@ -50,16 +50,17 @@ impl Engine {
         }
         let mut free = self.free_slots();
         let mut granted = 0;
-        // What is kept for a job stays so, whatever the shares are by now: otherwise its owner might never get as much at once.
+        // What is kept for a job stays so, whatever the shares are by now: otherwise its owner might never get as much at once. That
+        // is for the one job: for the next, its owner waits for the turn.
         for sweep in turns.first_of_each().into_iter().filter(|sweep| before.awaits(*sweep)) {
-            if !self.serve_several_gpus(now, sweep, &before, (&mut turns, &mut free), out) {
+            if !self.serve_several_gpus(now, sweep, (&before, false), (&mut turns, &mut free), out) {
                 turns.pass(sweep);
             }
         }
         while let Some(several) = turns.next_of_several().filter(|_| !free.is_empty()) {
             // What others get may change the order.
             if !self.fill(now, Some(several), (&mut turns, &mut free), &mut granted, out)
-                && !self.serve_several_gpus(now, several, &before, (&mut turns, &mut free), out)
+                && !self.serve_several_gpus(now, several, (&before, true), (&mut turns, &mut free), out)
             {
                 turns.pass(several);
             }

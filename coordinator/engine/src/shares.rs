@@ -209,21 +209,24 @@ impl Engine {
         }
         self.shares.keep(quota.clone());
         out.records.push(Record::QuotaKept(Box::new(quota.clone())));
-        let slots = self.slots_of_owner(&quota.owner);
+        let slots = self.slots_of_owner(&quota.owner, &self.slots_held());
         Ok(QuotaView { quota, slots })
     }
 
     /// The quotas that hold, in the order of their owners.
     pub(super) fn quotas(&self) -> Vec<QuotaView> {
+        let held = self.slots_held();
         let quotas = self.shares.quotas.values().filter(|quota| !quota.is_lifted());
-        quotas
-            .map(|quota| QuotaView { quota: quota.clone(), slots: self.slots_of_owner(&quota.owner) })
-            .collect()
+        let view = |quota: &Quota| QuotaView {
+            quota: quota.clone(),
+            slots: self.slots_of_owner(&quota.owner, &held),
+        };
+        quotas.map(view).collect()
     }
 
-    fn slots_of_owner(&self, owner: &str) -> u64 {
+    fn slots_of_owner(&self, owner: &str, held: &[u64]) -> u64 {
         let number = self.shares.numbers.get(&Some(owner.into()));
-        number.and_then(|number| self.slots_held().get(*number).copied()).unwrap_or(0)
+        number.and_then(|number| held.get(*number).copied()).unwrap_or(0)
     }
 
     /// How many slots the jobs of each owner hold, by the owner's number.

@@ -201,12 +201,27 @@ fn slots_that_are_kept_for_a_job_of_several_gpus_stay_kept_whatever_the_shares_a
     let first = running(&mut cluster);
     assert_eq!(first.len(), 2);
     submit(&mut cluster, "ben", with("resources: {gpus: 2}"));
+    let end = |cluster: &mut Cluster, attempts: Vec<AttemptKey>| {
+        for attempt in attempts {
+            let started = AttemptEvent::Started { dataset: Default::default(), resumed_epochs: 0 };
+            cluster.event(1, attempt, started);
+            cluster.event(1, attempt, ended(Outcome::Diverged, ""));
+        }
+    };
+    let sweeps = |attempts: &[AttemptKey]| -> Vec<u64> {
+        attempts.iter().map(|attempt| attempt.job.sweep.0).collect()
+    };
     // Once both of ann's jobs have ended, neither owner holds a slot, and ann's sweep is older.
-    for attempt in first {
-        cluster.event(1, attempt, AttemptEvent::Started { dataset: Default::default(), resumed_epochs: 0 });
-        cluster.event(1, attempt, ended(Outcome::Diverged, ""));
+    end(&mut cluster, first);
+    for _ in 0..3 {
+        let of_ben = running(&mut cluster);
+        assert_eq!(sweeps(&of_ben), [2]);
+        // What was kept was for that job: then it is the other's turn.
+        end(&mut cluster, of_ben);
+        let of_ann = running(&mut cluster);
+        assert_eq!(sweeps(&of_ann), [1]);
+        end(&mut cluster, of_ann);
     }
-    assert_eq!(granted(&mut cluster), [2]);
 }
 
 #[test]

@@ -92,6 +92,10 @@ impl Keys {
             self.next_fetch = now + FETCH_EVERY;
         }
         self.fetches = left;
+        // While the issuer is away, anyone may name more of them; the oldest is asked for again.
+        if self.sought.len() >= MISSING_MAX {
+            self.sought.remove(0);
+        }
         self.sought.push(kid.map(str::to_owned));
         Sought::Fetched
     }
