@@ -5,7 +5,10 @@ use std::{path::Path, sync::Arc};
 use domain::record::{BestEpoch, History, Record, StoredAttempt};
 use terms::{Again, AttemptKey, EPOCHS_MAX, EndDetails, Epoch, Objective, Progress, WorkerName};
 
-use super::plan::{Placement, Plan};
+use super::{
+    lessons::{Failure, Lessons},
+    plan::{Placement, Plan},
+};
 use crate::{
     mutants::{self, Mutant},
     packs::PackKey,
@@ -49,42 +52,18 @@ pub(crate) struct WaitingJob {
     budget: Option<u32>,
     /// The worker that kept its checkpoint, where it has paused.
     kept_by: Option<WorkerName>,
-    /// Most jobs of its next pack, itself included, after a larger one failed. Not durable: a restart only makes it try
-    /// a larger one again.
-    pack_size_max: Option<u32>,
-    /// How it failed last, if it did. Not durable: a restart only makes it try once more.
-    failure: Option<Failure>,
-    /// The memory with which it ran out of memory, in bytes; 0 if it did not. Not durable: a restart only makes it try once more.
-    memory_beyond: u64,
+    lessons: Lessons,
 }
 
 /// Said of a job whose next attempt would fail.
 const WOULD_FAIL: &str = "not tried again: it would fail in the same way";
 const FAILED_TWICE: &str = "not tried again: it failed in the same way twice";
 
-/// How an attempt failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Failure {
-    worker: WorkerName,
-    /// Epochs that were done by then.
-    epochs_done: u32,
-    reason: String,
-}
-
-impl Failure {
-    /// Whether a job that failed like this before fails of its own accord. On one worker it may be the machine, as long
-    /// as there `are_others`.
-    fn is_repeated(&self, before: &Self, are_others: bool) -> bool {
-        (self.epochs_done, &self.reason) == (before.epochs_done, &before.reason)
-            && (self.worker != before.worker || !are_others)
-    }
-}
-
 impl WaitingJob {
     /// One that the store knows.
     pub(crate) fn again(attempts: u32, history: History, budget: Option<u32>) -> Self {
-        let (kept_by, pack_size_max, failure, memory_beyond) = (None, None, None, 0);
-        Self { attempts, is_first: false, history, budget, kept_by, pack_size_max, failure, memory_beyond }
+        let (kept_by, lessons) = (None, Lessons::default());
+        Self { attempts, is_first: false, history, budget, kept_by, lessons }
     }
 
     /// One that never had an attempt.
@@ -114,18 +93,20 @@ impl WaitingJob {
 
     /// Whether its last attempt failed at this worker.
     pub(crate) fn failed_at(&self, worker: &WorkerName) -> bool {
-        self.failure.as_ref().is_some_and(|failure| failure.worker == *worker)
+        self.lessons.failed_at(worker)
     }
 
     /// The memory with which it ran out of memory, in bytes; 0 if it did not.
     pub(crate) fn memory_beyond(&self) -> u64 {
-        self.memory_beyond
+        self.lessons.memory_beyond()
     }
 
     /// The same, whose checkpoint this worker has kept. It trained as far as that: what memory there is suffices, or it could go on
     /// neither there nor elsewhere.
-    pub(crate) fn kept_at(self, kept_by: Option<WorkerName>) -> Self {
-        Self { kept_by, memory_beyond: 0, ..self }
+    pub(crate) fn kept_at(mut self, kept_by: Option<WorkerName>) -> Self {
+        self.kept_by = kept_by;
+        self.lessons.has_memory();
+        self
     }
 
     /// No worker has kept a checkpoint of it.
@@ -140,12 +121,12 @@ impl WaitingJob {
 
     /// Most jobs of its next pack, itself included.
     pub(crate) fn pack_size_max(&self) -> Option<u32> {
-        self.pack_size_max
+        self.lessons.pack_size_max()
     }
 
     /// Whether its next pack may have `pack_size` jobs.
     pub(crate) fn fits(&self, pack_size: u32) -> bool {
-        self.pack_size_max.is_none_or(|max| pack_size <= max)
+        self.lessons.pack_size_max().is_none_or(|max| pack_size <= max)
     }
 
     /// Whether nothing was recorded of it yet.
@@ -198,12 +179,7 @@ pub(crate) struct ActiveAttempt {
     plan: Plan,
     /// What its speed is recorded for; nothing where its slot takes no packs, or after a restart.
     pack_key: Option<Arc<PackKey>>,
-    /// Most jobs of the pack of its next attempt.
-    pack_size_max: Option<u32>,
-    /// How its job failed last, if it did.
-    failure: Option<Failure>,
-    /// The memory with which its job ran out of memory, in bytes; 0 if it did not.
-    memory_beyond: u64,
+    lessons: Lessons,
     /// Whether another attempt may succeed if this one fails, as its trainer says at its end.
     again: Again,
     /// Whether nothing was kept that another attempt could go on from, as its trainer says when it pauses.
@@ -235,9 +211,7 @@ impl ActiveAttempt {
             placement,
             plan,
             pack_key,
-            pack_size_max: waiting.pack_size_max,
-            failure: waiting.failure,
-            memory_beyond: waiting.memory_beyond,
+            lessons: waiting.lessons,
             again: Again::default(),
             lacks_checkpoint: false,
             lease,
@@ -387,10 +361,8 @@ impl ActiveAttempt {
         if self.again == Again::Yes {
             self.again = Again::UnlessRepeated;
         }
-        self.memory_beyond = self.memory_beyond.max(memory_bytes);
-        // Next to others it would have less.
-        self.pack_size_max = Some(1);
-        self.memory_beyond
+        self.lessons.run_out_of_memory(memory_bytes);
+        self.lessons.memory_beyond()
     }
 
     /// Whether it has paused and nothing was kept to go on from.
@@ -403,10 +375,7 @@ impl ActiveAttempt {
     pub(crate) fn fail(&mut self, reason: &str, are_others: bool) -> Option<&'static str> {
         let worker = self.placement.worker.clone();
         let failure = Failure { worker, epochs_done: self.epochs_done(), reason: reason.to_owned() };
-        // Where memory ran out, it was given to the worker with the most: others are no better.
-        let are_others = are_others && self.memory_beyond == 0;
-        let is_repeated = self.failure.as_ref().is_some_and(|before| failure.is_repeated(before, are_others));
-        self.failure = Some(failure);
+        let is_repeated = self.lessons.fail(failure, are_others);
         match self.again {
             Again::No => Some(WOULD_FAIL),
             Again::UnlessRepeated if is_repeated => Some(FAILED_TWICE),
@@ -477,7 +446,7 @@ impl ActiveAttempt {
 
     /// Its pack may have been too large: the next one has at most half as many jobs.
     pub(crate) fn halve_next_pack(&mut self) {
-        self.pack_size_max = Some(self.placement.pack_size / 2);
+        self.lessons.limit_pack(self.placement.pack_size / 2);
     }
 
     /// Takes a loss back; see [`take_back`].
@@ -487,13 +456,8 @@ impl ActiveAttempt {
 
     /// Its job, which waits again or is paused now that it has ended.
     pub(crate) fn into_waiting(self, history: History) -> WaitingJob {
-        let Self { pack_size_max, failure, memory_beyond, .. } = self;
-        WaitingJob {
-            pack_size_max,
-            failure,
-            memory_beyond,
-            ..WaitingJob::again(self.number, history, self.plan.budget)
-        }
+        let lessons = self.lessons;
+        WaitingJob { lessons, ..WaitingJob::again(self.number, history, self.plan.budget) }
     }
 }
 

@@ -23,7 +23,7 @@ use tonic::{Request, Response, Status, Streaming, transport::Server};
 
 use super::*;
 use crate::agent::{
-    connection::REFUSED_WITHIN, slots::tests::script, spool::UNACKNOWLEDGED_BYTES_MAX,
+    connection::REFUSED_WITHIN, slots::tests::script, spool::UNACKNOWLEDGED_BYTES_MAX, target::Target,
     weights::WAITING_BYTES_MAX,
 };
 
