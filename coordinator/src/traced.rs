@@ -15,7 +15,7 @@ use domain::record::Record;
 use proto::v1::{self, coordinator_message::Message};
 use terms::{AttemptKey, AttemptState, JobKey, SweepId};
 use tonic::{Request, Response, metadata::MetadataMap};
-use traces::{Context, Kind, Span, TRACEPARENT, Traces};
+use traces::{Context, Kind, Span, TRACEPARENT, Traces, number};
 
 /// Jobs of a sweep whose attempts are in the sweep's own trace: as many as people look at together, and few enough for any backend.
 const JOBS_IN_TRACE_MAX: u64 = 100;
@@ -213,11 +213,6 @@ fn end_within(span: Option<Span>, begun: SystemTime, end: SystemTime) {
     if let Some(span) = span {
         span.since(begun).end_at(end);
     }
-}
-
-/// A number as spans have it.
-pub(crate) fn number(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,9 +1,14 @@
 //! How a worker first knows its coordinator: a join token is the worker's token together with the hash of the authority that the coordinator's
 //! certificate must be of. Both programs write and read it here.
 
-use std::{fmt, str::FromStr};
+use std::{
+    fmt,
+    str::FromStr,
+    time::{Duration, SystemTime},
+};
 
 use sha2::{Digest, Sha256};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// What a stream ends with whose certificate has run out or was withdrawn, which the worker has replaced by then, or is told so when it
 /// connects.
@@ -59,6 +64,28 @@ impl fmt::Display for JoinToken {
 impl fmt::Debug for JoinToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JoinToken").field("authority", &self.authority).finish_non_exhaustive()
+    }
+}
+
+/// What the certificate of a worker says that has joined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerCertificate {
+    pub worker: String,
+    /// The token by which it joined.
+    pub token: String,
+    pub expires: SystemTime,
+}
+
+impl WorkerCertificate {
+    /// Reads it, without any verification; none where it is no worker's.
+    pub fn read(der: &[u8]) -> Option<Self> {
+        let (_, certificate) = X509Certificate::from_der(der).ok()?;
+        let subject = certificate.subject();
+        let worker = subject.iter_common_name().next()?.as_str().ok()?.to_owned();
+        let token = subject.iter_organizational_unit().next()?.as_str().ok()?.to_owned();
+        let seconds = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
+        let expires = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?;
+        Some(Self { worker, token, expires })
     }
 }
 

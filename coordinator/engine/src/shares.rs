@@ -278,20 +278,16 @@ impl Engine {
 
     /// The order in which free slots are given out now.
     pub(super) fn turns(&self) -> Turns {
-        let mut held = vec![0; self.shares.accounts.len()];
-        let mut candidates = Vec::new();
-        for run in self.sweeps.moving() {
-            if let Some(held) = held.get_mut(run.account()) {
-                *held += run.slots_held();
-            }
-            if run.can_start() {
-                let priority = match mutants::is_on(Mutant::PrioritiesAreIgnored) {
-                    true => 0,
-                    false => run.definition().execution.priority,
-                };
-                candidates.push((run.account(), Reverse(priority), run.id(), run.gpus()));
-            }
-        }
+        let held = self.slots_held();
+        let candidate = |run: &SweepRun| {
+            let priority = match mutants::is_on(Mutant::PrioritiesAreIgnored) {
+                true => 0,
+                false => run.definition().execution.priority,
+            };
+            (run.account(), Reverse(priority), run.id(), run.gpus())
+        };
+        let startable = self.sweeps.running().filter(|run| run.can_start());
+        let mut candidates: Vec<_> = startable.map(candidate).collect();
         // Those of one owner without priorities are in order already.
         candidates.sort_unstable();
         let mut turns: Vec<Standing> = Vec::new();

@@ -171,25 +171,3 @@ fn named(name: &str, token: Option<&str>) -> DistinguishedName {
     }
     subject
 }
-
-/// What a worker's certificate says, which the handshake of TLS has verified.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WorkerCertificate {
-    pub worker: String,
-    /// The token by which it joined.
-    pub token: String,
-    pub expires: SystemTime,
-}
-
-impl WorkerCertificate {
-    /// Reads it; none where it is no worker's.
-    pub fn read(der: &[u8]) -> Option<Self> {
-        let (_, certificate) = X509Certificate::from_der(der).ok()?;
-        let subject = certificate.subject();
-        let worker = subject.iter_common_name().next()?.as_str().ok()?.to_owned();
-        let token = subject.iter_organizational_unit().next()?.as_str().ok()?.to_owned();
-        let seconds = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
-        let expires = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?;
-        Some(Self { worker, token, expires })
-    }
-}

@@ -16,14 +16,13 @@ use terms::Role;
 
 pub(crate) use self::follow::follow;
 pub use self::{
-    authority::{
-        Authority, AuthorityConfig, CERTIFICATE as AUTHORITY_CERTIFICATE, WORKER_LASTS, WorkerCertificate,
-    },
+    authority::{Authority, AuthorityConfig, CERTIFICATE as AUTHORITY_CERTIFICATE, WORKER_LASTS},
     live::{Live, Until},
     oidc::{NotLoggedIn, Oidc, OidcConfig},
     table::Who,
     tokens::{ADMIN, Identities, NotKnown, RESERVED, Secret, TokenFiles, VIEWER},
 };
+pub use proto::join::WorkerCertificate;
 
 /// Someone who calls.
 #[derive(Debug, Clone)]

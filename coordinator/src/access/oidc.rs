@@ -119,11 +119,6 @@ impl Oidc {
         Ok(Self(Arc::new(Inner { config, fetcher, keys, wanted: Notify::new() })))
     }
 
-    /// Whether a text could be a token of an issuer: three parts, where other tokens have one or two.
-    pub(super) fn could_be(token: &str) -> bool {
-        token.split('.').count() == 3
-    }
-
     /// Whose token this is.
     ///
     /// # Errors

@@ -12,13 +12,12 @@ use anyhow::Context;
 use proto::v1;
 use report::{Language, ReportError, ReportWriter};
 use serde::de::{Deserializer, MapAccess, Visitor};
-use traces::Traces;
+use traces::{Traces, number};
 
 use super::{
     client::Target, failure::Failure, folder::Named, identity::Identity, output::print, rows::SweepRows,
     signals::StopRequests, spans,
 };
-use crate::traced::number;
 
 /// Arguments of `sweep report`.
 #[derive(Debug, clap::Args)]

@@ -5,10 +5,10 @@ use std::time::SystemTime;
 
 use proto::v1;
 use tonic::{Request, Response};
-use traces::{Context, Kind, Options, Span, TRACEPARENT, Traces};
+use traces::{Context, Kind, Options, Span, TRACEPARENT, Traces, number};
 
 use super::failure::Failure;
-use crate::traced::{number, told, trace_of_request};
+use crate::traced::{told, trace_of_request};
 
 /// The name of the service under which commands send their spans.
 pub(super) const COMMAND: &str = "sweep";

@@ -22,7 +22,7 @@ use prometheus_client::registry::Registry;
 pub use self::{
     context::{Context, TRACEPARENT},
     settings::{Options, SettingsError},
-    span::{Kind, Span},
+    span::{Kind, Span, number},
 };
 use self::{
     queue::{Counted, Queue},

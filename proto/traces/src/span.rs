@@ -151,6 +151,11 @@ impl Span {
     }
 }
 
+/// A count as attributes have it.
+pub fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
 fn cut(value: Value) -> Value {
     match value {
         Value::String(text) => match cut_text(text.as_str()) {

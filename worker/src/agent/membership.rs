@@ -94,7 +94,7 @@ impl Membership {
 
     /// Whether there is a certificate of this name that still holds.
     pub(crate) fn holds(&self) -> bool {
-        self.identity.kept().is_some_and(|kept| kept.is_of(&self.name, SystemTime::now()))
+        self.identity.holds(&self.name, SystemTime::now())
     }
 
     /// Gets a certificate: another one for the one that is there, or the first, once a coordinator answers. Returns after how long it is to be

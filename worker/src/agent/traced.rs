@@ -9,7 +9,7 @@ use std::{
 
 use proto::v1::{self, coordinator_message::Message};
 use terms::{AttemptKey, Outcome};
-use traces::{Context, Kind, Span, Traces};
+use traces::{Context, Kind, Span, Traces, number};
 
 use super::session::types::{Event, EventKind};
 
@@ -160,9 +160,4 @@ impl Inner {
     fn child(&self, parent: Context, name: &'static str) -> Span {
         self.traces.span(name, Kind::Internal, parent.random_child(), Some(parent))
     }
-}
-
-/// A number as spans have it.
-fn number(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }

@@ -69,7 +69,8 @@ fn facts(sweep: &Sweep) -> Vec<(String, String)> {
     if let Some(manifest) = &sweep.manifest {
         facts.push(("model (version)".to_owned(), manifest.version.to_string()));
     }
-    if let Some(dataset) = &sweep.dataset {
+    // Programs read their data themselves.
+    if let Some(dataset) = sweep.dataset.as_ref().filter(|dataset| !dataset.content_hash.is_empty()) {
         let found = [
             (CONTENT_HASH, dataset.content_hash.clone()),
             ("dataset (training images)", dataset.train_images.to_string()),

@@ -203,3 +203,20 @@ fn files_differ_by_their_keys_and_a_value_that_one_lacks_is_absent() {
     );
     assert_eq!(compared.sweeps[0].best, Number(None));
 }
+
+#[test]
+fn programs_which_read_their_data_themselves_have_no_facts_of_a_data_set() {
+    let of = |id, file: &str| {
+        let mut side = side(id, file, &[(0.1, 0, 0.5)]);
+        side.sweep.dataset = Some(DatasetSummary::default());
+        side
+    };
+    let mut with_data = of(3, "model: simple_cnn\n");
+    with_data.sweep.dataset =
+        Some(DatasetSummary { content_hash: "a".to_owned(), ..DatasetSummary::default() });
+    let compared = compare(&[of(1, "command: [a]\n"), with_data]);
+    let of_data = compared.differences.iter().filter(|one| one.key.starts_with("dataset ("));
+    let of_data: Vec<_> = of_data.map(|one| one.values.clone()).collect();
+    assert_eq!(of_data[0], [None, Some("a".to_owned())]);
+    assert!(of_data.iter().all(|values| values[0].is_none()), "{of_data:?}");
+}

@@ -35,12 +35,14 @@ impl Authority {
         let params = coordinator(hosts)?;
         for name in [CERTIFICATE, KEY, COORDINATOR_CERTIFICATE, COORDINATOR_KEY] {
             let path = folder.join(name);
-            anyhow::ensure!(
-                !path.exists(),
-                "{} is there, and is not written over; `sweep certs renew {}` makes another certificate of that authority",
-                path.display(),
-                folder.display()
-            );
+            let next = match folder.join(CERTIFICATE).exists() {
+                true => format!(
+                    "`sweep certs renew {}` makes another certificate of that authority",
+                    folder.display()
+                ),
+                false => format!("there is no {CERTIFICATE} with it, so remove it, or name another folder"),
+            };
+            anyhow::ensure!(!path.exists(), "{} is there, and is not written over; {next}", path.display());
         }
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
         made.with_context(|| format!("cannot make the folder {}", folder.display()))?;

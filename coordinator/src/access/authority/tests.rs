@@ -4,6 +4,8 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use rcgen::{BasicConstraints, IsCa};
 
+use proto::join::WorkerCertificate;
+
 use super::*;
 
 fn request(params: &CertificateParams) -> String {
@@ -84,6 +86,15 @@ fn an_authority_is_made_once_and_its_keys_are_its_owners() {
     assert!(is_of_it && chain.len() == 2);
     let (_, kept) = Authority::renew(folder.path(), &hosts(&["other"])).unwrap();
     assert_eq!(kept, ["other"]);
+}
+
+#[test]
+fn who_was_interrupted_is_told_what_to_remove() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join(KEY), "begun").unwrap();
+    let told = Authority::init(folder.path(), &hosts(&["localhost"])).unwrap_err().to_string();
+    assert!(told.contains("ca.key is there") && told.contains("so remove it"), "{told}");
+    assert_eq!(fs::read_to_string(folder.path().join(KEY)).unwrap(), "begun");
 }
 
 #[test]

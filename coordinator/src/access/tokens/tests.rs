@@ -36,6 +36,26 @@ fn a_token_has_its_role_and_no_other_has_one() {
 }
 
 #[test]
+fn a_join_token_is_not_taken_for_a_login() {
+    let config = OidcConfig {
+        issuer: "https://issuer.example".to_owned(),
+        audience: "sweep".to_owned(),
+        username_claim: "sub".to_owned(),
+        username_prefix: String::new(),
+        role_claim: "groups".to_owned(),
+        roles: vec![(Role::Viewer, "*".to_owned())],
+        ca: None,
+    };
+    let files = TokenFiles { admin: Some(Secret::Text("all-of-it".to_owned())), viewer: None };
+    let known = Identities::with_logins(files, Some(config)).unwrap();
+    known.take(vec![token("a", Role::Worker)], true);
+    let of = |given: &str| known.of_token(given).map(|caller| caller.role);
+    assert_eq!(of(&format!("a.secret.{}", "0f".repeat(32))), Err(NotKnown::Wrong));
+    assert_eq!(of("head.claims.signature"), Err(NotKnown::NotLoggedIn(NotLoggedIn::Wrong)));
+    assert_eq!(of("a.secret"), Ok(Role::Worker));
+}
+
+#[test]
 fn a_token_that_was_revoked_or_has_run_out_lets_no_one_in_and_ends_those_who_are() {
     let known = identities();
     known.take(vec![token("a", Role::Worker)], true);

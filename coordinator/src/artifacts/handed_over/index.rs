@@ -5,7 +5,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use terms::JobKey;
+use terms::{JobKey, outputs::OUTPUT_BYTES_MAX};
 
 use super::{ABANDONED_AFTER, Checkpoint};
 use crate::artifacts::place::Found;
@@ -15,6 +15,9 @@ pub(super) const COUNT_MAX: usize = 1_000;
 
 /// Most bytes of all of them: a thousand of the largest of SimpleCNN at the report's size need a quarter.
 pub(super) const BYTES_MAX: u64 = 64 << 30;
+
+/// Longest checkpoint: the most that a job may leave, with the names of its files far below as much again. Workers bring none that is longer.
+const CHECKPOINT_BYTES_MAX: u64 = 2 * OUTPUT_BYTES_MAX;
 
 /// What is there and on its way, by name.
 #[derive(Debug, Default)]
@@ -73,8 +76,14 @@ impl Index {
         if self.has(&name) {
             return Ok(());
         }
-        self.expected.retain(|_, expected| now.saturating_duration_since(expected.heard) < ABANDONED_AFTER);
+        if bytes > CHECKPOINT_BYTES_MAX {
+            return Err(format!("it has {bytes} bytes, and a checkpoint has at most {CHECKPOINT_BYTES_MAX}"));
+        }
         let job = checkpoint.attempt.job;
+        // Of a job, the one that was announced last: the others will not come any more.
+        self.expected.retain(|_, expected| {
+            expected.job != job && now.saturating_duration_since(expected.heard) < ABANDONED_AFTER
+        });
         // A job may always bring its next one.
         let kept = self.kept.values().map(|kept| (kept.checkpoint.attempt.job, kept.bytes));
         let expected = self.expected.values().map(|expected| (expected.job, expected.bytes));
@@ -127,6 +136,11 @@ impl Index {
 
     pub(super) fn all(&self) -> Vec<Checkpoint> {
         self.kept.values().map(|kept| kept.checkpoint.clone()).collect()
+    }
+
+    #[cfg(test)]
+    pub(super) fn on_their_way(&self) -> usize {
+        self.expected.len()
     }
 
     /// Those in none of these folders that were written before `before`.

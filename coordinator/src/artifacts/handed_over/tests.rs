@@ -84,16 +84,30 @@ fn there_are_not_more_than_so_many_and_a_job_may_always_bring_its_next_one() {
 fn what_is_on_its_way_counts_until_it_is_there_or_given_up() {
     let (mut index, now) = (Index::default(), Instant::now());
     let (first, second) = (checkpoint(1, 1, b"x"), checkpoint(2, 1, b"y"));
-    let half = BYTES_MAX / 2 + 1;
-    assert_eq!(index.expect(&first, half, now), Ok(()));
-    assert_eq!(index.expect(&first, half, now), Ok(()), "its next piece is no other");
-    assert!(index.expect(&second, half, now).unwrap_err().contains("on their way"));
-    assert!(index.expect(&second, half, now + ABANDONED_AFTER / 2).is_err());
-    assert_eq!(index.expect(&second, half, now + ABANDONED_AFTER), Ok(()), "nothing more came of the first");
-    index.arrived(&second, half, SystemTime::now());
-    assert!(index.expect(&first, half, now + ABANDONED_AFTER).is_err());
+    let kept = checkpoint(3, 1, b"z");
+    index.arrived(&kept, BYTES_MAX - 5, SystemTime::now());
+    assert_eq!(index.expect(&first, 3, now), Ok(()));
+    assert_eq!(index.expect(&first, 3, now), Ok(()), "its next piece is no other");
+    assert!(index.expect(&second, 3, now).unwrap_err().contains("on their way"));
+    assert!(index.expect(&second, 3, now + ABANDONED_AFTER / 2).is_err());
+    assert_eq!(index.expect(&second, 3, now + ABANDONED_AFTER), Ok(()), "nothing more came of the first");
+    index.arrived(&second, 3, SystemTime::now());
+    assert!(index.expect(&first, 3, now + ABANDONED_AFTER).is_err());
     index.gone(&second.name());
-    assert_eq!(index.expect(&first, half, now + ABANDONED_AFTER), Ok(()));
+    assert_eq!(index.expect(&first, 3, now + ABANDONED_AFTER), Ok(()));
+}
+
+#[test]
+fn announcements_of_one_worker_take_no_room_from_others() {
+    let (mut index, now) = (Index::default(), Instant::now());
+    let told = index.expect(&checkpoint(1, 1, b"x"), BYTES_MAX, now).unwrap_err();
+    assert!(told.contains("a checkpoint has at most"), "{told}");
+    // Other contents under other names, of which none comes.
+    for content in 0..2 * COUNT_MAX as u64 {
+        assert_eq!(index.expect(&checkpoint(1, 1, &content.to_le_bytes()), 1 << 30, now), Ok(()));
+    }
+    assert_eq!(index.expect(&checkpoint(2, 1, b"y"), 1 << 30, now), Ok(()));
+    assert_eq!(index.on_their_way(), 2);
 }
 
 #[tokio::test]

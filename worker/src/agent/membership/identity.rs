@@ -6,11 +6,11 @@ use std::{
     io::{self, Write},
     os::unix::fs::PermissionsExt,
     path::PathBuf,
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use anyhow::Context;
-use proto::v1::EnrolResponse;
+use proto::{join::WorkerCertificate, v1::EnrolResponse};
 use rcgen::KeyPair;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use terms::WorkerName;
@@ -24,20 +24,6 @@ const AUTHORITY: &str = "authority.pem";
 #[derive(Debug, Clone)]
 pub(super) struct Identity {
     folder: PathBuf,
-}
-
-/// What a certificate says of its worker.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Kept {
-    pub(super) worker: String,
-    pub(super) expires: SystemTime,
-}
-
-impl Kept {
-    /// Whether it is a certificate of this worker that still holds.
-    pub(super) fn is_of(&self, name: &WorkerName, now: SystemTime) -> bool {
-        self.worker == name.as_str() && now < self.expires
-    }
 }
 
 impl Identity {
@@ -62,12 +48,13 @@ impl Identity {
     }
 
     /// What the certificate says that is there; none where there is none that can be read.
-    pub(super) fn kept(&self) -> Option<Kept> {
-        let der = CertificateDer::from_pem_file(self.own()).ok()?;
-        let (_, certificate) = X509Certificate::from_der(&der).ok()?;
-        let worker = certificate.subject().iter_common_name().next()?.as_str().ok()?.to_owned();
-        let seconds = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
-        Some(Kept { worker, expires: SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))? })
+    pub(super) fn kept(&self) -> Option<WorkerCertificate> {
+        WorkerCertificate::read(&CertificateDer::from_pem_file(self.own()).ok()?)
+    }
+
+    /// Whether there is a certificate of this worker that still holds.
+    pub(super) fn holds(&self, name: &WorkerName, now: SystemTime) -> bool {
+        self.kept().is_some_and(|kept| kept.worker == name.as_str() && now < kept.expires)
     }
 
     /// Keeps what a coordinator gave; the authority's certificate too, where the worker has `joined` and does not just renew.
@@ -118,6 +105,7 @@ mod tests {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.distinguished_name.push(DnType::CommonName, "one");
+        params.distinguished_name.push(DnType::OrganizationalUnitName, "a1");
         let pem = params.self_signed(&key).unwrap().pem();
         let answer = EnrolResponse { certificate: pem.clone(), authority: pem, lasts_ms: 1 };
         let other = KeyPair::generate().unwrap();
@@ -132,7 +120,7 @@ mod tests {
         }
         let kept = identity.kept().unwrap();
         let (one, two) = ("one".parse().unwrap(), "two".parse().unwrap());
-        assert!(kept.is_of(&one, SystemTime::now()) && !kept.is_of(&two, SystemTime::now()));
-        assert!(!kept.is_of(&one, kept.expires));
+        assert!(identity.holds(&one, SystemTime::now()) && !identity.holds(&two, SystemTime::now()));
+        assert!(!identity.holds(&one, kept.expires));
     }
 }
