@@ -15,6 +15,7 @@ use domain::{
 };
 use proto::v1::{self, watch_sweep_response::Event};
 use terminal::output::say;
+use tonic::{Code, Status};
 
 use super::{
     client::Target,
@@ -161,11 +162,7 @@ async fn send_workers_away(target: &Target) -> Result<(), Failure> {
         }
         for worker in there.iter().filter(|worker| worker.status() != v1::WorkerStatus::Draining) {
             let request = v1::DrainWorkerRequest { name: worker.name.clone() };
-            match target.call(async |client| client.drain_worker(request.clone()).await).await {
-                // It has left meanwhile.
-                Ok(_) | Err(Failure::Refused(_)) => {}
-                Err(failure) => return Err(failure),
-            }
+            target.call(async |client| left_or_told(client.drain_worker(request.clone()).await)).await?;
         }
         if Instant::now() >= give_up_at {
             let names: Vec<&str> = there.iter().map(|worker| worker.name.as_str()).collect();
@@ -173,6 +170,16 @@ async fn send_workers_away(target: &Target) -> Result<(), Failure> {
             return Ok(());
         }
         tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+}
+
+/// The answer to telling a worker to leave: of one that has left since it was listed, by itself or as another coordinator told it to,
+/// the coordinator knows nothing, and there is nothing more to do.
+fn left_or_told(answer: Result<tonic::Response<v1::Worker>, Status>) -> Result<tonic::Response<()>, Status> {
+    match answer {
+        Ok(_) => Ok(tonic::Response::new(())),
+        Err(status) if status.code() == Code::NotFound => Ok(tonic::Response::new(())),
+        Err(status) => Err(status),
     }
 }
 
@@ -194,6 +201,14 @@ async fn connected(target: &Target) -> Result<Vec<v1::Worker>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_worker_that_has_left_before_it_was_told_to_is_as_good_as_told() {
+        assert!(left_or_told(Ok(tonic::Response::new(v1::Worker::default()))).is_ok());
+        assert!(left_or_told(Err(Status::not_found("no worker one is connected"))).is_ok());
+        let refused = left_or_told(Err(Status::permission_denied("a viewer"))).unwrap_err();
+        assert_eq!(refused.code(), Code::PermissionDenied);
+    }
 
     #[test]
     fn a_number_is_a_sweep_and_everything_else_a_file() {
