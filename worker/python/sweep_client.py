@@ -17,6 +17,7 @@ import json
 import math
 import os
 import pathlib
+import re
 import socket
 import ssl
 import struct
@@ -52,6 +53,30 @@ _LITERAL = {
     "metrics.pattern",
 }
 _LITERAL_BEGIN = "execution.env."
+_TOKEN_HERE = "give `Client(url, token_file=FILE)` or `token=TEXT`, or set SWEEP_TOKEN_FILE or SWEEP_TOKEN"
+# What the coordinator says of its commands and its addresses, and how the same is done here.
+_HERE = [
+    (re.compile(said), done)
+    for said, done in (
+        (r"`sweep ls`", "`client.sweeps()`"),
+        (r"`sweep workers`", "`client.workers()`"),
+        (r"`sweep show (\d+)`", r"`client.sweep(\1)`"),
+        (r"`sweep (pause|resume|stop|cancel|retry) (\d+)`", r"`client.sweep(\2).\1()`"),
+        (r"`sweep (stop|cancel|retry) (\d+)/(\d+)`", r"`client.sweep(\2).\1(job=\3)`"),
+        (r"`sweep retry`", "`retry()`"),
+        (r"`sweep submit --extend (\d+)`", r"`client.submit(file, extend=\1)`"),
+        (r"`sweep submit --extend`", "`client.submit(file, extend=SWEEP)`"),
+        (r"(`sweep (?:set|search|submit|serve) [^`]+`)", r"\1 in a terminal"),
+        (r"try the whole sweep again, its cancelled jobs too \(JSON API: POST \S+/sweeps/(\d+)/retry with the body [^)]*\)",
+         r"`client.sweep(\1).retry()` tries the whole sweep again, its cancelled jobs too"),
+        (r"^--set ", "in `set`: "),
+        (r"--dataset FOLDER", "`dataset=FOLDER`"),
+        (r"\(and --dataset\)", "(and `dataset=`)"),
+        (r"send `Authorization: Bearer TOKEN`, or log in at /login", _TOKEN_HERE),
+        (r"send another one, as `Authorization: Bearer TOKEN`", _TOKEN_HERE),
+        (r"log in with another one", _TOKEN_HERE),
+    )
+]
 
 
 class SweepError(Exception):
@@ -84,7 +109,7 @@ class Client:
     def __init__(self, url, token=None, *, token_file=None, ca_file=None, timeout=60):
         split = urllib.parse.urlsplit(url)
         if split.scheme not in ("http", "https") or not split.hostname:
-            raise ValueError("use http://HOST:PORT or https://HOST:PORT, as `sweep serve --http` and `sweep run` say")
+            raise ValueError("use http://HOST:PORT or https://HOST:PORT, the address of the coordinator's page in a browser")
         path = split.path.rsplit("/login", 1)[0].rstrip("/")
         self.url = "%s://%s%s" % (split.scheme, split.netloc, path)
         given = urllib.parse.parse_qs(split.query).get("token", [None])[0]
@@ -129,7 +154,7 @@ class Client:
         # With its id, the same request makes one sweep, however often it arrives.
         answer = self._post("sweeps", asked, tries=1 if extend is not None else _TRIES)
         for note in answer["notes"]:
-            warnings.warn(note, stacklevel=2)
+            warnings.warn(_here(note), stacklevel=2)
         return Sweep(self, answer["sweep"])
 
     def workers(self):
@@ -187,10 +212,7 @@ class Client:
             with error:
                 raise _refusal(error) from None
         except (urllib.error.URLError, socket.timeout, OSError) as error:
-            reason = getattr(error, "reason", error)
-            message = "no coordinator answers at %s (%s); the page of a `sweep run` ends with it, and " % (self.url, reason)
-            message += "`sweep serve --store sqlite:FOLDER/sweep.db --http HOST:PORT` serves that of its folder"
-            raise Unreachable(message) from error
+            raise Unreachable(_unreachable(self.url, getattr(error, "reason", error))) from error
 
 
 class Sweep:
@@ -271,7 +293,7 @@ class Sweep:
         """All jobs as a table: a pandas.DataFrame where pandas is installed, else a Rows, which is a list of dictionaries.
 
         With `exact=False` it comes in one small request, for as many as 200,000 jobs: those that had an attempt, with the parameters that
-        vary and the objective to seven digits.
+        vary, and the objective and times to seven digits.
         """
         if exact:
             rows = self.jobs()
@@ -314,8 +336,8 @@ class Sweep:
         """Ends it with all that runs, or one job."""
         return self._act("cancel", job)
 
-    def retry(self, job=None, cancelled_too=False):
-        """Tries its failed jobs again, or one job; returns how many."""
+    def retry(self, job=None, cancelled_too=True):
+        """Tries its failed and cancelled jobs again, or one job; returns how many. `cancelled_too=False`: only those that failed."""
         content = None if job is not None else {"cancelled_too": cancelled_too}
         answer = self._client._post(self._action("retry", job), content)
         self.data = answer["sweep"]
@@ -333,7 +355,7 @@ class Sweep:
             rows.append(("best " + self.data["metric"]["name"], "%s (%sjob %d)" % (self.data["best"], mean, self.best_job)))
             rows += list((self.best_parameters or {}).items())
         if self.data.get("waiting"):
-            rows.append(("waits", self.data["waiting"]))
+            rows.append(("waits", _here(self.data["waiting"])))
         cells = "".join("<tr><th>%s</th><td>%s</td></tr>" % (_escaped(name), _escaped(value)) for name, value in rows)
         return "<table><caption>sweep %d: %s</caption>%s</table>" % (self.id, _escaped(self.name), cells)
 
@@ -405,7 +427,24 @@ def _refusal(error):
             message = content.decode("utf-8", "replace").strip()
     # A proxy before a coordinator that is away, and one that does not lead yet.
     kind = Unreachable if error.code in (502, 503, 504) else SweepError
-    return kind(message, code, error.code)
+    return kind(_here(message), code, error.code)
+
+
+def _here(message):
+    """A message of the coordinator, with what a notebook does in place of a command."""
+    for said, done in _HERE:
+        message = said.sub(done, message)
+    return message
+
+
+def _unreachable(url, reason):
+    """Why no one answers, and what to do."""
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return "the certificate of %s is not trusted (%s); name those to trust, `Client(url, ca_file=FILE)` or SWEEP_TLS_CA" % (url, reason)
+    return (
+        "no coordinator answers at %s (%s); is it the address of the page in a browser? The page of a `sweep run` ends with it: in a terminal, "
+        "`sweep serve --store sqlite:FOLDER/sweep.db --http HOST:PORT` serves that of its folder" % (url, reason)
+    )
 
 
 def _override(key, value):

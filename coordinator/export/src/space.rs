@@ -13,6 +13,8 @@ pub struct Parameter {
     pub listed: Vec<ParameterValue>,
     /// A range that it draws from.
     pub range: Option<Range>,
+    /// Whether it may have other values, too: one of the sweep's files cannot be read.
+    pub has_others: bool,
 }
 
 /// Numbers between two others.
@@ -42,11 +44,14 @@ pub enum Kind {
 impl Parameter {
     /// A parameter of which nothing is known but its name.
     pub fn unknown(name: &str) -> Self {
-        Self { name: name.to_owned(), listed: Vec::new(), range: None }
+        Self { name: name.to_owned(), listed: Vec::new(), range: None, has_others: false }
     }
 
     /// What type its values have; those that are null have any.
     pub fn kind(&self) -> Kind {
+        if self.has_others {
+            return Kind::Mixed;
+        }
         let range = self.range.map(|range| if range.is_whole { Kind::Whole } else { Kind::Real });
         let listed = self.listed.iter().filter_map(kind_of);
         range.into_iter().chain(listed).reduce(Kind::with).unwrap_or(Kind::Mixed)
@@ -134,5 +139,7 @@ mod tests {
         let range = Range { ends: Some((1.0, 9.0)), is_whole: true, is_log: false };
         let drawn = |values: &[ParameterValue]| Parameter { range: Some(range), ..listed(values) };
         assert_eq!([drawn(&[]).kind(), drawn(&[Float(0.5)]).kind()], [Kind::Whole, Kind::Real]);
+        // As texts, all values have a place.
+        assert_eq!(Parameter { has_others: true, ..drawn(&[]) }.kind(), Kind::Mixed);
     }
 }

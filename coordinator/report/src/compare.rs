@@ -19,7 +19,7 @@ use self::differences::{CONTENT_HASH, Difference, VALIDATION, VALIDATION_IMAGES,
 use super::{
     model::Sweep,
     recorded::Recorded,
-    view::{Number, parameters, schema, shown_of},
+    view::{Number, Parameters, schema, shown_of},
 };
 
 /// Most configurations of a sweep that are kept: 8 MB.
@@ -87,7 +87,7 @@ pub struct Compared {
     pub best_job: Option<u64>,
     /// Those of its parameters that vary, or all where none does. Without the seed where it had several trainings.
     #[schema(schema_with = schema::parameters_or_null)]
-    pub best_parameters: Option<serde_json::Value>,
+    pub best_parameters: Option<Parameters>,
     /// Trainings of configurations beyond the first 100,000, which are not compared.
     pub trainings_left_out: u64,
     /// Epochs that count, of all jobs.
@@ -257,7 +257,7 @@ impl Side {
         let trainings = best.map_or(0, |point| point.mean.count);
         // Repeats differ in it.
         let seed = sweep.seed().filter(|_| trainings > 1);
-        let shown = self.best_parameters.as_ref().map(|all| parameters(&shown_of(all, &sweep.varying, seed)));
+        let shown = self.best_parameters.as_ref().map(|all| Parameters(shown_of(all, &sweep.varying, seed)));
         Compared {
             id: sweep.id,
             folder: self.folder.clone(),

@@ -13,7 +13,7 @@ mod worker;
 
 pub use self::analysis::Analysis;
 pub use self::job::{Attempt, Attempts, Epoch, Job, JobTimes};
-pub use self::plain::{Number, number, parameters, time, time_for_people};
+pub use self::plain::{Number, Parameters, number, time, time_for_people};
 pub use self::schema::{ExportedJob, ShownJob, ShownSweep};
 pub(crate) use self::sweep::shown_of;
 pub use self::sweep::{Dataset, Metric, Sweep, SweepDetails};

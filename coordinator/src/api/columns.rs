@@ -152,7 +152,8 @@ impl JobColumns {
         self.states.push(shown(row.state, defined.state));
         self.epochs_done.push(row.epochs_done);
         self.objectives.push(objective.map_or(f32::NAN, |value| value as f32));
-        self.train_seconds.push(row.train_seconds as f32);
+        // Without an epoch nothing was measured, as the JSON of a job has it.
+        self.train_seconds.push(if row.epochs_done > 0 { row.train_seconds as f32 } else { f32::NAN });
         self.best_epochs.push(row.best.as_ref().map_or(f32::NAN, |best| best.epoch as f32));
         self.attempts.push(row.attempts);
         filling.workers.push_text(&row.worker);

@@ -113,7 +113,7 @@ impl Download {
         match is_right {
             true => Ok(piece),
             false => Err(ApiError::Corrupt(format!(
-                "the file of the weights of job {} does not have the {bytes} bytes any more that it had when it was kept",
+                "what was kept of job {} does not have the {bytes} bytes any more that it had then",
                 self.weights.job
             ))),
         }
@@ -230,14 +230,12 @@ impl Api {
         }
         let artifacts = self.artifacts.clone().ok_or_else(|| {
             ApiError::Refused(
-                "this coordinator was started without the place where the weights lie; give it --artifacts URL"
+                "this coordinator was started without the place where what jobs left is kept; give it --artifacts URL"
                     .to_owned(),
             )
         })?;
         let place = Arc::clone(&self.downloads).try_acquire_owned().map_err(|_| {
-            ApiError::Full(format!(
-                "{DOWNLOADS_MAX} files of weights are being read already; try again in 10 s"
-            ))
+            ApiError::Full(format!("what {DOWNLOADS_MAX} jobs left is being read already; try again in 10 s"))
         })?;
         Ok(Download { weights, artifacts, name, offset, pieces: None, _place: place })
     }
@@ -281,9 +279,9 @@ fn unreadable_weights(weights: &ArtifactRow, error: &ArtifactError) -> ApiError 
     match error {
         ArtifactError::Store(object_store::Error::NotFound { .. }) => {
             let job = weights.job;
-            tracing::error!(job, "weights that are recorded as kept are gone: {error}");
+            tracing::error!(job, "a file that is recorded as kept is gone: {error}");
             ApiError::Corrupt(format!(
-                "the file of the weights of job {job} is gone from where the coordinator keeps artifacts"
+                "what was kept of job {job} is gone from where the coordinator keeps artifacts"
             ))
         }
         _ => failed(error),
@@ -303,35 +301,37 @@ pub(super) fn failed(error: &ArtifactError) -> ApiError {
     }
 }
 
+/// Why nothing is kept of a job, or of the best one.
 fn why_none(sweep: &SweepView, job: Option<u64>, row: Option<&ArtifactRow>) -> String {
     let id = sweep.id();
-    let awaited = sweep.weights_awaited;
+    let is_of_program = sweep.definition.specification.trainable.program().is_some();
+    let (what, wrote_none) = match is_of_program {
+        true => ("files", "its program wrote none into SWEEP_OUTPUT_DIR"),
+        false => ("weights", "its trainer left none"),
+    };
     let all = format!("`sweep artifact ls {id}` lists all");
     match (row, job) {
-        (Some(row), _) => {
-            let ArtifactRow { job, worker, reason, .. } = row;
-            match row.state {
-                WeightsState::Awaited => {
-                    format!(
-                        "the weights of job {id}/{job} are still on their way from worker {worker}; try again soon"
-                    )
-                }
-                WeightsState::Absent => format!("there are no weights of job {id}/{job}: {reason}"),
-                WeightsState::Dropped | WeightsState::Kept => {
-                    format!("the weights of job {id}/{job} are not kept any more: others are better; {all}")
-                }
+        (Some(ArtifactRow { job, worker, reason, state, .. }), _) => match state {
+            WeightsState::Awaited => {
+                format!(
+                    "the {what} of job {id}/{job} are still on their way from worker {worker}; try again soon"
+                )
             }
-        }
+            WeightsState::Absent => format!("there are no {what} of job {id}/{job}: {reason}"),
+            WeightsState::Dropped | WeightsState::Kept => {
+                format!("the {what} of job {id}/{job} are not kept any more: others are better; {all}")
+            }
+        },
         (None, Some(job)) => format!(
-            "no weights of job {id}/{job} are kept: it is not done, or was not among the best when it ended (see \
+            "no {what} of job {id}/{job} are kept: it is not done, or was not among the best when it ended (see \
              `artifacts: {{keep: …}}` in the sweep file); {all}"
         ),
-        (None, None) if awaited > 0 => {
-            format!("the weights of sweep {id} are still on their way from their workers; try again soon")
+        (None, None) if sweep.weights_awaited > 0 => {
+            format!("the {what} of sweep {id} are still on their way from their workers; try again soon")
         }
         (None, None) => format!(
-            "no weights of sweep {id} are kept: no job is done, or the sweep file says `artifacts: {{keep: none}}`, or the \
-             coordinator was started without a place for them (--artifacts), or its trainer left none; {all}"
+            "no {what} of sweep {id} are kept: no job is done, or the sweep file says `artifacts: {{keep: none}}`, or the \
+             coordinator was started without a place for them (--artifacts), or {wrote_none}; {all}"
         ),
     }
 }

@@ -244,7 +244,7 @@ async fn get_files(
     Ok((named.len(), String::new()))
 }
 
-/// Refuses a folder that holds weights of another sweep, which would be overwritten.
+/// Refuses a folder that holds weights or files of another sweep, which would be overwritten.
 pub(super) fn refuse_other(folder: &Path, sweep: &v1::Sweep) -> Result<(), Failure> {
     #[derive(serde::Deserialize)]
     struct Facts {
@@ -253,7 +253,7 @@ pub(super) fn refuse_other(folder: &Path, sweep: &v1::Sweep) -> Result<(), Failu
     let held = fs::read(folder.join(FACTS_FILE)).ok();
     // A file that is not ours is not another sweep's either.
     match held.and_then(|held| serde_json::from_slice::<Facts>(&held).ok()) {
-        Some(held) => held.sweep.refuse_other(sweep, folder, "weights"),
+        Some(held) => held.sweep.refuse_other(sweep, folder, "weights or files"),
         None => Ok(()),
     }
 }
@@ -364,7 +364,7 @@ mod tests {
         assert!(refuse_other(folder.path(), &sweep(1, 9)).is_ok());
         for other in [sweep(1, 8), sweep(2, 9)] {
             let told = refuse_other(folder.path(), &other).unwrap_err().to_string();
-            assert!(told.contains("holds weights of another sweep (a, sweep 1)"), "{told}");
+            assert!(told.contains("holds weights or files of another sweep (a, sweep 1)"), "{told}");
             assert!(told.contains("--output"), "{told}");
         }
         facts(r#"{"job": 3, "sweep": {"id": 1, "name": "a", "created": "1970-01-01T00:00:00.009Z"}}"#);

@@ -17,7 +17,7 @@ use super::{
     client::Target,
     failure::Failure,
     folder::Named,
-    output::{Cell, Format, Printer, count, print, print_json, table},
+    output::{Cell, Format, Printer, count, print, print_json, table, table_of_fields},
 };
 use crate::shapes::rows;
 
@@ -139,7 +139,10 @@ fn fields(comparison: &Comparison) -> Vec<(String, Vec<Cell>)> {
         field("deviation", &|sweep| Cell::number(sweep.deviation.0, 4)),
         field("trainings", &|sweep| Cell::Integer(sweep.trainings)),
         field("best_job", &|sweep| sweep.best_job.map_or(Cell::Empty, Cell::Integer)),
-        field("best_parameters", &|sweep| parameters(sweep.best_parameters.as_ref())),
+        field("best_parameters", &|sweep| match &sweep.best_parameters {
+            Some(shown) => Cell::Point(shown.0.0.clone()),
+            None => Cell::Empty,
+        }),
         field("epochs", &|sweep| Cell::Integer(sweep.epochs)),
         field("train_seconds", &|sweep| Cell::Number(sweep.train_seconds, 2)),
     ];
@@ -148,15 +151,6 @@ fn fields(comparison: &Comparison) -> Vec<(String, Vec<Cell>)> {
         fields.insert(1, folder);
     }
     fields
-}
-
-fn parameters(shown: Option<&serde_json::Value>) -> Cell {
-    let Some(serde_json::Value::Object(parameters)) = shown else { return Cell::Empty };
-    let pairs = parameters.iter().map(|(name, value)| match value {
-        serde_json::Value::String(text) => format!("{name}={text}"),
-        value => format!("{name}={value}"),
-    });
-    Cell::Text(pairs.collect::<Vec<_>>().join(" "))
 }
 
 /// The comparison for people.
@@ -168,7 +162,7 @@ fn words(comparison: &Comparison) -> String {
     let columns = named("sweep");
     let row = |(name, cells): (String, Vec<Cell>)| [vec![Cell::Text(name)], cells].concat();
     let rows: Vec<Vec<Cell>> = fields(comparison).into_iter().skip(1).map(row).collect();
-    let mut said = table(Some(&columns), &rows);
+    let mut said = table_of_fields(&columns, &rows);
     if !comparison.differences.is_empty() {
         let cell = |value: &Option<String>| value.clone().map_or(Cell::Empty, Cell::Text);
         let rows: Vec<Vec<Cell>> = comparison

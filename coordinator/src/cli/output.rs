@@ -135,6 +135,7 @@ impl Cell {
             | Self::Reason(text)
             | Self::Hash(text)
             | Self::Parameter(ParameterValue::Text(text)) => text::csv_cell(text).into_owned(),
+            Self::Point(_) => text::csv_cell(&self.exact()).into_owned(),
             other => other.exact(),
         }
     }
@@ -307,18 +308,34 @@ fn unwritable(error: serde_json::Error) -> Failure {
     Failure::operation(format!("the answer cannot be written as JSON ({error}); this is a bug"))
 }
 
-/// Rows as a table with aligned columns, numbers to the right.
+/// Rows as a table with aligned columns, numbers to the right; measurements have as many decimals all the way down.
 pub(super) fn table(header: Option<&Vec<String>>, rows: &[Vec<Cell>]) -> String {
+    let decimals = decimals::of_columns(rows);
+    let alignment = |cell: &Cell| if cell.is_numeric() { CellAlignment::Right } else { CellAlignment::Left };
+    aligned(header, rows, alignment, |_, column| decimals[column])
+}
+
+/// The same where each row is a field and each column a thing, to the left: measurements have as many decimals all the way across.
+pub(super) fn table_of_fields(header: &Vec<String>, rows: &[Vec<Cell>]) -> String {
+    let decimals = decimals::of_rows(rows);
+    aligned(Some(header), rows, |_| CellAlignment::Left, |row, _| decimals[row])
+}
+
+/// Rows as a table; `decimals` says how many a measurement has, by row and column.
+fn aligned(
+    header: Option<&Vec<String>>,
+    rows: &[Vec<Cell>],
+    alignment: impl Fn(&Cell) -> CellAlignment,
+    decimals: impl Fn(usize, usize) -> Option<usize>,
+) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     if let Some(columns) = header {
         table.set_header(columns.iter().map(|name| name.to_uppercase()));
     }
-    let decimals = decimals::of_columns(rows);
-    for row in rows {
-        table.add_row(row.iter().zip(&decimals).map(|(cell, decimals)| {
-            let alignment = if cell.is_numeric() { CellAlignment::Right } else { CellAlignment::Left };
-            comfy_table::Cell::new(cell.short(*decimals)).set_alignment(alignment)
+    for (number, row) in rows.iter().enumerate() {
+        table.add_row(row.iter().enumerate().map(|(column, cell)| {
+            comfy_table::Cell::new(cell.short(decimals(number, column))).set_alignment(alignment(cell))
         }));
     }
     let lines = table.lines().map(|line| line.trim_end().to_owned() + "\n");

@@ -264,11 +264,7 @@ pub(super) fn shown_parameters(point: &v1::JobPoint, varying: &[String]) -> Vec<
 
 /// The parameters of the best configuration, with the keys that JSON has: a mean of several trainings has no seed.
 pub(super) fn best_point(sweep: &v1::Sweep) -> Cell {
-    let Some(point) = sweep.best.as_ref().and_then(|best| best.point.as_ref()) else { return Cell::Empty };
-    let named = shapes::listed(sweep).best_parameters.unwrap_or_default();
-    let mut parameters = proto::parameters_from_wire(point.parameters.clone()).0;
-    parameters.retain(|(name, _)| named.get(name.as_str()).is_some());
-    Cell::Point(parameters)
+    shapes::listed(sweep).best_parameters.map_or(Cell::Empty, |shown| Cell::Point(shown.0.0))
 }
 
 /// Says how many columns a table for people lacks.

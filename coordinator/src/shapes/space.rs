@@ -16,7 +16,10 @@ pub(crate) fn parameters(sweep: &Sweep, message: &v1::Sweep) -> Vec<Parameter> {
     // A program has no model.
     let models = Models::from_json(&message.manifest).unwrap_or_default();
     for document in documents(&message.specification) {
-        let Ok(specification) = Specification::from_stored(document, &models) else { continue };
+        let Ok(specification) = Specification::from_stored(document, &models) else {
+            parameters.iter_mut().for_each(|parameter| parameter.has_others = true);
+            continue;
+        };
         for parameter in &mut parameters {
             let axis = specification.axes.iter().find(|axis| *axis.name == *parameter.name);
             axis.into_iter().for_each(|axis| add_axis(parameter, axis));

@@ -76,12 +76,19 @@ struct Submitted {
     notes: Vec<String>,
 }
 
-/// Which jobs are tried again.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+/// Which jobs are tried again. Without a body, all that failed and all that were cancelled, as `sweep retry` does.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Retry {
-    /// Cancelled jobs too, and not only failed ones.
+    /// Cancelled jobs too. `false`: only those that failed, as `sweep retry --failed` does.
+    #[schema(default = true)]
     cancelled_too: bool,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { cancelled_too: true }
+    }
 }
 
 /// What a retry has done.
@@ -166,7 +173,7 @@ fn unknown(action: &str, known: &str) -> Refusal {
     Refusal::invalid(format!("there is no action {action:?}; there are {known}"))
 }
 
-/// Tries the failed jobs of a sweep again.
+/// Tries the failed jobs of a sweep again, and the cancelled ones unless the body says otherwise.
 #[utoipa::path(
     post,
     path = "/api/v1/sweeps/{sweep}/retry",
@@ -180,7 +187,7 @@ async fn retry_sweep(
     Path(id): Path<String>,
     asked: Result<Option<Json<Retry>>, JsonRejection>,
 ) -> Answered<Json<Retried>> {
-    let cancelled_too = body(asked, BODY_BYTES_MAX)?.is_some_and(|Json(asked)| asked.cancelled_too);
+    let Json(Retry { cancelled_too }) = body(asked, BODY_BYTES_MAX)?.unwrap_or_default();
     retry((&web, reader), issuer, RetryRequest { sweep: sweep_id(&id)?, job: None, cancelled_too }).await
 }
 

@@ -126,3 +126,58 @@ async fn an_axis_is_logarithmic_where_its_values_lie_evenly_on_it() {
     tab.check().await;
     chromium.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_across_hundreds_of_decades_have_numbers_on_their_axis() {
+    let Some(chromium) = Chromium::start().await else { return };
+    let site = Site::start(&[]);
+    let tab = chromium.tab(&site.url).await;
+    tab.open("/").await;
+    let load = "import(new URL('charts/curves.js', document.querySelector('script[type=module]').src)).then(({ Lines }) => { \
+                window.draw = (y) => { window.lines?.element.remove(); window.lines = new Lines({ label: 'loss' }); \
+                document.body.append(window.lines.element); \
+                window.lines.show([{ key: 1, title: 'a', x: [1, 2, 3], y }], { y: 'loss' }); }; })";
+    tab.run(load).await;
+    tab.until("typeof window.draw === 'function'").await;
+    for (values, says) in [
+        ("[8e-32, 0.1, 5e279]", "1e"),
+        ("[8e-32, 1e-25, 1e-20]", "1e-2"),
+        ("[0.001, 0.1, 2]", "0.01"),
+        ("[-1e140, 0, 3e140]", "1e140"),
+    ] {
+        tab.run(&format!("window.draw({values})")).await;
+        tab.until("window.lines.plot?.axes[1]._values?.length > 2").await;
+        let written: Vec<String> = tab.value("window.lines.plot.axes[1]._values").await;
+        assert!(written.len() < 8 && written.iter().any(|text| text.starts_with(says)), "{written:?}");
+    }
+    tab.check().await;
+    chromium.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sweeps_of_different_metrics_are_not_drawn_on_one_axis() {
+    let Some(chromium) = Chromium::start().await else { return };
+    let (site, first) = Site::with_sweep();
+    let of = |metric: &str| {
+        site.submit_this(&format!(
+            "name: other\nprogram: train.py\nmetric: {metric}\nparameters: {{rate: {{values: [0.5, 0.25]}}}}\nexecution: {{env: {{WAIT_FOR: ''}}}}\n"
+        ))
+    };
+    let (same, other) = (of("{name: score, goal: maximize}"), of("{name: loss, goal: minimize}"));
+    [same, other].into_iter().for_each(|sweep| site.wait(sweep));
+    let tab = chromium.tab(&site.url).await;
+    for (second, are_drawn) in [(same, true), (other, false)] {
+        tab.open(&format!("/compare?sweeps={first},{second}")).await;
+        tab.until("document.querySelectorAll('.page > .scrolls tbody b').length === 2").await;
+        let drawn: bool = tab.value("document.querySelector('.charts').offsetParent !== null").await;
+        assert_eq!(drawn, are_drawn);
+        // The best values stand below each other.
+        let best: Vec<String> = tab
+            .value("[...document.querySelectorAll('.page > .scrolls tbody b')].map((one) => one.innerText)")
+            .await;
+        let decimals = |text: &String| text.split_once('.').map(|(_, decimals)| decimals.len());
+        assert_eq!(decimals(&best[0]), decimals(&best[1]), "{best:?}");
+    }
+    tab.check().await;
+    chromium.end().await;
+}

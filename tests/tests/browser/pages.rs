@@ -121,7 +121,7 @@ async fn the_table_stays_under_a_pointer_while_charts_above_it_come() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whose_a_sweep_is_stands_in_the_list_and_on_its_page() {
+async fn whose_a_sweep_is_and_when_its_turn_comes_stands_in_the_list_and_on_its_page() {
     let Some(chromium) = Chromium::start().await else { return };
     let token = tempfile::NamedTempFile::new().unwrap();
     fs::write(token.path(), "a-long-secret").unwrap();
@@ -129,23 +129,35 @@ async fn whose_a_sweep_is_stands_in_the_list_and_on_its_page() {
     let options = tests::ClusterOptions { serve: serve.into(), ..tests::ClusterOptions::default() };
     let cluster = tests::Cluster::start(options);
     let file = token.path().with_extension("yaml");
-    fs::write(&file, "name: hers\ndataset: {path: d}\nparameters: {learning_rate: {values: [0.1]}}\n")
-        .unwrap();
-    let submitted = std::process::Command::new(tests::program("sweep"))
-        .args(["--coordinator", &format!("http://{}", cluster.coordinator.address), "--token-file"])
-        .args([token.path(), std::path::Path::new("submit"), &file])
-        .env("SWEEP_CONFIG", "/dev/null")
-        .output()
-        .unwrap();
-    assert!(submitted.status.success(), "{submitted:?}");
+    let hers = "name: hers\ndataset: {path: d}\nparameters: {learning_rate: {values: [0.1]}}\nexecution: {priority: 7}\n";
+    fs::write(&file, hers).unwrap();
+    let file = file.to_str().unwrap();
+    for arguments in [&["quota", "set", "admin", "--slots", "8", "--weight", "2"][..], &["submit", file]] {
+        let ended = std::process::Command::new(tests::program("sweep"))
+            .args(["--coordinator", &format!("http://{}", cluster.coordinator.address), "--token-file"])
+            .arg(token.path())
+            .args(arguments)
+            .env("SWEEP_CONFIG", "/dev/null")
+            .output()
+            .unwrap();
+        assert!(ended.status.success(), "{ended:?}");
+    }
     let tab = chromium.tab(&format!("http://{}", cluster.coordinator.http())).await;
     tab.open_plain("/login").await;
     tab.type_into("#token", "a-long-secret").await;
     tab.press("Enter").await;
-    for (path, says) in [("/", "Owner: admin"), ("/sweeps/1", "Owner\nadmin")] {
+    for (path, language, says) in [
+        ("/", "en", ["Owner: admin", "Slots: 0 of 8 · weight 2", "Priority: 7"]),
+        ("/sweeps/1", "en", ["Owner\nadmin", "Owner’s slots\n0 of 8 · weight 2", "Priority\n7"]),
+        ("/", "ja", ["所有者: admin", "スロット: 0 / 8 · 重み 2", "優先度: 7"]),
+        ("/sweeps/1", "ja", ["所有者\nadmin", "所有者のスロット数\n0 / 8 · 重み 2", "優先度\n7"]),
+    ] {
         tab.until("document.body.dataset.role === 'admin'").await;
+        tab.run(&format!("document.cookie = 'sweep-language={language}; path=/'")).await;
         tab.open(path).await;
-        tab.until(&format!("document.body.innerText.includes({says:?})")).await;
+        for says in says {
+            tab.until(&format!("document.body.innerText.includes({says:?})")).await;
+        }
         tab.check_width(path).await;
     }
     chromium.end().await;

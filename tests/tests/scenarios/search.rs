@@ -51,8 +51,12 @@ fn printed(cluster: &Cluster, arguments: &[&str]) -> String {
 
 /// Why it refuses them.
 fn refused(cluster: &Cluster, arguments: &[&str]) -> String {
+    ended_with(1, cluster, arguments)
+}
+
+fn ended_with(code: i32, cluster: &Cluster, arguments: &[&str]) -> String {
     let ended = sweep(cluster, arguments);
-    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    assert_eq!(ended.status.code(), Some(code), "{ended:?}");
     String::from_utf8(ended.stderr).unwrap()
 }
 
@@ -103,6 +107,9 @@ async fn a_target_that_is_reached_ends_the_sweep_for_good_and_show_says_why() {
     let jobs = printed(&cluster, &["jobs", "1", "--state", "cancelled", "-o", "csv"]);
     let why = "the sweep was stopped, as job ";
     assert_eq!(jobs.matches(why).count() as u64, counts.cancelled, "{jobs}");
+    // Its points rest on no results, so that there is nothing to verify: 1 would say that something came out different.
+    let told = ended_with(2, &cluster, &["verify", "1", "--search"]);
+    assert!(told.contains("`method: random`"), "{told}");
     let told = refused(&cluster, &["retry", "1"]);
     assert!(told.contains("`sweep set 1 metric.target=VALUE`"), "{told}");
     let set = printed(&cluster, &["set", "1", "metric.target=none"]);

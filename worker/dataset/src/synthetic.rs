@@ -60,6 +60,11 @@ impl Recipe {
     }
 }
 
+/// Whether a file of this path says how a folder was made: it is no part of the data, and nothing that is left out of it.
+pub(super) fn is_marker(path: &[u8]) -> bool {
+    path.rsplit(|byte| *byte == b'/').next() == Some(MARKER.as_bytes())
+}
+
 /// Makes the folder, or finds that it was made before; it appears complete or not at all. The number of finished
 /// pictures goes to `progress`.
 pub(super) fn make(

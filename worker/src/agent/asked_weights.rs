@@ -2,21 +2,24 @@
 //! way, so that useless files occupy no disk space. What the trainer says about other attempts touches no file.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::task::spawn_blocking;
 
-use super::{session::types::Weights, weights::WeightsFolder};
+use super::{
+    session::types::Weights,
+    weights::{By, WeightsFolder},
+};
 use trainer_protocol::ToTrainer;
 
 /// See the module's description.
 #[derive(Debug, Clone)]
 pub(super) struct AskedWeights {
     folder: Arc<WeightsFolder>,
-    /// The attempts that have not ended, by their ids in the trainer protocol.
-    ids: Arc<Mutex<BTreeSet<String>>>,
+    /// Who leaves something for the attempts that have not ended, by their ids in the trainer protocol.
+    ids: Arc<Mutex<BTreeMap<String, By>>>,
 }
 
 impl AskedWeights {
@@ -29,18 +32,17 @@ impl AskedWeights {
     pub(super) fn note(&self, request: &ToTrainer) {
         let ToTrainer::Train { jobs, .. } = request else { return };
         let asked = jobs.iter().filter(|job| job.weights.is_some());
-        self.ids().extend(asked.map(|job| job.id.clone()));
+        let by = |is_program: bool| if is_program { By::Program } else { By::Trainer };
+        self.ids().extend(asked.map(|job| (job.id.clone(), by(job.program.is_some()))));
     }
 
     /// The weights of an attempt that has ended, if it is done and they were asked for.
     pub(super) async fn left_by(&self, id: &str, is_done: bool) -> Option<Weights> {
-        if !self.ids().remove(id) {
-            return None;
-        }
+        let by = self.ids().remove(id)?;
         let (folder, id) = (Arc::clone(&self.folder), id.to_owned());
         let left = spawn_blocking(move || {
             if is_done {
-                return Some(folder.finish(&id));
+                return Some(folder.finish(&id, by));
             }
             folder.discard(&id);
             None
@@ -53,10 +55,10 @@ impl AskedWeights {
         let ids = std::mem::take(&mut *self.ids());
         let folder = Arc::clone(&self.folder);
         // Only fails by a panic; the next start removes what is left.
-        let _ = spawn_blocking(move || ids.iter().for_each(|id| folder.discard(id))).await;
+        let _ = spawn_blocking(move || ids.keys().for_each(|id| folder.discard(id))).await;
     }
 
-    fn ids(&self) -> MutexGuard<'_, BTreeSet<String>> {
+    fn ids(&self) -> MutexGuard<'_, BTreeMap<String, By>> {
         self.ids.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -73,7 +73,7 @@ impl Uploads {
         tokio::select! {
             biased;
             () = none_left => {}
-            () = given_up => tracing::warn!("weights wait in the spool for the next start of this worker"),
+            () = given_up => tracing::warn!("what jobs left (weights, files) waits in the spool for the next start of this worker"),
         }
     }
 }
@@ -115,7 +115,7 @@ impl Uploader {
         let waiting = match self.folder.waiting() {
             Ok(waiting) => waiting,
             Err(error) => {
-                tracing::warn!(%error, "the weights that wait cannot be listed");
+                tracing::warn!(%error, "what jobs left cannot be listed");
                 return (usize::MAX, false);
             }
         };
@@ -129,7 +129,7 @@ impl Uploader {
                 Ok(Offered::Later) => {}
                 Err(status) => {
                     self.metrics.upload_failed();
-                    tracing::debug!(attempt = %file.attempt, "weights are offered again later: {}", status.message());
+                    tracing::debug!(attempt = %file.attempt, "what the job left is offered again later: {}", status.message());
                     if matches!(
                         status.code(),
                         Code::Unavailable | Code::Unauthenticated | Code::DeadlineExceeded
@@ -166,11 +166,11 @@ impl Uploader {
                     Err(error) => return self.give_up(request, &error.to_string()).await,
                 },
                 WeightsState::NotWanted => {
-                    tracing::debug!(attempt = %file.attempt, "weights are not wanted: {}", answer.reason);
+                    tracing::debug!(attempt = %file.attempt, "what the job left is not wanted: {}", answer.reason);
                     return Ok(Offered::Over);
                 }
                 WeightsState::Durable => {
-                    tracing::info!(attempt = %file.attempt, bytes = file.bytes, "the coordinator has the weights");
+                    tracing::info!(attempt = %file.attempt, bytes = file.bytes, "the coordinator has what the job left");
                     self.traced.uploaded(file.attempt, file.bytes, begun);
                     return Ok(Offered::Over);
                 }
@@ -196,7 +196,7 @@ impl Uploader {
 
     /// Reports that there are no weights after all.
     async fn give_up(&self, request: v1::WeightsRequest, problem: &str) -> Result<Offered, Status> {
-        tracing::warn!("weights are lost: {problem}");
+        tracing::warn!("what a job left is lost: {problem}");
         let file = request.file.map(|file| v1::WeightsFile { problem: problem.to_owned(), ..file });
         self.call(v1::WeightsRequest { file, data: Vec::new(), ..request }).await?;
         Ok(Offered::Over)

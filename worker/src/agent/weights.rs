@@ -29,6 +29,20 @@ const HEADER_BYTES_MAX: u64 = 100_000_000;
 const PIECE_BYTES: usize = 1 << 20;
 /// The ending of file names.
 const ENDING: &str = ".safetensors";
+/// Why there are no weights of a job that is done.
+const NO_WEIGHTS: &str = "the trainer wrote none; its log may say why";
+/// Why there are no files of one.
+const NO_FILES: &str =
+    "the program left none in SWEEP_OUTPUT_DIR, or the job's log says why they are not kept";
+
+/// Who leaves something for a job that is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    /// A trainer its weights.
+    Trainer,
+    /// A program its files, of which most have none.
+    Program,
+}
 
 /// Weights that wait for the coordinator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,25 +117,30 @@ impl WeightsFolder {
         self.folder.join(format!("{}{ENDING}", stem(id)))
     }
 
-    /// Takes the weights that the trainer left for an attempt that is done: synced, hashed and named by its hash.
-    /// Blocks.
-    pub(crate) fn finish(&self, id: &str) -> Weights {
+    /// Takes what an attempt that is done left, weights or a program's files: synced, hashed and named by its hash. Blocks.
+    pub(crate) fn finish(&self, id: &str, by: By) -> Weights {
         let path = self.place(id);
         match self.try_finish(id, &path) {
             Ok(weights) => weights,
             Err(error) => {
                 self.discard(id);
                 let is_missing = error.kind() == io::ErrorKind::NotFound;
-                let reason = if is_missing {
-                    // As most programs do; it is no fault.
-                    let reason = "the trainer wrote none; its log may say why".to_owned();
-                    tracing::info!(attempt = id, "no weights are kept: {reason}");
-                    reason
-                } else {
-                    tracing::warn!(attempt = id, "no weights are kept: {error}");
-                    error.to_string()
-                };
-                Weights::Absent(reason)
+                Weights::Absent(match by {
+                    // Most programs leave none, and the log of one whose files cannot be kept says it.
+                    By::Program if is_missing => NO_FILES.to_owned(),
+                    By::Program => {
+                        tracing::warn!(attempt = id, "the program's files are not kept: {error}");
+                        error.to_string()
+                    }
+                    By::Trainer if is_missing => {
+                        tracing::info!(attempt = id, "no weights are kept: {NO_WEIGHTS}");
+                        NO_WEIGHTS.to_owned()
+                    }
+                    By::Trainer => {
+                        tracing::warn!(attempt = id, "no weights are kept: {error}");
+                        error.to_string()
+                    }
+                })
             }
         }
     }
@@ -134,9 +153,7 @@ impl WeightsFolder {
         }
         let bytes = found.len();
         if bytes > FILE_BYTES_MAX {
-            return refuse(format!(
-                "the weights have {bytes} bytes, more than the {FILE_BYTES_MAX} that are kept"
-            ));
+            return refuse(format!("it has {bytes} bytes, more than the {FILE_BYTES_MAX} that are kept"));
         }
         // The trainer may have put something else there meanwhile.
         let mut file = plain::open(path)?;
@@ -316,7 +333,9 @@ mod tests {
     fn weights_wait_until_they_are_forgotten_and_outlive_the_process() {
         let (spool, folder) = folder();
         fs::write(folder.place("3/14#1"), some_weights()).unwrap();
-        let Weights::File { bytes, blake3 } = folder.finish("3/14#1") else { panic!("they are there") };
+        let Weights::File { bytes, blake3 } = folder.finish("3/14#1", By::Trainer) else {
+            panic!("they are there")
+        };
         assert_eq!(
             (bytes, &blake3),
             (some_weights().len() as u64, &blake3::hash(&some_weights()).to_hex().to_string())
@@ -344,7 +363,7 @@ mod tests {
         folder.limit(1);
         let finish = |folder: &WeightsFolder, attempt: AttemptKey| {
             fs::write(folder.place(&attempt.to_string()), some_weights()).unwrap();
-            folder.finish(&attempt.to_string())
+            folder.finish(&attempt.to_string(), By::Trainer)
         };
         let [first, second, third] = [1, 2, 3].map(|job| AttemptKey::new(1, job, 1));
         let weights = finish(&folder, first);
@@ -366,11 +385,14 @@ mod tests {
     #[test]
     fn what_is_no_file_of_weights_is_refused_with_a_reason_and_takes_up_no_room() {
         let (spool, folder) = folder();
-        let absent = |folder: &WeightsFolder| match folder.finish("1/1#1") {
+        let absent_of = |folder: &WeightsFolder, by: By| match folder.finish("1/1#1", by) {
             Weights::Absent(reason) => reason,
             found @ Weights::File { .. } => panic!("{found:?}"),
         };
-        assert!(absent(&folder).contains("wrote none"));
+        let absent = |folder: &WeightsFolder| absent_of(folder, By::Trainer);
+        assert!(absent(&folder).contains("trainer wrote none"));
+        let told = absent_of(&folder, By::Program);
+        assert!(told.contains("SWEEP_OUTPUT_DIR") && !told.contains("weights"), "{told}");
         for content in [&b""[..], b"\x80\x04pickle", &[0xff; 32], b"\x02\0\0\0\0\0\0\0[]"] {
             fs::write(folder.place("1/1#1"), content).unwrap();
             assert!(absent(&folder).contains("not a .safetensors file"), "{content:?}");
@@ -387,10 +409,12 @@ mod tests {
         let archive = [index.head(), terms::outputs::end()].concat();
         fs::write(folder.place("1/1#1"), &archive).unwrap();
         assert!(
-            matches!(folder.finish("1/1#1"), Weights::File { bytes, .. } if bytes == archive.len() as u64)
+            matches!(folder.finish("1/1#1", By::Program), Weights::File { bytes, .. } if bytes == archive.len() as u64)
         );
         fs::write(folder.place("1/2#1"), &archive[..archive.len() - 1]).unwrap();
-        assert!(matches!(folder.finish("1/2#1"), Weights::Absent(reason) if reason.contains("torn")));
+        assert!(
+            matches!(folder.finish("1/2#1", By::Program), Weights::Absent(reason) if reason.contains("torn"))
+        );
     }
 
     #[test]

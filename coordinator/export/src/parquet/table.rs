@@ -14,7 +14,7 @@ use parquet::{
     schema::types::Type,
 };
 
-use crate::ExportError;
+use crate::{ExportError, space::EXACT_MAX};
 
 /// Memory for the rows that are not written yet, in bytes: a group of rows, as readers take them.
 const GROUP_BYTES: usize = 16 << 20;
@@ -188,6 +188,12 @@ impl Waiting {
             (Values::Whole(values), Cell::Whole(value)) => {
                 pushed(values, i64::try_from(value).unwrap_or(i64::MAX))
             }
+            // A whole number that was written as a decimal.
+            (Values::Whole(values), Cell::Real(value))
+                if value.fract() == 0.0 && value.abs() <= EXACT_MAX as f64 =>
+            {
+                pushed(values, value as i64)
+            }
             (Values::Real(values), Cell::Real(value)) => pushed(values, value),
             (Values::Real(values), Cell::Signed(value)) => pushed(values, value as f64),
             (Values::Text(values), Cell::Text(value)) => {
@@ -256,5 +262,21 @@ mod tests {
     fn a_file_says_which_of_its_columns_lack_values_of_another_type() {
         assert_eq!(says([Cell::Signed(1), Cell::Text("wide")]).as_deref(), Some(r#"{"width":1}"#));
         assert_eq!(says([Cell::Signed(1), Cell::Null]), None, "null is a value like others");
+        assert_eq!(says([Cell::Signed(1), Cell::Real(32.0)]), None, "it is as whole as others");
+        assert_eq!(says([Cell::Signed(1), Cell::Real(0.5)]).as_deref(), Some(r#"{"width":1}"#));
+    }
+
+    #[test]
+    fn a_column_without_any_value_is_there_with_nulls() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let columns =
+            [Column::required("job", ColumnType::Whole), Column::optional("loss", ColumnType::Real)];
+        let mut table = Table::new(file.reopen().unwrap(), &columns, "{}").unwrap();
+        [1, 2].into_iter().for_each(|job| table.row([Cell::Whole(job), Cell::Null].into_iter()).unwrap());
+        table.finish().unwrap();
+        let reader = SerializedFileReader::new(file.reopen().unwrap()).unwrap();
+        let rows: Vec<String> =
+            reader.get_row_iter(None).unwrap().map(|row| row.unwrap().to_string()).collect();
+        assert_eq!(rows, ["{job: 1, loss: null}", "{job: 2, loss: null}"]);
     }
 }

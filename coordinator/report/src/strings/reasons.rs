@@ -185,7 +185,11 @@ mod tests {
             ),
             (
                 "of job 3 kept; `sweep artifact get 1`; 2 on their way",
-                "ジョブ 3 の重みを保存済み (`sweep artifact get 1`)、2 件は転送待ち",
+                "ジョブ 3 の分を保存済み (`sweep artifact get 1`)、2 件は転送待ち",
+            ),
+            (
+                "of job 3 (the best single training) kept; `sweep artifact get 1`",
+                "ジョブ 3 (最良の単独の学習) の分を保存済み (`sweep artifact get 1`)",
             ),
             ("CUDA error: {} {0}", "CUDA error: {} {0}"),
             ("", ""),

@@ -1,10 +1,9 @@
 //! A job with its attempts and epochs.
 
 use serde::Serialize;
-use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{Number, own::Own, parameters, schema, time};
+use super::{Number, Parameters, own::Own, schema, time};
 use crate::{columns::Columns, model};
 
 /// A job. Parameters and metrics are also keys of their own; the columns of its sweep name them.
@@ -14,7 +13,7 @@ pub struct Job {
     pub job: u64,
     /// Its parameters by name; those whose condition does not hold are not there.
     #[schema(schema_with = schema::parameters)]
-    pub parameters: Value,
+    pub parameters: Parameters,
     /// `pending`, `running`, `paused`, `done`, `diverged`, `stopped`, `failed`, `cancelled`; `unknown` where this version does not know it.
     pub state: &'static str,
     /// How many attempts began; where one job is shown, the attempts themselves.
@@ -120,7 +119,7 @@ impl Job {
     ) -> Self {
         Self {
             job: job.number,
-            parameters: parameters(&job.parameters),
+            parameters: Parameters(job.parameters.clone()),
             state: job.state.map_or("unknown", terms::JobState::as_str),
             attempts: Attempts::Count(job.attempts),
             worker: job.worker.clone(),

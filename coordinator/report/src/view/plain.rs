@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::{Serialize, Serializer};
-use serde_json::{Map, Value};
+use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde_json::Value;
 use terms::ParameterMap;
 
 /// A measurement that may be absent.
@@ -26,10 +26,19 @@ pub fn number(value: Option<f64>) -> Value {
     }
 }
 
-/// Parameters by name.
-pub fn parameters(parameters: &ParameterMap) -> Value {
-    let value = |value| serde_json::to_value(value).unwrap_or(Value::Null);
-    Value::Object(parameters.0.iter().map(|(name, one)| (name.clone(), value(one))).collect::<Map<_, _>>())
+/// Parameters by name, in the order of their space.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parameters(pub ParameterMap);
+
+impl Serialize for Parameters {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(ParameterMap(pairs)) = self;
+        let mut map = serializer.serialize_map(Some(pairs.len()))?;
+        for (name, value) in pairs {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
 }
 
 /// A moment as programs read it; none for 0.

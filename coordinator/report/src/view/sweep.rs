@@ -1,11 +1,10 @@
 //! A sweep: its state, its best job, and what lists leave out.
 
 use serde::Serialize;
-use serde_json::Value;
 use terms::{DatasetSummary, Goal, LeftOut, Objective, ParameterMap, SweepState};
 use utoipa::ToSchema;
 
-use super::{Number, parameters, schema, time};
+use super::{Number, Parameters, schema, time};
 use crate::model;
 
 /// A sweep.
@@ -30,7 +29,7 @@ pub struct Sweep {
     pub best_job: Option<u64>,
     /// Those of its parameters that vary, or all where none does. Without the seed where `best` is a mean.
     #[schema(schema_with = schema::parameters_or_null)]
-    pub best_parameters: Option<Value>,
+    pub best_parameters: Option<Parameters>,
     /// What ranks jobs.
     pub metric: Metric,
     /// The parameters that differ between jobs, in the order of the space.
@@ -130,7 +129,7 @@ impl Sweep {
             best_parameters: sweep.best.as_ref().map(|best| {
                 // The trainings of a configuration differ in it.
                 let seed = sweep.seed().filter(|_| best.trainings > 1);
-                parameters(&shown_of(&best.parameters, &sweep.varying, seed))
+                Parameters(shown_of(&best.parameters, &sweep.varying, seed))
             }),
             metric: Metric::of(&sweep.objective),
             varying: sweep.varying.clone(),

@@ -24,7 +24,7 @@ pub(super) async fn facts(
     let specification = specification(&sweep).map_err(|error| Failure::operation(error.to_string()))?;
     let dataset = sweep.dataset.unwrap_or_default();
     let point = job.point.unwrap_or_default();
-    let parameters = view::parameters(&proto::parameters_from_wire(point.parameters));
+    let parameters = view::Parameters(proto::parameters_from_wire(point.parameters));
     let images = specification.dataset.as_ref();
     let size = images.map(|images| images.image_size);
     let held_out = images.filter(|_| dataset.validation.is_empty());

@@ -88,7 +88,7 @@ impl<'a> Incoming<'a> {
     /// That it is not what it should be.
     pub(super) fn corrupt(&self, what: &dyn std::fmt::Display) -> Failure {
         Failure::operation(format!(
-            "the weights of job {} arrived corrupt ({what}); try again, and if it stays so, the file that the coordinator keeps is \
+            "what is kept of job {} arrived corrupt ({what}); try again, and if it stays so, the file that the coordinator keeps is \
              corrupt",
             self.artifact.job
         ))

@@ -59,7 +59,7 @@ impl Assistant {
         // Of a search that learns, points are not known before.
         let shown = if jobs.learned().is_some() { 0 } else { jobs.count().min(PREVIEW) };
         let first =
-            (1..=shown).filter_map(|job| Some(view::parameters(&jobs.parameters(job)?))).collect::<Vec<_>>();
+            (1..=shown).filter_map(|job| Some(view::Parameters(jobs.parameters(job)?))).collect::<Vec<_>>();
         let cost = Cost::new(jobs.count(), &specification.execution);
         Ok(json!({
             "name": specification.name,

@@ -162,7 +162,7 @@ pub(super) struct Again {
     /// The number of one job; without it, all failed ones.
     #[schemars(range(min = 1))]
     pub(super) job: Option<u64>,
-    /// Cancelled jobs, too.
+    /// Cancelled jobs, too. Someone ended them, so they are tried again only where this is said.
     #[serde(default)]
     pub(super) cancelled_too: bool,
 }

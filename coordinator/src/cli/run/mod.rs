@@ -43,7 +43,7 @@ use super::{
     signals::StopRequests,
     spans, submit,
     sweep_file::SweepFile,
-    tables::sweep_state_name,
+    tables::{left_by_jobs, sweep_state_name},
 };
 use crate::{
     access::{Secret, TokenFiles},
@@ -450,7 +450,8 @@ pub(super) async fn await_weights(sweep_id: u64, target: &Target) -> Result<(), 
             awaited if awaited < before => (before, give_up_at) = (awaited, Instant::now() + WEIGHTS_WITHIN),
             awaited if give_up_at <= Instant::now() => {
                 terminal::say!(
-                    "warning: the weights of {awaited} of the best jobs did not arrive; the same command fetches them"
+                    "warning: the {} of {awaited} of the best jobs did not arrive; the same command fetches them",
+                    left_by_jobs(&sweep)
                 );
                 return Ok(());
             }

@@ -17,7 +17,7 @@ use crate::cli::{
     inspect::each_job_page,
     output::{Unprinted, print, table},
     report::{self, Lang},
-    tables::{JobTable, say_cannot_pause, say_left_out, say_unread},
+    tables::{JobTable, is_of_program, say_cannot_pause, say_left_out, say_unread},
 };
 
 /// Most jobs whose rows are printed at the end; larger sweeps have them in the report.
@@ -48,9 +48,12 @@ pub(super) async fn write_results(
             unprinted.note(print(&best));
             Ok(())
         }
-        Err(failure) => Err(Failure::operation(format!(
-            "the report is written, but not the best weights: {failure}; the same command tries again"
-        ))),
+        Err(failure) => {
+            let what = if is_of_program(&sweep) { "best job's files" } else { "best weights" };
+            Err(Failure::operation(format!(
+                "the report is written, but not the {what}: {failure}; the same command tries again"
+            )))
+        }
     };
     // Programs have a log for each job.
     let logs = Some(folder.join(LOGS)).filter(|logs| logs.is_dir()).unwrap_or_else(|| folder.join("workers"));

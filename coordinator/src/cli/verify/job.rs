@@ -12,6 +12,7 @@ use super::{
     compare::{Comparison, Tolerance},
     record::Recorded,
     training::{Expected, Plan, Trained, is_gpu, train},
+    undecided,
 };
 use crate::cli::{
     client::Target,
@@ -37,15 +38,6 @@ pub(super) async fn verify(
         _ => print(&verified.words())?,
     }
     verified.verdict()
-}
-
-fn undecided(failure: Failure) -> Failure {
-    match failure {
-        Failure::Operation(reason) | Failure::Refused(reason) | Failure::Usage(reason) => {
-            Failure::Undecided(reason)
-        }
-        other => other,
-    }
 }
 
 /// What came of it.
@@ -218,13 +210,6 @@ impl Verified {
 #[cfg(test)]
 mod tests {
     use super::{super::record::tests::recorded, *};
-
-    #[test]
-    fn what_cannot_be_told_has_an_exit_code_of_its_own() {
-        let told = undecided(Failure::operation("away"));
-        assert!(matches!(told, Failure::Undecided(reason) if reason == "away"));
-        assert!(matches!(undecided(Failure::Interrupted), Failure::Interrupted));
-    }
 
     #[test]
     fn a_job_that_ends_otherwise_is_not_the_same() {

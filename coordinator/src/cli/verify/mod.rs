@@ -65,7 +65,7 @@ fn tolerance(text: &str) -> Result<f64, String> {
     share.ok_or_else(|| "write a share from 0 to 1, such as 0.001".to_owned())
 }
 
-/// Exits with 1 where something differs.
+/// Exits with 1 where something differs, and with 2 where that cannot be told.
 pub(super) async fn verify(
     arguments: &VerifyArguments,
     target: &Target,
@@ -88,6 +88,16 @@ pub(super) async fn verify(
     }
 }
 
+/// What failed before anything was compared, with the exit code of what cannot be told.
+fn undecided(failure: Failure) -> Failure {
+    match failure {
+        Failure::Operation(reason) | Failure::Refused(reason) | Failure::Usage(reason) => {
+            Failure::Undecided(reason)
+        }
+        other => other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,5 +108,12 @@ mod tests {
         for wrong in ["1", "-0.1", "nan", "a"] {
             assert!(tolerance(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_told_has_an_exit_code_of_its_own() {
+        let told = undecided(Failure::operation("away"));
+        assert!(matches!(told, Failure::Undecided(reason) if reason == "away"));
+        assert!(matches!(undecided(Failure::Interrupted), Failure::Interrupted));
     }
 }

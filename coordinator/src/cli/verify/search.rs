@@ -5,16 +5,17 @@ use serde_json::{Map, Value, json};
 use terminal::text;
 use terms::ParameterMap;
 
+use super::undecided;
 use crate::cli::{
     client::Target,
     failure::Failure,
     output::{Format, parameter_json, print, print_json},
 };
 
-/// Exits with 1 where something differs.
+/// Exits with 1 where something differs, and with 2 where nothing can be compared, as of a grid.
 pub(super) async fn verify(sweep: u64, target: &Target, format: Format) -> Result<(), Failure> {
     let request = v1::VerifySearchRequest { sweep_id: sweep };
-    let answer = target.call(async |client| client.verify_search(request).await).await?;
+    let answer = target.call(async |client| client.verify_search(request).await).await.map_err(undecided)?;
     match format {
         Format::Json => print_json(&object(sweep, &answer))?,
         _ => print(&words(sweep, &answer))?,

@@ -34,9 +34,9 @@ function retry(now, act) {
   const too = el('input', { type: 'checkbox' });
   const question = () => {
     const { id, name, state, failed, cancelled } = now();
-    // Jobs of a sweep that has ended early go on together or not at all.
+    // As `sweep retry` has it, the cancelled ones too. Those of a sweep that has ended early go on together or not at all.
+    too.checked = true;
     too.disabled = state === 'stopped' || state === 'cancelled';
-    too.checked = too.disabled || failed === 0;
     const body = [t('retry_sweep_failed', { failed: count(failed) })];
     if (cancelled > 0) body.push(el('label', { class: 'check' }, too, t('retry_cancelled', { cancelled: count(cancelled) })));
     body.push(t('retry_running'));

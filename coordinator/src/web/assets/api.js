@@ -19,7 +19,7 @@ async function ask(path, options) {
   try {
     response = await fetch(ROOT + path, { signal: AbortSignal.timeout(PATIENCE_MS), ...options });
   } catch (error) {
-    throw new Refused('offline', error.name === 'TimeoutError' ? t('error_slow') : t('error_offline'), 0);
+    throw away(error);
   }
   if (response.ok) return response;
   // The session has ended: the server sends a page that asks for the token.
@@ -33,9 +33,23 @@ async function ask(path, options) {
   throw new Refused(error.code ?? 'unknown', error.message ?? `HTTP ${response.status}`, response.status);
 }
 
+/** Why nothing was answered, or not all of it. */
+function away({ name }) {
+  return new Refused('offline', ['TimeoutError', 'AbortError'].includes(name) ? t('error_slow') : t('error_offline'), 0);
+}
+
+/** What an answer says, which may still break off. */
+async function json(response) {
+  try {
+    return await response.json();
+  } catch (error) {
+    throw away(error);
+  }
+}
+
 /** Reads JSON. */
 export async function get(path) {
-  return (await ask(path)).json();
+  return json(await ask(path));
 }
 
 /** Changes something, and gives the thing afterwards. */
@@ -45,7 +59,7 @@ export async function post(path, body) {
     options.body = JSON.stringify(body);
     options.headers = { 'content-type': 'application/json' };
   }
-  return (await ask(path, options)).json();
+  return json(await ask(path, options));
 }
 
 /** The first things of a list that comes in pages: at least `most`, where there are so many. `isWhole` says whether these are all. */

@@ -45,11 +45,16 @@ export class Compared {
     }
     const heads = [t('compare_key'), ...sweeps.map(({ id }) => String(id))].map((text) => el('th', { scope: 'col', text }));
     const value = (text) => el('td', {}, text !== null && foreign(clipped(text, 120), { class: 'foreign clip wide', title: text }));
-    const rows = differences.map(({ key, values }) => el('tr', {}, el('td', {}, foreign(clipped(key, 120))), values.map(value)));
+    const rows = differences.map(({ key, values }) => el('tr', {}, el('td', { class: 'key' }, breakable(clipped(key, 120))), values.map(value)));
     const table = el('table', {}, el('thead', {}, el('tr', {}, heads)), el('tbody', {}, rows));
     const more = leftOut > 0 && el('p', { class: 'note', text: t('compare_more_keys', { keys: count(leftOut) }) });
     fill(this.differences, el('div', { class: 'scrolls', tabIndex: 0, role: 'region', 'aria-label': t('compare_differences') }, table), more);
   }
+}
+
+/** A key that a line may end within: after a dot or an underscore. */
+function breakable(key) {
+  return el('bdi', { class: 'foreign' }, key.split(/(?<=[._])/).flatMap((part) => [part, el('wbr')]));
 }
 
 /** What comes of comparing two sweeps. */

@@ -34,7 +34,7 @@ export function number(value, digits = 5) {
     if (!plain.includes('e') && plain.length <= PLAIN_CHARACTERS_MAX + (value < 0)) return plain;
   }
   if (size !== 0 && (size < 1e-4 || size >= 1e7)) {
-    return value.toExponential(digits - 1).replace(/\.?0+e/, 'e').replace('e+', 'e');
+    return exponential(value, digits);
   }
   // What stands before the point is never rounded.
   const whole = Math.floor(Math.log10(size)) + 1;
@@ -55,13 +55,18 @@ export function column(values, digits = 5) {
   return (value) => (typeof value === 'number' && Number.isFinite(value) && (value === 0 || Math.abs(value) >= least) ? value.toFixed(decimals) : number(value, digits));
 }
 
-/** Numbers of an axis, with as few digits as tell them apart. */
+/** Numbers of an axis, with as few digits as tell them apart; large ones have an exponent, as there is little room. */
 export function ticks(values) {
+  const written = (value, digits) => (Math.abs(value) >= 1e7 ? exponential(value, digits) : number(value, digits));
   for (let digits = 3; digits < 9; digits += 1) {
-    const texts = values.map((value) => number(value, digits));
+    const texts = values.map((value) => written(value, digits));
     if (new Set(texts).size === texts.length) return texts;
   }
-  return values.map((value) => number(value, 9));
+  return values.map((value) => written(value, 9));
+}
+
+function exponential(value, digits) {
+  return value.toExponential(digits - 1).replace(/\.?0+e/, 'e').replace('e+', 'e');
 }
 
 /** A parameter's value as it was given. */

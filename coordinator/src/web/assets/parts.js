@@ -114,6 +114,14 @@ export function timeLeft({ state, created, jobs, pending, running, paused }) {
   return (between(created) * (jobs - ended)) / ended;
 }
 
+/** What a sweep's owner has of the slots, where the coordinator knows owners: how many, of how many, and how large the share is. */
+export function ownersSlots({ owner, share }) {
+  if (!owner || !share) return null;
+  const { slots, quota, weight } = share;
+  const held = quota === null ? count(slots) : t('slots_of', { slots: count(slots), quota: count(quota) });
+  return weight === 1 ? held : `${held} · ${t('share_weight', { weight: count(weight) })}`;
+}
+
 /** How much is done, from 0 to 1. */
 export function progress(part, label) {
   const bar = el('div', { class: 'progress', role: 'img', 'aria-label': label, title: label });

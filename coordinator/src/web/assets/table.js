@@ -5,7 +5,7 @@ import { column as measurements } from './format.js';
 
 /**
  * A table. `columns` are {label, render(item), kind?, isUnseen?}: kind `number` aligns to the right, `text` wraps. `key(item)` names a row.
- * A column with `measure(item)` in place of `render` has measurements, which have as many decimals all the way down.
+ * A column with `measure(item)` has measurements, which have as many decimals all the way down; `render(item, written)` puts more around them.
  */
 export class LiveTable {
   constructor(label, columns, key, onRow) {
@@ -55,7 +55,8 @@ export function heading({ label, kind, sorts, isUnseen }, order, onSort) {
 
 /** A cell. */
 export function cell({ render, measure, written, kind }, item) {
-  return el('td', { 'data-kind': kind }, measure ? written(measure(item)) : render(item));
+  const text = measure && written(measure(item));
+  return el('td', { 'data-kind': kind }, render ? render(item, text) : text);
 }
 
 /** Takes over the cells that have changed. */

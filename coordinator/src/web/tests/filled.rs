@@ -164,6 +164,17 @@ async fn the_table_is_sorted_filtered_and_cut_into_pages_by_the_server() {
 }
 
 #[tokio::test]
+async fn a_job_without_an_epoch_has_no_training_time_in_rows_nor_in_columns() {
+    let served = served().await;
+    let (_, rows) = served.json("/api/v1/sweeps/1/jobs?jobs=1,4").await;
+    let times: Vec<&Value> =
+        rows["items"].as_array().unwrap().iter().map(|job| &job["train_seconds"]).collect();
+    assert_eq!(times, [&Value::from(2.0), &Value::Null]);
+    let columns = served.api.columns(SweepId(1)).await.unwrap();
+    assert!(columns.train_seconds[0] == 2.0 && columns.train_seconds[3].is_nan(), "{columns:?}");
+}
+
+#[tokio::test]
 async fn rungs_say_which_jobs_came_there_and_what_became_of_them() {
     let served = served().await;
     let (_, rungs) = served.json("/api/v1/sweeps/1/rungs").await;

@@ -2,10 +2,13 @@
 
 use super::*;
 
-/// Asks with a body that is said to be of this kind.
+/// Asks with a body that is said to be of this kind, or with none.
 async fn post(served: &Served, path: &str, kind: &str, body: &str) -> (u16, Value) {
-    let request = Request::builder().method(Method::POST).uri(path).header(header::HOST, "localhost");
-    let request = request.header(header::CONTENT_TYPE, kind).body(Body::from(body.to_owned())).unwrap();
+    let mut request = Request::builder().method(Method::POST).uri(path).header(header::HOST, "localhost");
+    if !body.is_empty() {
+        request = request.header(header::CONTENT_TYPE, kind);
+    }
+    let request = request.body(Body::from(body.to_owned())).unwrap();
     let answer = served.routes.clone().oneshot(request).await.unwrap();
     let status = answer.status().as_u16();
     (status, serde_json::from_slice(&to_bytes(answer.into_body(), usize::MAX).await.unwrap()).unwrap())
@@ -18,9 +21,8 @@ async fn a_retry_of_a_cancelled_sweep_is_told_which_body_has_it_go_on() {
     let served = served(Identities::default()).await;
     assert_eq!(served.ask(&Method::POST, "/api/v1/sweeps/1/cancel", &[]).await.0, StatusCode::OK);
     for path in ["/api/v1/sweeps/1/retry", "/api/v1/sweeps/1/jobs/3/retry"] {
-        let (status, _, body) = served.ask(&Method::POST, path, &[]).await;
-        let body: Value = serde_json::from_slice(&to_bytes(body, usize::MAX).await.unwrap()).unwrap();
-        assert_eq!((status, &body["error"]["code"]), (StatusCode::CONFLICT, &"refused".into()), "{body}");
+        let (status, body) = post(&served, path, JSON, "{\"cancelled_too\": false}").await;
+        assert_eq!((status, &body["error"]["code"]), (409, &"refused".into()), "{body}");
         let said = body["error"]["message"].as_str().unwrap();
         let advice = "POST /api/v1/sweeps/1/retry with the body {\"cancelled_too\": true}";
         assert!(said.contains(advice) && !said.contains("`sweep retry"), "{said}");
@@ -31,6 +33,21 @@ async fn a_retry_of_a_cancelled_sweep_is_told_which_body_has_it_go_on() {
         (status, &went_on["retried"], &went_on["sweep"]["state"]),
         (200, &6.into(), &"running".into())
     );
+}
+
+#[tokio::test]
+async fn a_retry_tries_cancelled_jobs_too_unless_it_is_told_not_to() {
+    for (body, retried) in
+        [("", 2), ("{}", 2), ("{\"cancelled_too\": true}", 2), ("{\"cancelled_too\": false}", 1)]
+    {
+        let served = super::filled::served().await;
+        assert_eq!(served.ask(&Method::POST, "/api/v1/sweeps/1/jobs/6/cancel", &[]).await.0, StatusCode::OK);
+        let (status, answer) = post(&served, "/api/v1/sweeps/1/retry", JSON, body).await;
+        assert_eq!((status, &answer["retried"]), (200, &retried.into()), "{body}: {answer}");
+    }
+    let served = super::filled::served().await;
+    let (_, described) = served.json("/api/v1/openapi.json").await;
+    assert_eq!(described["components"]["schemas"]["Retry"]["properties"]["cancelled_too"]["default"], true);
 }
 
 #[tokio::test]

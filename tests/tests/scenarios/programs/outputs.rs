@@ -3,7 +3,10 @@
 use serde_json::Value;
 
 use super::*;
-use crate::artifacts::{folder_of, until_more_came};
+use crate::{
+    artifacts::{folder_of, until_more_came},
+    commands::refused,
+};
 
 /// Leaves files in folders, and what is no file.
 const LEAVES: &str = "\
@@ -98,6 +101,24 @@ async fn all_files_of_a_job_are_kept_listed_and_fetched_by_name() {
         .filter(|listed| String::from_utf8_lossy(&listed.stdout).contains("files/model.bin"))
         .count();
     assert_eq!(count, 2);
+}
+
+#[tokio::test]
+async fn a_program_that_leaves_no_files_is_told_of_files_and_no_log_speaks_of_weights() {
+    let cluster = permissive();
+    let worker = cluster.worker("one");
+    let sweep = "program: train.py\nartifacts: {keep: all}\nmetric: {name: recall}\nparameters: {rate: {values: [1, 2]}}\n";
+    let file = project(&cluster.folder.path().join("own"), REPORTING, sweep);
+    printed(&cluster, &["submit", file.to_str().unwrap()]);
+    cluster.watch(1).await.until_end().await;
+    for (of, says) in [("1/1", "the program left none in SWEEP_OUTPUT_DIR"), ("1", "its program wrote none")]
+    {
+        let told = refused(&cluster, &["artifact", "files", of]);
+        assert!(told.contains(says) && told.contains("no files of") && !told.contains("weights"), "{told}");
+    }
+    tests::terminate(worker.pid());
+    let (_, log) = worker.end();
+    assert!(!log.contains("weights"), "{log}");
 }
 
 #[tokio::test]

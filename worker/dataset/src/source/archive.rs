@@ -14,6 +14,7 @@ use zip::{CompressionMethod, ZipArchive};
 use super::super::{
     DataError,
     left_out::{LeftOuts, Reason, is_system, shown},
+    synthetic::is_marker,
 };
 use super::{Found, PICTURES_MAX, add_folders_above, is_picture, looks_like_picture};
 
@@ -91,6 +92,9 @@ pub(super) fn list(
         // The bytes are the name, as in the packed folder, whatever code page the archive names.
         let name = plain(entry.name_raw());
         if let Some((hidden, reason)) = passed_over(&name) {
+            if entry.is_file() && hidden == name && is_marker(hidden) {
+                continue;
+            }
             // A folder counts once, whatever it holds.
             if passed.insert(hidden.to_vec()) {
                 let last = hidden.rsplit(|byte| *byte == b'/').next().unwrap_or(hidden);

@@ -11,6 +11,7 @@ use std::{
 use super::super::{
     DataError,
     left_out::{LeftOuts, Reason, is_system, shown},
+    synthetic::is_marker,
 };
 use super::{Found, PICTURES_MAX};
 
@@ -167,6 +168,9 @@ fn read_folder(
         let path = join(within, &name);
         if is_system(&name) {
             left_out.add(Reason::System, &shown(&name), &path);
+            continue;
+        }
+        if is_marker(&name) && entry.file_type().map_err(read)?.is_file() {
             continue;
         }
         if name.starts_with(b".") {

@@ -31,6 +31,36 @@ fn wrong_overrides_are_reported() {
     insta::assert_snapshot!(said);
 }
 
+/// As the README's table has it.
+#[test]
+fn the_fewest_keys_make_a_sweep_and_each_of_them_is_required() {
+    let drawn = "parameters: {rate: {min: 0.0, max: 1.0}}";
+    let files: [&[(&str, &str)]; 4] = [
+        &[("name", "name: x"), ("dataset.path", "dataset: {path: d}")],
+        &[("program", "program: train.py"), ("metric.name", "metric: {name: loss}")],
+        &[("name", "name: x"), ("command", "command: [python3]"), ("metric.name", "metric: {name: loss}")],
+        &[
+            ("program", "program: train.py"),
+            ("metric.name", "metric: {name: loss}"),
+            ("parameters", drawn),
+            ("run_cap", "run_cap: 3\nmethod: random"),
+        ],
+    ];
+    for keys in files {
+        let without = |left_out: &str| {
+            let lines = keys.iter().filter(|(key, _)| *key != left_out).map(|(_, line)| format!("{line}\n"));
+            SweepDefinition::parse(&source(&lines.collect::<String>()))
+        };
+        without("").unwrap();
+        for (key, _) in keys.iter().filter(|(key, _)| *key != "parameters") {
+            assert!(without(key).is_err(), "{keys:?} without {key}");
+        }
+    }
+    let uncapped = format!("program: t.py\nmetric: {{name: loss}}\nmethod: random\n{drawn}\n");
+    let told = SweepDefinition::parse(&source(&uncapped)).unwrap_err().to_string();
+    assert!(told.contains("run_cap"), "{told}");
+}
+
 #[test]
 #[allow(clippy::too_many_lines)] // A table.
 fn wrong_files_are_reported_with_line_and_key() {

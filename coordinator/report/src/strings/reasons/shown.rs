@@ -129,10 +129,18 @@ pub(super) const PROPOSALS: Forms = &[
 /// Which weights are kept.
 pub(super) const WEIGHTS: Forms = &[
     (
-        "of job {} kept; `sweep artifact get {}`; {} on their way",
-        "ジョブ {} の重みを保存済み (`sweep artifact get {}`)、{} 件は転送待ち",
+        "of job {} (the best single training) kept; `sweep artifact get {}`; {} on their way",
+        "ジョブ {} (最良の単独の学習) の分を保存済み (`sweep artifact get {}`)、{} 件は転送待ち",
     ),
-    ("of job {} kept; `sweep artifact get {}`", "ジョブ {} の重みを保存済み (`sweep artifact get {}`)"),
+    (
+        "of job {} (the best single training) kept; `sweep artifact get {}`",
+        "ジョブ {} (最良の単独の学習) の分を保存済み (`sweep artifact get {}`)",
+    ),
+    (
+        "of job {} kept; `sweep artifact get {}`; {} on their way",
+        "ジョブ {} の分を保存済み (`sweep artifact get {}`)、{} 件は転送待ち",
+    ),
+    ("of job {} kept; `sweep artifact get {}`", "ジョブ {} の分を保存済み (`sweep artifact get {}`)"),
     ("{} on their way", "{} 件は転送待ち"),
 ];
 

@@ -3,9 +3,17 @@
 import { colour, el, foreign, onTheme, say, svg, update } from '../dom.js';
 import { number, ticks } from '../format.js';
 import { t } from '../strings.js';
+import { roundPowers, roundSteps } from './scale.js';
 
-/** From this many times the smallest value, values are drawn on a logarithmic axis. */
+/**
+ * From this many times the smallest value, values are drawn on a logarithmic axis: by their exponents, on an even axis, as uPlot's own logarithmic one
+ * ends at 1e24, with steps beyond it that never come to an end.
+ */
 const LOG_FROM = 100;
+/** From this size on, uPlot knows no steps of an even axis. */
+const HUGE_FROM = 1e15;
+/** Numbers on an axis that uPlot does not number, by its length. */
+const TICK_PX = 60;
 
 // Okabe and Ito's colours, which readers of all colour visions can tell apart; after them the same with dashes.
 const COLOURS = 7;
@@ -44,15 +52,22 @@ export class Lines {
     this.y = y;
     this.x = x ?? this.x;
     this.isStepped = isStepped;
-    this.isLog = isLog;
     this.data = joined(series);
+    this.isLog = isLog && this.data[0][0] > 0;
     this.isLogY = isWide(this.data.slice(1));
+    this.isHuge = this.data.slice(1).some((column) => column.some((value) => Math.abs(value) >= HUGE_FROM));
     // While only values are added, what is drawn stays where it is.
-    const shape = JSON.stringify([series.map((line) => [line.key, line.title]), y, this.isLogY]);
-    if (this.plot && shape === this.shape) this.plot.setData(this.data);
+    const shape = JSON.stringify([series.map((line) => [line.key, line.title]), y, this.isLog, this.isLogY, this.isHuge]);
+    if (this.plot && shape === this.shape) this.plot.setData(this.drawn());
     else this.draw();
     this.shape = shape;
     this.showLegend();
+  }
+
+  /** The data as they are drawn: exponents where an axis is logarithmic. */
+  drawn() {
+    const [xs, ...columns] = this.data;
+    return [this.isLog ? exponents(xs) : xs, ...(this.isLogY ? columns.map(exponents) : columns)];
   }
 
   draw() {
@@ -61,11 +76,12 @@ export class Lines {
     this.plot = null;
     if (!this.series.length) return;
     const axis = { stroke: colour('muted'), grid: { stroke: colour('grid'), width: 1 }, ticks: { show: false }, font: `11px ${colour('font')}`, labelFont: `11px ${colour('font')}` };
-    // On a logarithmic axis uPlot leaves out values that would have no room.
-    const texts = (_, values) => {
-      const shown = ticks(values.filter((value) => value !== null));
-      return values.map((value) => (value === null ? '' : shown.shift()));
-    };
+    const texts = (isLog) => (_, values) => ticks(isLog ? values.map((value) => 10 ** value) : values);
+    const wanted = (size) => Math.max(2, Math.floor(size / TICK_PX));
+    const powers = (size) => ({ splits: (_, __, low, high) => splits(low, high, wanted(size())) });
+    const steps = { incrs: (_, __, low, high) => [high - low], splits: (_, __, low, high) => roundSteps(low, high, wanted(this.height)) };
+    const ofX = this.isLog ? powers(() => this.host.clientWidth) : { incrs: this.isStepped ? undefined : WHOLE };
+    const ofY = this.isLogY ? powers(() => this.height) : this.isHuge ? steps : {};
     const options = {
       width: this.host.clientWidth,
       height: this.height,
@@ -73,15 +89,15 @@ export class Lines {
       padding: [10, 22, 0, 0],
       cursor: { focus: { prox: 24 }, drag: { x: true, y: false }, points: { size: 6 } },
       focus: { alpha: 0.25 },
-      scales: { x: { time: false, distr: this.isLog ? 3 : 1 }, y: { distr: this.isLogY ? 3 : 1 } },
+      scales: { x: { time: false } },
       axes: [
-        { ...axis, values: texts, incrs: this.isStepped ? undefined : WHOLE, label: this.x, labelSize: 16, labelGap: 0, size: 26 },
-        { ...axis, values: texts, size: 52, label: this.y, labelSize: 16, labelGap: 0 },
+        { ...axis, ...ofX, values: texts(this.isLog), label: this.x, labelSize: 16, labelGap: 0, size: 26 },
+        { ...axis, ...ofY, values: texts(this.isLogY), size: 52, label: this.y, labelSize: 16, labelGap: 0 },
       ],
       series: [{}, ...this.series.map((_, place) => this.line(place))],
       hooks: { setSeries: [(plot, place) => this.pointed(place)], setCursor: [(plot) => this.tell(plot)] },
     };
-    this.plot = new this.uPlot(options, this.data, this.host);
+    this.plot = new this.uPlot(options, this.drawn(), this.host);
   }
 
   line(place) {
@@ -180,6 +196,18 @@ function joined(series) {
     return column;
   });
   return [xs, ...columns];
+}
+
+/** Of each number its exponent of ten; what is none stays. */
+function exponents(values) {
+  return values.map((value) => (typeof value === 'number' ? Math.log10(value) : value));
+}
+
+/** The exponents at which a logarithmic axis has its numbers. */
+function splits(low, high, wanted) {
+  const found = roundPowers(low, high, wanted);
+  if (found) return found.map(([times, power]) => Math.log10(times) + power);
+  return [0, 1, 2].map((place) => low + ((high - low) * (place + 0.5)) / 3);
 }
 
 /** Whether values are positive and far apart, so that a logarithmic axis shows them better. */

@@ -87,34 +87,42 @@ export class Scale {
   }
 
   logTicks(wanted) {
-    const first = Math.ceil(Math.log10(this.min) - 1e-9);
-    const last = Math.floor(Math.log10(this.max) + 1e-9);
-    if (last - first < 1) return this.finerTicks(first, last) ?? this.evenTicks(wanted);
-    const step = Math.ceil((last - first + 1) / wanted);
-    const ticks = [];
-    for (let power = first; power <= last; power += step) ticks.push(Number(`1e${power}`));
-    return ticks;
-  }
-
-  /** Of an axis with less than two powers of ten: the ones, twos and fives, if there are some. */
-  finerTicks(first, last) {
-    const powers = Array.from({ length: last - first + 3 }, (_, place) => first - 1 + place);
-    const ticks = powers.flatMap((power) => [1, 2, 5].map((times) => Number(`${times}e${power}`)));
-    const found = ticks.filter((value) => value >= this.min && value <= this.max);
-    return found.length > 2 ? found : null;
+    const found = roundPowers(Math.log10(this.min), Math.log10(this.max), wanted);
+    return found ? found.map(([times, power]) => Number(`${times}e${power}`)) : this.evenTicks(wanted);
   }
 
   evenTicks(wanted) {
-    const rough = (this.max - this.min) / Math.max(1, wanted);
-    const size = 10 ** Math.floor(Math.log10(rough));
-    const step = size * ([1, 2, 5, 10].find((times) => times * size >= rough) ?? 10);
-    const ticks = [];
-    for (let place = Math.ceil(this.min / step - 1e-9); place * step <= this.max * (1 + 1e-12) + step * 1e-9; place += 1) {
-      ticks.push(Number((place * step).toPrecision(12)));
-      if (ticks.length > 50) break;
-    }
-    return ticks;
+    return roundSteps(this.min, this.max, wanted);
   }
+}
+
+/** Round values at even distances between two others, about `wanted` of them. */
+export function roundSteps(min, max, wanted) {
+  const rough = (max - min) / Math.max(1, wanted);
+  const size = 10 ** Math.floor(Math.log10(rough));
+  const step = size * ([1, 2, 5, 10].find((times) => times * size >= rough) ?? 10);
+  const ticks = [];
+  for (let place = Math.ceil(min / step - 1e-9); place * step <= max * (1 + 1e-12) + step * 1e-9; place += 1) {
+    ticks.push(Number((place * step).toPrecision(12)));
+    if (ticks.length > 50) break;
+  }
+  return ticks;
+}
+
+/**
+ * Round values of a logarithmic axis from one exponent of ten to another, as [times, power]: about `wanted` powers of ten, or where there are less
+ * than two of them, ones, twos and fives. None where even these are few.
+ */
+export function roundPowers(low, high, wanted) {
+  const [first, last] = [Math.ceil(low - 1e-9), Math.floor(high + 1e-9)];
+  if (last - first >= 1) {
+    const step = Math.ceil((last - first + 1) / wanted);
+    return Array.from({ length: Math.floor((last - first) / step) + 1 }, (_, place) => [1, first + place * step]);
+  }
+  const powers = Array.from({ length: last - first + 3 }, (_, place) => first - 1 + place);
+  const finer = powers.flatMap((power) => [1, 2, 5].map((times) => [times, power]));
+  const found = finer.map(([times, power]) => [times, power, Math.log10(times) + power]).filter(([, , at]) => at >= low - 1e-9 && at <= high + 1e-9);
+  return found.length > 2 ? found : null;
 }
 
 /** Whether numbers grow by the same factor, as 16, 32 and 64 do. */

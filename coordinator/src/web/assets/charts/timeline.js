@@ -175,8 +175,7 @@ export class Timeline {
       layer.fillStyle = place % 2 ? colour('background') : colour('surface');
       layer.fillRect(0, y - LANE / 2, width, LANE);
       layer.fillStyle = colour('muted');
-      const name = fitted(layer, `${worker} #${slot} · ${device}`, margin.left - 12);
-      layer.fillText(name, 4, y);
+      layer.fillText(laneName(layer, { worker, slot, device }, margin.left - 12), 4, y);
     });
     layer.beginPath();
     layer.fillStyle = colour('muted');
@@ -298,6 +297,14 @@ function times(since, until, wanted) {
     found.push({ moment, text: format.format(date) });
   }
   return found;
+}
+
+/** A lane's worker, slot and device; where there is little room, the slot, which tells lanes of a worker apart, with as much of the name as fits. */
+function laneName(layer, { worker, slot, device }, room) {
+  const whole = `${worker} #${slot} · ${device}`;
+  if (layer.measureText(whole).width <= room) return whole;
+  const end = ` #${slot}`;
+  return fitted(layer, worker, room - layer.measureText(end).width) + end;
 }
 
 /** As much of a text as fits into so many pixels. */

@@ -4,7 +4,7 @@ import { columns as readColumns, get } from '../api.js';
 import { Lines } from '../charts/curves.js';
 import { Compared } from '../compared.js';
 import { el, foreign, update } from '../dom.js';
-import { clipped, count, duration, number, parameters } from '../format.js';
+import { clipped, column, count, duration, number, parameters } from '../format.js';
 import { poll } from '../live.js';
 import { FINAL, banner, entitle, problem, segments, sweepBadge, trail } from '../parts.js';
 import { t } from '../strings.js';
@@ -30,7 +30,8 @@ export async function show(main) {
   const table = new LiveTable(t('compare'), tableColumns(), ({ sweep }) => sweep.id);
   const charts = ['jobs', 'seconds'].map((by) => new Chart(by));
   const compared = new Compared();
-  const body = el('div', { class: 'page', hidden: true }, table.element, compared.element, el('div', { class: 'charts' }, charts.map(({ element }) => element)), el('p', { class: 'note', text: t('compare_order') }));
+  const drawn = el('div', { class: 'page' }, el('div', { class: 'charts' }, charts.map(({ element }) => element)), el('p', { class: 'note', text: t('compare_order') }));
+  const body = el('div', { class: 'page', hidden: true }, table.element, compared.element, drawn);
   main.append(wrong, notes, body);
   const known = new Map();
   const ask = async () => {
@@ -41,9 +42,15 @@ export async function show(main) {
     if (!sweeps.length) return false;
     const metrics = new Set(sweeps.map(({ sweep }) => `${sweep.metric.name} ${sweep.metric.maximize}`));
     update(notes, metrics.size > 1 && banner('note', '', t('compare_metrics')));
-    const show = () => table.show(sweeps.map((one) => ({ ...one, compared: sweeps.length < 2 ? alone(one.sweep) : compared.of(one.sweep.id) })));
+    // On one axis they would say something else.
+    drawn.hidden = metrics.size > 1;
+    const show = () => {
+      const all = sweeps.map((one) => ({ ...one, compared: sweeps.length < 2 ? alone(one.sweep) : compared.of(one.sweep.id) }));
+      const deviations = column(all.map((one) => one.compared?.deviation), 2);
+      table.show(all.map((one) => ({ ...one, deviation: deviations(one.compared?.deviation) })));
+    };
     show();
-    await Promise.all([...charts.map((chart) => chart.show(sweeps)), compared.read(sweeps)]);
+    await Promise.all([...(drawn.hidden ? [] : charts.map((chart) => chart.show(sweeps))), compared.read(sweeps)]);
     show();
     return sweeps.some(({ sweep }) => !FINAL.has(sweep.state));
   };
@@ -115,7 +122,7 @@ function tableColumns() {
     { label: t('name'), render: ({ sweep }) => el('a', { class: 'clip wide', href: `/sweeps/${sweep.id}`, title: clipped(sweep.name, 500) }, foreign(clipped(sweep.name, 200))) },
     { label: t('state'), render: ({ sweep }) => sweepBadge(sweep) },
     { label: t('jobs'), render: ({ sweep }) => [segments(sweep), el('span', { class: 'note' }, counts(sweep))] },
-    { label: t('best'), render: best },
+    { label: t('best'), measure: ({ compared }) => compared?.best, render: best },
     { label: t('trainings'), kind: 'number', render: ({ compared }) => compared && compared.trainings !== null && count(compared.trainings) },
     { label: t('train_time'), kind: 'number', render: ({ total }) => duration(total) },
   ];
@@ -128,13 +135,13 @@ function counts({ done, stopped, diverged, failed, jobs }) {
 }
 
 /** The best value with its deviation, and the job that has it. */
-function best({ sweep, compared }) {
+function best({ sweep, compared, deviation }, written) {
   if (!compared) return null;
-  const { id, best: value, best_job: job, best_parameters: values, deviation } = compared;
+  const { id, best_job: job, best_parameters: values } = compared;
   if (job === null) return el('span', { class: 'note', text: t(FINAL.has(sweep.state) ? 'none_done_at_all' : 'none_done') });
   return [
-    el('b', { class: 'figure', text: number(value) }),
-    deviation !== null && el('span', { class: 'note', text: ` ± ${number(deviation, 2)}` }),
+    el('b', { class: 'figure', text: written }),
+    deviation && el('span', { class: 'note', text: ` ± ${deviation}` }),
     ' ',
     foreign(clipped(sweep.metric.name, 40), { class: 'foreign note' }),
     el('div', { class: 'note clip wide', title: parameters(values, 30) }, el('a', { href: `/sweeps/${id}/jobs/${job}`, text: `${t('job')} ${job}` }), ' ', foreign(parameters(values))),

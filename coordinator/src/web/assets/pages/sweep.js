@@ -14,7 +14,7 @@ import { ago, between, clipped, count, duration, number, parameter, rough } from
 import { JobsTable } from '../jobs.js';
 import { atMost, follow } from '../live.js';
 import { Meaning } from '../meaning.js';
-import { FINAL, banner, entitle, facts, isAdmin, legend, liveness, problem, progress, segments, sentence, sweepBadge, timeLeft, trail } from '../parts.js';
+import { FINAL, banner, entitle, facts, isAdmin, legend, liveness, ownersSlots, problem, progress, segments, sentence, sweepBadge, timeLeft, trail } from '../parts.js';
 import { Selection } from '../select.js';
 import { t } from '../strings.js';
 import { LiveTable } from '../table.js';
@@ -229,6 +229,8 @@ function counts(sweep) {
     legend(sweep),
     facts([
       [t('owner'), sweep.owner && foreign(clipped(sweep.owner, 200))],
+      [t('owners_slots'), ownersSlots(sweep)],
+      [t('priority'), sweep.priority !== 0 || sweep.owner ? String(sweep.priority) : null],
       [t('created'), ago(sweep.created)],
       [t('ended'), ago(sweep.ended)],
       [t('time'), duration(Math.max(0, Math.round(between(sweep.created, isFinal ? sweep.ended : null) ?? NaN)))],

@@ -4,7 +4,7 @@ import { list } from '../api.js';
 import { el, fill, foreign } from '../dom.js';
 import { ago, between, clipped, count, duration, number, parameters, rough } from '../format.js';
 import { atMost, follow } from '../live.js';
-import { FINAL, entitle, liveness, problem, segments, sweepBadge, timeLeft } from '../parts.js';
+import { FINAL, entitle, liveness, ownersSlots, problem, segments, sweepBadge, timeLeft } from '../parts.js';
 import { t } from '../strings.js';
 import { LiveTable } from '../table.js';
 
@@ -90,11 +90,15 @@ function tableColumns(chosen, choose) {
   ];
 }
 
-/** A sweep's name, and whose it is where the coordinator knows. */
-function named({ id, name, owner }) {
+/** A sweep's name, whose it is where the coordinator knows, and when its turn comes. */
+function named(sweep) {
+  const { id, name, owner, priority, state } = sweep;
+  // Of a sweep that has ended, no job waits for a slot.
+  const [slots, turn] = FINAL.has(state) ? [] : [ownersSlots(sweep), priority !== 0 && `${t('priority')}: ${priority}`];
   return [
     el('a', { class: 'clip wide', href: `/sweeps/${id}`, title: clipped(name, 500) }, foreign(clipped(name, 200))),
     owner && el('div', { class: 'note clip wide owner', title: clipped(owner, 200) }, `${t('owner')}: `, foreign(clipped(owner, 60))),
+    (slots || turn) && el('div', { class: 'note owner', text: [slots && `${t('slots')}: ${slots}`, turn].filter(Boolean).join(' · ') }),
   ];
 }
 
