@@ -36,7 +36,7 @@ pub enum ClientError {
         reason: String,
     },
     /// The file with certificates cannot be read.
-    #[error("cannot read {path}: {source}; check --tls-ca")]
+    #[error("cannot read {path}: {source}; check the file of certificates to trust (--tls-ca, SWEEP_TLS_CA)")]
     Unreadable {
         /// The file.
         path: PathBuf,

@@ -1,6 +1,7 @@
 //! The wire format: the generated gRPC types, and the conversions between them and the vocabulary of `terms`. No
 //! decisions are made here.
 
+pub mod caller;
 pub mod client;
 mod codec;
 mod convert;
@@ -8,6 +9,7 @@ pub mod join;
 pub mod leader;
 mod metric_value;
 mod metrics;
+pub mod secret_file;
 mod snapshot;
 pub mod unreached;
 

@@ -1,11 +1,37 @@
 //! Why a connection to a coordinator came to nothing, and what to do where that shows: a scheme or a port was taken for another one, or the
 //! certificate is not one that is trusted. Both programs say it in these words.
 
-use std::{error::Error, io};
+use std::{error::Error, io, time::Duration};
 
 use rustls::{AlertDescription, CertificateError, Error as TlsError};
 
-use crate::client::innermost;
+use tonic::{Code, transport::Endpoint};
+
+use crate::{
+    client::innermost,
+    v1::{ListSweepsRequest, sweep_service_client::SweepServiceClient},
+};
+
+/// What is said where a port that was named with `https://` speaks no TLS.
+const NO_TLS: &str = "this port speaks no TLS: name the coordinator with http://";
+
+/// What [`why`] said of this address, or more: where the port speaks no TLS, it is asked in plain text, and without a token, whether it is one
+/// for calls at all. Ports of the page and for probes say what they are.
+pub async fn explained(url: &str, why: String, within: Duration) -> String {
+    if !why.ends_with(NO_TLS) {
+        return why;
+    }
+    said_without_tls(url, within).await.unwrap_or(why)
+}
+
+/// What a port says to a call in plain text that is for none.
+async fn said_without_tls(url: &str, within: Duration) -> Option<String> {
+    let rest = url.strip_prefix("https://")?;
+    let endpoint = Endpoint::from_shared(format!("http://{rest}")).ok()?;
+    let channel = endpoint.connect_timeout(within).timeout(within).connect().await.ok()?;
+    let status = SweepServiceClient::new(channel).list_sweeps(ListSweepsRequest::default()).await.err()?;
+    (status.code() == Code::InvalidArgument).then(|| status.message().to_owned())
+}
 
 /// The innermost cause of an error, and what to do.
 pub fn why(error: &(dyn Error + 'static)) -> String {
@@ -30,7 +56,7 @@ fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a TlsError> {
 
 fn hint(error: &TlsError) -> Option<&'static str> {
     Some(match error {
-        TlsError::InvalidMessage(_) => "this port speaks no TLS: name the coordinator with http://",
+        TlsError::InvalidMessage(_) => NO_TLS,
         TlsError::AlertReceived(AlertDescription::NoApplicationProtocol)
         | TlsError::NoApplicationProtocol => {
             "this port is not one for calls: name the port of the coordinator's --listen, not that of its page"

@@ -22,7 +22,7 @@ pub use self::{
     postgres::Postgres,
     process::{
         Daemon, children, descendants, freeze, kill, program, send, skipped, terminate, thaw, tool,
-        wait_for_end,
+        wait_for_end, write,
     },
     random::Random,
     receiver::{HttpReceiver, Post},

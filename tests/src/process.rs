@@ -4,7 +4,8 @@ use std::{
     env,
     fs::{self, File},
     io::{BufRead, BufReader, Write},
-    path::PathBuf,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, Sender, channel},
     time::Duration,
@@ -38,6 +39,18 @@ pub fn tool(name: &str) -> Option<PathBuf> {
         .map(PathBuf::from)
         .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")))?;
     Some(cache.join("sweep/tools").join(name))
+}
+
+/// Writes a file that no one else reads, as those with tokens are, and returns its path.
+///
+/// # Panics
+/// It cannot be written.
+pub fn write(folder: &Path, name: &str, content: &str) -> String {
+    let path = folder.join(name);
+    let written = fs::write(&path, content)
+        .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o600)));
+    written.unwrap_or_else(|error| panic!("{} cannot be written: {error}", path.display()));
+    path.display().to_string()
 }
 
 /// Prints on standard error that something cannot be tested here. The output of macros in a passing test is captured.

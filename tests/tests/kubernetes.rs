@@ -27,7 +27,7 @@ mod secrets;
 
 use std::{fs, path::Path, process::Command, sync::LazyLock};
 
-use render::{deploy, documents, folder, object, render};
+use render::{deploy, documents, folder, object, refusal_of, render};
 use rules::{pods, sequence};
 use serde_yaml::Value;
 
@@ -351,6 +351,18 @@ fn workers_know_every_coordinator_by_a_name_that_its_certificate_has() {
         assert_eq!(volume["secret"]["secretName"], certificate["secretName"], "{name}");
         assert_eq!(sequence(&volume["secret"]["items"]).len(), 1, "{name}");
         assert_eq!(volume["secret"]["items"][0]["key"], "ca.crt", "{name}");
+    }
+}
+
+#[test]
+fn workers_that_join_are_rendered_after_tls_alone() {
+    let components = ["../../components/join", "../../components/tls"];
+    for used in [&components[..1], &components[..]] {
+        let overlay = format!(
+            "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [../cpu]\ncomponents: {used:?}\n"
+        );
+        let Some(told) = refusal_of(&overlay) else { return };
+        assert!(told.contains("components/join") && told.contains("sweep-ca"), "{told}");
     }
 }
 

@@ -8,6 +8,8 @@ use std::{
 
 use terms::ParameterMap;
 
+use crate::text::count;
+
 /// The point of a job, and what it was made from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Proposed {
@@ -47,22 +49,22 @@ pub enum Why {
 impl fmt::Display for Proposed {
     /// Why the point was proposed, for people.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let results = count(self.seen, "result");
         match self.why {
             Why::Included => f.write_str("the sweep file includes this point"),
             Why::Random => {
                 write!(f, "drawn at random, as too few jobs had ended to learn from ({})", self.seen)
             }
             Why::Left => {
-                write!(f, "drawn at random among the points that were left, after {} results", self.seen)
+                write!(f, "drawn at random among the points that were left, after {results}")
             }
-            Why::Outside => write!(f, "by the searcher outside, which had seen {} results", self.seen),
+            Why::Outside => write!(f, "by the searcher outside, which had seen {results}"),
             Why::Model { good, running, near, score } => {
                 let near = near.map_or("anywhere in the space".to_owned(), |job| format!("near job {job}"));
                 write!(
                     f,
                     "drawn {near}, and of all candidates the one most like the best {good} jobs and least like the others and the \
-                     {running} that ran, after {} results (log ratio {score:.3})",
-                    self.seen
+                     {running} that ran, after {results} (log ratio {score:.3})"
                 )
             }
         }

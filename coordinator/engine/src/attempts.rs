@@ -1,6 +1,9 @@
 //! Attempts: their events, their ends, their leases, and what their ends mean for their jobs.
 
-use domain::record::{History, Record};
+use domain::{
+    record::{History, Record},
+    text::count,
+};
 use terms::{
     AttemptKey, AttemptState, DatasetSummary, Epoch, EpochReport, JobState, Outcome, ParameterUse,
     SweepState, WorkerName,
@@ -394,7 +397,7 @@ fn verdict(active: &mut ActiveAttempt, outcome: Outcome, reason: String) -> (Att
             let (done, total) = (active.epochs_done(), active.epochs_needed().unwrap_or_default());
             (
                 AttemptState::Failed,
-                format!("the trainer said that it was done after {done} of {total} epochs"),
+                format!("the trainer said that it was done after {done} of {}", count(total.into(), "epoch")),
             )
         }
         Outcome::Done => (AttemptState::Done, reason),
@@ -402,7 +405,10 @@ fn verdict(active: &mut ActiveAttempt, outcome: Outcome, reason: String) -> (Att
             Some(until) if active.epochs_done() >= until => (AttemptState::Paused, reason),
             Some(until) => {
                 let done = active.epochs_done();
-                (AttemptState::Failed, format!("the trainer paused after {done} of {until} epochs"))
+                (
+                    AttemptState::Failed,
+                    format!("the trainer paused after {done} of {}", count(until.into(), "epoch")),
+                )
             }
             None => (AttemptState::Failed, "the trainer paused a job that trains to its end".to_owned()),
         },

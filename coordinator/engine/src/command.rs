@@ -8,6 +8,7 @@ use domain::{
     definition::SweepDefinition,
     points::CheckedPoint,
     record::{EndedJob, Quota, Record, Token, WeightsFile},
+    text::count,
 };
 use terms::{AttemptKey, JobKey, ParameterValue, SweepId, WorkerName};
 
@@ -221,7 +222,7 @@ impl Command for Retry {
     }
 
     fn deed(&self) -> Option<String> {
-        Some(format!("retry {} jobs of sweep {}", self.jobs.len(), self.sweep))
+        Some(format!("retry {} of sweep {}", count(self.jobs.len() as u64, "job"), self.sweep))
     }
 
     fn apply(self, engine: &mut Engine, now: Now, out: &mut Output) -> Result<Retried, ControlError> {
@@ -259,7 +260,7 @@ impl Command for ProposePoints {
     }
 
     fn deed(&self) -> Option<String> {
-        Some(format!("propose {} points of sweep {}", self.points.len(), self.sweep))
+        Some(format!("propose {} of sweep {}", count(self.points.len() as u64, "point"), self.sweep))
     }
 
     fn bytes(&self) -> usize {
@@ -319,7 +320,7 @@ impl Command for Drain {
     type Answer = WorkerView;
 
     fn deed(&self) -> Option<String> {
-        Some(format!("drain worker {}", self.0))
+        Some(format!("drain worker {:?}", self.0.as_str()))
     }
 
     fn apply(self, engine: &mut Engine, now: Now, out: &mut Output) -> Result<WorkerView, ControlError> {
@@ -369,9 +370,11 @@ impl Command for KeepQuota {
     fn deed(&self) -> Option<String> {
         let Quota { owner, slots, weight, .. } = &self.0;
         Some(match slots {
-            _ if self.0.is_lifted() => format!("lift the quota of {owner}"),
-            Some(slots) => format!("set the quota of {owner} to {slots} slots, weight {weight}"),
-            None => format!("set the weight of {owner} to {weight}"),
+            _ if self.0.is_lifted() => format!("lift the quota of {owner:?}"),
+            Some(slots) => {
+                format!("set the quota of {owner:?} to {}, weight {weight}", count((*slots).into(), "slot"))
+            }
+            None => format!("set the weight of {owner:?} to {weight}"),
         })
     }
 
@@ -390,7 +393,7 @@ impl Command for KeepToken {
     fn deed(&self) -> Option<String> {
         let Token { id, name, role, revoked_unix_ms, .. } = &self.0;
         let verb = if revoked_unix_ms.is_some() { "revoke" } else { "create" };
-        Some(format!("{verb} token {id} of {name} ({})", role.as_str()))
+        Some(format!("{verb} token {id} of {name:?} ({})", role.as_str()))
     }
 
     fn apply(self, _: &mut Engine, _: Now, out: &mut Output) -> Result<(), ControlError> {

@@ -17,6 +17,8 @@ pub enum Event {
     SessionOpened { session: SessionId, hello: Hello },
     /// A stream ended.
     SessionClosed(SessionId),
+    /// A worker may stay no longer; its stream ends next.
+    WorkerShutOut { session: SessionId, reason: &'static str },
     /// A worker takes no more jobs.
     WorkerDraining { session: SessionId, reason: String },
     /// Messages that workers wait for have left. Their content is durable, and these leases begin.

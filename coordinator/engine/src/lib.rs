@@ -172,6 +172,7 @@ impl Engine {
         match event {
             Event::SessionOpened { session, hello } => self.session_opened(now, session, hello, out),
             Event::SessionClosed(session) => self.session_closed(now, session),
+            Event::WorkerShutOut { session, reason } => self.worker_shut_out(session, reason),
             Event::WorkerDraining { session, reason } => self.worker_draining(session, reason),
             Event::Delivered { granted, welcomed } => self.delivered(now, &granted, &welcomed),
             Event::Heartbeat { session, running, gpus } => {

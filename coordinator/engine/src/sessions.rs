@@ -170,6 +170,12 @@ impl Engine {
         }
     }
 
+    pub(super) fn worker_shut_out(&mut self, session: SessionId, reason: &str) {
+        if let Some(worker) = self.sessions.get(&session).and_then(|name| self.workers.get_mut(name)) {
+            worker.is_shut_out(reason);
+        }
+    }
+
     pub(super) fn worker_draining(&mut self, session: SessionId, reason: String) {
         if let Some(worker) = self.sessions.get(&session).and_then(|name| self.workers.get_mut(name)) {
             worker.says_draining(reason);

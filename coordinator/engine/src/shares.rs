@@ -11,7 +11,10 @@ use std::{
     sync::Arc,
 };
 
-use domain::record::{Quota, Record};
+use domain::{
+    record::{Quota, Record},
+    text::count,
+};
 use terms::SweepId;
 
 use super::{ControlError, Engine, Output, sweep_run::SweepRun};
@@ -40,6 +43,8 @@ pub struct QuotaView {
     pub quota: Quota,
     /// Slots that the owner's jobs hold.
     pub slots: u64,
+    /// Whether a sweep is the owner's, or was since this engine began.
+    pub has_sweeps: bool,
 }
 
 /// An owner of sweeps.
@@ -209,24 +214,20 @@ impl Engine {
         }
         self.shares.keep(quota.clone());
         out.records.push(Record::QuotaKept(Box::new(quota.clone())));
-        let slots = self.slots_of_owner(&quota.owner, &self.slots_held());
-        Ok(QuotaView { quota, slots })
+        Ok(self.view_of_quota(quota, &self.slots_held()))
     }
 
     /// The quotas that hold, in the order of their owners.
     pub(super) fn quotas(&self) -> Vec<QuotaView> {
         let held = self.slots_held();
         let quotas = self.shares.quotas.values().filter(|quota| !quota.is_lifted());
-        let view = |quota: &Quota| QuotaView {
-            quota: quota.clone(),
-            slots: self.slots_of_owner(&quota.owner, &held),
-        };
-        quotas.map(view).collect()
+        quotas.map(|quota| self.view_of_quota(quota.clone(), &held)).collect()
     }
 
-    fn slots_of_owner(&self, owner: &str, held: &[u64]) -> u64 {
-        let number = self.shares.numbers.get(&Some(owner.into()));
-        number.and_then(|number| held.get(*number).copied()).unwrap_or(0)
+    fn view_of_quota(&self, quota: Quota, held: &[u64]) -> QuotaView {
+        let number = self.shares.numbers.get(&Some(quota.owner.as_str().into()));
+        let slots = number.and_then(|number| held.get(*number).copied()).unwrap_or(0);
+        QuotaView { quota, slots, has_sweeps: number.is_some() }
     }
 
     /// How many slots the jobs of each owner hold, by the owner's number.
@@ -256,7 +257,7 @@ impl Engine {
             return None;
         }
         let owner = run.owner().map(|owner| &**owner).unwrap_or_default();
-        let held = format!("the jobs of {owner} hold {slots} slots of a quota of {quota}");
+        let held = format!("the jobs of {owner} hold {} of a quota of {quota}", count(slots, "slot"));
         Some(if takes > 1 { format!("{held}, and a job takes {takes} at once") } else { held })
     }
 

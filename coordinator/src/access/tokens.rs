@@ -6,14 +6,15 @@
 
 use std::{
     collections::HashMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use domain::record::Token;
-use proto::{client::read_token, join::JoinToken};
+use proto::{client::read_token, join::JoinToken, secret_file};
 use subtle::ConstantTimeEq;
+use terminal::count;
 use terms::Role;
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +27,9 @@ pub const ADMIN: &str = "admin";
 pub const VIEWER: &str = "viewer";
 /// Names that no other token may have: sweeps would belong to more than one.
 pub const RESERVED: [&str; 3] = [ADMIN, VIEWER, "local"];
+
+/// A token of fewer bytes than that may be found by trying.
+const TOKEN_BYTES_LOW: usize = 16;
 
 /// A token that a coordinator starts with.
 #[derive(Debug, Clone)]
@@ -64,6 +68,9 @@ pub enum NotKnown {
     Wrong,
     #[error("the token was revoked; ask for another one")]
     Revoked,
+    /// The one of a certificate.
+    #[error("the token by which this worker joined was revoked; join again with another one")]
+    JoinRevoked,
     #[error("the token has run out; ask for another one")]
     Expired,
     #[error("the token by which this worker joined is not one of this coordinator; join again")]
@@ -108,7 +115,9 @@ impl Identities {
     pub fn with_logins(files: TokenFiles, oidc: Option<OidcConfig>) -> anyhow::Result<Self> {
         let oidc = oidc.map(Oidc::new).transpose()?;
         let mut known = Known::default();
-        (known.admin, known.viewer) = read(&files)?;
+        let read = read(&files)?;
+        warn_of_weaknesses(&files, &read);
+        (known.admin, known.viewer) = read;
         Ok(Self(Arc::new(Inner { files, oidc, known: RwLock::new(known) })))
     }
 
@@ -142,6 +151,9 @@ impl Identities {
     fn read_again(&self) -> anyhow::Result<()> {
         let read = read(&self.0.files)?;
         let mut known = self.0.known.write().unwrap_or_else(PoisonError::into_inner);
+        if (&known.admin, &known.viewer) != (&read.0, &read.1) {
+            warn_of_weaknesses(&self.0.files, &read);
+        }
         (known.admin, known.viewer) = read;
         Ok(())
     }
@@ -216,7 +228,7 @@ impl Identities {
         let unknown = if known.is_current { NotKnown::Elsewhere } else { NotKnown::Unsure };
         let stored = known.stored.get(&*shown.token).ok_or(unknown)?;
         if stored.revoked.is_cancelled() {
-            return Err(NotKnown::Revoked);
+            return Err(NotKnown::JoinRevoked);
         }
         if stored.token.role != Role::Worker {
             return Err(NotKnown::Elsewhere);
@@ -295,10 +307,12 @@ fn could_be_login(token: &str) -> bool {
 
 /// The tokens of the files.
 fn read(files: &TokenFiles) -> anyhow::Result<(Option<String>, Option<String>)> {
-    let one = |secret: &Option<Secret>| match secret {
-        None => Ok(None),
-        Some(Secret::Text(text)) => Ok(Some(text.clone())),
-        Some(Secret::File(path)) => read_token(path).map(Some),
+    let one = |secret: &Option<Secret>| -> anyhow::Result<Option<String>> {
+        match secret {
+            None => Ok(None),
+            Some(Secret::Text(text)) => Ok(Some(text.clone())),
+            Some(Secret::File(path)) => Ok(Some(read_token(path)?)),
+        }
     };
     let (admin, viewer) = (one(&files.admin)?, one(&files.viewer)?);
     anyhow::ensure!(
@@ -306,6 +320,26 @@ fn read(files: &TokenFiles) -> anyhow::Result<(Option<String>, Option<String>)> 
         "--viewer-token-file holds the same token as --token-file; make another for viewers"
     );
     Ok((admin, viewer))
+}
+
+fn warn_of_weaknesses(files: &TokenFiles, (admin, viewer): &(Option<String>, Option<String>)) {
+    for (secret, token) in [(&files.admin, admin), (&files.viewer, viewer)] {
+        if let (Some(Secret::File(path)), Some(token)) = (secret, token) {
+            weaknesses(path, token).iter().for_each(|why| tracing::warn!("{why}"));
+        }
+    }
+}
+
+/// Why the token in a file is not one to rely on, for people. It is taken all the same: a coordinator that does not start again helps no one.
+fn weaknesses(path: &Path, token: &str) -> Vec<String> {
+    let short = (token.len() < TOKEN_BYTES_LOW).then(|| {
+        format!(
+            "the token in {} has {}, which others may find by trying; make one of {TOKEN_BYTES_LOW} or more with `openssl rand -hex 32`",
+            path.display(),
+            count(token.len() as u64, "character")
+        )
+    });
+    secret_file::exposed(path).into_iter().chain(short).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Certificates for workers that join, and for those that renew theirs.
 
 use std::{
+    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -10,9 +11,11 @@ use terms::WorkerName;
 use super::{Api, ApiError};
 use crate::access::{Authority, Caller};
 
-/// Certificates that are given in a second. Each costs less than a millisecond; a farm of a thousand workers that starts as a whole has
-/// them within ten seconds, and one that asks without end keeps the processor from no one.
-const GIVEN_A_SECOND_MAX: u32 = 100;
+/// Certificates that are given in a second to workers of one token. A farm of a thousand workers that starts as a whole has them within
+/// ten seconds, and one that asks without end takes a quarter of what all may have.
+const GIVEN_A_TOKEN_MAX: u32 = 100;
+/// Certificates that are given in a second. Each costs less than a millisecond, so that they keep the processor from no one.
+const GIVEN_A_SECOND_MAX: u32 = 4 * GIVEN_A_TOKEN_MAX;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The authority of this coordinator, and how fast it gives.
@@ -27,17 +30,23 @@ pub(super) struct Giving {
 struct Pace {
     since: Option<Instant>,
     given: u32,
+    /// By token; only those that got one, so that there are no more of them than certificates.
+    by_token: HashMap<Box<str>, u32>,
 }
 
 impl Pace {
-    /// Whether one more may be given now.
-    fn take(&mut self, now: Instant) -> bool {
+    /// Whether one more may be given by this token now.
+    fn take(&mut self, now: Instant, token: &str) -> bool {
         if self.since.is_none_or(|since| now.saturating_duration_since(since) >= SECOND) {
-            (self.since, self.given) = (Some(now), 0);
+            *self = Self { since: Some(now), ..Self::default() };
         }
-        let may = self.given < GIVEN_A_SECOND_MAX;
-        self.given += u32::from(may);
-        may
+        let by_token = self.by_token.get(token).copied().unwrap_or_default();
+        if self.given >= GIVEN_A_SECOND_MAX || by_token >= GIVEN_A_TOKEN_MAX {
+            return false;
+        }
+        self.given += 1;
+        self.by_token.insert(token.into(), by_token + 1);
+        true
     }
 }
 
@@ -79,7 +88,7 @@ impl Api {
             )
         })?;
         caller.is_worker(worker.as_str()).map_err(ApiError::Forbidden)?;
-        if !pace.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now()) {
+        if !pace.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now(), token) {
             let message = "too many workers ask for a certificate at once".to_owned();
             return Err(ApiError::Busy { message, retry_after: SECOND });
         }
@@ -89,7 +98,7 @@ impl Api {
         tracing::info!(
             target: "audit",
             who = %caller,
-            what = %format!("a certificate for worker {worker} by token {token}"),
+            what = %format!("a certificate for worker {:?} by token {token}", worker.as_str()),
             result = "done",
             "given"
         );
@@ -110,13 +119,30 @@ impl Api {
 mod tests {
     use super::*;
 
+    /// How many of these tries by a token get a certificate.
+    fn given(pace: &mut Pace, now: Instant, token: &str, tries: u32) -> u32 {
+        (0..tries).map(|_| u32::from(pace.take(now, token))).sum()
+    }
+
+    #[test]
+    fn a_token_that_asks_without_end_leaves_certificates_for_others() {
+        let (mut pace, begin) = (Pace::default(), Instant::now());
+        for second in 0..3 {
+            let now = begin + SECOND * second;
+            assert_eq!(given(&mut pace, now, "greedy", GIVEN_A_SECOND_MAX), GIVEN_A_TOKEN_MAX);
+            assert_eq!(given(&mut pace, now, "other", 1), 1);
+        }
+    }
+
     #[test]
     fn a_second_has_as_many_certificates_as_it_may_and_the_next_as_many_again() {
         let (mut pace, begin) = (Pace::default(), Instant::now());
         for second in 0..3 {
             let now = begin + SECOND * second;
-            let given = (0..2 * GIVEN_A_SECOND_MAX).filter(|_| pace.take(now)).count();
-            assert_eq!(given, GIVEN_A_SECOND_MAX as usize);
+            let tokens = (0..8).map(|token| token.to_string());
+            let all: u32 = tokens.map(|token| given(&mut pace, now, &token, GIVEN_A_TOKEN_MAX)).sum();
+            assert_eq!(all, GIVEN_A_SECOND_MAX);
+            assert_eq!(pace.by_token.len(), 4);
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Quotas: how many slots each owner of sweeps may hold, and how large their shares are.
 
-use domain::record::Quota;
+use domain::record::{Quota, Token};
 use engine::{Issuer, QuotaView, command::KeepQuota, query::ListQuotas};
 
 use super::{Api, ApiError, tokens::now};
+use crate::access::RESERVED;
 
 /// Most slots of a quota: more than any cluster has.
 pub const QUOTA_SLOTS_MAX: u32 = 1_000_000;
@@ -23,11 +24,16 @@ pub struct QuotaChange {
 }
 
 impl Api {
-    /// Sets an owner's quota.
+    /// Sets an owner's quota. Also answers whether anything is known of the owner: a token, or a sweep. Who logs in at an organisation's
+    /// issuer is known by their sweeps alone.
     ///
     /// # Errors
     /// There can be no such quota, or there are too many.
-    pub async fn set_quota(&self, issuer: Issuer, change: QuotaChange) -> Result<QuotaView, ApiError> {
+    pub async fn set_quota(
+        &self,
+        issuer: Issuer,
+        change: QuotaChange,
+    ) -> Result<(QuotaView, bool), ApiError> {
         let QuotaChange { owner, slots, weight } = change;
         self.wants_tokens()?;
         check_owner(&owner)?;
@@ -47,7 +53,15 @@ impl Api {
         let (slots_before, weight_before) = before.map_or((None, 1), |quota| (quota.slots, quota.weight));
         let (slots, weight) = (slots.or(slots_before), weight.unwrap_or(weight_before));
         let quota = Quota { owner, slots, weight, set_unix_ms: now(), set_by: issuer.to_string() };
-        Ok(self.leadership.command(issuer, KeepQuota(quota)).await?)
+        let view = self.leadership.command(issuer, KeepQuota(quota)).await?;
+        let is_known = view.has_sweeps || self.has_token(&view.quota.owner);
+        Ok((view, is_known))
+    }
+
+    /// Whether a token is of that name that was not revoked.
+    fn has_token(&self, owner: &str) -> bool {
+        let holds = |token: &Token| token.name == owner && token.revoked_unix_ms.is_none();
+        RESERVED.contains(&owner) || self.identities.all().iter().any(holds)
     }
 
     /// The quotas that hold, in the order of their owners.

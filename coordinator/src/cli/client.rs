@@ -2,11 +2,16 @@
 
 mod leader;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Once,
+    time::Duration,
+};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use proto::{
     client::{self, ClientError},
+    secret_file,
     v1::{
         access_service_client::AccessServiceClient, sweep_service_client::SweepServiceClient,
         worker_service_client::WorkerServiceClient,
@@ -185,8 +190,12 @@ impl Target {
 
     fn endpoint(&self, url: &str) -> Result<Endpoint, Failure> {
         let endpoint = client::endpoint(url, self.tls_ca.as_deref())?;
-        if self.tls_ca.is_some() && endpoint.uri().scheme_str() != Some("https") {
-            return Err(Failure::usage(format!("--tls-ca is for https://, but the coordinator is {url}")));
+        if let Some(path) = self.tls_ca.as_ref().filter(|_| endpoint.uri().scheme_str() != Some("https")) {
+            return Err(Failure::usage(format!(
+                "the certificates of {} are for https://, but the coordinator is {url}; name it with https://, or leave them out (--tls-ca, \
+                 SWEEP_TLS_CA, or tls_ca in the settings file)",
+                path.display()
+            )));
         }
         Ok(endpoint
             .connect_timeout(CONNECT_WITHIN)
@@ -199,10 +208,23 @@ impl Target {
         let token = match &self.token {
             None => return Ok(None),
             Some(Token::Text(text)) => text.clone(),
-            Some(Token::File(path)) => client::read_token(path)?,
+            Some(Token::File(path)) => {
+                warn_if_exposed(path);
+                client::read_token(path)?
+            }
         };
         Ok(Some(client::bearer(&token)?))
     }
+}
+
+/// Warns, once, of a token that others can read.
+fn warn_if_exposed(path: &Path) {
+    static LOOKED: Once = Once::new();
+    LOOKED.call_once(|| {
+        if let Some(why) = secret_file::exposed(path) {
+            terminal::output::say(&format!("warning: {why}"));
+        }
+    });
 }
 
 impl From<ClientError> for Failure {
@@ -223,7 +245,7 @@ mod tests {
     fn addresses_that_cannot_work_are_refused_with_what_would() {
         for (url, tls_ca, expected) in [
             ("ftp://host", None, "http://HOST:PORT"),
-            ("http://host:7070", Some("ca.pem"), "--tls-ca is for https"),
+            ("http://host:7070", Some("ca.pem"), "the certificates of ca.pem are for https://"),
             ("https://host:7070", Some("/nowhere/ca.pem"), "cannot read /nowhere/ca.pem"),
         ] {
             let error = target(url, tls_ca).endpoint(url).unwrap_err();

@@ -1,10 +1,10 @@
-//! Shows what the coordinator knows: `ls`, `show`, `jobs`, `logs`, `workers`.
+//! Shows what the coordinator knows: `show`, `jobs`, `logs`, `workers`.
 
 use domain::help::entry;
 use indicatif::HumanBytes;
 use proto::v1;
 use report::{FailureReasons, view};
-use terminal::{output, text};
+use terminal::text;
 use terms::{JobState, VariantArray};
 
 use super::{
@@ -15,25 +15,15 @@ use super::{
     output::{Cell, Format, Printer, count, first_line, print, print_json, print_one},
     tables::{
         ATTEMPT_COLUMNS, JobTable, attempt_row, best_point, epoch_table, left_by_jobs, names,
-        say_cannot_pause, say_left_out, say_unread, sweep_row, telling_columns,
+        say_cannot_pause, say_left_out, say_unread, sweep_row,
     },
 };
 use crate::shapes::{self, rows};
 
-/// Sweeps that `ls` shows to people.
-const SWEEPS_SHOWN: u64 = 100;
 /// Most reasons of failures that `show` prints: the first explain most of them.
 const REASONS_SHOWN_MAX: usize = 3;
 /// Rows per request.
-const PAGE_ROWS: u32 = 1_000;
-
-/// Arguments of `sweep ls`.
-#[derive(Debug, clap::Args)]
-pub(super) struct LsArguments {
-    /// Show at most this many [default: 100 as a table, all in the other forms]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    limit: Option<u64>,
-}
+pub(super) const PAGE_ROWS: u32 = 1_000;
 
 /// Arguments of `sweep show`.
 #[derive(Debug, clap::Args)]
@@ -87,47 +77,6 @@ fn job_state(name: &str) -> Result<v1::JobState, String> {
         let names: Vec<_> = JobState::VARIANTS.iter().map(|state| state.as_str()).collect();
         format!("use one of {}", names.join(", "))
     })
-}
-
-/// `sweep ls`.
-pub(super) async fn ls(arguments: &LsArguments, target: &Target, format: Format) -> Result<(), Failure> {
-    let columns = sweep_row(&v1::Sweep::default()).0;
-    let mut shown = vec![true; columns.len()];
-    let limit_default = if format == Format::Table { SWEEPS_SHOWN } else { u64::MAX };
-    let (mut left, mut page_token) = (arguments.limit.unwrap_or(limit_default), String::new());
-    let mut begun: Option<Printer> = None;
-    loop {
-        let page_size = u32::try_from(left).unwrap_or(PAGE_ROWS).min(PAGE_ROWS);
-        let request = v1::ListSweepsRequest { page_size, page_token };
-        let page = target.call(async |client| client.list_sweeps(request.clone()).await).await?;
-        if begun.is_none() && format == Format::Table {
-            shown = telling_columns(&page.sweeps);
-        }
-        let row = |sweep: &v1::Sweep| only(&shown, sweep_row(sweep).1);
-        let mut printer = begun.take().unwrap_or_else(|| Printer::new(format, only(&shown, columns.clone())));
-        printer.page_of(&page.sweeps, row, shapes::listed)?;
-        left = left.saturating_sub(page.sweeps.len() as u64);
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            return printer.finish();
-        }
-        if left == 0 {
-            printer.finish()?;
-            // Sweeps are numbered from 1 without gaps, newest first.
-            let more = page.sweeps.last().map_or(0, |oldest| oldest.sweep_id.saturating_sub(1));
-            if more == 0 {
-                return Ok(());
-            }
-            output::say(&format!("… and {}; --limit N shows N sweeps", count(more, "older one")));
-            return Ok(());
-        }
-        begun = Some(printer);
-    }
-}
-
-/// Those that are shown.
-fn only<T>(shown: &[bool], all: Vec<T>) -> Vec<T> {
-    all.into_iter().zip(shown).filter_map(|(one, shown)| shown.then_some(one)).collect()
 }
 
 /// `sweep show`.

@@ -19,6 +19,7 @@ mod follow;
 mod identity;
 mod ids;
 mod inspect;
+mod list;
 mod mcp;
 mod notify;
 mod oidc;
@@ -80,7 +81,7 @@ enum Command {
     /// Hand a sweep to the coordinator
     Submit(submit::SubmitArguments),
     /// List sweeps, newest first
-    Ls(inspect::LsArguments),
+    Ls(list::LsArguments),
     /// Show a sweep or a job
     Show(inspect::TargetArgument),
     /// Connect a searcher of your own to a sweep whose file says `method: external`: results out, points in
@@ -231,7 +232,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Serve(arguments) => serve::serve(*arguments, &connection).await,
         Command::Validate(arguments) => submit::validate(&arguments, format),
         Command::Submit(arguments) => submit::submit(&arguments, &target, format).await,
-        Command::Ls(arguments) => inspect::ls(&arguments, &target, format).await,
+        Command::Ls(arguments) => list::ls(&arguments, &target, format).await,
         Command::Show(arguments) => inspect::show(&arguments, &target, format).await,
         Command::Search(arguments) => search::search(&arguments, &target).await,
         Command::Verify(arguments) => verify::verify(&arguments, &target, format).await,

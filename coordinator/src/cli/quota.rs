@@ -1,11 +1,12 @@
 //! `sweep quota`: how many slots each owner of sweeps may hold, and how large their shares are.
 
 use proto::v1;
+use terminal::output::say;
 
 use super::{
     client::Target,
     failure::Failure,
-    output::{Cell, Format, Printer},
+    output::{Cell, Format, Printer, print},
     tables::names,
 };
 use crate::api::{QUOTA_SLOTS_MAX, WEIGHT_MAX};
@@ -51,14 +52,27 @@ pub(super) async fn quota(command: &QuotaCommand, target: &Target, format: Forma
     let quotas = match command {
         QuotaCommand::Set(SetArguments { owner, slots, weight }) => {
             let request = v1::SetQuotaRequest { owner: owner.clone(), slots: *slots, weight: *weight };
-            vec![target.in_time(client.set_quota(request)).await?.into_inner()]
+            let quota = target.in_time(client.set_quota(request)).await?.into_inner();
+            if quota.owner_unknown {
+                say(&format!(
+                    "note: no token and no sweep is of {owner:?} yet; the quota holds as soon as one is"
+                ));
+            }
+            vec![quota]
         }
         QuotaCommand::List => {
             target.in_time(client.list_quotas(v1::ListQuotasRequest {})).await?.into_inner().quotas
         }
         QuotaCommand::Remove { owner } => {
             let request = v1::RemoveQuotaRequest { owner: owner.clone() };
-            vec![target.in_time(client.remove_quota(request)).await?.into_inner()]
+            let lifted = target.in_time(client.remove_quota(request)).await?.into_inner();
+            if format == Format::Table {
+                return print(&format!(
+                    "the quota of {owner} is removed: no limit of slots, and an equal share (weight {})\n",
+                    lifted.weight
+                ));
+            }
+            vec![lifted]
         }
     };
     let mut printer = Printer::new(format, names(&COLUMNS));

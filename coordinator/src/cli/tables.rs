@@ -65,7 +65,8 @@ pub(super) fn names(names: &[&str]) -> Vec<String> {
 pub(super) fn sweep_row(sweep: &v1::Sweep) -> (Vec<String>, Vec<Cell>) {
     let counts = sweep.counts.unwrap_or_default();
     let has_owner = !sweep.owner.is_empty();
-    let quota = sweep.share.and_then(|share| share.quota);
+    let share = current_share(sweep);
+    let quota = share.and_then(|share| share.quota);
     let columns = names(&[
         "id",
         "name",
@@ -103,20 +104,28 @@ pub(super) fn sweep_row(sweep: &v1::Sweep) -> (Vec<String>, Vec<Cell>) {
         Cell::Time(sweep.created_unix_ms),
         if has_owner { Cell::Text(sweep.owner.clone()) } else { Cell::Empty },
         Cell::Parameter(ParameterValue::Integer(sweep.priority.into())),
-        sweep.share.filter(|_| has_owner).map_or(Cell::Empty, |share| Cell::Integer(share.slots)),
+        share.filter(|_| has_owner).map_or(Cell::Empty, |share| Cell::Integer(share.slots)),
         quota.map_or(Cell::Empty, |quota| Cell::Integer(quota.into())),
     ];
     (columns, row)
 }
 
+/// What its owner's jobs hold, and may; of a sweep that has ended it says nothing.
+fn current_share(sweep: &v1::Sweep) -> Option<v1::Share> {
+    sweep.share.filter(|_| sweep.ended_unix_ms == 0)
+}
+
 /// Which of the columns of [`sweep_row`] say something of these sweeps to people: where no one has an owner, a priority or a quota, as on
 /// a laptop, those that are about them do not.
 pub(super) fn telling_columns(sweeps: &[v1::Sweep]) -> Vec<bool> {
-    let of_owners = sweeps.iter().any(|sweep| !sweep.owner.is_empty());
+    let has_owner = |sweep: &&v1::Sweep| !sweep.owner.is_empty();
     let tells = |column: &String| match column.as_str() {
-        "owner" | "owner_slots" => of_owners,
+        "owner" => sweeps.iter().any(|sweep| has_owner(&sweep)),
+        "owner_slots" => sweeps.iter().filter(has_owner).any(|sweep| current_share(sweep).is_some()),
         "priority" => sweeps.iter().any(|sweep| sweep.priority != 0),
-        "owner_quota" => sweeps.iter().any(|sweep| sweep.share.is_some_and(|share| share.quota.is_some())),
+        "owner_quota" => {
+            sweeps.iter().any(|sweep| current_share(sweep).is_some_and(|share| share.quota.is_some()))
+        }
         _ => true,
     };
     sweep_row(&v1::Sweep::default()).0.iter().map(tells).collect()
@@ -321,6 +330,26 @@ mod tests {
         let seed = ("seed".to_owned(), ParameterValue::Integer(4));
         assert_eq!(of(3), Cell::Point(vec![batch_size.clone()]));
         assert_eq!(of(1), Cell::Point(vec![batch_size, seed]));
+    }
+
+    #[test]
+    fn shares_of_owners_are_of_sweeps_that_have_not_ended() {
+        let columns = sweep_row(&v1::Sweep::default()).0;
+        let place = |name: &str| columns.iter().position(|column| column == name).unwrap();
+        let of = |ended_unix_ms| v1::Sweep {
+            owner: "ann".to_owned(),
+            share: Some(v1::Share { slots: 3, quota: Some(4), ..v1::Share::default() }),
+            ended_unix_ms,
+            ..v1::Sweep::default()
+        };
+        let (goes_on, ended) = (of(0), of(1));
+        for (name, value) in [("owner_slots", 3), ("owner_quota", 4)] {
+            assert_eq!(sweep_row(&goes_on).1[place(name)], Cell::Integer(value));
+            assert_eq!(sweep_row(&ended).1[place(name)], Cell::Empty);
+            assert!(telling_columns(&[ended.clone(), goes_on.clone()])[place(name)]);
+            assert!(!telling_columns(std::slice::from_ref(&ended))[place(name)]);
+        }
+        assert!(telling_columns(&[ended])[place("owner")]);
     }
 
     #[test]

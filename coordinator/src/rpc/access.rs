@@ -78,8 +78,8 @@ impl AccessService for AccessServer {
     async fn set_quota(&self, request: Request<v1::SetQuotaRequest>) -> Result<Response<v1::Quota>, Status> {
         let issuer = issuer(&request);
         let v1::SetQuotaRequest { owner, slots, weight } = request.into_inner();
-        let quota = self.api.set_quota(issuer, QuotaChange { owner, slots, weight }).await?;
-        Ok(Response::new(shown_quota(quota)))
+        let (quota, is_known) = self.api.set_quota(issuer, QuotaChange { owner, slots, weight }).await?;
+        Ok(Response::new(v1::Quota { owner_unknown: !is_known, ..shown_quota(quota) }))
     }
 
     async fn list_quotas(
@@ -101,7 +101,7 @@ impl AccessService for AccessServer {
 }
 
 fn shown_quota(view: QuotaView) -> v1::Quota {
-    let QuotaView { quota, slots } = view;
+    let QuotaView { quota, slots, has_sweeps: _ } = view;
     v1::Quota {
         owner: quota.owner,
         slots: quota.slots,
@@ -109,6 +109,7 @@ fn shown_quota(view: QuotaView) -> v1::Quota {
         slots_held: slots,
         set_unix_ms: quota.set_unix_ms,
         set_by: quota.set_by,
+        owner_unknown: false,
     }
 }
 

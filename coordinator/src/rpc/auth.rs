@@ -9,12 +9,13 @@ use std::{
 
 use engine::Issuer;
 use http_body::Frame;
+use proto::caller::{CALLER_METADATA, TakenFor};
 use tonic::{
     Code, Request, Status,
     body::Body,
     codegen::{
         BoxFuture, Service,
-        http::{self, HeaderMap, header::AUTHORIZATION},
+        http::{self, HeaderMap, HeaderValue, header::AUTHORIZATION},
     },
     server::NamedService,
 };
@@ -69,6 +70,13 @@ impl<S> Guarded<S> {
     }
 }
 
+/// As whom a call was taken, for its answer; none where a name cannot travel so.
+fn taken_for(caller: &Caller, is_asked: bool) -> Option<HeaderValue> {
+    let name = is_asked.then(|| caller.name.as_deref().unwrap_or("local").to_owned());
+    let taken_for = TakenFor { role: caller.role.as_str().to_owned(), name };
+    HeaderValue::from_bytes(taken_for.written().as_bytes()).ok()
+}
+
 /// The token of a call.
 fn token(headers: &HeaderMap) -> Option<&str> {
     headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
@@ -81,6 +89,7 @@ fn refused(why: NotKnown) -> Status {
         }
         NotKnown::Wrong
         | NotKnown::Revoked
+        | NotKnown::JoinRevoked
         | NotKnown::Expired
         | NotKnown::Elsewhere
         | NotKnown::NotLoggedIn(_) => Code::Unauthenticated,
@@ -134,9 +143,17 @@ where
             }
         };
         request.extensions_mut().insert(caller.issuer(&from));
+        let taken_for = taken_for(&caller, self.identities.wants_token());
         let (until, has_certificate) = (caller.until.clone(), caller.worker.is_some());
         request.extensions_mut().insert(caller);
         let answer = self.inner.call(request);
+        let answer = async move {
+            let mut answer = answer.await?;
+            if let Some(taken_for) = taken_for {
+                answer.headers_mut().insert(CALLER_METADATA, taken_for);
+            }
+            Ok(answer)
+        };
         if until.is_unbounded() {
             return Box::pin(answer);
         }

@@ -207,10 +207,21 @@ impl WorkerServer {
             () = reader.gone.cancelled() => Ok(()),
         };
         tracing::info!(worker = %name, "a worker's stream ended");
+        let shut_out = shut_out(caller).map(|reason| Event::WorkerShutOut { session, reason });
+        let events = shut_out.into_iter().chain([Event::SessionClosed(session)]).collect();
         // A driver that has stopped knows no sessions any more.
-        let _ = driver.tell(vec![Event::SessionClosed(session)]).await;
+        let _ = driver.tell(events).await;
         ended
     }
+}
+
+/// Why a worker may stay no longer, for people; none where it may. A certificate that has run out is none: the worker has another by then.
+fn shut_out(caller: &Caller) -> Option<&'static str> {
+    let is_revoked = caller.until.revoked.as_ref().is_some_and(CancellationToken::is_cancelled);
+    is_revoked.then_some(match caller.worker {
+        Some(_) => "the token by which it joined was revoked; it has to join again with another",
+        None => "its token was revoked; it needs another",
+    })
 }
 
 /// What the driver says to a worker, message by message.

@@ -142,6 +142,25 @@ fn each_kind_of_error_has_its_sentence_on_the_page_in_both_languages() {
     }
 }
 
+#[test]
+fn no_text_of_the_page_has_a_plural_for_any_number() {
+    let texts = include_str!("assets/strings.js");
+    let mut holes = 0;
+    for line in texts.lines().filter(|line| line.starts_with("  ") && line.contains(": ['")) {
+        let english = line.split("', '").next().unwrap();
+        let after = english.split('}').skip(1).filter_map(|rest| rest.strip_prefix(' '));
+        for word in
+            after.filter_map(|rest| rest.trim_start_matches("more ").split([' ', '.', ',', ';', '\'']).next())
+        {
+            let is_no_noun = ["is", "was", "has", "across", "less"].contains(&word);
+            let is_fine = !word.ends_with('s') || word.starts_with('{') || is_no_noun;
+            assert!(is_fine, "write {{name:one|many}} in place of {word:?}: {line}");
+        }
+        holes += english.matches('|').count();
+    }
+    assert!(holes > 15, "only {holes} words for one and many were found");
+}
+
 #[tokio::test]
 async fn what_cannot_be_is_said_with_its_kind() {
     let served = served(Identities::default()).await;

@@ -34,7 +34,7 @@ const HEAD_BYTES_MAX: usize = 8 << 10;
 const ELSEWHERE: &str = "This port is for probes and metrics: /livez, /readyz, /leaderz and /metrics. The page and the JSON API of a \
                          coordinator are on the port of its --http.\n";
 /// What commands and workers hear that take this port for the coordinator's.
-const NOT_FOR_CALLS: &str = "this port is for probes and metrics (--admin), and takes no calls: --coordinator is the address that \
+const NOT_FOR_CALLS: &str = "this port is for probes and metrics (--admin) and takes no calls; --coordinator is the address that \
                              `sweep serve` has as --listen, on port 7070 where it is not said otherwise";
 /// How long nothing is accepted when the system has no descriptors left.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -59,6 +59,13 @@ impl Check {
         Self::new(name, Verdict::Failed, says, cure)
     }
 
+    /// What has failed by a message that may end with what to do, after a semicolon: that is said once, and is better than `cure`, which is for
+    /// messages without.
+    pub fn failed_with(name: &str, message: &str, cure: &str) -> Self {
+        let (says, cure) = message.split_once("; ").unwrap_or((message, cure));
+        Self::failed(name, says, cure)
+    }
+
     pub fn skipped(name: &str, why: impl Into<String>) -> Self {
         Self::new(name, Verdict::Skipped, why, "")
     }
@@ -95,6 +102,14 @@ impl<'a> Report<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_to_do_is_said_once() {
+        let own = Check::failed_with("coordinator", "no TLS; name it with http://", "start one");
+        assert_eq!(own, Check::failed("coordinator", "no TLS", "name it with http://"));
+        let none = Check::failed_with("coordinator", "no one answers", "start one");
+        assert_eq!(none, Check::failed("coordinator", "no one answers", "start one"));
+    }
 
     #[test]
     fn a_line_has_the_verdict_the_name_how_it_is_and_what_to_do() {

@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Output},
 };
 
 use serde_yaml::Value;
@@ -36,22 +36,29 @@ pub(crate) fn render(name: &str) -> Option<String> {
 }
 
 pub(crate) fn render_from(copy: &tempfile::TempDir, name: &str) -> Option<String> {
-    let own = tests::tool("kubectl").map(|folder| folder.join("bin/kubectl")).filter(|path| path.is_file());
-    let program = own.unwrap_or_else(|| PathBuf::from("kubectl"));
-    let output = match Command::new(program)
-        .arg("kustomize")
-        .arg(copy.path().join("kubernetes").join(name))
-        .output()
-    {
-        Ok(output) => output,
-        Err(error) => {
-            tests::skipped(&format!("{name} is not rendered, kubectl cannot be started: {error}"));
-            return None;
-        }
-    };
+    let output = kustomize(copy, name)?;
     assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
     assert!(output.stderr.is_empty(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
     Some(String::from_utf8(output.stdout).unwrap())
+}
+
+/// Why an overlay cannot be rendered, as kubectl says it. None without kubectl.
+pub(crate) fn refusal_of(overlay: &str) -> Option<String> {
+    let output = kustomize(&copy(overlay), "overlays/all")?;
+    assert!(!output.status.success() && output.stdout.is_empty(), "{output:?}");
+    Some(String::from_utf8(output.stderr).unwrap())
+}
+
+fn kustomize(copy: &tempfile::TempDir, name: &str) -> Option<Output> {
+    let own = tests::tool("kubectl").map(|folder| folder.join("bin/kubectl")).filter(|path| path.is_file());
+    let program = own.unwrap_or_else(|| PathBuf::from("kubectl"));
+    match Command::new(program).arg("kustomize").arg(copy.path().join("kubernetes").join(name)).output() {
+        Ok(output) => Some(output),
+        Err(error) => {
+            tests::skipped(&format!("{name} is not rendered, kubectl cannot be started: {error}"));
+            None
+        }
+    }
 }
 
 /// What an overlay of a user's own brings to a cluster, for as long as the tests run. None without kubectl.

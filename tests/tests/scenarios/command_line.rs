@@ -9,18 +9,12 @@ use std::{
 };
 
 use rustix::process::Signal;
-use tests::{Cluster, ClusterOptions, chaos, program};
+use tests::{Cluster, ClusterOptions, chaos, program, write};
 
 use crate::commands::sweep;
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-fn write(folder: &Path, name: &str, content: &str) -> String {
-    let path = folder.join(name);
-    fs::write(&path, content).unwrap();
-    path.display().to_string()
 }
 
 #[tokio::test]

@@ -3,11 +3,22 @@
 use std::{fs, net::TcpListener, path::Path, process::Command};
 
 use serde_json::Value;
-use tests::{Cluster, ClusterOptions, Postgres, program};
+use tests::{Cluster, ClusterOptions, Postgres, program, write};
 
 /// The exit code, the checks by name with verdict, text and cure, and what was written to standard error.
 fn doctor(name: &str, folder: &Path, arguments: &[&str]) -> (Option<i32>, Vec<[String; 4]>, String) {
+    doctor_in(&[], name, folder, arguments)
+}
+
+/// The same with these variables in its environment.
+fn doctor_in(
+    variables: &[(&str, &str)],
+    name: &str,
+    folder: &Path,
+    arguments: &[&str],
+) -> (Option<i32>, Vec<[String; 4]>, String) {
     let output = Command::new(program(name))
+        .envs(variables.iter().copied())
         .args(["doctor", "-o", "json"])
         .args(arguments)
         .env("SWEEP_CONFIG", "/dev/null")
@@ -40,12 +51,6 @@ fn is(checks: &[[String; 4]], name: &str, verdict: &str, part: &str, cure: &str)
     assert!(says.contains(part) && todo.contains(cure), "{name}: {says}; {todo}");
 }
 
-fn write(folder: &Path, name: &str, content: &str) -> String {
-    let path = folder.join(name);
-    fs::write(&path, content).unwrap();
-    path.display().to_string()
-}
-
 #[test]
 fn a_set_up_that_works_is_said_to_work() {
     let folder = tempfile::tempdir().unwrap();
@@ -61,7 +66,7 @@ fn a_set_up_that_works_is_said_to_work() {
     is(&checks, "programs", "ok", "sweep-worker and sweep-trainer", "");
     is(&checks, "store", "ok", "in use by a coordinator", "");
     is(&checks, "artifacts", "ok", "can be written and read", "");
-    is(&checks, "coordinator", "ok", "lets this user in", "");
+    is(&checks, "coordinator", "ok", "lets this user in as admin, in the role admin", "");
     is(&checks, "clock", "ok", "agrees", "");
     assert_eq!(fs::read_dir(&weights).unwrap().count(), 0, "nothing is left behind");
     let data = tests::dataset().display().to_string();
@@ -74,7 +79,7 @@ fn a_set_up_that_works_is_said_to_work() {
     is(&checks, "devices", "ok", "the first on cpu", "");
     is(&checks, "spool", "ok", "is writable", "");
     is(&checks, "data set", "ok", "images in", "");
-    is(&checks, "coordinator", "ok", "lets this worker in", "");
+    is(&checks, "coordinator", "ok", "lets this worker in as admin, in the role admin", "");
     is(&checks, "clock", "ok", "agrees", "");
     assert!(!Path::new(&spool).exists(), "nothing is made");
 }
@@ -122,7 +127,7 @@ fn what_is_wrong_with_a_coordinator_is_found_with_what_to_do() {
     let (_, checks, _) = doctor("sweep", folder.path(), &["--coordinator", &url, "--token-file", &missing]);
     is(&checks, "coordinator", "failed", "missing", "check --token-file");
     let (_, checks, _) = doctor("sweep", folder.path(), &["--coordinator", "https://127.0.0.1:1"]);
-    is(&checks, "coordinator", "failed", "no one answers", "--tls-ca");
+    is(&checks, "coordinator", "failed", "no one answers", "sweep serve");
 }
 
 /// The name and the checks of each program that asks a coordinator.
@@ -145,6 +150,7 @@ fn another_role_another_port_and_another_scheme_are_found_with_what_to_do() {
     let serve = |tls: bool| {
         let mut serve =
             ["--token-file", &token, "--viewer-token-file", &viewer, "--http", "127.0.0.1:0"].to_vec();
+        serve.extend(["--admin", "127.0.0.1:0"]);
         if tls {
             serve.extend(["--authority", &certs]);
         }
@@ -160,13 +166,17 @@ fn another_role_another_port_and_another_scheme_are_found_with_what_to_do() {
     // Who may only look is no worker.
     let looks = ["--coordinator", &grpc(&plain, "http"), "--token-file", &viewer];
     let told = both(folder.path(), &looks);
-    is(&told[0].1, "coordinator", "ok", "lets this user in", "");
-    is(&told[1].1, "coordinator", "failed", "for the role viewer", "worker's token");
+    is(&told[0].1, "coordinator", "ok", "lets this user in as viewer, in the role viewer", "");
+    is(&told[1].1, "coordinator", "failed", "for the role viewer", "another token");
+    let probes = |scheme| format!("{scheme}://{}", plain.coordinator.admin());
     let (plain_page, secure_page) = (page(&plain, "http"), page(&secure, "https"));
     let wrong = [
         (plain_page, false, "is for its page"),
         (secure_page, true, "that of its page"),
         (grpc(&plain, "https"), true, "name the coordinator with http://"),
+        (page(&plain, "https"), true, "is for its page"),
+        (probes("https"), true, "this port is for probes and metrics"),
+        (probes("http"), false, "this port is for probes and metrics"),
         (grpc(&secure, "http"), false, "name it with https://"),
     ];
     for (url, trusts, expected) in wrong {
@@ -175,8 +185,12 @@ fn another_role_another_port_and_another_scheme_are_found_with_what_to_do() {
             arguments.extend(["--tls-ca", &ca]);
         }
         for (name, checks) in both(folder.path(), &arguments) {
-            let [_, verdict, says, _] = checks.iter().find(|[one, ..]| one == "coordinator").unwrap();
-            assert!(verdict == "failed" && says.contains(expected), "{name} {url}: {says}");
+            let [_, verdict, says, todo] = checks.iter().find(|[one, ..]| one == "coordinator").unwrap();
+            let told = format!("{says}; {todo}");
+            assert!(verdict == "failed" && told.contains(expected), "{name} {url}: {told}");
+            // One piece of advice, and none that leads to the wrong port.
+            assert!(!todo.contains("; ") && !told.contains("no one answers"), "{name} {url}: {told}");
+            assert!(!expected.contains("this port") || !told.contains("name the coordinator with"), "{told}");
         }
     }
     // Without the authority's certificate, and by a name that the certificate has not.
@@ -192,8 +206,8 @@ fn another_role_another_port_and_another_scheme_are_found_with_what_to_do() {
         );
         arguments.extend(["--tls-ca", if trusts { &ca } else { &other }]);
         for (name, checks) in both(folder.path(), &arguments) {
-            let [_, verdict, says, _] = checks.iter().find(|[one, ..]| one == "coordinator").unwrap();
-            assert!(verdict == "failed" && says.contains(expected), "{name} {url}: {says}");
+            let [_, verdict, says, todo] = checks.iter().find(|[one, ..]| one == "coordinator").unwrap();
+            assert!(verdict == "failed" && todo.contains(expected), "{name} {url}: {says}; {todo}");
         }
     }
     let open = ["--coordinator", "http://127.0.0.1:1", "--admin", "0.0.0.0:0"];
@@ -222,7 +236,7 @@ fn a_worker_that_would_join_is_told_whether_it_could() {
     let join = write(folder.path(), "join", &text);
     let (hash, fallen) = (text.trim().rsplit('.').next().unwrap(), "0".repeat(64));
     let other = write(folder.path(), "other", &text.replace(hash, &fallen));
-    let checks = |join: &str, url: &str| {
+    let checks_in = |variables: &[(&str, &str)], join: &str, url: &str| {
         let own = [
             "--coordinator",
             url,
@@ -235,9 +249,21 @@ fn a_worker_that_would_join_is_told_whether_it_could() {
             "--device",
             "cpu",
         ];
-        doctor("sweep-worker", folder.path(), &own).1
+        doctor_in(variables, "sweep-worker", folder.path(), &own).1
     };
+    let checks = |join: &str, url: &str| checks_in(&[], join, url);
     is(&checks(&join, &url), "coordinator", "ok", "gives this worker a certificate", "");
+    // What a shell has for other commands gives way to the command line.
+    let exported = [("SWEEP_TOKEN_FILE", token.as_str()), ("SWEEP_TLS_CA", ca.as_str())];
+    is(&checks_in(&exported, &join, &url), "coordinator", "ok", "gives this worker a certificate", "");
+    let both = [exported[0], ("SWEEP_JOIN_FILE", join.as_str())];
+    let mut refused = Command::new(program("sweep-worker"));
+    let refused = refused.args(["start", "--coordinator", &url]).envs(both).output().unwrap();
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        refused.status.code() == Some(2) && told.contains("both SWEEP_JOIN_FILE and SWEEP_TOKEN_FILE"),
+        "{told}"
+    );
     is(&checks(&other, &url), "coordinator", "failed", "another authority", "--join");
     is(&checks(&join, &url.replace("https", "http")), "coordinator", "failed", "https://HOST:PORT", "--join");
     assert!(!folder.path().join("spool").exists(), "nothing is kept");

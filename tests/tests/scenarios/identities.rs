@@ -8,7 +8,7 @@ use std::{
 };
 
 use proto::v1;
-use tests::{Client, Cluster, ClusterOptions, program};
+use tests::{Client, Cluster, ClusterOptions, program, write};
 use tonic::{Code, Request};
 
 mod calls;
@@ -26,12 +26,6 @@ fn run(command: &mut Command) -> (Option<i32>, String) {
     let output = command.env("SWEEP_CONFIG", "/dev/null").output().unwrap();
     let text = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8(text).unwrap())
-}
-
-fn write(folder: &Path, name: &str, content: &str) -> String {
-    let path = folder.join(name);
-    fs::write(&path, content).unwrap();
-    path.display().to_string()
 }
 
 /// A coordinator with an admin's token, whose file's name comes with it.

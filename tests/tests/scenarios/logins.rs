@@ -1,9 +1,9 @@
 //! Logins of an OpenID Connect issuer: a small real one over HTTP, whose keys and answers a test has in hand.
 
-use std::{fs, net::SocketAddr, path::Path, process::Command};
+use std::{fs, net::SocketAddr, process::Command};
 
 use serde_json::{Value, json};
-use tests::{Cluster, ClusterOptions, program};
+use tests::{Cluster, ClusterOptions, program, write};
 use tonic::{Code, Request};
 
 mod issuer;
@@ -91,12 +91,6 @@ impl Served {
     fn http(&self, method: &str, path: &str, token: &str) -> u16 {
         issuer::status(self.page, method, path, token)
     }
-}
-
-fn write(folder: &Path, name: &str, content: &str) -> String {
-    let path = folder.join(name);
-    fs::write(&path, content).unwrap();
-    path.display().to_string()
 }
 
 #[tokio::test]

@@ -1,14 +1,12 @@
 //! Tokens and TLS.
 
 use std::{
-    fs,
     io::{Read, Write},
     net::TcpStream,
-    path::Path,
     process::Command,
 };
 
-use tests::{Cluster, ClusterOptions, PATIENCE, program};
+use tests::{Cluster, ClusterOptions, PATIENCE, program, write};
 
 /// `sweep ls` against the cluster with more arguments; its exit code and what it wrote.
 fn ls(cluster: &Cluster, scheme: &str, arguments: &[&str]) -> (Option<i32>, String) {
@@ -21,12 +19,6 @@ fn ls(cluster: &Cluster, scheme: &str, arguments: &[&str]) -> (Option<i32>, Stri
         .unwrap();
     let text = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8(text).unwrap())
-}
-
-fn write(folder: &Path, name: &str, content: &str) -> String {
-    let path = folder.join(name);
-    fs::write(&path, content).unwrap();
-    path.display().to_string()
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use proto::{
     client::ClientError,
     join::CONNECT_AGAIN,
+    secret_file,
     v1::{CoordinatorMessage, WorkerMessage, worker_service_client::WorkerServiceClient},
 };
 use tokio::sync::mpsc;
@@ -72,6 +73,9 @@ pub(crate) fn keep(
     let turns = Turns::new(&target)?;
     // Only to report a missing file at once.
     token(&target)?;
+    if let Some(why) = target.token_file.as_deref().and_then(secret_file::exposed) {
+        tracing::warn!("{why}");
+    }
     let (sender, events) = mpsc::channel(INCOMING_MAX);
     let refusals = Refusals::new(refused_within);
     let keeper = Keeper { target, turns, events: sender, refusals, told: None };
@@ -120,7 +124,7 @@ impl Keeper {
                 if self.goes_on_at_the_leader(&status) {
                     continue;
                 }
-                let refusal = refusal(&status);
+                let refusal = refusal(&status, self.target.identity.is_some());
                 let event = refusal
                     .as_ref()
                     .and_then(|reason| self.refusals.event(Instant::now(), status.code(), reason.clone()));

@@ -22,8 +22,9 @@ pub(super) fn claim(slots: usize) -> anyhow::Result<()> {
         return Ok(());
     }
     anyhow::bail!(
-        "a worker with {slots} slots needs {needed} open files and connections, but the system allows the process \
+        "a worker with {} needs {needed} open files and connections, but the system allows the process \
          {allowed}; raise the limit with `ulimit -n {}`, LimitNOFILE= of systemd or --ulimit nofile= of Docker",
+        terminal::count(slots as u64, "slot"),
         SUGGESTED.max(needed)
     )
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context;
-use proto::v1;
+use proto::{caller::TakenFor, unreached, v1};
 use telemetry::doctor::{
     Check, Report, clock, descriptors, folder, has_failed, memory, open_admin, port, shared_memory, text,
 };
@@ -21,7 +21,7 @@ use super::{
     options::StartOptions,
     own_trainer::OwnTrainer,
     remote::Remote,
-    target::{Target, urls},
+    target::{CONNECT_WITHIN, Target, urls},
 };
 
 /// Who asks where the worker has no name yet.
@@ -132,8 +132,8 @@ async fn joining(url: &str, membership: &Membership) -> Check {
 fn target(start: &StartOptions) -> Target {
     Target {
         url: start.coordinator.clone(),
-        token_file: start.token_file.clone(),
-        tls_ca: start.tls_ca.clone(),
+        token_file: start.credentials.token_file.clone(),
+        tls_ca: start.credentials.tls_ca.clone(),
         identity: None,
     }
 }
@@ -209,7 +209,7 @@ async fn coordinator(target: &Target) -> Vec<Check> {
     let remote = match Remote::new(target.clone()) {
         Ok(remote) => remote,
         Err(error) => {
-            return vec![Check::failed(NAME, error.to_string(), "correct --coordinator or --tls-ca")];
+            return vec![Check::failed_with(NAME, &error.to_string(), "correct --coordinator")];
         }
     };
     // Of a job that there is not. Only workers may ask it: others are refused, and whoever is let in is told that there is none.
@@ -217,29 +217,34 @@ async fn coordinator(target: &Target) -> Vec<Check> {
     let request = v1::GetCheckpointRequest { attempt, offset: 0 };
     let answer = remote.once(request, &async |client, request| client.get_checkpoint(request).await).await;
     let Err(status) = answer else { return vec![Check::ok(NAME, format!("{url} lets this worker in"))] };
+    let taken_for = TakenFor::read(status.metadata()).map(|caller| format!(" {caller}")).unwrap_or_default();
     let date = status.metadata().get("date").and_then(|date| date.to_str().ok());
     let theirs = date.and_then(|date| httpdate::parse_http_date(date).ok());
-    let message = status.message();
+    let message = unreached::explained(url, status.message().to_owned(), CONNECT_WITHIN).await;
     let check = match status.code() {
-        Code::NotFound => Check::ok(NAME, format!("{url} lets this worker in")),
+        Code::NotFound => Check::ok(NAME, format!("{url} lets this worker in{taken_for}")),
         Code::Unavailable if status.metadata().get(proto::leader::LEADER_METADATA).is_some() => {
             Check::ok(NAME, format!("{url} answers: {message}"))
         }
-        Code::Unauthenticated | Code::PermissionDenied => Check::failed(
+        Code::Unauthenticated | Code::PermissionDenied => Check::failed_with(
             NAME,
-            format!("{url} refuses this worker: {message}"),
+            &format!("{url} refuses this worker: {message}"),
             "give a worker's token with --token-file, or a join token with --join-file",
         ),
         // What a port says that is not the one for calls, or that speaks TLS.
-        Code::InvalidArgument => Check::failed(
+        Code::InvalidArgument => Check::failed_with(
             NAME,
-            format!("{url} is not where workers are answered: {message}"),
+            &format!("{url} is not where workers are answered: {message}"),
             "correct --coordinator: its scheme, and the port of the coordinator's --listen",
         ),
+        // Something is there, and what to do about it is said.
+        _ if message.contains("; ") => {
+            Check::failed_with(NAME, &format!("no connection to {url}: {message}"), "")
+        }
         _ => Check::failed(
             NAME,
             format!("{url} does not answer: {message}"),
-            "start one with `sweep serve`, or see whether a firewall, its --listen or --tls-ca is in the way",
+            "start one with `sweep serve`, or see whether a firewall or its --listen is in the way",
         ),
     };
     [Some(check), theirs.map(|theirs| clock(theirs, SystemTime::now()))].into_iter().flatten().collect()

@@ -15,6 +15,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use proto::{
     client,
     join::{JoinToken, NoJoinToken},
+    secret_file,
 };
 use terms::WorkerName;
 
@@ -32,6 +33,9 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// Shortest and longest time of a certificate that is believed, whatever a coordinator says.
 const LASTS_MIN: Duration = Duration::from_secs(1);
 const LASTS_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// What to do where a worker needs another certificate and has nothing for which it would get one.
+pub(crate) const JOIN_AGAIN: &str = "Make a join token with `sweep token create --role worker --name NAME --join`, and give it to the worker with --join-file";
 
 /// Where a join token comes from.
 #[derive(Debug, Clone)]
@@ -52,6 +56,9 @@ impl JoinFrom {
                 let unusable = |why: String| {
                     NotGiven::Refused(format!("cannot use the join token in {}: {why}", path.display()))
                 };
+                if let Some(why) = secret_file::exposed(path) {
+                    tracing::warn!("{why}");
+                }
                 let text = client::read_token(path).map_err(|error| unusable(client::innermost(&error)))?;
                 text.parse().map_err(|error: NoJoinToken| unusable(error.to_string()))
             }
@@ -205,10 +212,7 @@ impl Membership {
                 humantime::format_rfc3339_seconds(kept.expires)
             ),
         };
-        format!(
-            "{lost}this worker cannot join: {why}. Make a join token with `sweep token create --role worker --name NAME --join`, and give \
-             it to the worker with --join-file"
-        )
+        format!("{lost}this worker cannot join: {why}. {JOIN_AGAIN}")
     }
 }
 

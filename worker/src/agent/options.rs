@@ -2,6 +2,7 @@
 //! are started is in `commands`.
 
 mod commands;
+mod credentials;
 
 use std::{
     env,
@@ -14,10 +15,11 @@ use std::{
 use anyhow::Context;
 use terms::{DeviceChoice, WorkerName};
 
+pub(crate) use self::credentials::Credentials;
 use super::{
     devices::{self, SlotCount},
     lineage,
-    membership::{JoinFrom, Membership},
+    membership::Membership,
     own_trainer::OwnTrainer,
 };
 use trainer_protocol::PACK_SIZE_MAX;
@@ -42,26 +44,8 @@ pub struct StartOptions {
     /// the next start]
     #[arg(long, env = "SWEEP_NAME", value_name = "NAME")]
     pub name: Option<WorkerName>,
-    /// File that holds the token the coordinator asks for; read again at every connection
-    #[arg(long, env = "SWEEP_TOKEN_FILE", value_name = "FILE")]
-    pub token_file: Option<PathBuf>,
-    /// Certificates (PEM) to trust for an https:// coordinator; read again at every connection [default: those that this
-    /// system trusts]
-    #[arg(long, env = "SWEEP_TLS_CA", value_name = "FILE")]
-    pub tls_ca: Option<PathBuf>,
-    /// A join token: the worker makes a key, gets a certificate for it and renews that, and needs the token no more. In place of
-    /// --token-file and --tls-ca. Users of this machine can read it on the command line: --join-file is for others
-    #[arg(
-        long,
-        env = "SWEEP_JOIN",
-        hide_env_values = true,
-        value_name = "TOKEN",
-        conflicts_with_all = ["token_file", "tls_ca", "join_file"]
-    )]
-    pub join: Option<String>,
-    /// File that holds a join token, read where the worker has no certificate that holds
-    #[arg(long, env = "SWEEP_JOIN_FILE", value_name = "FILE", conflicts_with_all = ["token_file", "tls_ca"])]
-    pub join_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub credentials: Credentials,
     /// Answer probes and scrapers on this address, in plain text and without a token: /livez, /readyz and /metrics; port 0 lets
     /// the system choose
     #[arg(long, env = "SWEEP_ADMIN", value_name = "ADDR", value_parser = terminal::listen_address)]
@@ -194,12 +178,11 @@ impl StartOptions {
     /// How this worker is known by a certificate, where it is: it was given a join token, or has joined before with this spool and is given no
     /// other token now.
     pub(crate) fn membership(&self, name: &WorkerName, spool: &Path) -> Option<Membership> {
-        if self.token_file.is_some() || self.tls_ca.is_some() {
+        let Credentials { token_file, tls_ca, join, .. } = &self.credentials;
+        if token_file.is_some() || tls_ca.is_some() {
             return None;
         }
-        let file = || self.join_file.clone().map(JoinFrom::File);
-        let join = self.join.clone().map(JoinFrom::Token).or_else(file);
-        Membership::new(&self.coordinator, join, spool.to_owned(), name)
+        Membership::new(&self.coordinator, join.clone(), spool.to_owned(), name)
     }
 
     /// Where the files of users' programs are kept by content.

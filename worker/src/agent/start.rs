@@ -68,6 +68,7 @@ impl FirstRequest {
 /// # Errors
 /// The options are unusable, or the coordinator refuses this worker for good.
 pub fn start(options: &StartOptions) -> anyhow::Result<ExitCode> {
+    options.credentials.tell_unused();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2) // It only passes messages on; the cores are for the trainers.
         .enable_all()
@@ -186,8 +187,8 @@ async fn configure(
     Ok(Configuration {
         target: Target {
             url: options.coordinator.clone(),
-            token_file: options.token_file.clone(),
-            tls_ca: options.tls_ca.clone(),
+            token_file: options.credentials.token_file.clone(),
+            tls_ca: options.credentials.tls_ca.clone(),
             identity: None,
         },
         gpus,

@@ -3,7 +3,7 @@
 use terms::{EPOCHS_MAX, ParameterValue};
 
 use super::{EarlyTermination, HyperbandRungs, Specification, StoppingRule};
-use crate::space::Domain;
+use crate::{space::Domain, text::count};
 
 /// A sweep, as far as its rule of early stopping is concerned.
 #[derive(Debug, Clone, Copy)]
@@ -100,8 +100,8 @@ impl EarlyTermination {
                 let far =
                     epochs.map_or_else(|| "`max_iter`".to_owned(), |epochs| format!("`max_iter: {epochs}`"));
                 format!(
-                    "`early_terminate` never acts, as {max_iter} epochs (`max_iter`) have no rung below; write {far}, how far the jobs \
-                     train, and `s: {s}`"
+                    "`early_terminate` never acts, as `max_iter: {max_iter}` has no rung below; write {far}, how far the jobs train, and \
+                     `s: {s}`"
                 )
             }
             _ => format!(
@@ -112,7 +112,7 @@ impl EarlyTermination {
     }
 
     fn has_too_few(&self, jobs: u64) -> Option<String> {
-        let counted = if jobs == 1 { "1 job".to_owned() } else { format!("{jobs} jobs") };
+        let counted = count(jobs, "job");
         match self.rule {
             StoppingRule::TopK { k, .. } if k >= jobs => Some(format!(
                 "`early_terminate` stops no job: all {counted} are among the best {k}; write a smaller `early_terminate.k`"

@@ -289,6 +289,20 @@ fn why_a_worker_leaves_is_shown() {
 }
 
 #[test]
+fn why_a_worker_was_shut_out_is_shown_until_it_is_back() {
+    let mut cluster = Cluster::with_sweep(1, "");
+    cluster.connect(1, "a", 1, &[]);
+    let reason = "its token was revoked";
+    cluster.hear(Event::WorkerShutOut { session: SessionId(1), reason });
+    cluster.hear(Event::SessionClosed(SessionId(1)));
+    let shown = workers(&mut cluster).remove(0);
+    assert_eq!((shown.status, shown.reason.as_str()), (WorkerStatus::Disconnected, reason));
+    cluster.connect(2, "a", 1, &[]);
+    let shown = workers(&mut cluster).remove(0);
+    assert_eq!((shown.status, shown.reason.as_str()), (WorkerStatus::Connected, ""));
+}
+
+#[test]
 fn what_is_remembered_of_workers_that_left_is_bounded() {
     let mut cluster = Cluster::new();
     for session in 1..=500 {

@@ -2,7 +2,7 @@
 
 use domain::{
     definition::SweepDefinition,
-    record::{Quota, Record, StoredAttempt, StoredSweep},
+    record::{Quota, Record, StoredAttempt, StoredSweep, Token},
     specification::Specification,
 };
 use proptest::prelude::*;
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     AttemptEvent, ControlError, Engine, Issuer, Measure, QuotaView, Share, WaitReason,
-    command::{Cancel, KeepQuota, Submit},
+    command::{Cancel, Command as _, Drain, KeepQuota, KeepToken, Submit},
     query::{DescribeSweep, ListQuotas, ListSweeps},
 };
 
@@ -36,6 +36,40 @@ fn quota(owner: &str, slots: Option<u32>, weight: u32) -> Quota {
 
 fn set(cluster: &mut Cluster, quota: Quota) -> QuotaView {
     cluster.try_order_as(Issuer::admin("root"), KeepQuota(quota)).unwrap()
+}
+
+#[test]
+fn deeds_have_names_in_quotes_and_numbers_as_they_are_said() {
+    let lifted = KeepQuota(quota("ann", None, 1));
+    let token = Token {
+        id: "a1".to_owned(),
+        name: "ann".to_owned(),
+        role: terms::Role::Viewer,
+        secret_hash: [0; 32],
+        created_unix_ms: 1,
+        created_by: "root".to_owned(),
+        expires_unix_ms: None,
+        revoked_unix_ms: None,
+    };
+    for (deed, expected) in [
+        (KeepQuota(quota("ann", Some(1), 2)).deed(), r#"set the quota of "ann" to 1 slot, weight 2"#),
+        (KeepQuota(quota("ann", Some(2), 1)).deed(), r#"set the quota of "ann" to 2 slots, weight 1"#),
+        (KeepQuota(quota("ann", None, 2)).deed(), r#"set the weight of "ann" to 2"#),
+        (lifted.deed(), r#"lift the quota of "ann""#),
+        (KeepToken(token).deed(), r#"create token a1 of "ann" (viewer)"#),
+        (Drain("one".parse().unwrap()).deed(), r#"drain worker "one""#),
+    ] {
+        assert_eq!(deed.as_deref(), Some(expected));
+    }
+}
+
+#[test]
+fn a_quota_says_whether_a_sweep_is_of_its_owner() {
+    let mut cluster = Cluster::new();
+    assert!(!set(&mut cluster, quota("ann", Some(1), 1)).has_sweeps);
+    submit(&mut cluster, "ann", specification(1, ""));
+    assert!(set(&mut cluster, quota("ann", Some(1), 1)).has_sweeps);
+    assert!(!set(&mut cluster, quota("ben", Some(1), 1)).has_sweeps);
 }
 
 /// The sweeps of the grants since the last look.

@@ -27,6 +27,11 @@ impl WorkerState {
         }
     }
 
+    /// It may stay no longer, for this reason.
+    pub(crate) fn is_shut_out(&mut self, reason: &str) {
+        reason.clone_into(&mut self.leaving);
+    }
+
     /// A user wants it to leave.
     pub(crate) fn ask_to_leave(&mut self) {
         self.drained = true;

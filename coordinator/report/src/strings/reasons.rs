@@ -207,6 +207,10 @@ mod tests {
                 "ann のジョブが 3 スロットを使用中です (割り当ての上限は 4 スロット、1 件のジョブは同時に 2 スロットを使います)",
             ),
             (
+                "the jobs of ann hold 1 slot of a quota of 1",
+                "ann のジョブが 1 スロットを使用中です (割り当ての上限は 1 スロット)",
+            ),
+            (
                 "the jobs of ann hold 4 slots of a quota of 4",
                 "ann のジョブが 4 スロットを使用中です (割り当ての上限は 4 スロット)",
             ),

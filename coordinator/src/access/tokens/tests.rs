@@ -1,5 +1,7 @@
 //! Tokens of files and of the store.
 
+use std::os::unix::fs::PermissionsExt;
+
 use super::*;
 
 fn token(id: &str, role: Role) -> Token {
@@ -74,6 +76,18 @@ fn a_token_that_was_revoked_or_has_run_out_lets_no_one_in_and_ends_those_who_are
 }
 
 #[test]
+fn a_certificate_of_a_token_that_was_revoked_is_told_to_join_again() {
+    let known = identities();
+    known.take(vec![token("a", Role::Worker)], true);
+    let expires = SystemTime::now() + Duration::from_secs(60);
+    let shown = WorkerCertificate { worker: "one".to_owned(), token: "a".to_owned(), expires };
+    assert_eq!(known.of_certificate(&shown).unwrap().worker.as_deref(), Some("one"));
+    known.keep(Token { revoked_unix_ms: Some(2), ..token("a", Role::Worker) });
+    let refused = known.of_certificate(&shown).unwrap_err();
+    assert!(refused == NotKnown::JoinRevoked && refused.to_string().contains("join again"), "{refused}");
+}
+
+#[test]
 fn a_coordinator_that_does_not_lead_takes_no_unknown_token_for_a_wrong_one() {
     let known = identities();
     assert_eq!(known.of_token("a.secret").unwrap_err(), NotKnown::Unsure);
@@ -82,6 +96,25 @@ fn a_coordinator_that_does_not_lead_takes_no_unknown_token_for_a_wrong_one() {
     known.may_be_old();
     assert_eq!(known.of_token("a.secret").unwrap_err(), NotKnown::Unsure);
     assert_eq!(known.of_token("nonsense").unwrap_err(), NotKnown::Wrong);
+}
+
+#[test]
+fn a_token_that_is_short_or_that_others_can_read_is_warned_of_and_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("token");
+    for (token, mode, expected) in [
+        ("0123456789abcdef", 0o600, &[][..]),
+        ("0123456789abcde", 0o600, &["has 15 characters"]),
+        ("x", 0o644, &["mode 0644", "has 1 character, which"]),
+    ] {
+        std::fs::write(&path, token).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let told = weaknesses(&path, token);
+        assert_eq!(told.len(), expected.len(), "{told:?}");
+        assert!(told.iter().zip(expected).all(|(told, part)| told.contains(part)), "{told:?}");
+        let files = TokenFiles { admin: Some(Secret::File(path.clone())), viewer: None };
+        assert!(Identities::open(files).unwrap().of_token(token).is_ok());
+    }
 }
 
 #[test]

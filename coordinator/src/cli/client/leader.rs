@@ -105,7 +105,7 @@ impl Target {
     async fn reached(&self, url: &str, limit: Duration) -> Result<Result<Channel, String>, Failure> {
         Ok(match tokio::time::timeout(limit, self.endpoint(url)?.connect()).await {
             Ok(Ok(channel)) => Ok(channel),
-            Ok(Err(error)) => Err(unreached::why(&error)),
+            Ok(Err(error)) => Err(unreached::explained(url, unreached::why(&error), limit).await),
             // A port may be open but silent, and the endpoint's own limit only covers opening it.
             Err(_) => Err(format!("no connection within {limit:?}")),
         })

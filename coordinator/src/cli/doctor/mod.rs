@@ -103,7 +103,7 @@ async fn store(url: Option<&str>) -> Vec<Check> {
     }
     checks.push(match store::look(url).await {
         Ok(says) => Check::ok(NAME, says),
-        Err(error) => reached::failed(
+        Err(error) => Check::failed_with(
             NAME,
             &format!("{shown}: {error}"),
             "make it usable, or name another with --store",

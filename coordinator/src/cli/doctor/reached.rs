@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use proto::caller::TakenFor;
 use telemetry::doctor::{Check, Verdict, clock};
 use tonic::{Code, Status, metadata::MetadataMap};
 
@@ -58,14 +59,16 @@ async fn coordinator(target: &Target, url: &str) -> (Check, Option<Asked>) {
     let asked = match target.asked(url).await {
         Err(failure) => {
             return (
-                failed(NAME, &failure.to_string(), "correct the option or the file that it names"),
+                Check::failed_with(
+                    NAME,
+                    &failure.to_string(),
+                    "correct the option or the file that it names",
+                ),
                 None,
             );
         }
         Ok(Err(reason)) => {
-            let says = format!("{NO_ONE} {url}: {reason}");
-            let cure = "start one there with `sweep serve`, or see whether a firewall, its --listen or --tls-ca is in the way";
-            return (Check::failed(NAME, says, cure), None);
+            return (unreached(url, &reason), None);
         }
         Ok(Ok(asked)) => asked,
     };
@@ -82,7 +85,8 @@ fn version(url: &str, headers: &MetadataMap) -> Check {
     let own = env!("CARGO_PKG_VERSION");
     match headers.get(VERSION_METADATA).and_then(|version| version.to_str().ok()) {
         Some(theirs) if theirs == own => {
-            Check::ok(NAME, format!("{url} leads, with version {theirs}, and lets this user in"))
+            let taken_for = TakenFor::read(headers).map(|caller| format!(" {caller}")).unwrap_or_default();
+            Check::ok(NAME, format!("{url} leads, with version {theirs}, and lets this user in{taken_for}"))
         }
         theirs => Check::warning(
             NAME,
@@ -95,6 +99,19 @@ fn version(url: &str, headers: &MetadataMap) -> Check {
     }
 }
 
+/// Nothing answers there; or something does with which no connection comes about, of which the reason says what to do.
+fn unreached(url: &str, reason: &str) -> Check {
+    const NAME: &str = "coordinator";
+    match reason.split_once("; ") {
+        Some((says, cure)) => Check::failed(NAME, format!("no connection to {url}: {says}"), cure),
+        None => Check::failed(
+            NAME,
+            format!("{NO_ONE} {url}: {reason}"),
+            "start one there with `sweep serve`, or see whether a firewall or its --listen is in the way",
+        ),
+    }
+}
+
 fn refused(url: &str, status: &Status) -> Check {
     let cure = match status.code() {
         Code::Unauthenticated | Code::PermissionDenied => "give the coordinator's token with --token-file",
@@ -103,18 +120,26 @@ fn refused(url: &str, status: &Status) -> Check {
         }
         _ => "see what its log says",
     };
-    failed("coordinator", &format!("{url} answers: {}", status.message()), cure)
-}
-
-/// What is wrong. Most messages end with what to do, which is said once; `cure` is for those that do not.
-pub(super) fn failed(name: &str, message: &str, cure: &str) -> Check {
-    match message.split_once("; ") {
-        Some((says, own)) => Check::failed(name, says.to_owned(), own),
-        None => Check::failed(name, message.to_owned(), cure),
-    }
+    Check::failed_with("coordinator", &format!("{url} answers: {}", status.message()), cure)
 }
 
 /// When an answer was made, by the other machine's clock, in whole seconds.
 fn date(headers: &MetadataMap) -> Option<SystemTime> {
     httpdate::parse_http_date(headers.get("date")?.to_str().ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_answers_without_a_connection_is_not_taken_for_no_one() {
+        let check = unreached("https://a:1", "invalid peer certificate; name it with --tls-ca");
+        assert_eq!(
+            (check.says.as_str(), check.cure.as_str()),
+            ("no connection to https://a:1: invalid peer certificate", "name it with --tls-ca",)
+        );
+        let check = unreached("http://a:1", "Connection refused");
+        assert!(check.says.starts_with(NO_ONE) && !check.cure.contains("--tls-ca"), "{check:?}");
+    }
 }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use domain::specification::Execution;
+use terminal::count;
 
 /// The bounds that the user has set.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -61,9 +62,10 @@ impl Budget {
         let left = jobs.map(|limit| (limit, limit.saturating_sub(self.jobs)));
         if let Some((limit, left)) = left.filter(|(_, left)| cost.jobs > *left) {
             return Err(format!(
-                "this takes {} jobs, and {left} of the {limit} that may be started are left ({} were); fewer values or a `run_cap` make \
+                "this takes {}, and {left} of the {limit} that may be started are left ({} were); fewer values or a `run_cap` make \
                  fewer jobs",
-                cost.jobs, self.jobs
+                count(cost.jobs, "job"),
+                self.jobs
             ));
         }
         let taken = match (hours, cost.hours()) {
@@ -75,10 +77,10 @@ impl Budget {
             }
             (Some(limit), Some(wanted)) if self.hours + wanted > limit => {
                 return Err(format!(
-                    "this may take {wanted:.1} hours ({} jobs, {} attempts, each up to its job_timeout), and {:.1} of {limit:.1} are left; \
+                    "this may take {wanted:.1} hours ({}, {}, each up to its job_timeout), and {:.1} of {limit:.1} are left; \
                      fewer jobs, a shorter execution.job_timeout or a smaller execution.attempts_max take less",
-                    cost.jobs,
-                    cost.attempts,
+                    count(cost.jobs, "job"),
+                    count(cost.attempts.into(), "attempt"),
                     limit - self.hours
                 ));
             }

@@ -9,7 +9,7 @@ use super::undecided;
 use crate::cli::{
     client::Target,
     failure::Failure,
-    output::{Format, parameter_json, print, print_json},
+    output::{Format, count, parameter_json, print, print_json},
 };
 
 /// Exits with 1 where something differs, and with 2 where nothing can be compared, as of a grid.
@@ -23,9 +23,9 @@ pub(super) async fn verify(sweep: u64, target: &Target, format: Format) -> Resul
     match answer.differing {
         0 => Ok(()),
         differing => Err(Failure::operation(format!(
-            "{differing} of {} points of sweep {sweep} do not follow from what its search had seen: records were changed, or this \
+            "{differing} of {} of sweep {sweep} do not follow from what its search had seen: records were changed, or this \
              version proposes otherwise than the one that ran the sweep",
-            answer.proposals
+            count(answer.proposals, "point")
         ))),
     }
 }
@@ -50,8 +50,10 @@ fn words(sweep: u64, answer: &v1::VerifySearchResponse) -> String {
         lines.push(format!("and {left_out} more"));
     }
     lines.push(format!(
-        "{} of {proposals} points of sweep {sweep} follow from what its search had seen ({results} results)",
-        proposals - differing
+        "{} of {} of sweep {sweep} follow from what its search had seen ({})",
+        proposals - differing,
+        count(*proposals, "point"),
+        count(*results, "result")
     ));
     lines.join("\n") + "\n"
 }

@@ -9,7 +9,13 @@ export function t(key, values) {
   const text = TEXTS[key]?.[isJapanese ? 1 : 0];
   // A newer coordinator may have states that this page does not know.
   if (text === undefined) return key.replace(/^(state|live|weights)_/, '');
-  return values ? text.replace(/\{(\w+)\}/g, (_, name) => String(values[name])) : text;
+  return values ? text.replace(/\{(\w+)(?::([^|}]*)\|([^}]*))?\}/g, (_, name, one, more) => filled(String(values[name]), one, more)) : text;
+}
+
+/** What stands in a hole: `{jobs}` is the number, `{jobs:job is|jobs are}` a word for one and for any other. */
+function filled(value, one, more) {
+  if (one === undefined) return value;
+  return value === '1' ? one : more;
 }
 
 /** Whether there is such a text. */
@@ -163,8 +169,8 @@ const TEXTS = {
   running_jobs: ['Running jobs', '実行中のジョブ'],
   running_shown: ['{shown} of {all} shown', '{all} 件中 {shown} 件を表示'],
   preparing: ['reads its data set', 'データセットを読み込み中'],
-  epochs_of: ['{done} of {total} epochs', '{done} / {total} エポック'],
-  epochs_done: ['{done} epochs', '{done} エポック'],
+  epochs_of: ['{done} of {total} {total:epoch|epochs}', '{done} / {total} エポック'],
+  epochs_done: ['{done} {done:epoch|epochs}', '{done} エポック'],
   exports: ['Export', 'エクスポート'],
   export_jobs: ['Jobs (CSV)', 'ジョブ (CSV)'],
   export_epochs: ['Epochs (CSV)', 'エポック (CSV)'],
@@ -176,16 +182,16 @@ const TEXTS = {
 
   // Charts.
   scatter: ['Results', '結果の分布'],
-  scatter_label: ['{jobs} jobs, {x} against {y}. Arrow keys move from job to job, Enter opens one.', '{jobs} 件のジョブ。横軸は {x}、縦軸は {y}。矢印キーでジョブを移動、Enter で開きます。'],
+  scatter_label: ['{jobs} {jobs:job|jobs}, {x} against {y}. Arrow keys move from job to job, Enter opens one.', '{jobs} 件のジョブ。横軸は {x}、縦軸は {y}。矢印キーでジョブを移動、Enter で開きます。'],
   horizontal: ['Horizontal', '横軸'],
   front: ['Circled: jobs that no other beats in both time and value ({jobs}).', '丸印: 時間と値の両方で上回るジョブがないもの (パレートフロント、{jobs} 件)'],
-  points: ['{jobs} jobs have a value.', '値のあるジョブは {jobs} 件です。'],
+  points: ['{jobs} {jobs:job has|jobs have} a value.', '値のあるジョブは {jobs} 件です。'],
   curves: ['Learning curves', '学習曲線'],
   best_k: ['best {most}', '上位 {most} 件'],
   parallel: ['Parameters and results', 'パラメーターと結果'],
-  parallel_label: ['{jobs} jobs as lines across the axes {axes}. Arrow keys move from the best job to the worst, Enter opens one; “Limit” leaves a part of an axis.', '{jobs} 件のジョブを、軸 {axes} を通る線で示しています。矢印キーで良い順に移動、Enter で開きます。「範囲を指定」で軸の範囲を絞り込めます。'],
+  parallel_label: ['{jobs} {jobs:job as a line|jobs as lines} across the axes {axes}. Arrow keys move from the best job to the worst, Enter opens one; “Limit” leaves a part of an axis.', '{jobs} 件のジョブを、軸 {axes} を通る線で示しています。矢印キーで良い順に移動、Enter で開きます。「範囲を指定」で軸の範囲を絞り込めます。'],
   brush_hint: ['Drag along an axis to keep the jobs that pass there; click a brush to remove it.', '軸に沿ってドラッグすると、そこを通るジョブに絞り込めます。範囲をクリックすると解除します。'],
-  brushed: ['{jobs} of {all} jobs', '{all} 件中 {jobs} 件'],
+  brushed: ['{jobs} of {all} {all:job|jobs}', '{all} 件中 {jobs} 件'],
   sideways: ['There are more axes to the right →', '右にスクロールすると残りの軸を表示できます →'],
   clear_brushes: ['Clear', '解除'],
   show: ['Show', '表示'],
@@ -198,7 +204,7 @@ const TEXTS = {
   to: ['To', '上限'],
   add: ['Add', '追加'],
   log: ['(log)', '(対数)'],
-  more_parameters: ['and {left} more parameters', 'ほか {left} 個のパラメーター'],
+  more_parameters: ['and {left} more {left:parameter|parameters}', 'ほか {left} 個のパラメーター'],
 
   heatmap: ['Two parameters', '2 つのパラメーター'],
   heatmap_label: ['{metric} by {x} and {y}. Arrow keys move from cell to cell, Enter opens the best job of one.', '{x} と {y} ごとの {metric}。矢印キーでセルを移動、Enter でセル内の最良のジョブを開きます。'],
@@ -206,7 +212,7 @@ const TEXTS = {
   shows: ['Shows', '表示'],
   mean: ['Mean', '平均'],
   median: ['Median', '中央値'],
-  cells: ['{jobs} jobs that are done, in {cells} cells', '完了したジョブ {jobs} 件 ({cells} セル)'],
+  cells: ['{jobs} {jobs:job that is|jobs that are} done, in {cells} {cells:cell|cells}', '完了したジョブ {jobs} 件 ({cells} セル)'],
   cell_jobs: ['n = {jobs}', '{jobs} 件'],
   rungs: ['Early stopping', '早期打ち切り'],
   rungs_label: ['What jobs had at the rungs of early stopping. Left and right move between rungs, up and down between jobs, Enter opens one.', '早期打ち切りの各比較点での値。左右キーで比較点、上下キーでジョブを移動、Enter で開きます。'],
@@ -231,9 +237,9 @@ const TEXTS = {
   importance_too_few: ['Too few jobs are done to say which parameters matter.', '完了したジョブが少なく、どのパラメーターが重要かはまだわかりません。'],
   no_interval_trained_once: ['Without intervals, as each point was trained once.', '各設定の学習が 1 回のため、信頼区間はありません。'],
   no_interval_not_computed: ['', ''],
-  rests_on: ['From {jobs} jobs of {points} points.', '{points} 通りの設定、{jobs} 件のジョブによります。'],
+  rests_on: ['From {jobs} {jobs:job|jobs} of {points} {points:point|points}.', '{points} 通りの設定、{jobs} 件のジョブによります。'],
   separable: ['Job {first} is better than the runner-up, job {second}: by {difference} (95 % interval {interval}).', 'ジョブ {first} は次点のジョブ {second} より優れています (差 {difference}、95 % 信頼区間 {interval})。'],
-  not_separable: ['Job {first} cannot be told from the runner-up, job {second}: they differ by {difference} (95 % interval {interval}). In all, {others} points cannot be told from the best.', 'ジョブ {first} と次点のジョブ {second} に差があるとは言えません (差 {difference}、95 % 信頼区間 {interval})。最良と区別できない設定は {others} 通りです。'],
+  not_separable: ['Job {first} cannot be told from the runner-up, job {second}: they differ by {difference} (95 % interval {interval}). In all, {others} {others:point|points} cannot be told from the best.', 'ジョブ {first} と次点のジョブ {second} に差があるとは言えません (差 {difference}、95 % 信頼区間 {interval})。最良と区別できない設定は {others} 通りです。'],
   untested_only_one: ['Job {first} is the only one to compare.', '比較できるのはジョブ {first} だけです。'],
   untested_no_repeats: ['Whether job {first} is really better than job {second} cannot be said: points were trained once. `repeats: 3` in the sweep file trains each three times.', 'ジョブ {first} がジョブ {second} より本当に優れているかはわかりません (各設定の学習は 1 回)。スイープのファイルに `repeats: 3` と書くと 3 回ずつ学習します。'],
   untested_no_variation: ['Jobs {first} and {second} vary too little to be compared by a test.', 'ジョブ {first} と {second} はばらつきがなく、検定できません。'],
@@ -241,7 +247,7 @@ const TEXTS = {
   difference: ['Difference', '差'],
   pair_count: ['Pairs', '組'],
   interval: ['95 % interval', '95 % 信頼区間'],
-  levels_more: ['{levels} more values', 'ほか {levels} 個の値'],
+  levels_more: ['{levels} more {levels:value|values}', 'ほか {levels} 個の値'],
   diverged_too: ['{jobs} diverged', '発散 {jobs} 件'],
   not_set: ['not set', '設定なし'],
   timeline: ['Who ran what', '実行の記録'],
@@ -251,10 +257,10 @@ const TEXTS = {
   whole_sweep: ['whole sweep', 'スイープ全体'],
   earlier: ['Earlier', '前へ'],
   later: ['Later', '後へ'],
-  ran: ['{attempts} attempts on {slots} slots.', '{slots} スロットで {attempts} 件の試行。'],
+  ran: ['{attempts} {attempts:attempt|attempts} on {slots} {slots:slot|slots}.', '{slots} スロットで {attempts} 件の試行。'],
   ran_nothing: ['Nothing ran then.', 'この期間に実行されたものはありません。'],
   ran_more: ['There were more; the latest are shown.', 'ほかにもあります。新しいものを表示しています。'],
-  lanes_more: ['{lanes} more slots are not shown.', 'ほか {lanes} スロットは表示していません。'],
+  lanes_more: ['{lanes} more {lanes:slot is|slots are} not shown.', 'ほか {lanes} スロットは表示していません。'],
 
   // The table of jobs.
   columns: ['Columns', '列'],
@@ -262,7 +268,7 @@ const TEXTS = {
   filter_help: ['Words that must all match: a state, a worker, a number, a value, name=value; of numbers also name<value, <=, >, >=', 'すべての語に一致するジョブに絞り込みます: 状態、ワーカー、番号、値、名前=値。数値には 名前<値、<=、>、>= も使えます'],
   filter_state: ['Filter by state', '状態で絞り込み'],
   not_begun: ['{jobs} have not begun: list', '未開始 {jobs} 件を表示'],
-  left_out: ['{jobs} more jobs are not shown.', 'ほか {jobs} 件は表示していません。'],
+  left_out: ['{jobs} more {jobs:job is|jobs are} not shown.', 'ほか {jobs} 件は表示していません。'],
   back_to_jobs: ['Back to jobs that began', '開始済みのジョブに戻る'],
   no_match: ['No job matches.', '該当するジョブはありません。'],
   no_jobs_yet: ['No job has begun yet.', '開始したジョブはまだありません。'],
@@ -291,7 +297,7 @@ const TEXTS = {
   no_log: ['There are no log lines.', 'ログはありません。'],
 
   // Workers.
-  slots_busy: ['{busy} of {all} slots busy', '{all} スロット中 {busy} 使用中'],
+  slots_busy: ['{busy} of {all} {all:slot|slots} busy', '{all} スロット中 {busy} 使用中'],
   trains: ['Trains', '実行できるもの'],
   programs: ['programs', 'プログラム'],
   last_seen: ['Last seen', '最終応答'],
@@ -308,16 +314,16 @@ const TEXTS = {
   compare_differences: ['What the files differ in', 'ファイルの違い'],
   compare_same: ['The files differ in nothing but names and descriptions.', '名前と説明以外に違いはありません。'],
   compare_key: ['Key', 'キー'],
-  compare_more_keys: ['{keys} more keys are not shown.', 'ほか {keys} 個のキーは表示していません。'],
+  compare_more_keys: ['{keys} more {keys:key is|keys are} not shown.', 'ほか {keys} 個のキーは表示していません。'],
   compare_other_metric: ['Sweeps {first} and {second} rank by different metrics, or by different epochs: their values do not compare.', 'スイープ {first} と {second} は評価指標または対象のエポックが異なるため、値は比較できません。'],
   compare_other_data: ['The data of sweeps {first} and {second} differ in {keys}: that may make the differences below.', 'スイープ {first} と {second} はデータの {keys} が異なります。以下の差はそのためかもしれません。'],
   compare_interval: ['{low} to {high}', '{low}〜{high}'],
-  compare_left_out: ['{left} trainings of configurations beyond the first 100,000 of a sweep are not compared.', '各スイープの最初の 100,000 通りの設定を超える学習 {left} 件は比較していません。'],
+  compare_left_out: ['{left} {left:training|trainings} of configurations beyond the first 100,000 of a sweep {left:is|are} not compared.', '各スイープの最初の 100,000 通りの設定を超える学習 {left} 件は比較していません。'],
   compare_bests: ['Best of {second} less best of {first}: {difference} (95 % interval {interval}, by Welch). Each was chosen by its value, from more or fewer, so that this is no test.', 'スイープ {second} の最良から {first} の最良を引いた差: {difference} (95 % 信頼区間 {interval}、ウェルチによる)。どちらも値によって選ばれたもので、検定ではありません。'],
   compare_no_best: ['Best of {second} less best of {first}: not known, as a sweep has no job that is done with a value.', 'スイープ {second} と {first} の最良の差: 値のある完了したジョブがないスイープがあるため、求められません。'],
   compare_once: ['Best of {second} less best of {first}: not tested, as one of them was trained once; `repeats: 3` in the sweep file trains each configuration three times.', 'スイープ {second} と {first} の最良の差: 学習が 1 回の設定があるため、検定していません。スイープのファイルに `repeats: 3` と書くと 3 回ずつ学習します。'],
   compare_no_variation: ['Best of {second} less best of {first}: not tested, as their trainings do not vary.', 'スイープ {second} と {first} の最良の差: 学習結果にばらつきがないため、検定していません。'],
-  compare_paired: ['{common} configurations are in both; {second} less {first} on average: {difference} (95 % interval {interval}; paired t-test, p {p}, corrected for the sweeps): {verdict}; {second} is better in {behind}, {first} in {ahead}.', '両方にある設定は {common} 通り。{second} から {first} を引いた差の平均: {difference} (95 % 信頼区間 {interval}、対応のある t 検定、スイープの数で補正した p {p}): {verdict}。{second} が良いもの {behind}、{first} が良いもの {ahead}。'],
+  compare_paired: ['{common} {common:configuration is|configurations are} in both; {second} less {first} on average: {difference} (95 % interval {interval}; paired t-test, p {p}, corrected for the sweeps): {verdict}; {second} is better in {behind}, {first} in {ahead}.', '両方にある設定は {common} 通り。{second} から {first} を引いた差の平均: {difference} (95 % 信頼区間 {interval}、対応のある t 検定、スイープの数で補正した p {p}): {verdict}。{second} が良いもの {behind}、{first} が良いもの {ahead}。'],
   compare_unpaired: ['Configurations in both: {common}, which no test can be made of; {second} is better in {behind}, {first} in {ahead}.', '両方にある設定は {common} 通りで、検定できません。{second} が良いもの {behind}、{first} が良いもの {ahead}。'],
   compare_equal: ['Configurations in both: {common}, with the same values: there is no difference to test.', '両方にある設定は {common} 通りで、値はすべて等しく、検定する差がありません。'],
   compare_none_common: ['No configuration is in both with a value.', '両方で値のある設定はありません。'],
@@ -350,7 +356,7 @@ const TEXTS = {
   retry_sweep_failed: ['Failed jobs ({failed}) are tried again.', '失敗したジョブ ({failed} 件) を再試行します。'],
   retry_cancelled: ['Also the cancelled jobs ({cancelled})', '取り消されたジョブ ({cancelled} 件) も再試行する'],
   retry_running: ['Running jobs are not affected.', '実行中のジョブには影響しません。'],
-  retried: ['{jobs} jobs are tried again.', '{jobs} 件のジョブを再試行します。'],
+  retried: ['{jobs} {jobs:job is|jobs are} tried again.', '{jobs} 件のジョブを再試行します。'],
   stop_job_title: ['Stop job {job}?', 'ジョブ {job} を停止しますか?'],
   stop_job_text: ['It gets no more attempts. An attempt that runs goes on to its end.', '新しい試行は行いません。実行中の試行は最後まで続きます。'],
   cancel_job_title: ['Cancel job {job}?', 'ジョブ {job} を取り消しますか?'],

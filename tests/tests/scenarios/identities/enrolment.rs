@@ -150,9 +150,11 @@ async fn a_worker_joins_with_a_token_renews_its_certificate_and_is_cut_off_with_
     worker.until_it_says("the certificate was renewed");
     enrolling.trains("2");
     assert_eq!(enrolling.sweep(&["token", "revoke", &id]).0, Some(0));
-    worker.until_it_says("the token was revoked");
+    worker.until_it_says("the coordinator no longer accepts the identity with which this worker joined");
+    let (_, workers) = enrolling.sweep(&["workers", "-o", "json"]);
+    assert!(workers.contains("the token by which it joined was revoked"), "{workers}");
     let log = enrolling.cluster.coordinator.log();
-    assert!(log.contains("a certificate for worker one by token"), "{log}");
+    assert!(log.contains(r#"a certificate for worker \"one\" by token"#), "{log}");
 }
 
 #[tokio::test]

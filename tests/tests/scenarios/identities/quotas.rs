@@ -26,7 +26,12 @@ async fn a_quota_is_set_by_admins_shown_to_all_and_kept_by_the_next_coordinator(
     );
     let nothing = of(&cluster, &admin, &["quota", "set", "ann"]);
     assert_eq!(nothing.0, Some(2), "{nothing:?}");
-    assert_eq!(of(&cluster, &admin, &["quota", "set", "ann", "--slots", "0", "--weight", "2"]).0, Some(0));
+    let (code, said) = of(&cluster, &admin, &["quota", "set", "ann", "--slots", "0", "--weight", "2"]);
+    assert!(code == Some(0) && !said.contains("note:"), "{said}");
+    let (code, said) = of(&cluster, &admin, &["quota", "set", "nemo", "--slots", "1"]);
+    assert!(code == Some(0) && said.contains("note: no token and no sweep is of \"nemo\" yet"), "{said}");
+    let (code, said) = of(&cluster, &admin, &["quota", "remove", "nemo"]);
+    assert!(code == Some(0) && said.starts_with("the quota of nemo is removed: no limit"), "{said}");
     // What is not named stays.
     assert_eq!(of(&cluster, &admin, &["quota", "set", "ann", "--weight", "3"]).0, Some(0));
     submit(&cluster, folder.path(), &ann, "first", 0);
@@ -53,9 +58,10 @@ async fn a_quota_is_set_by_admins_shown_to_all_and_kept_by_the_next_coordinator(
     assert!(none.0 == Some(1) && none.1.contains("there is no quota for \"ann\""), "{none:?}");
     let log = cluster.coordinator.log();
     assert!(
-        log.contains("\"what\":\"set the quota of ann to 0 slots, weight 3\",\"result\":\"done\""),
+        log.contains(r#""what":"set the quota of \"ann\" to 0 slots, weight 3","result":"done""#),
         "{log}"
     );
+    assert!(log.contains(r#""what":"set the quota of \"nemo\" to 1 slot, weight 1""#), "{log}");
 }
 
 #[tokio::test]

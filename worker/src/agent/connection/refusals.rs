@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use tonic::{Code, Status};
 
 use super::LinkEvent;
+use crate::agent::membership::JOIN_AGAIN;
 
 /// How long a coordinator that has accepted this worker may refuse it before that counts: a token that is changed at
 /// the coordinator first, or a proxy that is starting, must not cost running trainings.
@@ -53,14 +54,17 @@ fn may_pass(code: Code) -> bool {
     matches!(code, Code::Unauthenticated | Code::PermissionDenied | Code::FailedPrecondition)
 }
 
-/// The message for people, if the coordinator, or a proxy before it, refuses this worker.
-pub(super) fn refusal(status: &Status) -> Option<String> {
+/// The message for people, if the coordinator, or a proxy before it, refuses this worker, which has joined or shows a token.
+pub(super) fn refusal(status: &Status, has_joined: bool) -> Option<String> {
     let said = status.message();
     Some(match status.code() {
+        Code::Unauthenticated | Code::PermissionDenied if has_joined => {
+            format!(
+                "the coordinator no longer accepts the identity with which this worker joined: {said}. {JOIN_AGAIN}"
+            )
+        }
         // A coordinator says what to do; a proxy before it does not.
-        Code::Unauthenticated | Code::PermissionDenied
-            if said.contains("--token-file") || said.contains("join again") =>
-        {
+        Code::Unauthenticated | Code::PermissionDenied if said.contains("--token-file") => {
             format!("the coordinator refuses this worker: {said}")
         }
         Code::Unauthenticated | Code::PermissionDenied => {
@@ -86,7 +90,7 @@ mod tests {
         for code in
             [Code::Unauthenticated, Code::FailedPrecondition, Code::AlreadyExists, Code::InvalidArgument]
         {
-            assert!(refusal(&Status::new(code, "no")).is_some(), "{code}");
+            assert!(refusal(&Status::new(code, "no"), false).is_some(), "{code}");
         }
         for code in [
             Code::Unavailable,
@@ -96,16 +100,27 @@ mod tests {
             Code::ResourceExhausted,
             Code::Unimplemented,
         ] {
-            assert!(refusal(&Status::new(code, "no")).is_none(), "{code}");
+            assert!(refusal(&Status::new(code, "no"), true).is_none(), "{code}");
         }
     }
 
     #[test]
     fn what_a_coordinator_says_of_a_token_is_said_once() {
-        let told = refusal(&Status::unauthenticated("the token is wrong; check --token-file")).unwrap();
+        let told =
+            refusal(&Status::unauthenticated("the token is wrong; check --token-file"), false).unwrap();
         assert_eq!(told, "the coordinator refuses this worker: the token is wrong; check --token-file");
-        let told = refusal(&Status::permission_denied("no")).unwrap();
+        let told = refusal(&Status::permission_denied("no"), false).unwrap();
         assert!(told.ends_with("does not accept this worker's token (no); see --token-file"), "{told}");
+    }
+
+    #[test]
+    fn a_worker_that_has_joined_is_told_to_join_again_and_of_no_token_file() {
+        for code in [Code::Unauthenticated, Code::PermissionDenied] {
+            let told = refusal(&Status::new(code, "the token was revoked"), true).unwrap();
+            assert!(told.contains("the identity with which this worker joined"), "{told}");
+            assert!(told.contains("was revoked") && told.contains("--join-file"), "{told}");
+            assert!(!told.contains("--token-file"), "{told}");
+        }
     }
 
     #[test]

@@ -120,7 +120,7 @@ fn a_rule_that_never_acts_is_noted_with_what_to_change() {
             "{type: hyperband, max_iter: 2, s: 1}",
             9,
             9,
-            "2 epochs (`max_iter`) have no rung below; write `max_iter: 9`",
+            "`max_iter: 2` has no rung below; write `max_iter: 9`",
         ),
         ("{type: top_k, k: 1}", 9, 1, "a job ends with its only epoch"),
         ("{type: median, min_iter: 5}", 9, 5, "smaller `early_terminate.min_iter`"),
@@ -160,7 +160,6 @@ fn a_rule_without_rungs_is_noted_where_the_epochs_of_jobs_are_not_known() {
         values.join(", ")
     );
     let notes = parse(&text).unwrap().notes;
-    let wanted =
-        "2 epochs (`max_iter`) have no rung below; write `max_iter`, how far the jobs train, and `s: 1`";
+    let wanted = "`max_iter: 2` has no rung below; write `max_iter`, how far the jobs train, and `s: 1`";
     assert!(notes.iter().any(|note| note.contains(wanted)), "{notes:?}");
 }

@@ -274,6 +274,14 @@ pub(super) const KNOWN: Forms = &[
         "データセットの異なるジョブがまとめて割り当てられました",
     ),
     (
+        "the trainer said that it was done after {} of 1 epoch",
+        "トレーナーが 1 エポック中 {} で完了と報告しました",
+    ),
+    (
+        "the trainer paused after {} of 1 epoch",
+        "トレーナーが 1 エポックではなく {} エポックで一時停止しました",
+    ),
+    (
         "the trainer said that it was done after {} of {} epochs",
         "トレーナーが {1} エポック中 {0} で完了と報告しました",
     ),

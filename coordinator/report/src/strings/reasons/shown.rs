@@ -11,6 +11,14 @@ pub(super) const WAITING: Forms = &[
     ("1 job runs, which is all that max_parallel allows", "1 件のジョブが実行中です (max_parallel の上限)"),
     ("{} jobs run, which is all that max_parallel allows", "{} 件のジョブが実行中です (max_parallel の上限)"),
     (
+        "the jobs of {} hold 1 slot of a quota of {}, and a job takes {} at once",
+        "{} のジョブが 1 スロットを使用中です (割り当ての上限は {} スロット、1 件のジョブは同時に {} スロットを使います)",
+    ),
+    (
+        "the jobs of {} hold 1 slot of a quota of {}",
+        "{} のジョブが 1 スロットを使用中です (割り当ての上限は {} スロット)",
+    ),
+    (
         "the jobs of {} hold {} slots of a quota of {}, and a job takes {} at once",
         "{} のジョブが {} スロットを使用中です (割り当ての上限は {} スロット、1 件のジョブは同時に {} スロットを使います)",
     ),
@@ -88,6 +96,11 @@ pub(super) const OF_WORKERS: Forms = &[
     ("it has {}", "{} があります"),
     ("drained on request", "要求により退出"),
     (
+        "the token by which it joined was revoked; it has to join again with another",
+        "参加に使ったトークンが取り消されました。別のトークンで参加し直す必要があります",
+    ),
+    ("its token was revoked; it needs another", "トークンが取り消されました。別のトークンが必要です"),
+    (
         "quarantined: it sent {} invalid reports, the last one: {}; restart it with the coordinator's version",
         "隔離中: 不正な報告を {} 件送りました (最後は {})。コーディネーターと同じバージョンで起動し直してください",
     ),
@@ -107,6 +120,14 @@ pub(super) const PROPOSALS: Forms = &[
     (
         "drawn at random among the points that were left, after {} results",
         "{} 件の結果の後、残りのポイントから無作為に選びました",
+    ),
+    (
+        "drawn at random among the points that were left, after 1 result",
+        "1 件の結果の後、残りのポイントから無作為に選びました",
+    ),
+    (
+        "by the searcher outside, which had seen 1 result",
+        "外部の探索プログラムが、1 件の結果を受けて選びました",
     ),
     (
         "by the searcher outside, which had seen {} results",
