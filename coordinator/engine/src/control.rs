@@ -6,7 +6,7 @@ use domain::{definition::SweepDefinition, record::Record};
 use terms::{AttemptKey, AttemptState, SweepId, SweepState, WorkerName};
 
 use super::{
-    ControlError, Engine, Now, Output, SweepView, ToWorker, WorkerView,
+    ControlError, Engine, Now, Output, Request, SweepView, ToWorker, WorkerView,
     command::{Extend, Extended, Submitted},
     learning::Searcher,
     observe_change,
@@ -39,7 +39,8 @@ impl Engine {
         (request_id, owner): (String, Option<Arc<str>>),
         out: &mut Output,
     ) -> Result<Submitted, ControlError> {
-        if let Some(known) = self.requests.get(&request_id).and_then(|sweep| self.sweeps.get(*sweep)) {
+        let request = Request { owner: owner.clone(), id: request_id.clone() };
+        if let Some(known) = self.requests.get(&request).and_then(|sweep| self.sweeps.get(*sweep)) {
             return Ok(Submitted { sweep: known.view(), created: false });
         }
         self.has_room_for(definition.kept_bytes_max())?;
@@ -50,7 +51,7 @@ impl Engine {
         out.records.push(Record::SweepSubmitted {
             sweep: id,
             name: run.definition().specification.name.clone(),
-            request_id: request_id.clone(),
+            request_id,
             specification: run.definition().text(),
             manifest: run.definition().manifest.to_json(),
             objective: run.definition().specification.metric.clone(),
@@ -58,8 +59,8 @@ impl Engine {
             created_unix_ms: now.unix_ms,
             owner: run.owner().map(ToString::to_string),
         });
-        if !request_id.is_empty() {
-            self.requests.insert(request_id, id);
+        if !request.id.is_empty() {
+            self.requests.insert(request, id);
         }
         let view = run.view();
         self.sweeps.insert(run);

@@ -2,12 +2,13 @@
 
 use std::{fmt, sync::Arc};
 
-/// Who gave a command: a name, for people and for what belongs to whom, and from where.
+/// Who gave a command: a name, for people and for what belongs to whom, from where, and by which token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Issuer {
     name: Arc<str>,
     rights: Rights,
     from: Arc<str>,
+    token: Arc<str>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +24,7 @@ enum Rights {
 impl Issuer {
     /// Someone of that name, who changes their own sweeps.
     pub fn named(name: &str) -> Self {
-        Self { name: name.into(), rights: Rights::Own, from: "".into() }
+        Self { name: name.into(), rights: Rights::Own, from: "".into(), token: "".into() }
     }
 
     /// Someone of that name who may change all sweeps.
@@ -45,6 +46,17 @@ impl Issuer {
     /// From where; may be empty.
     pub fn place(&self) -> &str {
         &self.from
+    }
+
+    /// The same, who has shown the stored token that begins so.
+    #[must_use]
+    pub fn by(self, token: &str) -> Self {
+        Self { token: token.into(), ..self }
+    }
+
+    /// What their stored token begins with; empty where they have shown none.
+    pub fn token(&self) -> &str {
+        &self.token
     }
 
     /// Whose the sweeps are that they submit; no one's where no one was asked for a name.

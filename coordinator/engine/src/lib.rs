@@ -31,7 +31,10 @@ mod waiting;
 mod weights;
 mod workers;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 pub use domain::mutants;
 use terms::{AttemptKey, SweepId, WorkerName};
@@ -97,13 +100,20 @@ impl EngineConfig {
     }
 }
 
+/// What a submission is known by when it comes again: the id that its sender gave it, which is no one else's.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Request {
+    owner: Option<Arc<str>>,
+    id: String,
+}
+
 /// The coordinator's state.
 #[derive(Debug)]
 pub struct Engine {
     config: EngineConfig,
     sweeps: Sweeps,
     shares: Shares,
-    requests: HashMap<String, SweepId>,
+    requests: HashMap<Request, SweepId>,
     workers: Workers,
     sessions: HashMap<SessionId, WorkerName>,
     pack_sizes: PackSizes,

@@ -264,24 +264,57 @@ pub struct OfferWeights {
     pub file: WeightsFile,
 }
 
-impl Query for OfferWeights {
-    type Answer = WeightsAnswer;
+/// The answer to [`OfferWeights`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OfferedWeights {
+    pub answer: WeightsAnswer,
+    /// The worker of the attempt, to which alone the answer is given; none where nothing depends on it: the weights are not wanted.
+    pub worker: Option<WorkerName>,
+}
 
-    fn answer(&self, engine: &Engine, _: Now) -> Result<WeightsAnswer, ControlError> {
-        Ok(engine.weights_offered(self.attempt, &self.file))
+impl Query for OfferWeights {
+    type Answer = OfferedWeights;
+
+    fn answer(&self, engine: &Engine, _: Now) -> Result<OfferedWeights, ControlError> {
+        let answer = engine.weights_offered(self.attempt, &self.file);
+        Ok(OfferedWeights { answer, worker: engine.worker_of(self.attempt) })
     }
 }
 
-/// Asks where the checkpoint of an attempt that runs is kept: the folder of its sweep's files. None where it does not run any more.
+/// Asks which worker has or had an attempt that runs, or whose weights are kept or on their way; none for any other attempt.
+#[derive(Debug, Clone)]
+pub struct WorkerOf(pub AttemptKey);
+
+impl Query for WorkerOf {
+    type Answer = Option<WorkerName>;
+
+    fn answer(&self, engine: &Engine, _: Now) -> Result<Option<WorkerName>, ControlError> {
+        Ok(engine.worker_of(self.0))
+    }
+}
+
+/// Asks where the checkpoint of an attempt is kept. None where it does not run any more.
 #[derive(Debug, Clone)]
 pub struct PlaceCheckpoint(pub AttemptKey);
 
-impl Query for PlaceCheckpoint {
-    type Answer = Option<String>;
+/// The answer to [`PlaceCheckpoint`] of an attempt that runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckpointPlace {
+    /// The folder of its sweep's files.
+    pub folder: String,
+    /// The worker that runs it, which alone hands over its checkpoint and goes on from one.
+    pub worker: WorkerName,
+}
 
-    fn answer(&self, engine: &Engine, _: Now) -> Result<Option<String>, ControlError> {
-        let run = engine.sweeps.get(self.0.job.sweep).filter(|run| run.active(self.0).is_some());
-        Ok(run.map(|run| weights_folder(run.id(), run.created_unix_ms())))
+impl Query for PlaceCheckpoint {
+    type Answer = Option<CheckpointPlace>;
+
+    fn answer(&self, engine: &Engine, _: Now) -> Result<Option<CheckpointPlace>, ControlError> {
+        let Some(run) = engine.sweeps.get(self.0.job.sweep) else { return Ok(None) };
+        Ok(run.active(self.0).map(|active| CheckpointPlace {
+            folder: weights_folder(run.id(), run.created_unix_ms()),
+            worker: active.worker().clone(),
+        }))
     }
 }
 

@@ -3,7 +3,7 @@
 use domain::{definition::DefinitionError, record::StoredSweep};
 use terms::SweepId;
 
-use super::{Engine, EngineConfig, Now, sweep_run::SweepRun};
+use super::{Engine, EngineConfig, Now, Request, sweep_run::SweepRun};
 
 /// Why the engine cannot be rebuilt from the store's content.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +22,8 @@ impl Engine {
         let mut engine = Self::new(config);
         for sweep in stored {
             if !sweep.request_id.is_empty() {
-                engine.requests.insert(sweep.request_id.clone(), sweep.sweep);
+                let owner = sweep.owner.as_deref().map(Into::into);
+                engine.requests.insert(Request { owner, id: sweep.request_id.clone() }, sweep.sweep);
             }
             let run = SweepRun::restored(sweep, now.monotonic_ms + config.lease_ms)?;
             let account = engine.shares.number_of(run.owner());

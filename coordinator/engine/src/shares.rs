@@ -20,7 +20,7 @@ use terms::SweepId;
 use super::{ControlError, Engine, Output, sweep_run::SweepRun};
 use crate::mutants::{self, Mutant};
 
-/// Quotas, those that were lifted included: one for each person of a large organisation.
+/// Quotas that hold: one for each person of a large organisation.
 pub(super) const QUOTAS_MAX: usize = 10_000;
 
 /// How far a slot of weight 1 puts its owner back. With weights up to 1,000, the remainders do not matter.
@@ -61,6 +61,7 @@ struct Account {
 pub(super) struct Shares {
     accounts: Vec<Account>,
     numbers: BTreeMap<Option<Arc<str>>, usize>,
+    /// Those that hold: one that was lifted says what holds without any.
     quotas: BTreeMap<String, Quota>,
     /// The clock of turns.
     turn: u64,
@@ -86,12 +87,16 @@ impl Shares {
         if let Some(account) = number.and_then(|number| self.accounts.get_mut(*number)) {
             (account.quota, account.weight) = (quota.slots, quota.weight);
         }
-        self.quotas.insert(quota.owner.clone(), quota);
+        if quota.is_lifted() {
+            self.quotas.remove(&quota.owner);
+        } else {
+            self.quotas.insert(quota.owner.clone(), quota);
+        }
     }
 
-    /// Whether one more would be too many.
-    fn is_full_for(&self, owner: &str) -> bool {
-        self.quotas.len() >= QUOTAS_MAX && !self.quotas.contains_key(owner)
+    /// Whether this one would be one too many.
+    fn is_full_for(&self, quota: &Quota) -> bool {
+        self.quotas.len() >= QUOTAS_MAX && !quota.is_lifted() && !self.quotas.contains_key(&quota.owner)
     }
 
     /// Puts an owner back who was granted slots.
@@ -209,7 +214,7 @@ impl Engine {
 
     /// Sets an owner's quota, or lifts it.
     pub(super) fn keep_quota(&mut self, quota: Quota, out: &mut Output) -> Result<QuotaView, ControlError> {
-        if self.shares.is_full_for(&quota.owner) {
+        if self.shares.is_full_for(&quota) {
             return Err(ControlError::TooManyQuotas);
         }
         self.shares.keep(quota.clone());
@@ -220,8 +225,7 @@ impl Engine {
     /// The quotas that hold, in the order of their owners.
     pub(super) fn quotas(&self) -> Vec<QuotaView> {
         let held = self.slots_held();
-        let quotas = self.shares.quotas.values().filter(|quota| !quota.is_lifted());
-        quotas.map(|quota| self.view_of_quota(quota.clone(), &held)).collect()
+        self.shares.quotas.values().map(|quota| self.view_of_quota(quota.clone(), &held)).collect()
     }
 
     fn view_of_quota(&self, quota: Quota, held: &[u64]) -> QuotaView {

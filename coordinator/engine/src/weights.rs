@@ -222,6 +222,16 @@ impl Engine {
         }
     }
 
+    /// The worker of an attempt that runs, or whose weights are kept or on their way.
+    pub(super) fn worker_of(&self, attempt: AttemptKey) -> Option<WorkerName> {
+        let run = self.sweeps.get(attempt.job.sweep)?;
+        if let Some(active) = run.active(attempt) {
+            return Some(active.worker().clone());
+        }
+        let entry = run.weights().0.get(&attempt.job.job)?;
+        (entry.attempt == attempt.attempt).then(|| entry.worker.clone())
+    }
+
     /// What to do with weights that a worker offers.
     pub(super) fn weights_offered(&self, attempt: AttemptKey, file: &WeightsFile) -> WeightsAnswer {
         let Some(run) = self.sweeps.get(attempt.job.sweep) else {

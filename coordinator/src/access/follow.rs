@@ -23,6 +23,8 @@ pub(crate) fn follow(
         tokio::spawn(tls.clone().follow(stop.clone()));
     }
     if identities.wants_token() {
+        let leading = Arc::clone(store);
+        identities.sure_while(move || leading.leads_surely());
         tokio::spawn(of_store(identities.clone(), Arc::clone(store), leadership.clone(), stop.clone()));
     }
 }

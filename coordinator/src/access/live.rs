@@ -55,7 +55,7 @@ impl Until {
 }
 
 /// Makes what is sent instead of the rest of a body.
-type Last<B> = fn() -> Option<Result<Frame<<B as Body>::Data>, <B as Body>::Error>>;
+type Last<B> = Box<dyn Fn() -> Option<Result<Frame<<B as Body>::Data>, <B as Body>::Error>> + Send>;
 
 /// An answer's body that ends with a last frame once its reader may no longer stay.
 pub struct Live<B: Body> {
@@ -66,8 +66,12 @@ pub struct Live<B: Body> {
 
 impl<B: Body> Live<B> {
     /// Of someone who may stay `until` then. `last` makes what is sent instead of the rest.
-    pub fn new(inner: B, until: Until, last: Last<B>) -> Self {
-        Self { inner: Some(inner), ended: Box::pin(until.ended()), last }
+    pub fn new(
+        inner: B,
+        until: Until,
+        last: impl Fn() -> Option<Result<Frame<B::Data>, B::Error>> + Send + 'static,
+    ) -> Self {
+        Self { inner: Some(inner), ended: Box::pin(until.ended()), last: Box::new(last) }
     }
 }
 

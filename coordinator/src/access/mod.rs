@@ -36,35 +36,60 @@ pub struct Caller {
     pub worker: Option<Arc<str>>,
     /// For how long they may stay.
     pub until: Until,
+    /// From where; may be empty.
+    pub from: Arc<str>,
 }
 
 impl Caller {
     /// Anyone who reaches a coordinator that asks no one who they are.
     pub fn unasked() -> Self {
-        Self { name: None, role: Role::Admin, token: None, worker: None, until: Until::default() }
+        let until = Until::default();
+        Self { name: None, role: Role::Admin, token: None, worker: None, until, from: "".into() }
     }
 
-    /// Whether they may speak for this worker: who has shown a certificate is the worker that it names, and no other.
+    /// The same, from this place.
+    #[must_use]
+    pub fn at(self, place: &str) -> Self {
+        Self { from: place.into(), ..self }
+    }
+
+    /// Whether they may speak for this worker: who has shown a certificate is the worker that it names, and no other. A refusal is noted in
+    /// the log, with `what` they wanted.
     ///
     /// # Errors
     /// What they are told.
-    pub fn is_worker(&self, worker: &str) -> Result<(), String> {
+    pub fn is_worker(&self, worker: &str, what: impl FnOnce() -> String) -> Result<(), String> {
         match self.worker.as_deref() {
-            Some(own) if own != worker => Err(format!(
-                "this certificate is of the worker {own}, and not of {worker}; join again under that name"
-            )),
+            Some(own) if own != worker => {
+                let result = format!(
+                    "this certificate is of the worker {own}, and not of {worker}; join again under that name"
+                );
+                self.note_refusal(&what(), &result);
+                Err(result)
+            }
             _ => Ok(()),
         }
     }
 
+    /// What their stored token begins with, for the log; empty where they have shown none.
+    pub fn token(&self) -> &str {
+        self.token.as_deref().unwrap_or_default()
+    }
+
+    /// Notes in the log that they were refused what they wanted.
+    pub fn note_refusal(&self, what: &str, result: &str) {
+        let (from, token) = (&*self.from, self.token());
+        tracing::info!(target: "audit", who = %self, from, token, what, result, "refused");
+    }
+
     /// As whom they give commands.
-    pub fn issuer(&self, from: &str) -> Issuer {
+    pub fn issuer(&self) -> Issuer {
         let issuer = match &self.name {
             None => Issuer::local(),
             Some(name) if self.role == Role::Admin => Issuer::admin(name),
             Some(name) => Issuer::named(name),
         };
-        issuer.from(from)
+        issuer.from(&self.from).by(self.token())
     }
 }
 

@@ -6,8 +6,9 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+    sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -59,6 +60,16 @@ struct Inner {
     /// Whose logins are taken too.
     oidc: Option<Oidc>,
     known: RwLock<Known>,
+    sure: OnceLock<Sure>,
+}
+
+/// Tells whether no other coordinator can make tokens now.
+struct Sure(Box<dyn Fn() -> bool + Send + Sync>);
+
+impl fmt::Debug for Sure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sure")
+    }
 }
 
 /// Why a token lets no one in.
@@ -118,7 +129,7 @@ impl Identities {
         let read = read(&files)?;
         warn_of_weaknesses(&files, &read);
         (known.admin, known.viewer) = read;
-        Ok(Self(Arc::new(Inner { files, oidc, known: RwLock::new(known) })))
+        Ok(Self(Arc::new(Inner { files, oidc, known: RwLock::new(known), sure: OnceLock::new() })))
     }
 
     /// Whether anyone has to show who they are.
@@ -158,13 +169,25 @@ impl Identities {
         Ok(())
     }
 
-    /// Takes over what the store holds. `is_current` says that no one else can make others.
+    /// Has a token that is not known called wrong only while this says so: a leader that was frozen does not know yet that another one has
+    /// made tokens meanwhile. Only the first call counts.
+    pub fn sure_while(&self, is_sure: impl Fn() -> bool + Send + Sync + 'static) {
+        let _ = self.0.sure.set(Sure(Box::new(is_sure)));
+    }
+
+    /// Whether there can be no other tokens in the store.
+    fn has_all(&self, known: &Known) -> bool {
+        known.is_current && self.0.sure.get().is_none_or(|sure| (sure.0)())
+    }
+
+    /// Takes over what the store holds. `is_current` says that no one else can make others from now on; what was read before that takes
+    /// nothing back.
     pub fn take(&self, tokens: Vec<Token>, is_current: bool) {
         let mut known = self.0.known.write().unwrap_or_else(PoisonError::into_inner);
         for token in tokens {
             known.keep(token);
         }
-        known.is_current = is_current;
+        known.is_current |= is_current;
     }
 
     /// Others may make tokens from now on.
@@ -199,7 +222,7 @@ impl Identities {
             return oidc.of_token(given);
         }
         let Some((id, secret)) = given.split_once('.') else { return Err(NotKnown::Wrong) };
-        let unknown = if known.is_current { NotKnown::Wrong } else { NotKnown::Unsure };
+        let unknown = if self.has_all(&known) { NotKnown::Wrong } else { NotKnown::Unsure };
         let stored = known.stored.get(id).ok_or(unknown)?;
         // The comparison of hashes takes the same time for all.
         if blake3::hash(secret.as_bytes()) != stored.hash() {
@@ -225,7 +248,7 @@ impl Identities {
     /// The token is not known, or was revoked; or the certificate has run out since the handshake.
     pub fn of_certificate(&self, shown: &WorkerCertificate) -> Result<Caller, NotKnown> {
         let known = self.known();
-        let unknown = if known.is_current { NotKnown::Elsewhere } else { NotKnown::Unsure };
+        let unknown = if self.has_all(&known) { NotKnown::Elsewhere } else { NotKnown::Unsure };
         let stored = known.stored.get(&*shown.token).ok_or(unknown)?;
         if stored.revoked.is_cancelled() {
             return Err(NotKnown::JoinRevoked);
@@ -239,7 +262,8 @@ impl Identities {
         }
         let Token { id, name, .. } = &stored.token;
         let (name, token) = (Some(name.as_str().into()), Some(id.as_str().into()));
-        Ok(Caller { name, role: Role::Worker, token, worker: Some(shown.worker.as_str().into()), until })
+        let worker = Some(shown.worker.as_str().into());
+        Ok(Caller { name, role: Role::Worker, token, worker, until, ..Caller::unasked() })
     }
 
     /// The token of this number, whatever became of it.
@@ -271,8 +295,13 @@ impl Identities {
 impl Known {
     fn keep(&mut self, token: Token) {
         let id: Box<str> = token.id.as_str().into();
+        let is_revoked = |token: &Token| token.revoked_unix_ms.is_some();
+        if !is_revoked(&token) && self.stored.get(&id).is_some_and(|stored| is_revoked(&stored.token)) {
+            // It was read before that.
+            return;
+        }
         let revoked = self.stored.get(&id).map(|stored| stored.revoked.clone()).unwrap_or_default();
-        if token.revoked_unix_ms.is_some() {
+        if is_revoked(&token) {
             revoked.cancel();
         }
         self.stored.insert(id, Stored { token, revoked });
@@ -295,7 +324,8 @@ impl Stored {
             return Err(NotKnown::Expired);
         }
         let token = Some(id.as_str().into());
-        Ok(Caller { name: Some(name.as_str().into()), role: *role, token, worker: None, until })
+        let name = Some(name.as_str().into());
+        Ok(Caller { name, role: *role, token, until, ..Caller::unasked() })
     }
 }
 

@@ -2,27 +2,36 @@
 //! them when they begin. Which attempts run, the engine says.
 
 use domain::record::WeightsFile;
-use engine::query::PlaceCheckpoint;
+use engine::query::{CheckpointPlace, PlaceCheckpoint};
 use terms::AttemptKey;
 
 use super::{
     Api, ApiError, Offer, WeightsReply,
     error::task_ended,
-    weights::{failed, not_taken},
+    weights::{failed, may_speak, not_taken},
 };
-use crate::artifacts::{Checkpoint, Taken};
+use crate::{
+    access::Caller,
+    artifacts::{Checkpoint, Taken},
+};
 
 impl Api {
-    /// Takes a piece of the checkpoint of an attempt that runs.
+    /// Takes a piece of the checkpoint of an attempt that runs, from its worker.
     ///
     /// # Errors
-    /// The piece cannot be one, or the place is full or away.
-    pub async fn hand_over_checkpoint(&self, offer: Offer) -> Result<WeightsReply, ApiError> {
+    /// The attempt is another worker's, the piece cannot be one, or the place is full or away.
+    pub async fn hand_over_checkpoint(
+        &self,
+        caller: &Caller,
+        offer: Offer,
+    ) -> Result<WeightsReply, ApiError> {
         let Offer { attempt, file: WeightsFile { bytes, blake3 }, offset, data } = offer;
         let not_wanted = |reason: &str| Ok(WeightsReply::NotWanted(reason.to_owned()));
-        let Some(folder) = self.leadership.query(PlaceCheckpoint(attempt)).await? else {
+        let Some(place) = self.leadership.query(PlaceCheckpoint(attempt)).await? else {
             return not_wanted("the attempt does not run any more");
         };
+        let CheckpointPlace { folder, worker } = place;
+        may_speak(caller, &worker, || format!("hand over the checkpoint of attempt {attempt}"))?;
         let Some(artifacts) = self.artifacts.clone() else {
             return not_wanted("this coordinator has no place for files; give it --artifacts");
         };
@@ -43,17 +52,21 @@ impl Api {
         taking.await.map_err(|_| task_ended())?
     }
 
-    /// A piece of the checkpoint from which an attempt that runs may go on, and what the whole is.
+    /// A piece of the checkpoint from which an attempt that runs may go on, and what the whole is. It is for the worker of that attempt,
+    /// whichever worker left it.
     ///
     /// # Errors
-    /// There is none.
+    /// There is none, or the attempt is another worker's.
     pub async fn checkpoint(
         &self,
+        caller: &Caller,
         attempt: AttemptKey,
         offset: u64,
     ) -> Result<(WeightsFile, Vec<u8>), ApiError> {
         let none = || ApiError::NotFound("no checkpoint was handed over of this job".to_owned());
-        let folder = self.leadership.query(PlaceCheckpoint(attempt)).await?.ok_or_else(none)?;
+        let place = self.leadership.query(PlaceCheckpoint(attempt)).await?.ok_or_else(none)?;
+        let CheckpointPlace { folder, worker } = place;
+        may_speak(caller, &worker, || format!("read the checkpoint of attempt {attempt}"))?;
         let artifacts = self.artifacts.clone().ok_or_else(none)?;
         let found = artifacts.read_checkpoint(&folder, attempt.job, offset).await;
         found.map_err(|error| failed(&error))?.ok_or_else(none)

@@ -87,7 +87,8 @@ impl Api {
                 "a worker joins with a token of `sweep token create --role worker --join`".to_owned(),
             )
         })?;
-        caller.is_worker(worker.as_str()).map_err(ApiError::Forbidden)?;
+        let what = || format!("a certificate for worker {:?}", worker.as_str());
+        caller.is_worker(worker.as_str(), what).map_err(ApiError::Forbidden)?;
         if !pace.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now(), token) {
             let message = "too many workers ask for a certificate at once".to_owned();
             return Err(ApiError::Busy { message, retry_after: SECOND });
@@ -98,6 +99,8 @@ impl Api {
         tracing::info!(
             target: "audit",
             who = %caller,
+            from = &*caller.from,
+            token,
             what = %format!("a certificate for worker {:?} by token {token}", worker.as_str()),
             result = "done",
             "given"

@@ -9,8 +9,10 @@ use terms::Role;
 use super::{Api, ApiError};
 use crate::access::RESERVED;
 
-/// Tokens of a store, revoked ones included: some for each person and machine of a large organisation. All are in memory.
+/// Tokens of a store, without those that are long over: some for each person and machine of a large organisation. All are in memory.
 const TOKENS_MAX: usize = 10_000;
+/// For how long a token counts that was revoked or has run out: no one makes as many as there may be in that time by hand.
+const COUNTS_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Longest name, in characters: an address of mail.
 const NAME_CHARACTERS_MAX: usize = 100;
 /// Longest time that a token may be made for: after it, none would be expected to hold.
@@ -44,13 +46,9 @@ impl Api {
         }
         // One after the other, so that there are no more than there may be.
         let _only = self.tokens_change.lock().await;
-        if self.identities.all().len() >= TOKENS_MAX {
-            return Err(ApiError::Full(format!(
-                "this store has {TOKENS_MAX} tokens, as many as there may be"
-            )));
-        }
-        let (id, secret) = (random::<ID_BYTES>()?, random::<SECRET_BYTES>()?);
         let now = now();
+        check_room(&self.identities.all(), now)?;
+        let (id, secret) = (random::<ID_BYTES>()?, random::<SECRET_BYTES>()?);
         let token = Token {
             secret_hash: *blake3::hash(secret.as_bytes()).as_bytes(),
             id: id.clone(),
@@ -107,6 +105,20 @@ impl Api {
     }
 }
 
+/// Refuses one more token than there may be.
+fn check_room(all: &[Token], now: u64) -> Result<(), ApiError> {
+    let is_over = |token: &&Token| {
+        let over = token.revoked_unix_ms.into_iter().chain(token.expires_unix_ms).min();
+        over.is_some_and(|over| over.saturating_add(millis(COUNTS_FOR)) < now)
+    };
+    if all.iter().filter(|token| !is_over(token)).count() < TOKENS_MAX {
+        return Ok(());
+    }
+    Err(ApiError::Full(format!(
+        "this store has {TOKENS_MAX} tokens, as many as there may be; revoke some, which count for 30 days more"
+    )))
+}
+
 fn check_name(name: &str) -> Result<(), ApiError> {
     let is_plain = |character: char| character.is_ascii_alphanumeric() || "._@-".contains(character);
     if name.is_empty() || name.len() > NAME_CHARACTERS_MAX || !name.chars().all(is_plain) {
@@ -137,4 +149,37 @@ pub(super) fn now() -> u64 {
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_that_are_long_over_leave_room_for_others() {
+        let now = millis(COUNTS_FOR) + 10;
+        let token = |number: usize| Token {
+            id: number.to_string(),
+            name: "ann".to_owned(),
+            role: Role::Viewer,
+            secret_hash: [0; 32],
+            created_unix_ms: 1,
+            created_by: "admin".to_owned(),
+            expires_unix_ms: None,
+            revoked_unix_ms: None,
+        };
+        let mut all: Vec<Token> = (0..TOKENS_MAX).map(token).collect();
+        let is_full = |all: &[Token]| matches!(check_room(all, now), Err(ApiError::Full(_)));
+        assert!(is_full(&all));
+        for (revoked, expires, counts) in [
+            (Some(9), None, false),
+            (Some(10), None, true),
+            (None, Some(9), false),
+            (None, Some(now + 1), true),
+            (Some(now), Some(9), false),
+        ] {
+            (all[0].revoked_unix_ms, all[0].expires_unix_ms) = (revoked, expires);
+            assert_eq!(is_full(&all), counts, "{revoked:?} {expires:?}");
+        }
+    }
 }

@@ -7,12 +7,12 @@ use domain::record::{WeightsFile, WeightsState};
 use engine::{
     Issuer, SweepView, WeightsAnswer,
     command::{GiveUpWeights, KeepWeights},
-    query::OfferWeights,
+    query::{OfferWeights, OfferedWeights, WorkerOf},
     weights_name,
 };
 use futures_util::{StreamExt, stream::BoxStream};
 use store::ArtifactRow;
-use terms::{AttemptKey, SweepId};
+use terms::{AttemptKey, SweepId, WorkerName};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
@@ -20,7 +20,10 @@ use super::{
     error::{task_ended, unreadable},
     jobs::check_job,
 };
-use crate::artifacts::{ArtifactError, Artifacts, Taken};
+use crate::{
+    access::Caller,
+    artifacts::{ArtifactError, Artifacts, Taken},
+};
 
 /// Files of weights that are sent at the same time: each is open, and descriptors are few where limits are low.
 pub(super) const DOWNLOADS_MAX: usize = 64;
@@ -124,14 +127,22 @@ impl Api {
     /// Takes a piece of the weights that a worker has, where they are wanted.
     ///
     /// # Errors
-    /// The piece cannot be one, or the place is full or away.
-    pub async fn offer_weights(&self, issuer: Issuer, offer: Offer) -> Result<WeightsReply, ApiError> {
+    /// The attempt is another worker's, the piece cannot be one, or the place is full or away.
+    pub async fn offer_weights(&self, caller: &Caller, offer: Offer) -> Result<WeightsReply, ApiError> {
         let Offer { attempt, ref file, .. } = offer;
-        let name = match self.leadership.query(OfferWeights { attempt, file: file.clone() }).await? {
+        let offered = self.leadership.query(OfferWeights { attempt, file: file.clone() }).await?;
+        let OfferedWeights { answer, worker } = offered;
+        if let Some(worker) = worker {
+            may_speak(caller, &worker, || format!("hand over the weights of attempt {attempt}"))?;
+        }
+        let issuer = caller.issuer();
+        let name = match answer {
             WeightsAnswer::Wanted { name } => name,
             // Whoever asks for them would be told for good that they are on their way.
             WeightsAnswer::Differs { reported } => {
-                return self.give_up_weights(issuer, attempt, reported, CORRUPTED.to_owned()).await;
+                let reason = CORRUPTED.to_owned();
+                let lost = GiveUpWeights { attempt, file: reported, reason };
+                return Ok(self.leadership.command(issuer, lost).await?.into());
             }
             other => return Ok(other.into()),
         };
@@ -147,15 +158,20 @@ impl Api {
     /// Notes that a worker does not have weights any more that it said it had.
     ///
     /// # Errors
-    /// It cannot be kept.
+    /// The attempt is another worker's, or it cannot be kept.
     pub async fn give_up_weights(
         &self,
-        issuer: Issuer,
+        caller: &Caller,
         attempt: AttemptKey,
         file: WeightsFile,
         reason: String,
     ) -> Result<WeightsReply, ApiError> {
-        Ok(self.leadership.command(issuer, GiveUpWeights { attempt, file, reason }).await?.into())
+        let Some(worker) = self.leadership.query(WorkerOf(attempt)).await? else {
+            return Ok(WeightsReply::NotWanted("no weights of this attempt are awaited".to_owned()));
+        };
+        may_speak(caller, &worker, || format!("give up the weights of attempt {attempt}"))?;
+        let lost = GiveUpWeights { attempt, file, reason };
+        Ok(self.leadership.command(caller.issuer(), lost).await?.into())
     }
 
     async fn take(
@@ -255,6 +271,15 @@ impl Api {
             row => Err(ApiError::NotFound(why_none(sweep, job, row.as_ref()))),
         }
     }
+}
+
+/// Lets no worker act on what is another's.
+pub(super) fn may_speak(
+    caller: &Caller,
+    worker: &WorkerName,
+    what: impl FnOnce() -> String,
+) -> Result<(), ApiError> {
+    caller.is_worker(worker.as_str(), what).map_err(ApiError::Forbidden)
 }
 
 /// What a worker receives whose weights were not taken: which to offer again later, and which are of no use.

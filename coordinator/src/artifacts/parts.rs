@@ -67,11 +67,50 @@ pub(super) struct Parts {
     busy: Mutex<HashSet<String>>,
     /// Notified whenever one of them is free again.
     freed: Notify,
+    room: Room,
+}
+
+/// The room on the disk where files are assembled.
+#[derive(Debug)]
+struct Room {
+    /// How many bytes are free there.
+    free: fn(&Path) -> io::Result<u64>,
+    /// Bytes that calls are writing, which may not be missing from those that are free yet.
+    being_written: Mutex<u64>,
+}
+
+impl Room {
+    /// Room for `writes` bytes until it is dropped. Fails like a full disk where what is `missing` of a file would fill it.
+    fn hold(&self, folder: &Path, missing: u64, writes: u64) -> io::Result<HeldRoom<'_>> {
+        let mut being_written = self.being_written.lock().unwrap_or_else(PoisonError::into_inner);
+        check((self.free)(folder)?, missing.saturating_add(*being_written))?;
+        *being_written += writes;
+        Ok(HeldRoom { room: self, writes })
+    }
+}
+
+/// Room for what a call writes.
+#[derive(Debug)]
+struct HeldRoom<'r> {
+    room: &'r Room,
+    writes: u64,
+}
+
+impl Drop for HeldRoom<'_> {
+    fn drop(&mut self) {
+        *self.room.being_written.lock().unwrap_or_else(PoisonError::into_inner) -= self.writes;
+    }
 }
 
 impl Parts {
     pub(super) fn new(staging: Staging) -> Self {
-        Self { staging, busy: Mutex::default(), freed: Notify::new() }
+        Self::on_disk(staging, free)
+    }
+
+    /// The same on a disk that has as many bytes free as `free` says.
+    pub(super) fn on_disk(staging: Staging, free: fn(&Path) -> io::Result<u64>) -> Self {
+        let room = Room { free, being_written: Mutex::default() };
+        Self { staging, busy: Mutex::default(), freed: Notify::new(), room }
     }
 
     /// The part of the file that will have this name, for one call only.
@@ -204,9 +243,12 @@ impl Part {
             if parts.len() >= PARTS_MAX && !self.parts.make_way(&folder, &parts)? {
                 return Ok(None);
             }
-            check_room(&folder, bytes)?;
         }
-        if data.is_empty() || offset != length {
+        let writes = if offset == length { data.len() as u64 } else { 0 };
+        // Before each piece: others that had begun have taken room since.
+        let hold = || self.parts.room.hold(&folder, bytes - length, writes);
+        let _held = (writes > 0 || length == 0).then(hold).transpose()?;
+        if writes == 0 {
             if length > 0 {
                 // Its worker is active: it is not abandoned.
                 File::options().write(true).open(&path)?.set_modified(SystemTime::now())?;
@@ -259,9 +301,18 @@ fn parts_in(folder: &Path) -> io::Result<Vec<DirEntry>> {
 
 /// Fails like a full disk if a file would fill it.
 pub(super) fn check_room(folder: &Path, bytes: u64) -> io::Result<()> {
-    let found = rustix::fs::statvfs(folder)?;
-    if found.f_bavail.saturating_mul(found.f_frsize) < bytes.saturating_add(ROOM_LEFT_BYTES) {
-        return Err(io::Error::from(io::ErrorKind::StorageFull));
+    check(free(folder)?, bytes)
+}
+
+fn check(free: u64, bytes: u64) -> io::Result<()> {
+    match free < bytes.saturating_add(ROOM_LEFT_BYTES) {
+        true => Err(io::Error::from(io::ErrorKind::StorageFull)),
+        false => Ok(()),
     }
-    Ok(())
+}
+
+/// How many bytes are free on the disk of a folder.
+fn free(folder: &Path) -> io::Result<u64> {
+    let found = rustix::fs::statvfs(folder)?;
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }

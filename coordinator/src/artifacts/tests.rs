@@ -71,6 +71,34 @@ async fn what_is_not_what_was_announced_is_given_up() {
     }
 }
 
+/// A disk of 5 MiB.
+fn little(folder: &Path) -> io::Result<u64> {
+    let mut used = 0;
+    for entry in fs::read_dir(folder)? {
+        used += entry?.metadata()?.len();
+    }
+    Ok((5_u64 << 20).saturating_sub(used))
+}
+
+#[tokio::test]
+async fn files_that_come_in_together_leave_the_room_that_records_need() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_elsewhere, mut artifacts) = artifacts();
+    let staging = parts::Staging::NextTo(folder.path().to_owned());
+    artifacts.parts = Arc::new(Parts::on_disk(staging, little));
+    // Each has room, but not both.
+    let file = WeightsFile { bytes: 2 << 20, blake3: String::new() };
+    let piece = |number: usize| vec![u8::try_from(number).unwrap(); 1 << 20];
+    let take = async |number: usize, offset| {
+        artifacts.take(&format!("1-9/{number}"), &file, offset, piece(number)).await
+    };
+    assert_eq!(take(1, 0).await.unwrap(), Taken::UpTo(1 << 20));
+    assert_eq!(take(2, 0).await.unwrap(), Taken::UpTo(1 << 20));
+    assert_eq!(take(1, 1 << 20).await.unwrap(), Taken::Whole);
+    assert!(matches!(take(2, 1 << 20).await, Err(ArtifactError::Full)));
+    assert_eq!(little(folder.path()).unwrap(), 3 << 20, "what was there of it has made room");
+}
+
 #[tokio::test]
 async fn no_more_files_are_begun_than_may_be_on_their_way() {
     let (_folder, artifacts) = artifacts();

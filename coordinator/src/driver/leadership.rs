@@ -60,10 +60,12 @@ impl Leadership {
             Ok(driver) => driver.command(issuer.clone(), command).await,
             Err(error) => Err(error),
         };
-        let (who, from) = (issuer.to_string(), issuer.place());
+        let (who, from, token) = (issuer.to_string(), issuer.place(), issuer.token());
         match &answer {
-            Ok(_) => tracing::info!(target: "audit", who, from, what, result = "done", "changed"),
-            Err(error) => tracing::info!(target: "audit", who, from, what, result = %error, "not changed"),
+            Ok(_) => tracing::info!(target: "audit", who, from, token, what, result = "done", "changed"),
+            Err(error) => {
+                tracing::info!(target: "audit", who, from, token, what, result = %error, "not changed")
+            }
         }
         answer
     }

@@ -39,8 +39,8 @@ impl<S> Guarded<S> {
     /// Who calls.
     ///
     /// # Errors
-    /// They may not, with their name where that is known.
-    fn admit<B>(&self, request: &http::Request<B>) -> Result<Caller, (Status, String)> {
+    /// They may not, with who they are where that is known.
+    fn admit<B>(&self, request: &http::Request<B>) -> Result<Caller, (Status, Option<Caller>)> {
         let who = table::call(request.uri().path());
         if !self.identities.wants_token() {
             return Ok(Caller::unasked());
@@ -59,13 +59,13 @@ impl<S> Guarded<S> {
                     caller.role.as_str(),
                     who.words()
                 ));
-                Err((status, caller.to_string()))
+                Err((status, Some(caller)))
             }
             // What anyone may have, they may have with a wrong token, too.
             Err(_) if who.has(None) => {
                 Ok(Caller { name: None, role: terms::Role::Viewer, ..Caller::unasked() })
             }
-            Err(refused) => Err((refused, String::new())),
+            Err(refused) => Err((refused, None)),
         }
     }
 }
@@ -97,16 +97,16 @@ fn refused(why: NotKnown) -> Status {
     Status::new(code, why.to_string())
 }
 
-/// The end of a stream whose reader may no longer stay.
-fn no_longer() -> Option<Result<Frame<bytes::Bytes>, Status>> {
-    ended_by(&Status::unauthenticated("the token of this stream was revoked or has run out"))
+/// What someone is told who may no longer stay.
+pub(super) fn no_longer(caller: &Caller) -> Status {
+    match caller.worker {
+        None => Status::unauthenticated("the token of this stream was revoked or has run out"),
+        // A worker with a certificate has another one by now, unless its token was revoked: then it is told so when it connects.
+        Some(_) => refused(NotKnown::Lapsed),
+    }
 }
 
-/// The same of a worker with a certificate, which has another one by now, unless its token was revoked: then it is told so when it connects.
-fn connect_again() -> Option<Result<Frame<bytes::Bytes>, Status>> {
-    ended_by(&refused(NotKnown::Lapsed))
-}
-
+/// The end of a stream of such a caller.
 fn ended_by(status: &Status) -> Option<Result<Frame<bytes::Bytes>, Status>> {
     let mut trailers = HeaderMap::new();
     // Fails only where the message is no header.
@@ -135,16 +135,23 @@ where
         let peer = request.extensions().get::<Arc<Peer>>().map(|peer| peer.address().to_string());
         let from = peer.unwrap_or_default();
         let caller = match self.admit(&request) {
-            Ok(caller) => caller,
+            Ok(caller) => caller.at(&from),
             Err((status, who)) => {
                 let what = request.uri().path();
-                tracing::info!(target: "audit", who, from, what, result = status.message(), "refused");
+                match who {
+                    Some(caller) => caller.at(&from).note_refusal(what, status.message()),
+                    None => {
+                        let result = status.message();
+                        tracing::info!(target: "audit", who = "", from, what, result, "refused");
+                    }
+                }
                 return Box::pin(std::future::ready(Ok(status.into_http())));
             }
         };
-        request.extensions_mut().insert(caller.issuer(&from));
+        request.extensions_mut().insert(caller.issuer());
         let taken_for = taken_for(&caller, self.identities.wants_token());
-        let (until, has_certificate) = (caller.until.clone(), caller.worker.is_some());
+        let (until, last) = (caller.until.clone(), no_longer(&caller));
+        let why = if caller.worker.is_some() { NotKnown::Lapsed } else { NotKnown::Revoked };
         request.extensions_mut().insert(caller);
         let answer = self.inner.call(request);
         let answer = async move {
@@ -159,16 +166,11 @@ where
         }
         Box::pin(async move {
             let answer = answer.await?;
-            let (why, last): (_, fn() -> _) = if has_certificate {
-                (NotKnown::Lapsed, connect_again)
-            } else {
-                (NotKnown::Revoked, no_longer)
-            };
             // It may have ended while the answer was made.
             if !until.holds(SystemTime::now()) {
                 return Ok(refused(why).into_http());
             }
-            Ok(answer.map(|body| Body::new(Live::new(body, until, last))))
+            Ok(answer.map(|body| Body::new(Live::new(body, until, move || ended_by(&last)))))
         })
     }
 }

@@ -27,7 +27,7 @@ use tokio_util::{
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    auth::{caller, issuer},
+    auth::{caller, no_longer},
     convert::{self, WeightsSaid},
     errors::refused,
 };
@@ -113,11 +113,11 @@ impl WorkerService for WorkerServer {
         &self,
         request: Request<v1::WeightsRequest>,
     ) -> Result<Response<v1::WeightsResponse>, Status> {
-        let issuer = issuer(&request);
+        let caller = caller(&request);
         let reply = match convert::weights_said(request.into_inner())? {
-            WeightsSaid::Offer(offer) => self.api.offer_weights(issuer, offer).await?,
+            WeightsSaid::Offer(offer) => self.api.offer_weights(&caller, offer).await?,
             WeightsSaid::GivenUp { attempt, file, reason } => {
-                self.api.give_up_weights(issuer, attempt, file, reason).await?
+                self.api.give_up_weights(&caller, attempt, file, reason).await?
             }
         };
         Ok(Response::new(convert::weights_reply(reply)))
@@ -127,8 +127,9 @@ impl WorkerService for WorkerServer {
         &self,
         request: Request<v1::WeightsRequest>,
     ) -> Result<Response<v1::WeightsResponse>, Status> {
+        let caller = caller(&request);
         let reply = match convert::weights_said(request.into_inner())? {
-            WeightsSaid::Offer(offer) => self.api.hand_over_checkpoint(offer).await?,
+            WeightsSaid::Offer(offer) => self.api.hand_over_checkpoint(&caller, offer).await?,
             WeightsSaid::GivenUp { .. } => WeightsReply::NotWanted("the worker does not have it".to_owned()),
         };
         Ok(Response::new(convert::weights_reply(reply)))
@@ -138,10 +139,11 @@ impl WorkerService for WorkerServer {
         &self,
         request: Request<v1::GetCheckpointRequest>,
     ) -> Result<Response<v1::GetCheckpointResponse>, Status> {
+        let caller = caller(&request);
         let v1::GetCheckpointRequest { attempt, offset } = request.into_inner();
         let attempt = proto::attempt_from_wire(attempt);
         let attempt = attempt.map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let (WeightsFile { bytes, blake3 }, data) = self.api.checkpoint(attempt, offset).await?;
+        let (WeightsFile { bytes, blake3 }, data) = self.api.checkpoint(&caller, attempt, offset).await?;
         let file = Some(v1::WeightsFile { bytes, blake3, problem: String::new() });
         Ok(Response::new(v1::GetCheckpointResponse { file, data }))
     }
@@ -189,7 +191,8 @@ impl WorkerServer {
             return Err(Status::invalid_argument("a session begins with a hello"));
         };
         let hello = convert::hello(hello)?;
-        caller.is_worker(hello.name.as_str()).map_err(Status::permission_denied)?;
+        let what = || format!("a session of worker {:?}", hello.name.as_str());
+        caller.is_worker(hello.name.as_str(), what).map_err(Status::permission_denied)?;
         let running_max = convert::running_max(&hello.slots);
         let session = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
         let (name, has_models) = (hello.name.clone(), !hello.models.is_empty());
@@ -203,6 +206,8 @@ impl WorkerServer {
         let ended = tokio::select! {
             // What came before its reader was gone is heard.
             biased;
+            // The end of the answers says so, too, but no one asks for it where they are not read.
+            () = caller.until.clone().ended() => Err(no_longer(caller)),
             ended = forward(driver, session, running_max, messages, &reader.inbox) => ended,
             () = reader.gone.cancelled() => Ok(()),
         };

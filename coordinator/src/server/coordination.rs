@@ -49,6 +49,8 @@ impl Coordination {
         let mut logged = Logged::default();
         loop {
             let led = self.lead(&stop, &mut logged).await;
+            // From then on, others make tokens.
+            self.identities.may_be_old();
             // So that a standby takes over at once, especially if this one cannot write.
             self.store.lay_down().await;
             match led {

@@ -125,7 +125,16 @@ pub(super) async fn check(State(access): State<Access>, mut request: Request, ne
     let who = table::route(request.method().as_str(), route.as_deref());
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
     let known = access.known(request.headers());
+    let from = from(&request);
     if changes && !matches!(known, Some(Known::Token(_))) && is_of_another_page(request.headers()) {
+        let what = format!("{} {}", request.method(), request.uri().path());
+        let result = "a page of another server asked";
+        match known {
+            Some(Known::Token(caller) | Known::Browser(caller)) => {
+                caller.at(&from).note_refusal(&what, result);
+            }
+            None => tracing::info!(target: "audit", who = "", from, what, result, "refused"),
+        }
         return Refusal::new(
             StatusCode::FORBIDDEN,
             Code::CrossOrigin,
@@ -133,18 +142,17 @@ pub(super) async fn check(State(access): State<Access>, mut request: Request, ne
         )
         .into_response();
     }
-    let from = from(&request);
     let caller = match known {
-        Some(Known::Token(caller) | Known::Browser(caller)) => caller,
-        None if who.has(None) => Caller { role: Role::Viewer, ..Caller::unasked() },
+        Some(Known::Token(caller) | Known::Browser(caller)) => caller.at(&from),
+        None if who.has(None) => Caller { role: Role::Viewer, ..Caller::unasked() }.at(&from),
         None => return ask_for_token(&request, &from, changes),
     };
     if !who.has(Some(caller.role)) {
         let what = format!("{} {}", request.method(), request.uri().path());
-        tracing::info!(target: "audit", who = %caller, from, what, result = "not for this role", "refused");
+        caller.note_refusal(&what, "not for this role");
         return not_for(caller.role, who);
     }
-    request.extensions_mut().insert(caller.issuer(&from));
+    request.extensions_mut().insert(caller.issuer());
     request.extensions_mut().insert(caller.role);
     let answer = next.run(request).await;
     if caller.until.is_unbounded() {
@@ -205,7 +213,7 @@ fn not_for(role: Role, who: Who) -> Response {
 
 /// Whether a browser asks for a page of another server. Browsers of the last years say so in `Sec-Fetch-Site`; older ones name the page's
 /// server in `Origin`. What says neither is no browser.
-fn is_of_another_page(headers: &HeaderMap) -> bool {
+pub(super) fn is_of_another_page(headers: &HeaderMap) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     if let Some(site) = text("sec-fetch-site") {
         return !matches!(site, "same-origin" | "none");

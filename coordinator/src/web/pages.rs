@@ -7,17 +7,18 @@ use askama::Template;
 use axum::{
     Extension, Form, Router,
     extract::{Path, Query, State},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{Html, IntoResponse, Redirect, Response},
     routing::{get, post},
 };
+use engine::Issuer;
 use rust_embed::RustEmbed;
 use serde::Deserialize;
 use terms::Role;
 
 use super::{
     Web,
-    access::LOGIN,
+    access::{LOGIN, is_of_another_page},
     answers::{self, Code, Refusal},
     modules,
     reader::Reader,
@@ -141,18 +142,38 @@ fn frame(web: &Web, role: Role, reader: Reader, (script, answers): (&str, Vec<St
     page(&Frame { language: reader.code(), version: &VERSION, role, has_session, answers, modules })
 }
 
-async fn ask(State(web): State<Web>, Query(shown): Query<Shown>, reader: Reader) -> Response {
+async fn ask(
+    State(web): State<Web>,
+    Extension(issuer): Extension<Issuer>,
+    Query(shown): Query<Shown>,
+    headers: HeaderMap,
+    reader: Reader,
+) -> Response {
     match &shown.token {
-        Some(token) => enter(&web, token, &shown, reader),
+        // A link of someone else must not log a reader in, as whom they like.
+        Some(_) if is_of_another_page(&headers) => {
+            let (from, result) = (issuer.place(), "a page of another server asked");
+            tracing::info!(target: "audit", from, what = "log in", result, "refused");
+            let mut page = login(&shown, reader, false);
+            *page.status_mut() = StatusCode::FORBIDDEN;
+            page
+        }
+        Some(token) => enter(&web, issuer.place(), (token, &shown), reader),
         None => login(&shown, reader, false),
     }
 }
 
-async fn log_in(State(web): State<Web>, reader: Reader, Form(shown): Form<Shown>) -> Response {
-    enter(&web, shown.token.as_deref().unwrap_or_default().trim(), &shown, reader)
+async fn log_in(
+    State(web): State<Web>,
+    Extension(issuer): Extension<Issuer>,
+    reader: Reader,
+    Form(shown): Form<Shown>,
+) -> Response {
+    let token = shown.token.as_deref().unwrap_or_default().trim();
+    enter(&web, issuer.place(), (token, &shown), reader)
 }
 
-fn enter(web: &Web, token: &str, shown: &Shown, reader: Reader) -> Response {
+fn enter(web: &Web, from: &str, (token, shown): (&str, &Shown), reader: Reader) -> Response {
     let wanted = wanted::path(shown.next.as_deref());
     if !web.access.wants_token() {
         return Redirect::to(wanted).into_response();
@@ -161,7 +182,7 @@ fn enter(web: &Web, token: &str, shown: &Shown, reader: Reader) -> Response {
         Some(Ok(cookie)) => ([(header::SET_COOKIE, cookie)], Redirect::to(wanted)).into_response(),
         Some(Err(_)) => answers::no_page(),
         None => {
-            tracing::info!(target: "audit", what = "log in", result = "wrong token", "refused");
+            tracing::info!(target: "audit", from, what = "log in", result = "wrong token", "refused");
             login(shown, reader, true)
         }
     }

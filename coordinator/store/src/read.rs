@@ -127,7 +127,7 @@ async fn sweep<Q: Queries>(connection: &mut Q, row: tables::Sweep) -> Result<Sto
     Ok(StoredSweep {
         sweep: id,
         dataset: row.dataset.map(|json| dataset(id, &json)).transpose()?,
-        request_id: row.request_id.unwrap_or_default().into_owned(),
+        request_id: row.owners_request_id.0.or(row.request_id).unwrap_or_default().into_owned(),
         specification: row.specification.into_owned(),
         manifest: row.manifest.0.map(tables::Text::into_owned),
         metrics: metric_names(connection, key).await?,

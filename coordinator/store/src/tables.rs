@@ -235,6 +235,7 @@ table! {
         parameters: Added<Text>,
         without_checkpoint: Added<i64>,
         owner: Added<Text>,
+        owners_request_id: Added<Text>,
     }
 }
 

@@ -45,6 +45,28 @@ async fn tokens_are_kept_as_they_were_last() {
 }
 
 #[tokio::test]
+async fn two_owners_have_the_same_request_id_and_one_of_an_older_row_is_still_known() {
+    for place in places() {
+        let store = place.open().await;
+        let owned_by = |sweep, name: &str| {
+            let mut owned = submitted(sweep, "serve");
+            if let Record::SweepSubmitted { owner, .. } = &mut owned {
+                *owner = Some(name.to_owned());
+            }
+            owned
+        };
+        let records = [owned_by(1, "ann"), owned_by(2, "ben"), submitted(3, "serve"), submitted(4, "")];
+        store.commit(&records).await.unwrap();
+        assert!(store.commit(&[owned_by(5, "ben")]).await.is_err(), "the store has it once for each");
+        let ids = async || -> Vec<String> {
+            store.load().await.unwrap().into_iter().map(|sweep| sweep.request_id).collect()
+        };
+        assert_eq!(ids().await, ["serve", "serve", "serve", ""]);
+        store.close().await;
+    }
+}
+
+#[tokio::test]
 async fn a_sweep_has_the_owner_that_it_was_submitted_with() {
     for place in places() {
         let store = place.open().await;

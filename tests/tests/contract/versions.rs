@@ -37,6 +37,7 @@ async fn four_columns_of_metrics_become_metrics_with_names() {
         let sweeps = store.load().await.unwrap();
         let names: Vec<_> = sweeps.iter().map(|sweep| sweep.metrics.names().len()).collect();
         assert_eq!(names, [4, 2, 0], "as far as anything was said");
+        assert_eq!(sweeps[0].request_id, "key-1");
         // By the largest accuracy, and by the smallest loss of any epoch.
         let best = BestJobs { by_last: Some((2, 0.75)), by_best: Some((1, 0.875)) };
         assert_eq!(sweeps[0].best, best);

@@ -15,6 +15,7 @@ mod calls;
 mod enrolment;
 mod quotas;
 mod readme;
+mod unread;
 
 /// Runs `sweep` against the cluster; its exit code and what it wrote.
 fn sweep(cluster: &Cluster, arguments: &[&str]) -> (Option<i32>, String) {

@@ -34,7 +34,7 @@ pub(super) struct Durable {
     jobs: BTreeMap<JobKey, Job>,
     attempts: BTreeMap<AttemptKey, Attempt>,
     epochs: BTreeMap<(AttemptKey, u32), Epoch>,
-    requests: BTreeSet<String>,
+    requests: BTreeSet<(Option<String>, String)>,
     proposals: BTreeMap<JobKey, Proposed>,
     learned: BTreeMap<SweepId, Vec<Learned>>,
     quotas: BTreeMap<String, Quota>,
@@ -225,7 +225,8 @@ impl Durable {
                 owner,
                 ..
             } => {
-                rule(self.requests.insert(request_id.clone()), || "one request made two sweeps".into())?;
+                let request = (owner.clone(), request_id.clone());
+                rule(self.requests.insert(request), || "one request made two sweeps".into())?;
                 let row = Sweep {
                     request_id: request_id.clone(),
                     owner: owner.clone(),

@@ -193,7 +193,10 @@ impl Membership {
             let none = || NotGiven::Refused("it was given no join token".to_owned());
             return Err(first.unwrap_or_else(none));
         };
-        let joined = asking::ask(&self.url, &self.name, &By::Token(join.read()?)).await;
+        let joined = match join.read() {
+            Ok(token) => asking::ask(&self.url, &self.name, &By::Token(token)).await,
+            Err(error) => Err(error),
+        };
         joined.map_err(|second| match first {
             Some(first) => second.after(&first),
             None => second,
@@ -231,6 +234,25 @@ mod tests {
             let refused = from.read().unwrap_err().to_string();
             assert!(refused.contains("--join") && !refused.contains("id.secret"), "{refused}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_join_file_that_is_gone_hides_no_reason_why_the_certificate_is_not_renewed() {
+        let folder = tempfile::tempdir().unwrap();
+        let name: WorkerName = "one".parse().unwrap();
+        let join = Some(JoinFrom::File(folder.path().join("join")));
+        let membership =
+            Membership::new("http://127.0.0.1:1", join, folder.path().to_owned(), &name).unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, "one");
+        params.distinguished_name.push(rcgen::DnType::OrganizationalUnitName, "a1");
+        let pem = params.self_signed(&key).unwrap().pem();
+        let answer = proto::v1::EnrolResponse { certificate: pem.clone(), authority: pem, lasts_ms: 1 };
+        membership.identity.keep(&key, &answer, true).unwrap();
+        let why = membership.would_get_one().await.unwrap_err();
+        assert!(why.contains("with the certificate: ") && why.contains("by TLS alone"), "{why}");
+        assert!(why.contains("with the join token: cannot use the join token in"), "{why}");
     }
 
     #[test]

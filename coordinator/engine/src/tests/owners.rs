@@ -83,6 +83,41 @@ fn only_its_owner_and_admins_change_a_sweep() {
     }
 }
 
+/// Submits under a request id; which sweep that is, and whether it is new.
+fn submit_as(cluster: &mut Cluster, issuer: &Issuer, request_id: &str) -> (u64, bool) {
+    let definition = Box::new(SweepDefinition::new(SweepId(0), specification(3, "")).unwrap());
+    let command = Submit::new(definition, request_id.to_owned()).unwrap().owned_by(issuer.owner());
+    let submitted = cluster.try_order_as(issuer.clone(), command).unwrap();
+    (submitted.sweep.id().0, submitted.created)
+}
+
+#[test]
+fn a_request_id_is_of_who_submits_with_it_also_after_a_restart() {
+    let mut cluster = Cluster::new();
+    let (ann, ben, local) = (Issuer::named("ann"), Issuer::named("ben"), Issuer::local());
+    for (number, issuer) in [&ben, &ann, &local].into_iter().enumerate() {
+        let sweep = number as u64 + 1;
+        assert_eq!(submit_as(&mut cluster, issuer, "serve"), (sweep, true), "{issuer:?}");
+        assert_eq!(submit_as(&mut cluster, issuer, "serve"), (sweep, false), "{issuer:?}");
+    }
+    let running = || StoredAttempt {
+        worker: "a".parse().unwrap(),
+        slot: 0,
+        device: "cpu".into(),
+        pack_size: 1,
+        started: true,
+        train_seconds: 0.0,
+        last: None,
+        best: None,
+    };
+    let request_id = "serve".to_owned();
+    let owner = Some("ben".to_owned());
+    let row = stored(&specification(3, ""), running(), Default::default(), "");
+    cluster.restart(StoredSweep { request_id, owner, ..row });
+    assert_eq!(submit_as(&mut cluster, &ben, "serve"), (1, false));
+    assert_eq!(submit_as(&mut cluster, &local, "serve"), (2, true));
+}
+
 #[test]
 fn a_sweep_is_its_owners_after_a_restart() {
     let mut cluster = submitted_by(&Issuer::named("ann"));

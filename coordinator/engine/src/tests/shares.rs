@@ -296,7 +296,11 @@ fn a_quota_is_recorded_with_who_set_it_and_there_are_only_so_many() {
     }
     let refused = cluster.refusal(KeepQuota(quota("more", Some(1), 1)));
     assert_eq!(refused, ControlError::TooManyQuotas);
+    // One that was lifted makes room, and one can be lifted that never was.
+    set(&mut cluster, quota("never", None, 1));
     set(&mut cluster, quota("o0", None, 1));
+    set(&mut cluster, quota("more", Some(1), 1));
+    assert_eq!(cluster.refusal(KeepQuota(quota("o0", Some(1), 1))), ControlError::TooManyQuotas);
 }
 
 /// What an owner has in a random cluster: a quota, a weight, and sweeps with so many jobs and such a priority.

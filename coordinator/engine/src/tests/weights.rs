@@ -50,7 +50,7 @@ impl Cluster {
     }
 
     fn offer(&mut self, attempt: AttemptKey) -> WeightsAnswer {
-        self.ask(&OfferWeights { attempt, file: file(attempt.job.job) })
+        self.ask(&OfferWeights { attempt, file: file(attempt.job.job) }).answer
     }
 
     fn keep(&mut self, job: u64) -> WeightsAnswer {
@@ -176,7 +176,7 @@ fn only_the_attempt_that_counts_hands_weights_over_and_only_what_it_announced() 
     let other = WeightsFile { bytes: 101, blake3: "f".repeat(64) };
     let answer = cluster.order(KeepWeights { attempt: key(1, 2), file: other.clone() });
     assert_eq!(answer, WeightsAnswer::Differs { reported: file(1) });
-    assert_eq!(cluster.ask(&OfferWeights { attempt: key(1, 2), file: other }), answer);
+    assert_eq!(cluster.ask(&OfferWeights { attempt: key(1, 2), file: other }).answer, answer);
     assert!(matches!(cluster.keep(1), WeightsAnswer::NotWanted(_)));
     assert!(matches!(cluster.offer(key(1, 2)), WeightsAnswer::Wanted { .. }));
     assert_eq!(cluster.weights(), [(1, Awaited)]);

@@ -65,8 +65,9 @@ fn a_token_that_was_revoked_or_has_run_out_lets_no_one_in_and_ends_those_who_are
     known.keep(Token { revoked_unix_ms: Some(2), ..token("a", Role::Worker) });
     assert!(!caller.until.holds(SystemTime::now()));
     assert_eq!(known.of_token("a.secret").unwrap_err(), NotKnown::Revoked);
-    // Taken from the store again, it stays revoked.
+    // Taken from the store as it was before, it stays revoked.
     known.take(vec![token("a", Role::Worker)], true);
+    assert_eq!(known.stored("a").unwrap().revoked_unix_ms, Some(2));
     assert_eq!(known.of_token("a.secret").unwrap_err(), NotKnown::Revoked);
     known.keep(Token { expires_unix_ms: Some(1), ..token("b", Role::Worker) });
     assert_eq!(known.of_token("b.secret").unwrap_err(), NotKnown::Expired);
@@ -115,6 +116,24 @@ fn a_token_that_is_short_or_that_others_can_read_is_warned_of_and_taken() {
         let files = TokenFiles { admin: Some(Secret::File(path.clone())), viewer: None };
         assert!(Identities::open(files).unwrap().of_token(token).is_ok());
     }
+}
+
+#[test]
+fn what_was_read_before_a_coordinator_led_does_not_make_it_doubt_and_one_that_was_frozen_doubts() {
+    let known = identities();
+    known.take(Vec::new(), true);
+    known.take(vec![token("a", Role::Worker)], false);
+    assert_eq!(known.of_token("b.secret").unwrap_err(), NotKnown::Wrong);
+    let is_sure = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let sure = Arc::clone(&is_sure);
+    known.sure_while(move || sure.load(std::sync::atomic::Ordering::Relaxed));
+    assert_eq!(known.of_token("b.secret").unwrap_err(), NotKnown::Unsure);
+    let expires = SystemTime::now() + Duration::from_secs(60);
+    let shown = WorkerCertificate { worker: "one".to_owned(), token: "b".to_owned(), expires };
+    assert_eq!(known.of_certificate(&shown).unwrap_err(), NotKnown::Unsure);
+    is_sure.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(known.of_token("b.secret").unwrap_err(), NotKnown::Wrong);
+    assert!(known.of_token("a.secret").is_ok());
 }
 
 #[test]

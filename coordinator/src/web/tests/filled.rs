@@ -249,6 +249,17 @@ async fn who_logs_in_comes_to_the_page_that_was_wanted_and_to_no_other_server() 
             served.ask(&Method::GET, &format!("/login?token={ADMIN}&next={next}"), &[]).await;
         assert_eq!(headers[header::LOCATION], expected, "{next}");
     }
+    // Nor does the link of another page log a reader in.
+    let link = format!("/login?token={ADMIN}&next=/workers");
+    for (site, is_let_in) in
+        [("none", true), ("same-origin", true), ("same-site", false), ("cross-site", false)]
+    {
+        let (status, headers, body) = served.ask(&Method::GET, &link, &[("sec-fetch-site", site)]).await;
+        assert_eq!(headers.contains_key(header::SET_COOKIE), is_let_in, "{site}");
+        assert_eq!(status, if is_let_in { StatusCode::SEE_OTHER } else { StatusCode::FORBIDDEN }, "{site}");
+        let page = String::from_utf8(to_bytes(body, usize::MAX).await.unwrap().into()).unwrap();
+        assert!(is_let_in || page.contains("value=\"/workers\"") && !page.contains(ADMIN), "{page}");
+    }
     let (_, _, body) = served.ask(&Method::GET, "/login?next=/x%22%3E%3Cscript%3E", &[]).await;
     let page = String::from_utf8(to_bytes(body, usize::MAX).await.unwrap().into()).unwrap();
     assert!(!page.contains("<script>"), "{page}");

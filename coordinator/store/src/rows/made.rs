@@ -32,7 +32,8 @@ pub(super) fn sweep(record: &Record) -> Result<tables::Sweep, StoreError> {
     Ok(tables::Sweep {
         sweep_id: integer(sweep.0)?,
         name: text(name)?,
-        request_id: if request_id.is_empty() { None } else { Some(text(request_id)?) },
+        // Of older rows: no two sweeps can have the same there.
+        request_id: None,
         specification: text(specification)?,
         metric: text(&objective.name)?,
         goal: objective.goal.as_str().into(),
@@ -45,6 +46,7 @@ pub(super) fn sweep(record: &Record) -> Result<tables::Sweep, StoreError> {
         parameters: Added(None),
         without_checkpoint: Added(None),
         owner: Added(owner.as_deref().map(text).transpose()?),
+        owners_request_id: Added(if request_id.is_empty() { None } else { Some(text(request_id)?) }),
     })
 }
 

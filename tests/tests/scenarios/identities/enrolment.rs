@@ -261,6 +261,55 @@ async fn greeted(channel: Channel, hello: v1::Hello) -> Result<v1::CoordinatorMe
 }
 
 #[tokio::test]
+async fn a_worker_touches_neither_weights_nor_checkpoints_of_another() {
+    let mut enrolling = Enrolling::start("24h");
+    enrolling.join_token("farm", &[]);
+    let worker = enrolling.worker("two", "farm");
+    worker.until_connected();
+    let file = write(enrolling.folder.path(), "sweep.yaml", &tests::source("{epochs: {value: 999}}").text);
+    assert_eq!(enrolling.sweep(&["submit", &file]).0, Some(0));
+    let (key, asked) = plain();
+    let given = enrolling.enrolled("farm", "one", asked).await.unwrap();
+    let shown = format!("{}{}", key.serialize_pem(), given.certificate);
+    let mut client = WorkerServiceClient::new(enrolling.showing(Some(&shown)).await.unwrap());
+    let own = fs::read_to_string(enrolling.kept("two")).unwrap();
+    let mut owns = WorkerServiceClient::new(enrolling.showing(Some(&own)).await.unwrap());
+    let attempt = Some(terms::AttemptKey::new(1, 1, 1).into());
+    let said = |problem: &str| v1::WeightsRequest {
+        attempt,
+        file: Some(v1::WeightsFile { bytes: 5, blake3: "0".repeat(64), problem: problem.to_owned() }),
+        offset: 0,
+        data: b"12345".to_vec(),
+    };
+    let ask = v1::GetCheckpointRequest { attempt, offset: 0 };
+    // Once the job runs.
+    let runs = async {
+        while owns.weights(said("")).await.unwrap().into_inner().state() != v1::WeightsState::Waiting {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(tests::PATIENCE, runs).await.unwrap();
+    for refused in [
+        client.weights(said("")).await.map(drop),
+        client.weights(said("it is gone")).await.map(drop),
+        client.hand_over_checkpoint(said("")).await.map(drop),
+        client.get_checkpoint(ask).await.map(drop),
+    ] {
+        let refused = refused.unwrap_err();
+        assert!(
+            refused.code() == Code::PermissionDenied && refused.message().contains("of the worker one"),
+            "{refused}"
+        );
+    }
+    assert_eq!(owns.get_checkpoint(ask).await.unwrap_err().code(), Code::NotFound);
+    enrolling.cluster.coordinator.until_it_has_said("read the checkpoint of attempt 1/1#1");
+    let log = enrolling.cluster.coordinator.log();
+    let told =
+        log.lines().filter(|line| line.contains("\"target\":\"audit\"") && line.contains("attempt 1/1#1"));
+    assert_eq!(told.count(), 4, "{log}");
+}
+
+#[tokio::test]
 async fn a_worker_joins_no_coordinator_of_another_authority() {
     let mut enrolling = Enrolling::start("24h");
     enrolling.join_token("farm", &[]);
