@@ -307,7 +307,8 @@ class Sweep:
         return _table([dict(zip(names, row)) for row in zip(*columns.values())])
 
     def curves(self, jobs=None, metric=None):
-        """Learning curves as a table of job, epoch and value: of the jobs given, or of the best ten; `metric` is the objective or another."""
+        """Learning curves as a table of job, epoch and value: of the jobs given, or of the best ten that are done, and of others where
+        those are fewer; `metric` is the objective or another."""
         metric = metric or self.data["metric"]["name"]
         jobs = list(jobs) if jobs is not None else self._best_jobs(10)
         rows = []
@@ -375,14 +376,16 @@ class Sweep:
         return self
 
     def _best_jobs(self, count):
-        """The numbers of the jobs with the best values."""
+        """The numbers of the jobs with the best values: those that are done, and where they are too few, others with a value."""
         columns = self._columns()
         metric = self.data["metric"]
         sign = -1 if metric["maximize"] else 1
-        values = zip(columns[metric["name"]], columns["job"])
+        values = zip(columns[metric["name"]], columns["job"], columns["state"])
         # Of equal jobs the first is the better one, as everywhere.
-        known = sorted((sign * value, job) for value, job in values if value is not None)
-        return [job for _, job in known[:count]]
+        known = sorted(
+            (state != "done", sign * value, job) for value, job, state in values if value is not None and math.isfinite(value)
+        )
+        return [job for _, _, job in known[:count]]
 
     def _columns(self):
         """The jobs that had an attempt, by column."""

@@ -13,8 +13,8 @@ use utoipa::ToSchema;
 
 use super::{
     frame::Frame,
-    points::Point,
-    statistics::{Interval, newcombe, welch, wilson},
+    points::{Point, better},
+    statistics::{Interval, newcombe, welch, wilson, without_rounding},
 };
 
 /// Which test was made.
@@ -34,7 +34,7 @@ pub enum Test {
 pub enum NotTested {
     /// There is one point.
     OnlyOne,
-    /// Each was trained once, and the objective is not a share of images.
+    /// One of the two has a single training with a value, and the objective is not a share of images.
     NoRepeats,
     /// The trainings of each came out the same, so that nothing says how far they vary.
     NoVariation,
@@ -58,6 +58,10 @@ pub struct Winner {
 pub struct Verdict {
     pub best: Winner,
     pub runner_up: Option<Winner>,
+    /// How many trainings each point is planned to have. One of which some are missing comes after those that have all.
+    pub planned: u64,
+    /// Whether the runner-up has the better mean: it comes second only as trainings of it are missing.
+    pub runner_up_leads: bool,
     pub test: Option<Test>,
     /// Why there is no test.
     pub not_tested: Option<NotTested>,
@@ -68,9 +72,9 @@ pub struct Verdict {
     pub p: Option<f64>,
     /// Degrees of freedom of Welch's test.
     pub freedom: Option<f64>,
-    /// Whether the interval of the difference leaves out 0; none where no test was made.
+    /// Whether the best is better than the runner-up: the whole interval of the difference is on its side of 0. None where no test was made.
     pub separable: Option<bool>,
-    /// How many other points cannot be told from the best by the same test, each by itself.
+    /// How many other points the best is not better than by the same test, each by itself.
     pub not_separable: Option<u64>,
 }
 
@@ -84,6 +88,7 @@ struct Outcome {
 
 /// How two points are compared.
 struct Comparison {
+    goal: Goal,
     /// How many images the values are shares of, where they are.
     images: Option<u64>,
 }
@@ -100,6 +105,14 @@ impl Comparison {
         Ok(Outcome { test: Test::Newcombe, interval, p: None, freedom: None })
     }
 
+    /// Whether the first of two is better, by the interval of the first less the second.
+    fn is_better(&self, interval: Interval) -> bool {
+        match self.goal {
+            Goal::Maximize => interval.low > 0.0,
+            Goal::Minimize => interval.high < 0.0,
+        }
+    }
+
     fn winner(&self, frame: &Frame, point: &Point) -> Winner {
         let (count, value) = (point.mean.count, point.mean.mean);
         let of_share = || self.images.filter(|_| count == 1).map(|images| wilson(value, images));
@@ -111,28 +124,24 @@ impl Comparison {
 /// The best point against the others. A point of which trainings are missing comes after those that are complete, as a single good training
 /// says little.
 pub(crate) fn verdict(frame: &Frame, points: &[Point], goal: Goal, images: Option<u64>) -> Option<Verdict> {
-    // Where the sweep file plans no repeats, but lists seeds as a parameter, the most trainings that one has.
-    let planned = match frame.repeats {
-        0 | 1 => points.iter().map(|point| point.mean.count).max().unwrap_or(0),
-        repeats => repeats.into(),
-    };
     let mut ranked: Vec<&Point> = points.iter().filter(|point| point.is_counted()).collect();
     let standing = |point: &Point| {
-        Standing::new(goal, frame.jobs[point.row], point.mean.mean, point.mean.count, planned)
+        Standing::new(goal, frame.jobs[point.row], point.mean.mean, point.mean.count, frame.planned)
     };
     ranked.sort_by_key(|point| Reverse(standing(point)));
     let (best, others) = ranked.split_first()?;
     // A share lies between 0 and 1; what does not is measured otherwise than its manifest says.
     let is_share = |point: &&Point| (0.0..=1.0).contains(&point.mean.mean);
-    let comparison = Comparison { images: images.filter(|_| ranked.iter().all(is_share)) };
+    let comparison = Comparison { goal, images: images.filter(|_| ranked.iter().all(is_share)) };
     let outcome = match others.first() {
         None => Err(NotTested::OnlyOne),
         Some(other) => comparison.of(best, other),
     };
     // One that cannot be compared by a test is not told from the best either.
     let not_separable = outcome.is_ok().then(|| {
-        let not_told =
-            |other: &&&Point| comparison.of(best, other).map_or(true, |one| one.interval.contains(0.0));
+        let not_told = |other: &&&Point| {
+            comparison.of(best, other).map_or(true, |one| !comparison.is_better(one.interval))
+        };
         others.iter().filter(not_told).count() as u64
     });
     let runner_up = others.first().map(|other| comparison.winner(frame, other));
@@ -141,13 +150,21 @@ pub(crate) fn verdict(frame: &Frame, points: &[Point], goal: Goal, images: Optio
     Some(Verdict {
         best,
         runner_up,
+        planned: frame.planned,
+        runner_up_leads: runner_up.is_some_and(|other| leads(goal, other.value, best.value)),
         test: made.map(|made| made.test),
         not_tested: outcome.as_ref().err().copied(),
         difference: runner_up.map(|other| best.value - other.value),
         interval: made.map(|made| made.interval),
         p: made.and_then(|made| made.p),
         freedom: made.and_then(|made| made.freedom),
-        separable: made.map(|made| !made.interval.contains(0.0)),
+        separable: made.map(|made| comparison.is_better(made.interval)),
         not_separable,
     })
+}
+
+/// Whether a value is better than another, by more than rounding.
+fn leads(goal: Goal, one: f64, other: f64) -> bool {
+    let difference = without_rounding(one - other, one.abs().max(other.abs()));
+    better(goal, difference, 0.0).is_gt()
 }

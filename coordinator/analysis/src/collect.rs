@@ -61,8 +61,8 @@ pub(crate) enum Cell {
 #[derive(Debug)]
 pub struct Collector {
     goal: Goal,
-    /// How often the sweep file says that each point is trained.
-    pub(crate) repeats: u32,
+    /// How many trainings each point is planned to have.
+    pub(crate) planned: u64,
     /// How many images the objective is a share of, where it is one.
     images: Option<u64>,
     /// Between which numbers every value lies, where that is known.
@@ -102,7 +102,7 @@ impl Collector {
         let images = dataset.map(|dataset| dataset.val_images);
         Self {
             goal: objective.goal,
-            repeats: 1,
+            planned: 1,
             images: images.filter(|images| is_share && *images > 0),
             bounds: metric.filter(|metric| metric.is_share()).map(|_| Interval { low: 0.0, high: 1.0 }),
             names: varying.to_vec(),
@@ -117,9 +117,9 @@ impl Collector {
         }
     }
 
-    /// For a sweep whose file has each point trained so often.
-    pub fn with_repeats(self, repeats: u32) -> Self {
-        Self { repeats, ..self }
+    /// For a sweep in which each point is planned to have so many trainings, at least 1. It is 1 where this is not called.
+    pub fn with_planned_trainings(self, planned: u64) -> Self {
+        Self { planned, ..self }
     }
 
     /// Takes a job in, each once.

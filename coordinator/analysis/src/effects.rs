@@ -23,6 +23,8 @@ pub struct Effect {
     pub levels: Vec<Level>,
     /// How many values are not listed, as there are too many.
     pub left_out: u64,
+    /// How many trainings with those diverged.
+    pub diverged_left_out: u64,
     /// Differences between points that are equal in everything else.
     pub pairs: Vec<Pair>,
 }
@@ -66,9 +68,9 @@ struct Sum {
 pub(crate) fn effects(frame: &Frame, units: &[Unit]) -> Vec<Effect> {
     let others = Others::new(frame);
     let effect = |(place, parameter): (usize, &Parameter)| {
-        let (levels, left_out) = match &parameter.kind {
+        let (levels, left_out, diverged_left_out) = match &parameter.kind {
             Kind::Levels(values) => of_levels(frame, parameter, values, units),
-            Kind::Numbers(numbers) => (of_ranges(frame, numbers, units), 0),
+            Kind::Numbers(numbers) => (of_ranges(frame, numbers, units), 0, 0),
         };
         let pairs = match &parameter.kind {
             Kind::Levels(values) if values.len() <= LEVELS_MAX => {
@@ -76,19 +78,20 @@ pub(crate) fn effects(frame: &Frame, units: &[Unit]) -> Vec<Effect> {
             }
             _ => Vec::new(),
         };
-        Effect { parameter: parameter.name.clone(), levels, left_out, pairs }
+        Effect { parameter: parameter.name.clone(), levels, left_out, diverged_left_out, pairs }
     };
     let varying = frame.parameters.iter().enumerate().filter(|(_, parameter)| parameter.varies());
     varying.map(effect).collect()
 }
 
-/// Each value by itself; of too many those with the most points.
+/// Each value by itself; of too many those with the most points and diverged trainings, how many are left out, and how many trainings diverged
+/// with those.
 fn of_levels(
     frame: &Frame,
     parameter: &Parameter,
     values: &[ParameterValue],
     units: &[Unit],
-) -> (Vec<Level>, u64) {
+) -> (Vec<Level>, u64, u64) {
     let place = |row: usize| match parameter.codes[row] {
         ABSENT => values.len(),
         code => code as usize,
@@ -96,14 +99,14 @@ fn of_levels(
     let sums = summed(frame, units, values.len() + 1, place);
     let mut shown: Vec<usize> = (0..values.len()).collect();
     // Stable, so that of equal ones those that came first stay.
-    shown.sort_by_key(|code| std::cmp::Reverse(sums[*code].mean.count));
-    let left_out = shown.len().saturating_sub(LEVELS_MAX) as u64;
-    shown.truncate(LEVELS_MAX);
+    shown.sort_by_key(|code| std::cmp::Reverse(sums[*code].mean.count + sums[*code].diverged));
+    let rest = shown.split_off(shown.len().min(LEVELS_MAX));
+    let diverged_left_out = rest.iter().map(|code| sums[*code].diverged).sum();
     shown.sort_unstable();
     let mut levels: Vec<Level> =
         shown.into_iter().map(|code| sums[code].level(frame, Some(values[code].clone()), None)).collect();
     levels.extend(absent(frame, &sums[values.len()]));
-    (levels, left_out)
+    (levels, rest.len() as u64, diverged_left_out)
 }
 
 /// Ranges with about as many points each.

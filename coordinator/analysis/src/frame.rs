@@ -22,8 +22,8 @@ pub(crate) const ABSENT: u32 = u32::MAX;
 /// The jobs that have a value, or diverged.
 #[derive(Debug)]
 pub(crate) struct Frame {
-    /// How often the sweep file says that each point is trained.
-    pub(crate) repeats: u32,
+    /// How many trainings each point is planned to have.
+    pub(crate) planned: u64,
     /// Between which numbers every value lies, where that is known.
     pub(crate) bounds: Option<Interval>,
     /// Their numbers.
@@ -71,7 +71,7 @@ impl Frame {
     }
 
     pub(crate) fn new(collected: Collector) -> Self {
-        let Collector { repeats, bounds, names, is_seed, jobs, values, cells, texts, .. } = collected;
+        let Collector { planned, bounds, names, is_seed, jobs, values, cells, texts, .. } = collected;
         let width = names.len();
         let (mut coded, mut seed) = (Vec::new(), None);
         for (place, name) in names.into_iter().enumerate() {
@@ -91,7 +91,7 @@ impl Frame {
             let kind = kind(&codes, &distinct, units, &texts);
             Parameter { name, codes, count: distinct.len(), kind }
         };
-        Self { repeats, bounds, jobs, values, parameters: coded.into_iter().map(parameter).collect(), seed }
+        Self { planned, bounds, jobs, values, parameters: coded.into_iter().map(parameter).collect(), seed }
     }
 
     /// The values that are numbers.

@@ -6,6 +6,7 @@
 use super::{
     frame::{ABSENT, Frame, Parameter},
     points::Point,
+    statistics::are_equal,
 };
 
 /// The parameters of a complete grid, each with the code of every point.
@@ -34,12 +35,14 @@ impl Grid {
         Some(Self { columns: varying.iter().map(column).collect() })
     }
 
-    /// The share of each parameter's main effect, for one value a point; none where all are the same, or so large that their squares are not
-    /// finite.
+    /// The share of each parameter's main effect, for one value a point; none where all are the same but for their rounding, or so large that
+    /// their squares are not finite.
     pub(crate) fn shares(&self, values: &[f64]) -> Option<Vec<f64>> {
         let mean = values.iter().sum::<f64>() / values.len() as f64;
         let total = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / values.len() as f64;
-        if total <= 0.0 || !total.is_finite() {
+        // So small that their squares are 0.
+        let is_nothing = are_equal(values) || total <= 0.0;
+        if is_nothing || !total.is_finite() {
             return None;
         }
         let share = |(codes, count): &(Vec<u32>, usize)| {

@@ -13,7 +13,7 @@ use super::{
     grid::Grid,
     ped_anova::{self, Places},
     points::Point,
-    statistics::{Interval, percentiles},
+    statistics::{Interval, are_equal, percentiles},
 };
 
 /// Fewest points of which PED-ANOVA says anything.
@@ -37,7 +37,7 @@ pub enum Method {
     PedAnova,
     /// Not at all: no parameter varies.
     NothingVaries,
-    /// Not at all: all values are the same.
+    /// Not at all: all values are the same, but for their rounding.
     AllEqual,
     /// Not at all: fewer than ten points have a value, and they are no complete grid.
     TooFew,
@@ -86,7 +86,7 @@ pub(crate) fn importance(frame: &Frame, points: &[Point], goal: Goal) -> Importa
     if varying.is_empty() {
         return none(Method::NothingVaries);
     }
-    if values.iter().all(|value| *value == values[0]) {
+    if are_equal(&values) {
         return none(Method::AllEqual);
     }
     if let Some(grid) = Grid::of(frame, points, &varying)

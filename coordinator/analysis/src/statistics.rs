@@ -99,6 +99,13 @@ pub(crate) fn without_rounding(difference: f64, largest: f64) -> f64 {
     if difference.abs() <= ROUNDING * largest.abs() { 0.0 } else { difference }
 }
 
+/// Whether these values, which are finite, are all the same but for their rounding.
+pub(crate) fn are_equal(values: &[f64]) -> bool {
+    let ends = |(low, high): (f64, f64), value: &f64| (low.min(*value), high.max(*value));
+    let (low, high) = values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), ends);
+    values.is_empty() || without_rounding(high - low, low.abs().max(high.abs())) == 0.0
+}
+
 /// Some values together.
 pub fn mean_of(values: impl IntoIterator<Item = f64>) -> Mean {
     let mut mean = Mean::default();

@@ -4,6 +4,7 @@ mod bounds;
 mod golden;
 mod interaction;
 mod rounding;
+mod verdict;
 
 use terms::{
     DatasetSummary, Goal, MetricUse, Objective, ParameterMap, ParameterValue,
@@ -210,23 +211,6 @@ fn shares_of_images_are_told_apart_by_their_number() {
 }
 
 #[test]
-fn a_point_with_fewer_trainings_is_not_the_best() {
-    let job = |rate: i64, seed, end| (vec![("rate", whole(rate)), ("seed", whole(seed))], end);
-    let jobs = [
-        job(1, 0, End::Done(Some(0.9))),
-        job(1, 1, End::Diverged),
-        job(2, 0, End::Done(Some(0.6))),
-        job(2, 1, End::Done(Some(0.7))),
-    ];
-    let analysis = analysis(&["rate", "seed"], &jobs);
-    let verdict = analysis.best.unwrap();
-    assert_eq!((verdict.best.job, verdict.best.count, verdict.runner_up.unwrap().job), (3, 2, 1));
-    assert_eq!(verdict.not_tested, Some(NotTested::NoRepeats));
-    assert_eq!(analysis.effects[0].levels[0].diverged, 1);
-    assert_eq!(analysis.jobs, Counted { counted: 3, diverged: 1, ..Counted::default() });
-}
-
-#[test]
 fn jobs_that_are_no_values_are_counted_and_enter_no_mean() {
     let job = |rate: i64, end| (vec![("rate", whole(rate))], end);
     let jobs = [
@@ -329,6 +313,20 @@ fn of_many_texts_those_with_the_most_points_are_listed_and_the_rest_counted() {
 }
 
 #[test]
+fn of_many_texts_those_at_which_everything_diverged_are_listed_and_those_left_out_are_counted() {
+    let job = |name: i64, x: i64, end| (vec![("name", text(&format!("n{name}"))), ("x", whole(x))], end);
+    let mut jobs: Vec<Job> = (0..24).map(|name| job(name, name, End::Done(Some(0.5)))).collect();
+    jobs.push(job(23, 24, End::Diverged));
+    jobs.extend((0..3).map(|x| job(30, 30 + x, End::Diverged)));
+    jobs.extend((0..10).map(|name| job(40 + name, 40 + name, End::Diverged)));
+    let effect = &analysis(&["name", "x"], &jobs).effects[0];
+    let at = |name: &str| effect.levels.iter().find(|level| level.value == Some(text(name)));
+    assert_eq!(at("n30").map(|level| (level.count, level.diverged)), Some((0, 3)), "{effect:?}");
+    assert_eq!(at("n23").map(|level| (level.count, level.diverged)), Some((1, 1)), "{effect:?}");
+    assert_eq!((effect.levels.len(), effect.left_out, effect.diverged_left_out), (20, 15, 10));
+}
+
+#[test]
 fn the_same_jobs_give_the_same_analysis() {
     let jobs: Vec<Job> = (0..200_i64)
         .map(|n| {
@@ -414,18 +412,4 @@ fn the_seed_of_a_program_is_no_parameter_of_interest() {
     assert!(analysis.effects.iter().all(|effect| effect.parameter != "seed"));
     let best = analysis.best.unwrap().best;
     assert_eq!((best.job, best.count), (3, 2));
-}
-
-#[test]
-fn with_repeats_a_configuration_of_which_trainings_are_missing_is_not_the_best() {
-    let of = |repeats| {
-        let mut collector = collector(Goal::Maximize, &["a".to_owned()], 0, 3).with_repeats(repeats);
-        for (number, (a, value)) in (1..).zip([(1, 0.5), (1, 0.7), (2, 0.9)]) {
-            collector.job(number, &ParameterMap(vec![("a".to_owned(), whole(a))]), End::Done(Some(value)));
-        }
-        let best = collector.analyze().best.unwrap().best;
-        (best.job, best.count)
-    };
-    assert_eq!(of(2), (1, 2));
-    assert_eq!(of(3), (3, 1), "none is complete, and the best mean is the best");
 }

@@ -40,6 +40,8 @@ pub struct Side {
     sweep: Sweep,
     /// The folder of the run that it was read from.
     folder: Option<String>,
+    /// How many trainings each configuration is planned to have.
+    planned: u64,
     points: HashMap<u128, Point>,
     /// The parameters of the best configuration, once they are told.
     best_parameters: Option<ParameterMap>,
@@ -168,6 +170,7 @@ pub struct Trained<'a> {
 impl Side {
     pub fn new(sweep: Sweep) -> Self {
         Self {
+            planned: sweep.planned_trainings(),
             sweep,
             folder: None,
             points: HashMap::new(),
@@ -231,12 +234,11 @@ impl Side {
         self.best_parameters = Some(parameters);
     }
 
-    /// The best configuration, of those that were trained as often as the file says; of all where there are none.
+    /// The best configuration, of those that were trained as often as the file plans; of all where there are none.
     fn best(&self) -> Option<&Point> {
-        let planned = u64::from(self.sweep.repeats);
         let goal = self.sweep.objective.goal;
         let standing =
-            |point: &&Point| Standing::new(goal, point.job, point.mean.mean, point.mean.count, planned);
+            |point: &&Point| Standing::new(goal, point.job, point.mean.mean, point.mean.count, self.planned);
         self.points.values().max_by_key(standing)
     }
 

@@ -11,6 +11,7 @@ mod figures;
 mod headings;
 mod model;
 mod pages;
+mod planned;
 mod ranking;
 mod recorded;
 mod repeats;
@@ -36,6 +37,7 @@ pub use self::{
     failures::FailureReasons,
     figures::{LOGARITHMIC_FROM, measured},
     model::{BestJob, Epoch, Job, JobCounts, Share, Sweep, Weights},
+    planned::planned_trainings,
     ranking::Ranking,
     strings::p_value,
     tables::{Document, DocumentKind},
@@ -143,7 +145,7 @@ impl ReportWriter {
                 sweep.dataset.as_ref(),
                 sweep.job_count,
             )
-            .with_repeats(sweep.repeats),
+            .with_planned_trainings(sweep.planned_trainings()),
             best: Best::new(TABLE_ROWS_MAX),
             train_seconds: 0.0,
             packed: false,

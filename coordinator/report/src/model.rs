@@ -10,6 +10,8 @@ use terms::{
 };
 use utoipa::ToSchema;
 
+use super::planned::planned_trainings;
+
 #[derive(Debug, Clone)]
 pub struct Sweep {
     /// Its number, from 1.
@@ -70,6 +72,11 @@ impl Sweep {
     /// The parameter that the trainings of a configuration differ in.
     pub(crate) fn seed(&self) -> Option<&str> {
         seed_of(self.manifest.as_deref())
+    }
+
+    /// How many trainings each configuration is planned to have.
+    pub(crate) fn planned_trainings(&self) -> u64 {
+        planned_trainings(self.repeats, &self.specification, self.seed())
     }
 }
 

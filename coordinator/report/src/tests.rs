@@ -17,6 +17,7 @@ mod pages;
 mod pieces;
 mod programs;
 mod repeats;
+mod verdicts;
 
 const VARYING: [&str; 3] = ["activation", "learning_rate", "batch_size"];
 

@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use analysis::{Analysis, Collector, End};
 use domain::definition::SweepDefinition;
-use report::compare::{Comparison, Side, Trained, compare};
+use report::{
+    compare::{Comparison, Side, Trained, compare},
+    planned_trainings,
+};
 use store::JobRow;
-use terms::{JobState, MetricUse, Objective, SweepId};
+use terms::{JobState, MetricUse, Objective, SweepId, manifest::seed_of};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Api, ApiError, error::unreadable, task_ended};
@@ -34,15 +37,14 @@ impl Api {
         let names: Vec<String> = definition.varying.iter().map(ToString::to_string).collect();
         let manifest = definition.specification.trainable.model().map(|model| &**model.manifest());
         let (objective, count) = (definition.metric.clone(), definition.job_count());
-        let mut collector = Collector::new(&objective, &names, manifest, dataset.as_deref(), count)
-            .with_repeats(definition.specification.repeats);
+        let mut collector = Collector::new(&objective, &names, manifest, dataset.as_deref(), count);
         let begun = self.each_row(sweep, |row| take(&mut collector, &definition, row)).await?;
         // A job that never started has no row.
         collector.unfinished(count.saturating_sub(begun));
         let made = tokio::task::spawn_blocking(move || {
             // As long as the work, which goes on when its caller hangs up.
             let _place = place;
-            collector.analyze()
+            collector.with_planned_trainings(planned(&definition)).analyze()
         });
         Ok(Analyzed { objective, analysis: made.await.map_err(|_| task_ended())? })
     }
@@ -91,6 +93,12 @@ impl Api {
             tokio::task::yield_now().await;
         }
     }
+}
+
+/// How many trainings each configuration is planned to have, as a report and a comparison take it from the same text.
+fn planned(definition: &SweepDefinition) -> u64 {
+    let manifest = definition.specification.trainable.model().map(|model| &**model.manifest());
+    planned_trainings(definition.specification.repeats, &definition.shown_text(), seed_of(manifest))
 }
 
 /// Takes a job into a comparison.

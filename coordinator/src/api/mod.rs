@@ -61,7 +61,7 @@ pub use self::{
     rungs::{JobAtRung, RungView, Rungs},
     search::{Proposal, SearchFollower},
     snapshots::ContentState,
-    table::{Condition, Question, TablePage},
+    table::{Condition, Question, TABLE_COLUMNS, TablePage},
     text::{for_people, lines, plain},
     timeline::Timeline,
     tokens::NewToken,

@@ -14,11 +14,15 @@ const PARAMETER: &str = "parameter:";
 /// Before the name of a metric, as a column.
 const METRIC: &str = "metric:";
 
+/// The columns that every sweep has, as jobs are sorted by them and conditions name them. Besides them there are `parameter:NAME` and
+/// `metric:NAME`.
+pub const TABLE_COLUMNS: [&str; 8] =
+    ["job", "state", "worker", "attempts", "epochs_done", "best_epoch", "objective", "train_seconds"];
+
 /// Which jobs are asked for, and in which order.
 #[derive(Debug, Clone, Default)]
 pub struct Question {
-    /// The column that they are sorted by: `job`, `state`, `objective`, `epochs_done`, `train_seconds`, `best_epoch`, `attempts`, `worker`,
-    /// `parameter:NAME` or `metric:NAME`.
+    /// The column that they are sorted by: one of [`TABLE_COLUMNS`], `parameter:NAME` or `metric:NAME`; the number where it is empty.
     pub sort: String,
     /// Whether large values come first. Jobs without a value are last either way, and equal ones in the order of their numbers.
     pub is_falling: bool,
@@ -133,8 +137,8 @@ impl JobColumns {
 
 fn no_such_column(name: &str) -> String {
     format!(
-        "there is no column {name:?}; there are job, state, objective, epochs_done, train_seconds, best_epoch, attempts, worker, \
-         {PARAMETER}NAME of the parameters that vary, and {METRIC}NAME"
+        "there is no column {name:?}; there are {}, {PARAMETER}NAME of the parameters that vary, and {METRIC}NAME",
+        TABLE_COLUMNS.join(", ")
     )
 }
 

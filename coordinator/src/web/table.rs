@@ -40,7 +40,7 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
 struct TableQuery {
-    /// A column: `job`, `state`, `worker`, `attempts`, `epochs_done`, `objective`, `train_seconds`, `parameter:NAME` or `metric:NAME`.
+    /// A column: `job`, `state`, `worker`, `attempts`, `epochs_done`, `best_epoch`, `objective`, `train_seconds`, `parameter:NAME` or `metric:NAME`.
     sort: String,
     #[param(inline)]
     order: Order,

@@ -1,6 +1,9 @@
 //! The report's page, which is a file (its own policy lets its style and its script through, and nothing else), and sweeps next to each other.
 
-use crate::{Site, chromium::Chromium};
+use crate::{
+    Site,
+    chromium::{Chromium, Tab},
+};
 
 /// The texts of a column of the first table that is seen.
 fn column(column: u32) -> String {
@@ -44,6 +47,42 @@ async fn the_tables_of_a_report_are_sorted_by_their_headings_and_paper_has_them_
             tab.check_width(language).await;
         }
         tab.check_with_scripts(1).await;
+    }
+    chromium.end().await;
+}
+
+/// What the script that is given these cells of a column shows once its heading was clicked: those with a text, in their order.
+async fn sorted(tab: &Tab, cells: &[&str]) -> Vec<String> {
+    let cells = serde_json::to_string(cells).unwrap();
+    tab.run(&format!(
+        "{{ const table = document.querySelector('table.sorts'); const heading = table.tHead.rows[0].cells[1]; heading.className = ''; \
+         heading.removeAttribute('aria-sort'); const cells = {cells}; \
+         [...table.tBodies[0].rows].forEach((row, place) => {{ row.cells[1].textContent = cells[place] ?? ''; }}); \
+         heading.querySelector('button').click(); }}"
+    ))
+    .await;
+    let shown: Vec<String> = tab.value(&column(1)).await;
+    shown.into_iter().filter(|text| !text.is_empty()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_of_shares_and_intervals_are_sorted_by_their_numbers_and_texts_as_texts() {
+    let Some(chromium) = Chromium::start().await else { return };
+    let (site, sweep) = Site::with_sweep();
+    let folder = site.cluster.folder.path().join("sorted");
+    site.sweep(&["report", &sweep.to_string(), "--output", folder.to_str().unwrap()]);
+    let tab = chromium.tab(&format!("file://{}", folder.display())).await;
+    tab.open_plain("/report.html").await;
+    tab.until("document.querySelector('table.sorts th button') !== null").await;
+    for rising in [
+        ["< 0.01 %", "0.12 %", "0.5 %", "12 %"],
+        ["-0.2000 to 0.1000", "-0.0100 to 0.3000", "0.0500 to 0.0600", "inf"],
+        ["-0.2000〜0.1000", "-0.0100〜0.3000", "0.0500〜0.0600", "1e3"],
+        ["1.9.0", "1.10.0", "a2", "a10"],
+        ["-5 apples", "-20 pears", "3x", "gelu"],
+    ] {
+        let falling: Vec<&str> = rising.into_iter().rev().collect();
+        assert_eq!(sorted(&tab, &falling).await, rising);
     }
     chromium.end().await;
 }

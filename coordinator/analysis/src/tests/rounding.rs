@@ -27,3 +27,20 @@ fn of_values_whose_squares_are_not_finite_no_shares_are_told() {
     let importance = analysis(&["a", "b"], &jobs).importance;
     assert_eq!((importance.method, importance.items.len()), (Method::TooFew, 0));
 }
+
+#[test]
+fn values_that_differ_by_rounding_alone_have_no_importance() {
+    let job = |a, b, value| (vec![("a", whole(a)), ("b", whole(b))], End::Done(Some(value)));
+    let of = |values: [f64; 4]| {
+        let jobs: Vec<Job> =
+            (0..).zip(values).map(|(place, value)| job(place % 2, place / 2, value)).collect();
+        let found = analysis(&["a", "b"], &jobs);
+        (found.importance.method, found.importance.items.len(), found.interactions.largest.is_some())
+    };
+    // As different orders of additions give.
+    let above = 0.85_f64.next_up();
+    assert_eq!(of([0.85, above, 0.85, above]), (Method::AllEqual, 0, false));
+    assert_eq!(of([-0.85, -above, -above, -0.85]), (Method::AllEqual, 0, false));
+    assert_eq!(of([0.85, 0.85 + 1e-9, 0.85, 0.85 + 1e-9]).0, Method::GridAnova);
+    assert_eq!(of([0.0, 1e-300, 0.0, 1e-300]).0, Method::TooFew, "too small for squares, and not equal");
+}

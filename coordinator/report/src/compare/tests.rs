@@ -133,10 +133,22 @@ fn one_repeat_more_than_planned_makes_no_configuration_the_best() {
     let one = side(1, "name: a\n", &[(0.1, 0, 0.5), (0.1, 1, 0.5), (0.2, 0, 0.9)]);
     assert_eq!(one.best_job(), Some(3), "a single training is all that is planned");
     let mut planned = side(1, "name: a\n", &[(0.1, 0, 0.5), (0.1, 1, 0.5), (0.2, 0, 0.9)]);
-    planned.sweep.repeats = 2;
+    planned.planned = 2;
     assert_eq!(planned.best_job(), Some(1), "one of two trainings is missing");
-    planned.sweep.repeats = 3;
+    planned.planned = 3;
     assert_eq!(planned.best_job(), Some(3), "none is complete");
+}
+
+#[test]
+fn the_best_has_the_trainings_that_a_grid_lists_seeds_for() {
+    let jobs = [(0.1, 0, 0.5), (0.1, 1, 0.5), (0.2, 0, 0.9)];
+    let file = |method: &str| {
+        format!(
+            "name: a\n{method}parameters:\n  rate:\n    values: [0.1, 0.2]\n  seed:\n    values: [0, 1]\n"
+        )
+    };
+    assert_eq!(side(1, &file(""), &jobs).best_job(), Some(1), "of the other, a training is missing");
+    assert_eq!(side(1, &file("method: random\n"), &jobs).best_job(), Some(3), "a search plans nothing");
 }
 
 #[test]

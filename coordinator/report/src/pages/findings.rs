@@ -105,7 +105,8 @@ impl Content<'_> {
     }
 
     fn diverged(&self, effect: &Effect) -> Option<String> {
-        let all: u64 = effect.levels.iter().map(|level| level.diverged).sum();
+        let of_levels: u64 = effect.levels.iter().map(|level| level.diverged).sum();
+        let all = of_levels + effect.diverged_left_out;
         let mut at: Vec<(String, u64)> = effect
             .levels
             .iter()
@@ -114,7 +115,8 @@ impl Content<'_> {
             .collect();
         at.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         at.truncate(DIVERGED_SHOWN_MAX);
-        (all > 0).then(|| self.strings.diverged_at(all, &at))
+        let rest = all - at.iter().map(|(_, count)| count).sum::<u64>();
+        (all > 0).then(|| self.strings.diverged_at(all, &at, rest))
     }
 }
 

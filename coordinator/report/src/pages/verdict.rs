@@ -23,15 +23,26 @@ impl Content<'_> {
 
     fn told_apart(&self, verdict: &Verdict) -> String {
         let strings = self.strings;
-        let (best, second) = (verdict.best.job, verdict.runner_up.map_or(0, |second| second.job));
-        let not_tested = || {
+        let best = (verdict.best.job, verdict.best.count);
+        let second = verdict.runner_up.map_or((0, 0), |second| (second.job, second.count));
+        let (jobs, planned) = ((best.0, second.0), verdict.planned);
+        let leads = |tested| strings.runner_up_leads(jobs, (second.1, planned), tested);
+        let Some((test, separable)) = verdict.test.zip(verdict.separable) else {
             let why = verdict.not_tested.unwrap_or(analysis::NotTested::NoRepeats);
-            strings.not_tested(why, best, second)
+            let leads = verdict.runner_up_leads.then(|| leads(None));
+            let not_tested = strings.not_tested(why, best, second, planned);
+            return leads
+                .into_iter()
+                .chain([not_tested])
+                .collect::<Vec<_>>()
+                .join(strings.between_sentences());
         };
-        let Some((test, separable)) = verdict.test.zip(verdict.separable) else { return not_tested() };
-        let interval = self.interval(verdict.interval);
+        let (interval, difference) = (self.interval(verdict.interval), decimals(verdict.difference, 4));
         let how = strings.tested_by(test, &interval, verdict.p, verdict.freedom);
-        strings.verdict((best, second), &decimals(verdict.difference, 4), &how, separable)
+        match verdict.runner_up_leads {
+            true => leads(Some((&difference, &how))),
+            false => strings.verdict(jobs, &difference, &how, separable),
+        }
     }
 
     /// What the results do not say.

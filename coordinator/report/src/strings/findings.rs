@@ -306,9 +306,11 @@ impl Strings {
         }
     }
 
-    /// Where trainings diverged.
-    pub(crate) fn diverged_at(&self, all: u64, at: &[(String, u64)]) -> String {
-        let each = at.iter().map(|(label, count)| format!("{label}: {count}")).collect::<Vec<_>>().join(", ");
+    /// Where trainings diverged: the values with the most of them, and how many are of other values.
+    pub(crate) fn diverged_at(&self, all: u64, at: &[(String, u64)], rest: u64) -> String {
+        let others = || format!("{}: {rest}", self.either("other values", "ほかの値"));
+        let each = at.iter().map(|(label, count)| format!("{label}: {count}"));
+        let each = each.chain((rest > 0).then(others)).collect::<Vec<_>>().join(", ");
         self.either_of(
             || format!("{} diverged ({each}), which no mean holds.", counted(all, "training")),
             || format!("{all} 件の学習が発散し ({each})、平均には含まれません。"),

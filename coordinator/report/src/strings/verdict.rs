@@ -71,27 +71,61 @@ impl Strings {
         )
     }
 
-    /// How many other configurations cannot be told from the best.
+    /// The runner-up has the better mean, of fewer trainings than planned; the difference, and how it was tested, where it was.
+    pub(crate) fn runner_up_leads(
+        &self,
+        (best, second): (u64, u64),
+        (trainings, planned): (u64, u64),
+        tested: Option<(&str, &str)>,
+    ) -> String {
+        let differ = tested.map_or_else(String::new, |(difference, how)| {
+            self.either_of(
+                || format!(": they differ by {difference} ({how})"),
+                || format!(" (差 {difference}、{how})"),
+            )
+        });
+        self.either_of(
+            || {
+                format!(
+                    "The runner-up, the configuration of job {second}, has the better mean, but {trainings} of {planned} trainings, and so comes \
+                     after that of job {best}, which has them all{differ}."
+                )
+            },
+            || {
+                format!(
+                    "平均は次点であるジョブ {second} の設定のほうが優れていますが、値のある学習が {planned} 回のうち {trainings} 回のため、すべてそろったジョブ {best} の設定を最良としています{differ}。"
+                )
+            },
+        )
+    }
+
+    /// How many other configurations the best is not better than.
     pub(crate) fn others_not_told(&self, others: u64) -> String {
         self.either_of(
             || {
                 format!(
-                    "In all, {} cannot be told from the best by the same test, each by itself.",
+                    "In all, the best cannot be said to be better than {} by the same test, each by itself.",
                     counted(others, "configuration")
                 )
             },
-            || format!("同じ検定で最良と区別できない設定は、全部で {others} 通りです。"),
+            || format!("同じ検定で最良より劣ると言えない設定は、全部で {others} 通りです。"),
         )
     }
 
-    /// Why the best was not tested.
-    pub(crate) fn not_tested(&self, why: NotTested, best: u64, second: u64) -> String {
+    /// Why the best was not tested: it and the runner-up, each with its trainings that have a value, of so many that each is planned to have.
+    pub(crate) fn not_tested(
+        &self,
+        why: NotTested,
+        (best, best_trainings): (u64, u64),
+        (second, second_trainings): (u64, u64),
+        planned: u64,
+    ) -> String {
         match why {
             NotTested::OnlyOne => self.either_of(
                 || format!("No test was possible: the configuration of job {best} is the only one with a value."),
                 || format!("値があるのはジョブ {best} の設定だけのため、検定できません。"),
             ),
-            NotTested::NoRepeats => self.either_of(
+            NotTested::NoRepeats if (best_trainings, second_trainings, planned) == (1, 1, 1) => self.either_of(
                 || {
                     format!(
                         "No test was possible: the configurations of job {best} and of the runner-up, job {second}, were trained once each, and \
@@ -102,6 +136,20 @@ impl Strings {
                 || {
                     format!(
                         "ジョブ {best} と次点のジョブ {second} の設定は 1 回ずつしか学習していないため、検定できません。この結果からは差があるとは言えません。スイープのファイルに `repeats: 3` と書くと 3 回ずつ学習します。"
+                    )
+                },
+            ),
+            NotTested::NoRepeats => self.either_of(
+                || {
+                    format!(
+                        "No test was possible: of the configuration of job {best}, {} a value, and of the runner-up, that of job {second}, \
+                         {second_trainings}; a test needs at least two of each. They are not separable by these results.",
+                        has(best_trainings)
+                    )
+                },
+                || {
+                    format!(
+                        "値のある学習は、ジョブ {best} の設定が {best_trainings} 回、次点のジョブ {second} の設定が {second_trainings} 回です。検定にはそれぞれ 2 回以上必要なため、この結果からは差があるとは言えません。"
                     )
                 },
             ),
@@ -134,4 +182,9 @@ impl Strings {
             ),
         }
     }
+}
+
+/// So many trainings, with their verb.
+fn has(trainings: u64) -> String {
+    format!("{} {}", counted(trainings, "training"), if trainings == 1 { "has" } else { "have" })
 }

@@ -221,6 +221,25 @@ fn of_a_parameter_with_very_many_values_those_that_are_not_shown_are_counted() {
 }
 
 #[test]
+fn where_trainings_diverged_at_many_values_the_others_are_added_up() {
+    let mut jobs: Vec<Trained> = Vec::new();
+    for value in 1..=30_u64 {
+        let next = || jobs.len() as u64 + 1;
+        let mut diverged = point(next(), &format!("activation_{value}"), 0.1, 32);
+        let ends_well = job(point(next() + 1, &format!("activation_{value}"), 0.1, 64), 0.5, 1.0);
+        diverged.state = Some(JobState::Diverged);
+        jobs.extend([(diverged, Vec::new()), ends_well]);
+    }
+    let mut header = header(60, JobCounts { done: 30, diverged: 30, ..JobCounts::default() });
+    header.varying = vec!["activation".into(), "batch_size".into()];
+    let page = read(&write(&header, &jobs, Language::English), "report.md");
+    let told = "30 trainings diverged (activation\\_1: 1, activation\\_2: 1, activation\\_3: 1, activation\\_4: 1, other values: 26), which no mean holds.";
+    assert!(part(&page, "Discussion").contains(told), "{page}");
+    let page = read(&write(&header, &jobs, Language::Japanese), "report.md");
+    assert!(part(&page, "考察").contains("ほかの値: 26)、平均には含まれません。"), "{page}");
+}
+
+#[test]
 fn a_model_of_ones_own_is_done_again_with_its_trainer() {
     let mut header = some_header();
     let mut manifest = builtin("simple_cnn").cloned().unwrap();

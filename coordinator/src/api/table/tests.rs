@@ -63,6 +63,10 @@ fn jobs_are_sorted_by_any_column_and_those_without_a_value_come_last() {
     }
     let refused = columns().page(&Question { sort: "odd".into(), ..Question::default() }).unwrap_err();
     assert!(refused.to_string().contains("there is no column \"odd\""), "{refused}");
+    for column in TABLE_COLUMNS {
+        assert!(refused.to_string().contains(column), "{column}: {refused}");
+        assert_eq!(asked(Question { sort: column.into(), ..Question::default() }).len(), 5, "{column}");
+    }
     let unknown = Question { sort: "parameter:odd".into(), ..Question::default() };
     assert!(columns().page(&unknown).is_err());
 }

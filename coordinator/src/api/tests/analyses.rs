@@ -30,6 +30,7 @@ async fn trainings_of_a_point_with_several_seeds_are_its_repeats() {
     let served = served((1..=3).flat_map(done)).await;
     let analysis = served.api.analysis(SweepId(1)).await.unwrap().analysis;
     assert_eq!((analysis.jobs.counted, analysis.points), (3, 1));
+    assert_eq!(analysis.best.unwrap().planned, 3, "as its file lists the seeds of a grid");
     let repeats = analysis.repeats.unwrap();
     assert_eq!((repeats.points, repeats.items[0].count, repeats.deviation), (1, 3, 0.0));
 }

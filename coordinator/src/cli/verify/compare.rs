@@ -9,7 +9,7 @@ use terminal::text;
 const NAMED_MAX: usize = 20;
 
 /// How many images shares of images may be apart: a class that is decided by rounding is one.
-const IMAGES_APART: f64 = 3.0;
+pub(super) const IMAGES_APART: u8 = 3;
 
 /// How far values may be apart and still be the same.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -25,6 +25,15 @@ impl From<f64> for Tolerance {
     fn from(share: f64) -> Self {
         Self { share, ..Self::default() }
     }
+}
+
+/// Whether two values are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fit {
+    Same,
+    /// By a few images, and not by the tolerance.
+    ByImages,
+    Differs,
 }
 
 /// A value that is not the same.
@@ -44,7 +53,10 @@ pub(super) struct Comparison {
     /// How many values were compared.
     pub(super) values: u64,
     pub(super) differing: u64,
-    /// The first of them.
+    /// How many are further apart than the tolerance, and count as equal as they are shares of so many images and a few of those apart.
+    pub(super) by_images: u64,
+    pub(super) images: u64,
+    /// The first of those that differ.
     differences: Vec<Difference>,
 }
 
@@ -80,7 +92,7 @@ impl Comparison {
         epochs: u32,
         tolerance: &Tolerance,
     ) -> Self {
-        let mut found = Self { epochs, ..Self::default() };
+        let mut found = Self { epochs, images: tolerance.images, ..Self::default() };
         for number in 1..=epochs {
             let (before, here) = (at(recorded, number), at(computed, number));
             for metric in metrics {
@@ -91,21 +103,24 @@ impl Comparison {
                     continue;
                 }
                 found.values += 1;
-                if !tolerance.is_same(metric, one, other) {
-                    found.differing += 1;
-                    if found.differences.len() < NAMED_MAX {
+                match tolerance.fit(metric, one, other) {
+                    Fit::Same => {}
+                    Fit::ByImages => found.by_images += 1,
+                    Fit::Differs => {
                         let metric = metric.clone();
-                        found.differences.push(Difference {
-                            epoch: number,
-                            metric,
-                            recorded: one,
-                            computed: other,
-                        });
+                        found.differs(Difference { epoch: number, metric, recorded: one, computed: other });
                     }
                 }
             }
         }
         found
+    }
+
+    fn differs(&mut self, difference: Difference) {
+        self.differing += 1;
+        if self.differences.len() < NAMED_MAX {
+            self.differences.push(difference);
+        }
     }
 
     /// One line for each difference that is named.
@@ -140,17 +155,26 @@ impl Tolerance {
         Self { image_metrics: if images > 0 { metrics } else { Vec::new() }, images, ..self }
     }
 
-    fn is_same(&self, metric: &str, one: Option<f64>, other: Option<f64>) -> bool {
-        let (Some(one), Some(other)) = (one, other) else { return one.is_none() && other.is_none() };
-        let is_equal = one.to_bits() == other.to_bits() || (one.is_nan() && other.is_nan());
-        if is_equal || self.share <= 0.0 || !one.is_finite() || !other.is_finite() {
-            return is_equal;
+    fn fit(&self, metric: &str, one: Option<f64>, other: Option<f64>) -> Fit {
+        let (one, other) = match (one, other) {
+            (Some(one), Some(other)) => (one, other),
+            (None, None) => return Fit::Same,
+            _ => return Fit::Differs,
+        };
+        if one.to_bits() == other.to_bits() || (one.is_nan() && other.is_nan()) {
+            return Fit::Same;
+        }
+        if self.share <= 0.0 || !one.is_finite() || !other.is_finite() {
+            return Fit::Differs;
         }
         let apart = (one - other).abs();
+        if apart <= self.share * one.abs().max(other.abs()) {
+            return Fit::Same;
+        }
         // Shares are rounded: half an image is less than one, and more than that.
-        let are_near = || apart * self.images as f64 <= IMAGES_APART + 0.5;
-        apart <= self.share * one.abs().max(other.abs())
-            || (self.image_metrics.iter().any(|name| name == metric) && are_near())
+        let are_near = apart * self.images as f64 <= f64::from(IMAGES_APART) + 0.5;
+        let is_of_images = self.image_metrics.iter().any(|name| name == metric);
+        if is_of_images && are_near { Fit::ByImages } else { Fit::Differs }
     }
 }
 
@@ -215,6 +239,16 @@ mod tests {
         assert_eq!(differing(0.02, 0.13), 1, "the loss alone");
         assert_eq!(differing(0.02, 0.14), 2, "four images");
         assert_eq!(differing(0.0, 0.11), 2, "to the bit");
+        let of = |other| {
+            let tolerance = Tolerance::from(0.02).and_images(vec!["f1".to_owned()], 100);
+            let found = Comparison::of(&with(0.10), &with(other), &metrics, 1, &tolerance);
+            (found.by_images, found.images)
+        };
+        assert_eq!(
+            (of(0.101), of(0.13), of(0.14)),
+            ((0, 100), (1, 100), (0, 100)),
+            "what the tolerance alone lets through does not count"
+        );
         let none = Tolerance::from(0.02).and_images(vec!["f1".to_owned()], 0);
         assert_eq!(
             Comparison::of(&with(0.1), &with(0.9), &metrics, 1, &none).differing,

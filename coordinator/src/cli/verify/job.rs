@@ -9,7 +9,7 @@ use terms::{DatasetSummary, manifest::ShareOf};
 use super::{
     Again,
     alone::{Alone, alone},
-    compare::{Comparison, Tolerance},
+    compare::{Comparison, IMAGES_APART, Tolerance},
     record::Recorded,
     training::{Expected, Plan, Trained, is_gpu, train},
     undecided,
@@ -147,7 +147,7 @@ impl Verified {
         if self.is_same() {
             let how = match *tolerance {
                 0.0 => "to the bit".to_owned(),
-                share => format!("within {share} of each"),
+                share => format!("within {share} of each{}", self.by_images()),
             };
             lines.push(format!(
                 "job {name} comes out the same: {} of {} are equal {how}",
@@ -156,6 +156,20 @@ impl Verified {
             ));
         }
         lines.join("\n") + "\n"
+    }
+
+    /// How many values are equal by nothing but a few images.
+    fn by_images(&self) -> String {
+        let Comparison { by_images, images, .. } = self.comparison;
+        let are = if by_images == 1 { "is" } else { "are" };
+        match by_images {
+            0 => String::new(),
+            some => format!(
+                " or, of shares of {}, by at most {IMAGES_APART} of them, as {} {are}",
+                count(images, "image"),
+                count(some, "value")
+            ),
+        }
     }
 
     fn object(&self) -> Value {
@@ -169,6 +183,7 @@ impl Verified {
             "epochs": comparison.epochs,
             "values": comparison.values,
             "differing": comparison.differing,
+            "by_images": comparison.by_images,
             "differences": comparison.named(),
             "tolerance": tolerance,
             "recorded": {"worker": recorded.worker, "device": recorded.device, "state": job_state_name(recorded.job.state())},
@@ -210,6 +225,37 @@ impl Verified {
 #[cfg(test)]
 mod tests {
     use super::{super::record::tests::recorded, *};
+
+    #[test]
+    fn values_that_are_equal_by_a_few_images_are_counted_and_said_to_be() {
+        let epochs = |accuracy: f64| {
+            let value = |name: &str, value| v1::MetricValue { name: name.to_owned().into(), value };
+            vec![v1::EpochRecord {
+                epoch: 1,
+                metrics_are_named: true,
+                metrics: vec![value("loss", 0.5), value("accuracy", accuracy)],
+                ..v1::EpochRecord::default()
+            }]
+        };
+        let metrics = ["loss", "accuracy"].map(str::to_owned);
+        let tolerance = Tolerance::from(0.02).and_images(vec!["accuracy".to_owned()], 100);
+        let verified = |here| Verified {
+            name: "3/14".into(),
+            comparison: Comparison::of(&epochs(0.5), &epochs(here), &metrics, 1, &tolerance),
+            tolerance: 0.02,
+            is_rule_of_thumb: true,
+            device: "cuda".into(),
+            state: v1::JobState::Done,
+            ends_alike: true,
+            recorded: recorded(v1::JobState::Done, 1),
+        };
+        let by_images = verified(0.47);
+        let said = "job 3/14 comes out the same: 2 values of 1 epoch are equal within 0.02 of each or, of shares of 100 images, by at most 3 \
+                    of them, as 1 value is\n";
+        assert_eq!((by_images.words().as_str(), &by_images.object()["by_images"]), (said, &json!(1)));
+        let near = verified(0.495);
+        assert!(near.words().ends_with("are equal within 0.02 of each\n") && near.object()["by_images"] == 0);
+    }
 
     #[test]
     fn a_job_that_ends_otherwise_is_not_the_same() {

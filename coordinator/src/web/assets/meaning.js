@@ -160,8 +160,15 @@ function cut({ bounds, effects }) {
 /** Whether the best can be told from the runner-up. */
 function verdict(best) {
   if (!best) return '';
-  const { best: first, runner_up: second, not_tested: why, difference, interval, separable, not_separable: others } = best;
-  const values = { first: first.job, second: second?.job, difference: number(difference, 3), interval: range(interval), others: count(others ?? 0) };
-  if (why || separable === null) return t(`untested_${why ?? 'no_repeats'}`, values);
-  return t(separable ? 'separable' : 'not_separable', values);
+  const { best: first, runner_up: second, planned, runner_up_leads: leads, not_tested: why, difference, interval, separable, not_separable: others } = best;
+  const trainings = { first_trainings: count(first.count), second_trainings: count(second?.count ?? 0), planned: count(planned) };
+  const values = { first: first.job, second: second?.job, difference: number(difference, 3), interval: range(interval), others: count(others ?? 0), ...trainings };
+  const told = leads ? [t('runner_up_leads', values)] : [];
+  if (why || separable === null) {
+    const once = first.count === 1 && second?.count === 1 && planned === 1;
+    told.push(t(`untested_${why === 'no_repeats' && !once ? 'some_missing' : (why ?? 'no_repeats')}`, values));
+  } else {
+    told.push(t(leads ? 'differ_by' : separable ? 'separable' : 'not_separable', values));
+  }
+  return told.join(' ');
 }

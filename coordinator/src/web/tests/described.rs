@@ -6,6 +6,7 @@ use axum::{extract::Request, middleware::Next, response::Response};
 use boon::{Compiler, Schemas};
 
 use super::*;
+use crate::api::TABLE_COLUMNS;
 
 /// Where the validator finds the description.
 const PLACE: &str = "file:///openapi.json";
@@ -184,4 +185,15 @@ fn what_differs_from_the_description_is_found() {
     ] {
         assert!(fault("/components/schemas/Error", &wrong).is_some(), "{wrong}");
     }
+}
+
+#[test]
+fn the_columns_that_a_table_is_sorted_by_are_those_that_there_are() {
+    let parameters =
+        DOCUMENT["paths"]["/api/v1/sweeps/{sweep}/table"]["get"]["parameters"].as_array().unwrap();
+    let sort = parameters.iter().find(|parameter| parameter["name"] == "sort").unwrap();
+    let said = sort["description"].as_str().unwrap();
+    let columns: Vec<&str> = said.split('`').skip(1).step_by(2).collect();
+    let all: Vec<&str> = TABLE_COLUMNS.into_iter().chain(["parameter:NAME", "metric:NAME"]).collect();
+    assert_eq!(columns, all, "{said}");
 }

@@ -1,0 +1,81 @@
+//! Which point is the best, and what is said of it against the others.
+
+use super::*;
+
+/// Jobs of these rates with these values, in which each point is planned to have so many trainings.
+fn verdict(goal: Goal, planned: u64, jobs: &[(i64, f64)]) -> Verdict {
+    let mut collector =
+        collector(goal, &["rate".to_owned()], 0, jobs.len() as u64).with_planned_trainings(planned);
+    for (number, (rate, value)) in (1..).zip(jobs) {
+        collector.job(
+            number,
+            &ParameterMap(vec![("rate".to_owned(), whole(*rate))]),
+            End::Done(Some(*value)),
+        );
+    }
+    collector.analyze().best.unwrap()
+}
+
+#[test]
+fn a_point_of_which_trainings_are_missing_is_not_the_best() {
+    let of = |planned| {
+        let best = verdict(Goal::Maximize, planned, &[(1, 0.5), (1, 0.7), (2, 0.9)]).best;
+        (best.job, best.count)
+    };
+    assert_eq!(of(2), (1, 2));
+    assert_eq!(of(3), (3, 1), "none is complete, and the best mean is the best");
+}
+
+#[test]
+fn a_point_that_a_search_took_more_often_than_others_is_not_the_best_for_it() {
+    let lower = [0.69, 0.70, 0.71, 0.70, 0.69, 0.71].map(|value| (1, value));
+    let higher = [0.89, 0.90, 0.91, 0.90].map(|value| (2, value));
+    let jobs = [lower.as_slice(), &higher].concat();
+    let found = verdict(Goal::Maximize, 1, &jobs);
+    assert_eq!((found.best.job, found.best.count), (7, 4));
+    assert_eq!((found.separable, found.not_separable), (Some(true), Some(0)));
+    assert_eq!(found.runner_up.unwrap().job, 1);
+}
+
+#[test]
+fn a_point_that_diverged_once_is_not_the_best_and_is_not_told_apart() {
+    let job = |rate: i64, seed, end| (vec![("rate", whole(rate)), ("seed", whole(seed))], end);
+    let jobs = [
+        job(1, 0, End::Done(Some(0.9))),
+        job(1, 1, End::Diverged),
+        job(2, 0, End::Done(Some(0.6))),
+        job(2, 1, End::Done(Some(0.7))),
+    ];
+    let analysis = collected(Goal::Maximize, &["rate", "seed"], &jobs).with_planned_trainings(2).analyze();
+    let verdict = analysis.best.unwrap();
+    assert_eq!((verdict.best.job, verdict.best.count, verdict.runner_up.unwrap().job), (3, 2, 1));
+    assert_eq!((verdict.not_tested, verdict.runner_up_leads), (Some(NotTested::NoRepeats), true));
+    assert_eq!(analysis.effects[0].levels[0].diverged, 1);
+    assert_eq!(analysis.jobs, Counted { counted: 3, diverged: 1, ..Counted::default() });
+}
+
+#[test]
+fn the_best_is_not_better_than_a_runner_up_with_the_better_mean() {
+    // The second is complete; of the first, whose mean is far better, a training is missing, and so of the third.
+    let values =
+        [(1, 0.90), (1, 0.91), (2, 0.75), (2, 0.76), (2, 0.77), (3, 0.88), (3, 0.89), (4, 0.1), (4, 0.11)];
+    for (goal, sign) in [(Goal::Maximize, 1.0), (Goal::Minimize, -1.0)] {
+        let jobs = values.map(|(rate, value)| (rate, sign * value));
+        let found = verdict(goal, 3, &jobs);
+        let runner_up = found.runner_up.unwrap();
+        assert_eq!((found.best.job, runner_up.job, runner_up.count), (3, 1, 2), "{goal:?}");
+        assert!(!found.interval.unwrap().contains(0.0), "{found:?}");
+        assert_eq!(
+            (found.separable, found.runner_up_leads, found.planned),
+            (Some(false), true, 3),
+            "{goal:?}"
+        );
+        assert_eq!(
+            found.not_separable,
+            Some(2),
+            "those that are significantly better are among them: {goal:?}"
+        );
+        let complete = verdict(goal, 2, &jobs);
+        assert_eq!((complete.best.job, complete.runner_up_leads), (1, false), "{goal:?}");
+    }
+}
