@@ -24,6 +24,15 @@ pub enum NotFollowed {
     NoAddress { asked: String, reason: String },
 }
 
+/// What a coordinator that stands by answers: in words, and the leader's address where it knows one that can be a header.
+pub fn stands_by(message: impl Into<String>, leader: Option<&str>) -> Status {
+    let mut status = Status::unavailable(message);
+    if let Some(leader) = leader.and_then(|leader| leader.parse().ok()) {
+        status.metadata_mut().insert(LEADER_METADATA, leader);
+    }
+    status
+}
+
 /// Where to go after this answer of the coordinator at `asked`; none where it does not stand by for another one.
 ///
 /// # Errors
@@ -51,21 +60,19 @@ pub fn elsewhere(status: &Status, asked: &str) -> Result<Option<String>, NotFoll
 mod tests {
     use super::*;
 
-    fn standby(leader: &str) -> Status {
-        let mut status = Status::unavailable("it stands by");
-        status.metadata_mut().insert(LEADER_METADATA, leader.parse().unwrap());
-        status
+    fn leads(leader: &str) -> Status {
+        stands_by("it stands by", Some(leader))
     }
 
     #[test]
     fn a_leader_is_gone_to_under_the_same_rules_as_the_one_that_was_asked() {
         let there = |url: &str| Ok(Some(url.to_owned()));
-        assert_eq!(elsewhere(&standby("http://b:1"), "a:1"), there("http://b:1"));
-        assert_eq!(elsewhere(&standby("https://b:1"), "https://a:1"), there("https://b:1"));
+        assert_eq!(elsewhere(&leads("http://b:1"), "a:1"), there("http://b:1"));
+        assert_eq!(elsewhere(&leads("https://b:1"), "https://a:1"), there("https://b:1"));
         for (asked, leader) in
             [("https://a:1", "http://b:1"), ("http://a:1", "https://b:1"), ("https://a:1", "b:1")]
         {
-            let refused = elsewhere(&standby(leader), asked).unwrap_err();
+            let refused = elsewhere(&leads(leader), asked).unwrap_err();
             assert!(matches!(&refused, NotFollowed::OtherTls { .. }), "{asked} {leader}: {refused}");
             assert!(refused.to_string().contains("--advertise"), "{refused}");
         }
@@ -74,12 +81,12 @@ mod tests {
     #[test]
     fn nothing_else_is_followed() {
         assert_eq!(elsewhere(&Status::unavailable("away"), "http://a:1"), Ok(None));
-        assert_eq!(elsewhere(&standby("http://a:1"), "http://a:1/"), Ok(None));
+        assert_eq!(elsewhere(&leads("http://a:1"), "http://a:1/"), Ok(None));
         let mut other = Status::internal("a bug");
         other.metadata_mut().insert(LEADER_METADATA, "http://b:1".parse().unwrap());
         assert_eq!(elsewhere(&other, "http://a:1"), Ok(None));
         for leader in ["ftp://b", &format!("http://{}", "b".repeat(400))] {
-            let refused = elsewhere(&standby(leader), "http://a:1").unwrap_err();
+            let refused = elsewhere(&leads(leader), "http://a:1").unwrap_err();
             assert!(matches!(refused, NotFollowed::NoAddress { .. }), "{leader}: {refused}");
         }
     }

@@ -106,6 +106,11 @@ impl Cluster {
         self.options.worker = arguments;
     }
 
+    /// Other arguments for the coordinators that start from now on.
+    pub fn coordinators_get(&mut self, arguments: Vec<String>) {
+        self.options.serve = arguments;
+    }
+
     /// Starts a coordinator in the place of one that has ended, no longer through another command.
     pub fn start_plain_coordinator(&mut self) {
         self.options.through.clear();

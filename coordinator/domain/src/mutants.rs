@@ -102,6 +102,10 @@ pub enum Mutant {
     QuotasAreForgotten,
     /// Each job of a pack counts as if it held a slot alone.
     PackedJobsHoldSlotsEach,
+    /// A job of several GPUs counts as one slot for its owner's share and quota.
+    SeveralGpusHoldOneSlot,
+    /// No GPUs are kept for a job that takes several.
+    NothingIsKept,
     /// An attempt that is handed back is charged to its job.
     HandBacksAreCharged,
     /// A job whose memory runs out is charged although a worker has more.
@@ -115,7 +119,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Self; 54] = [
+    pub const ALL: [Self; 56] = [
         Self::NoFencing,
         Self::AcknowledgeBeforeCommit,
         Self::DuplicateOvertakesCommit,
@@ -165,6 +169,8 @@ impl Mutant {
         Self::PrioritiesAreIgnored,
         Self::QuotasAreForgotten,
         Self::PackedJobsHoldSlotsEach,
+        Self::SeveralGpusHoldOneSlot,
+        Self::NothingIsKept,
         Self::HandBacksAreCharged,
         Self::MemoryIsCharged,
         Self::MemoryIsNeverCharged,

@@ -267,7 +267,10 @@ impl Engine {
                 }
             }
         }
-        if goes_on && let Some(next) = self.gpus_to_keep(now, sweep, before.awaited.get(&sweep), &names) {
+        if goes_on
+            && !mutants::is_on(Mutant::NothingIsKept)
+            && let Some(next) = self.gpus_to_keep(now, sweep, before.awaited.get(&sweep), &names)
+        {
             self.kept.keep(sweep, next);
         }
         let (workers, kept) = (&self.workers, &self.kept);

@@ -267,18 +267,21 @@ impl Engine {
 
     /// How many jobs would start at once if there were slots for them, as far as `max_parallel` and quotas allow.
     pub(super) fn startable_jobs(&self) -> u64 {
-        let held = self.slots_held();
-        let mut jobs = vec![0_u64; held.len()];
-        for run in self.sweeps.running() {
-            if let Some(jobs) = jobs.get_mut(run.account()) {
-                *jobs = jobs.saturating_add(run.room());
-            }
-        }
-        let allowed = jobs.into_iter().zip(&self.shares.accounts).zip(held);
-        let allowed = allowed.map(|((jobs, account), held)| {
-            jobs.min(account.quota.map_or(u64::MAX, |quota| u64::from(quota).saturating_sub(held)))
+        // The slots that the quotas leave.
+        let accounts = self.shares.accounts.iter().zip(self.slots_held());
+        let left = accounts.map(|(account, held)| match account.quota {
+            Some(quota) => u64::from(quota).saturating_sub(held),
+            None => u64::MAX,
         });
-        allowed.fold(0, u64::saturating_add)
+        let (mut left, mut jobs): (Vec<u64>, u64) = (left.collect(), 0);
+        for run in self.sweeps.running() {
+            let Some(left) = left.get_mut(run.account()) else { continue };
+            let takes = u64::from(run.gpus().max(1));
+            let startable = run.room().min(*left / takes);
+            *left -= startable * takes;
+            jobs = jobs.saturating_add(startable);
+        }
+        jobs
     }
 
     /// The order in which free slots are given out now.

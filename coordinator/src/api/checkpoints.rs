@@ -68,7 +68,7 @@ impl Api {
         let CheckpointPlace { folder, worker } = place;
         may_speak(caller, &worker, || format!("read the checkpoint of attempt {attempt}"))?;
         let artifacts = self.artifacts.clone().ok_or_else(none)?;
-        let found = artifacts.read_checkpoint(&folder, attempt.job, offset).await;
+        let found = artifacts.read_checkpoint(&folder, attempt, offset).await;
         found.map_err(|error| failed(&error))?.ok_or_else(none)
     }
 }

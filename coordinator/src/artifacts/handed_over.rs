@@ -1,6 +1,6 @@
 //! Checkpoints of jobs that workers hand over when they leave: one archive for each job, `handed-over/<sweep>/<job>-<attempt>-<hash>`,
 //! which later attempts read. Nothing of them is recorded: their names say all, and whoever begins to lead lists them once and keeps the
-//! list (`index`). They are few and go once their jobs have ended.
+//! list (`index`); those of a sweep are listed again where an attempt begins whose last one is not among them. They are few and go once their jobs have ended.
 
 mod index;
 
@@ -110,6 +110,14 @@ impl Artifacts {
         }
     }
 
+    /// Adds what is there of a sweep and not listed: a coordinator that led before may have brought what it was taking to its end after the
+    /// list was made.
+    async fn look_again(&self, folder: &str) -> Result<(), ArtifactError> {
+        let found = self.place.list_below(&format!("{FOLDER}/{folder}")).await?;
+        self.handed_over.with(|index| index.add(found));
+        Ok(())
+    }
+
     /// Makes room for a checkpoint of that length, which is on its way; why there is none.
     ///
     /// # Errors
@@ -166,22 +174,25 @@ impl Artifacts {
         }
     }
 
-    /// The furthest checkpoint of a job, if one was handed over, its length, and the piece that begins at `offset`.
+    /// The furthest checkpoint from which an attempt may go on, if one was handed over, its length, and the piece that begins at `offset`.
     ///
     /// # Errors
     /// The place cannot be read.
     pub(crate) async fn read_checkpoint(
         &self,
         folder: &str,
-        job: JobKey,
+        attempt: AttemptKey,
         offset: u64,
     ) -> Result<Option<(WeightsFile, Vec<u8>)>, ArtifactError> {
         let _call = self.calls.of(FOLDER).try_acquire().map_err(|_| ArtifactError::TooMany)?;
         self.list_checkpoints().await?;
+        let last_of = || self.handed_over.with(|index| index.last_of(folder, attempt.job)).flatten();
+        let is_the_latest = |last: Checkpoint| last.attempt.attempt + 1 >= attempt.attempt;
+        if offset == 0 && !last_of().is_some_and(is_the_latest) {
+            self.look_again(folder).await?;
+        }
         loop {
-            let Some(last) = self.handed_over.with(|index| index.last_of(folder, job)).flatten() else {
-                return Ok(None);
-            };
+            let Some(last) = last_of() else { return Ok(None) };
             let name = last.name();
             if let Some((data, bytes)) = self.place.read_piece(&name, offset, PIECE_BYTES_MAX as u64).await? {
                 return Ok(Some((WeightsFile { bytes, blake3: last.blake3 }, data)));

@@ -2,7 +2,7 @@
 //! than the other side takes reaches the user as RESOURCE_EXHAUSTED, without a word of what was wrong.
 
 use domain::text::shortened;
-use proto::leader::LEADER_METADATA;
+use proto::leader::stands_by;
 use tonic::{
     Status,
     body::Body,
@@ -32,13 +32,7 @@ impl From<ApiError> for Status {
                 status.metadata_mut().insert(RETRY_METADATA, after.into());
                 status
             }
-            ApiError::NotLeading { leader, .. } => {
-                let mut status = Self::unavailable(message);
-                if let Some(leader) = leader.and_then(|leader| leader.parse().ok()) {
-                    status.metadata_mut().insert(LEADER_METADATA, leader);
-                }
-                status
-            }
+            ApiError::NotLeading { leader, .. } => stands_by(message, leader.as_deref()),
             ApiError::Unavailable(_) => Self::unavailable(message),
             ApiError::Corrupt(_) => Self::data_loss(message),
             ApiError::Internal(_) => Self::internal(message),
@@ -79,6 +73,8 @@ fn bounded(mut response: Response<Body>) -> Response<Body> {
 
 #[cfg(test)]
 mod tests {
+    use proto::leader::LEADER_METADATA;
+
     use super::*;
 
     #[test]

@@ -289,6 +289,14 @@ pub enum StoreError {
         path = path.display()
     )]
     NotWhole { path: PathBuf },
+    /// There is no room for the copy of a database that is only read.
+    #[error(
+        "{path} is in use, so that a copy of it is read, which cannot be made in {folder}: {reason}; make room there, or name another folder \
+         for it with TMPDIR",
+        path = path.display(),
+        folder = folder.display()
+    )]
+    NotCopied { path: PathBuf, folder: PathBuf, reason: String },
     /// The linked SQLite has a known bug.
     #[error("SQLite {found} can corrupt databases; sweep needs 3.51.3 or newer")]
     Version {

@@ -26,6 +26,9 @@ const STREAMS_MAX: u32 = 4;
 /// INVALID_ARGUMENT, which is not tried again: the same call would come to the same port.
 const STATUS: &str = "3";
 
+/// The metadata that tells such an answer from the coordinator's own: its worth is its name.
+pub const MISLED_METADATA: &str = "sweep-misled";
+
 /// Whether the first bytes are those of HTTP/2 in plain text. They stay to be read.
 pub async fn is_one(stream: &TcpStream) -> bool {
     let mut first = [0; TOLD_BY.len()];
@@ -64,5 +67,6 @@ fn refusal(message: HeaderValue) -> Response<Empty<Bytes>> {
     headers.insert("content-type", HeaderValue::from_static("application/grpc"));
     headers.insert("grpc-status", HeaderValue::from_static(STATUS));
     headers.insert("grpc-message", message);
+    headers.insert(MISLED_METADATA, HeaderValue::from_static("1"));
     response
 }

@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use tests::{Cluster, ClusterOptions, PATIENCE, program, write};
+use tests::{Cluster, ClusterOptions, PATIENCE, chaos, program, write};
 
 /// `sweep ls` against the cluster with more arguments; its exit code and what it wrote.
 fn ls(cluster: &Cluster, scheme: &str, arguments: &[&str]) -> (Option<i32>, String) {
@@ -82,6 +82,26 @@ async fn tls_works_end_to_end_and_refuses_whom_it_does_not_know() {
             .unwrap();
         assert!(status.success());
     }
+}
+
+#[tokio::test]
+async fn a_worker_trains_on_while_its_coordinator_speaks_tls_and_is_let_in_once_it_is_as_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let certificate = write(folder.path(), "cert.pem", &certified.cert.pem());
+    let key = write(folder.path(), "key.pem", &certified.signing_key.serialize_pem());
+    let mut cluster = Cluster::start(ClusterOptions { lease: "2m", ..chaos::light(100) });
+    let worker = cluster.worker("one");
+    let sweep = cluster.submit("{epochs: {value: 40}}").await;
+    cluster.watch(sweep).await.until_some_job_is_in_the_middle().await;
+    cluster.coordinators_get(["--tls-cert", &certificate, "--tls-key", &key].map(str::to_owned).to_vec());
+    cluster.replace_coordinator();
+    worker.until_it_says("this coordinator speaks TLS: name it with https://");
+    worker.until_it_says("start it as before, or this worker with the address of now");
+    cluster.coordinators_get(Vec::new());
+    cluster.replace_coordinator();
+    let counts = cluster.watch(sweep).await.until_end().await.counts.unwrap();
+    assert_eq!((counts.done, cluster.job(sweep, 1).await.attempts.len()), (1, 1));
 }
 
 #[test]

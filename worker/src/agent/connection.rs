@@ -3,14 +3,20 @@
 
 mod refusals;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use proto::{
     client::ClientError,
     join::CONNECT_AGAIN,
     secret_file,
-    v1::{CoordinatorMessage, WorkerMessage, worker_service_client::WorkerServiceClient},
+    v1::{
+        CoordinatorMessage, WorkerMessage, coordinator_message::Message,
+        worker_service_client::WorkerServiceClient,
+    },
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -20,8 +26,9 @@ use tonic::{Code, Request, Status, transport::Channel};
 pub(crate) use self::refusals::REFUSED_WITHIN;
 use self::refusals::{Refusals, refusal};
 use super::{
+    metrics::{Metrics, Stage},
     session::EVENTS_IN_FLIGHT_MAX,
-    target::{CONNECT_WITHIN, MESSAGE_BYTES_MAX, Target, chain, token, unreached},
+    target::{CONNECT_WITHIN, MESSAGE_BYTES_MAX, Target, chain, is_misled, token, unreached},
     turns::Turns,
 };
 
@@ -64,11 +71,12 @@ pub(crate) enum LinkEvent {
     RefusedForLong(String),
 }
 
-/// Keeps a stream to `target` until it is dropped. Events arrive in order. If the coordinator has accepted this worker
-/// before, its refusal counts after `refused_within`.
+/// Keeps a stream to `target` until it is dropped. Events arrive in order, and `metrics` know how far it is before anyone else does. If
+/// the coordinator has accepted this worker before, its refusal counts after `refused_within`.
 pub(crate) fn keep(
     target: Target,
     refused_within: Duration,
+    metrics: Arc<Metrics>,
 ) -> Result<(impl Future<Output = ()>, mpsc::Receiver<LinkEvent>), ClientError> {
     let turns = Turns::new(&target)?;
     // Only to report a missing file at once.
@@ -78,7 +86,7 @@ pub(crate) fn keep(
     }
     let (sender, events) = mpsc::channel(INCOMING_MAX);
     let refusals = Refusals::new(refused_within);
-    let keeper = Keeper { target, turns, events: sender, refusals, told: None };
+    let keeper = Keeper { target, turns, events: sender, refusals, metrics, told: None };
     Ok((keeper.run(), events))
 }
 
@@ -86,6 +94,8 @@ pub(crate) fn keep(
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trouble {
     Unreachable,
+    /// What answers at its address is not it.
+    Misled,
     NameTaken,
     Refused,
 }
@@ -96,6 +106,7 @@ struct Keeper {
     turns: Turns,
     events: mpsc::Sender<LinkEvent>,
     refusals: Refusals,
+    metrics: Arc<Metrics>,
     /// What was logged since the coordinator last answered.
     told: Option<Trouble>,
 }
@@ -124,7 +135,9 @@ impl Keeper {
                 if self.goes_on_at_the_leader(&status) {
                     continue;
                 }
-                let refusal = refusal(&status, self.target.identity.is_some());
+                // One that accepted it before may be coming back another way.
+                let is_moving = self.refusals.was_let_in() && is_misled(&status);
+                let refusal = refusal(&status, self.target.identity.is_some()).filter(|_| !is_moving);
                 let event = refusal
                     .as_ref()
                     .and_then(|reason| self.refusals.event(Instant::now(), status.code(), reason.clone()));
@@ -181,6 +194,7 @@ impl Keeper {
         let close = CancellationToken::new();
         let ours = outgoing.downgrade();
         let connected = LinkEvent::Connected { outgoing, close: close.clone() };
+        self.metrics.reached(Stage::Unanswered);
         if self.events.send(connected).await.is_err() {
             return Ok(());
         }
@@ -191,6 +205,7 @@ impl Keeper {
         let Some(status) = ended else { return Ok(()) };
         // Not abandoned: this worker has sent everything, and leaves.
         let is_farewell = ours.upgrade().is_none() && !close.is_cancelled();
+        self.metrics.reached(Stage::Away);
         if self.events.send(LinkEvent::Lost).await.is_err() || is_farewell {
             return Ok(());
         }
@@ -223,6 +238,10 @@ impl Keeper {
         loop {
             match incoming.message().await {
                 Ok(Some(message)) => {
+                    if matches!(message.message, Some(Message::Welcome(_))) {
+                        // Before anything says so: who reads that it is connected finds it ready.
+                        self.metrics.reached(Stage::Welcomed);
+                    }
                     if !std::mem::replace(spoke, true) {
                         tracing::info!(coordinator = self.target.url, "connected to the coordinator");
                     }
@@ -240,6 +259,7 @@ impl Keeper {
         let trouble = match status.code() {
             Code::Aborted => Trouble::NameTaken,
             _ if refusal.is_some() => Trouble::Refused,
+            _ if is_misled(status) => Trouble::Misled,
             _ => Trouble::Unreachable,
         };
         let reason = refusal.unwrap_or_else(|| describe(status));
@@ -255,6 +275,12 @@ impl Keeper {
                 coordinator,
                 "{reason}; running trainings continue; the worker tries again for {}, then leaves",
                 humantime::format_duration(self.refusals.within)
+            ),
+            Trouble::Misled => tracing::warn!(
+                coordinator,
+                "the coordinator is not reachable: at this address, calls are answered with \"{reason}\", as where it was started again \
+                 with TLS or with other ports; start it as before, or this worker with the address of now; running trainings \
+                 continue, and the worker tries until it answers"
             ),
             Trouble::Unreachable => tracing::warn!(
                 coordinator,

@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 use tonic::{Code, Request, Response, Status, transport::Channel};
 
 use super::{
-    target::{CONNECT_WITHIN, MESSAGE_BYTES_MAX, Target, token, unreached},
+    target::{CONNECT_WITHIN, MESSAGE_BYTES_MAX, Target, is_misled, token, unreached},
     turns::Turns,
 };
 
@@ -102,7 +102,12 @@ impl Remote {
         let mut client = WorkerServiceClient::new(self.connected().await?)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        Ok(call(&mut client, request).await?.into_inner())
+        match call(&mut client, request).await {
+            Ok(answer) => Ok(answer.into_inner()),
+            // The coordinator is on its way to another address, or back.
+            Err(status) if is_misled(&status) => Err(Status::unavailable(status.message())),
+            Err(status) => Err(status),
+        }
     }
 
     async fn connected(&self) -> Result<Channel, Status> {

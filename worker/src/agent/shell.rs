@@ -95,7 +95,9 @@ pub(crate) async fn run(
     shutdown: &mut mpsc::Receiver<()>,
 ) -> Result<Departure, AgentError> {
     let coordinator = configuration.target.url.clone();
-    let (keeper, mut link) = connection::keep(configuration.target.clone(), configuration.refused_within)?;
+    let told = Arc::clone(&configuration.metrics);
+    let (keeper, mut link) =
+        connection::keep(configuration.target.clone(), configuration.refused_within, told)?;
     let Some((spool, recovered)) = open_spool(&configuration.spool, shutdown).await? else {
         return Ok(Departure::Orderly);
     };
@@ -324,7 +326,6 @@ impl Shell {
         match event {
             LinkEvent::Connected { outgoing, close } => {
                 self.stream = Some(Stream { outgoing, close });
-                self.metrics.reached(Stage::Unanswered);
                 self.uploads.wake();
                 Some(Input::Connected)
             }
@@ -335,7 +336,6 @@ impl Shell {
             }
             LinkEvent::Lost | LinkEvent::Refused(_) => {
                 self.stream = None;
-                self.metrics.reached(Stage::Away);
                 Some(Input::Disconnected)
             }
             LinkEvent::Message(message) => self.hear(message),
@@ -346,13 +346,9 @@ impl Shell {
         self.traced.heard(&message);
         match wire::decode(message) {
             Ok(message) => {
-                match message {
-                    FromCoordinator::Welcome { .. } => self.metrics.reached(Stage::Welcomed),
-                    FromCoordinator::Drain => {
-                        tracing::info!("the coordinator tells this worker to leave");
-                        self.metrics.reached(Stage::Leaving);
-                    }
-                    _ => {}
+                if matches!(message, FromCoordinator::Drain) {
+                    self.metrics.reached(Stage::Leaving);
+                    tracing::info!("the coordinator tells this worker to leave");
                 }
                 Some(Input::Message(message))
             }

@@ -10,6 +10,7 @@ use terms::{
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
+    time::MissedTickBehavior,
 };
 
 mod bringing;
@@ -37,6 +38,10 @@ const COMMANDS_MAX: usize = 1_024;
 /// How long a request to leave may take to be heard here after it has ended a trainer: who sends it to both, as systemd
 /// and Slurm do, does so within a moment.
 const LEAVING_IS_HEARD_WITHIN: Duration = Duration::from_secs(2);
+
+/// How often a slot that brings files for its jobs gives a sign of life in place of the trainer, which waits for them. What is brought has
+/// bounds of its own.
+const BRINGING_ALIVE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How the end of a trainer begins that the kernel has ended.
 const OUT_OF_MEMORY: &str = "out of memory: the kernel has ended the trainer";
@@ -231,7 +236,10 @@ impl SlotTask {
         let prepared = prepared.map_err(|reason| format!("{reason}; {}", self.trainers.model.remedy));
         // No one waits for it where the worker is already leaving.
         let _ = ready.send(prepared);
+        let mut alive = tokio::time::interval(BRINGING_ALIVE_INTERVAL);
+        alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            let brings = self.under_way.is_some();
             let brought = async {
                 match &mut self.under_way {
                     Some(under_way) => under_way.await,
@@ -249,6 +257,10 @@ impl SlotTask {
                     Some(command) => self.obey(command).await,
                     None => return,
                 },
+                _ = alive.tick(), if brings => {
+                    // If there is no room, the session is not listening and counts no silence.
+                    let _ = self.events.try_send((self.slot, TrainerEvent::Alive));
+                }
                 brought = brought => {
                     let stops = self.give_up_bringing();
                     // Only a panic, which leaves the trainer without a word: its silence is watched.

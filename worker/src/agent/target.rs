@@ -3,7 +3,9 @@
 use std::{path::PathBuf, time::Duration};
 
 use proto::client::{self, ClientError};
+use telemetry::plain_calls::MISLED_METADATA;
 use tonic::{
+    Status,
     metadata::{Ascii, MetadataValue},
     transport::Endpoint,
 };
@@ -67,6 +69,11 @@ pub(super) fn unreached(error: &(dyn std::error::Error + 'static)) -> String {
         Some(hint) => format!("{causes}{hint}"),
         None => causes,
     }
+}
+
+/// Whether a call came where none is answered: to another port, or without TLS to one that speaks it.
+pub(super) fn is_misled(status: &Status) -> bool {
+    status.metadata().contains_key(MISLED_METADATA)
 }
 
 /// An error and its causes; tonic's own text only says "transport error".

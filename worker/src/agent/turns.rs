@@ -76,15 +76,9 @@ impl Turns {
 
 #[cfg(test)]
 mod tests {
-    use proto::leader::LEADER_METADATA;
+    use proto::leader::stands_by;
 
     use super::*;
-
-    fn standby(leader: &str) -> Status {
-        let mut status = Status::unavailable("it stands by");
-        status.metadata_mut().insert(LEADER_METADATA, leader.parse().unwrap());
-        status
-    }
 
     #[test]
     fn a_leader_that_a_standby_names_is_asked_once_and_names_no_other() {
@@ -92,12 +86,15 @@ mod tests {
         let mut turns = Turns::new(&target).unwrap();
         let next = |turns: &mut Turns| turns.take().uri().to_string();
         assert_eq!(next(&mut turns), "http://a:1/");
-        assert_eq!(turns.heard(&target, &standby("http://c:3")), Ok(Some("http://c:3".to_owned())));
+        assert_eq!(
+            turns.heard(&target, &stands_by("it stands by", Some("http://c:3"))),
+            Ok(Some("http://c:3".to_owned()))
+        );
         assert_eq!(next(&mut turns), "http://c:3/");
-        assert_eq!(turns.heard(&target, &standby("http://d:4")), Ok(None), "one hop");
+        assert_eq!(turns.heard(&target, &stands_by("it stands by", Some("http://d:4"))), Ok(None), "one hop");
         assert_eq!([next(&mut turns), next(&mut turns)], ["http://b:2/", "http://a:1/"]);
         assert_eq!(turns.heard(&target, &Status::unavailable("away")), Ok(None));
-        let refused = turns.heard(&target, &standby("https://c:3")).unwrap_err();
+        let refused = turns.heard(&target, &stands_by("it stands by", Some("https://c:3"))).unwrap_err();
         assert!(refused.contains("--advertise"), "{refused}");
         assert_eq!(next(&mut turns), "http://b:2/");
     }

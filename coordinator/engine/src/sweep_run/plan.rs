@@ -4,7 +4,10 @@ use std::{path::Path, sync::Arc};
 
 use terms::WorkerName;
 
-use crate::gpus;
+use crate::{
+    gpus,
+    mutants::{self, Mutant},
+};
 
 /// Where an attempt runs. It never changes.
 #[derive(Debug, Clone)]
@@ -19,6 +22,9 @@ pub(crate) struct Placement {
 impl Placement {
     /// How many slots that counts as: those of its GPUs, where a job has several.
     pub(crate) fn slots(&self) -> u64 {
+        if mutants::is_on(Mutant::SeveralGpusHoldOneSlot) {
+            return 1;
+        }
         gpus::count_of(&self.device)
     }
 }

@@ -220,8 +220,10 @@ fn a_pack_counts_as_its_slot_and_a_job_of_several_gpus_as_them() {
     (cluster.runs_programs, cluster.devices) = (true, vec!["cuda:0", "cuda:1", "cuda:2", "cuda:3"]);
     set(&mut cluster, quota("ann", Some(3), 1));
     submit(&mut cluster, "ann", with("resources: {gpus: 2}"));
+    assert_eq!(cluster.ask(&Measure).startable_jobs, 1);
     cluster.connect(1, "a", 4, &[]);
     assert_eq!(granted(&mut cluster), [1]);
+    assert_eq!(cluster.ask(&Measure).startable_jobs, 0, "more slots would not help");
     let waiting = cluster.ask(&DescribeSweep::new(SweepId(1))).waiting.unwrap();
     assert_eq!(waiting.text, "the jobs of ann hold 2 slots of a quota of 3, and a job takes 2 at once");
 }

@@ -49,15 +49,20 @@ struct Expected {
 
 impl Index {
     /// Of these files; those that are no checkpoints are left alone.
-    pub(super) fn new(mut found: Vec<Found>) -> Self {
+    pub(super) fn new(found: Vec<Found>) -> Self {
         let mut index = Self::default();
+        index.add(found);
+        index
+    }
+
+    /// Adds those of these files that are checkpoints and not known yet.
+    pub(super) fn add(&mut self, mut found: Vec<Found>) {
         found.sort_by_key(|file| file.modified);
         for Found { name, modified, bytes } in found {
-            if let Some(checkpoint) = Checkpoint::parse(&name) {
-                index.insert(name, checkpoint, bytes, modified);
+            if let Some(checkpoint) = Checkpoint::parse(&name).filter(|_| !self.has(&name)) {
+                self.insert(name, checkpoint, bytes, modified);
             }
         }
-        index
     }
 
     fn insert(&mut self, name: String, checkpoint: Checkpoint, bytes: u64, modified: SystemTime) {

@@ -27,7 +27,7 @@ async fn the_last_checkpoint_of_a_job_takes_the_place_of_others_and_is_found_by_
     let (first, second, other) =
         (checkpoint(1, 1, b"one"), checkpoint(1, 2, b"two"), checkpoint(11, 1, b"other"));
     let read = async |artifacts: &Artifacts, of: &Checkpoint| {
-        artifacts.read_checkpoint(&of.folder, of.attempt.job, 1).await.unwrap()
+        artifacts.read_checkpoint(&of.folder, of.attempt, 1).await.unwrap()
     };
     assert_eq!(read(&artifacts, &first).await, None);
     assert_eq!(hand_over(&artifacts, &first, b"one").await, Taken::Whole);
@@ -42,8 +42,7 @@ async fn the_last_checkpoint_of_a_job_takes_the_place_of_others_and_is_found_by_
         assert_eq!(artifacts.checkpoints().await.unwrap(), [second.clone(), other.clone()]);
     }
     for beyond in [3, u64::MAX] {
-        let (file, data) =
-            next.read_checkpoint(&first.folder, first.attempt.job, beyond).await.unwrap().unwrap();
+        let (file, data) = next.read_checkpoint(&first.folder, first.attempt, beyond).await.unwrap().unwrap();
         assert_eq!((file.bytes, data), (3, Vec::new()), "{beyond}");
     }
     next.remove_checkpoint(&second).await.unwrap();
@@ -115,7 +114,7 @@ async fn what_is_there_is_listed_once_and_again_when_the_coordinator_leads_again
     let (folder, artifacts) = some_artifacts();
     let (first, second) = (checkpoint(1, 1, b"one"), checkpoint(1, 2, b"two"));
     let read = async || {
-        let found = artifacts.read_checkpoint(&first.folder, first.attempt.job, 0).await.unwrap();
+        let found = artifacts.read_checkpoint(&first.folder, second.attempt, 0).await.unwrap();
         found.map(|(_, data)| String::from_utf8(data).unwrap())
     };
     put(&folder, &first, b"one");
@@ -130,6 +129,24 @@ async fn what_is_there_is_listed_once_and_again_when_the_coordinator_leads_again
     fs::remove_file(folder.path().join(first.name())).unwrap();
     assert_eq!(read().await, None);
     assert_eq!(artifacts.checkpoints().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_the_coordinator_before_took_late_is_found_when_it_is_needed() {
+    let (folder, before) = some_artifacts();
+    let artifacts = Artifacts::open(folder.path().to_str().unwrap()).unwrap();
+    let (first, second, third) = (checkpoint(1, 1, b"one"), checkpoint(1, 2, b"two"), checkpoint(1, 3, b""));
+    let read = async |attempt| {
+        let found = artifacts.read_checkpoint(&first.folder, attempt, 0).await.unwrap();
+        found.map(|(_, data)| String::from_utf8(data).unwrap())
+    };
+    // It leads, and has listed what is there.
+    assert_eq!(read(second.attempt).await, None);
+    assert_eq!(hand_over(&before, &first, b"one").await, Taken::Whole);
+    assert_eq!(read(second.attempt).await.as_deref(), Some("one"));
+    assert_eq!(hand_over(&before, &second, b"two").await, Taken::Whole);
+    assert_eq!(read(third.attempt).await.as_deref(), Some("two"));
+    assert!(artifacts.checkpoints().await.unwrap().contains(&second), "it goes with its job");
 }
 
 #[tokio::test]

@@ -1,12 +1,15 @@
-//! A database as it is at one moment, only read: also while a coordinator writes to it, and without its lock.
+//! A database as it is at one moment, only read: also while a coordinator writes to it, and without its lock. One that is written is copied
+//! first, and the copy is read: a reader may take hours, as for a slow server, and until it had let go, SQLite could not put the log's
+//! pages into the database, and the log would grow.
 
 use std::{
-    fs, io,
+    env, fs, io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
 use domain::record::StoredSweep;
+use held_folder::HeldFolder;
 use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use super::{
@@ -14,6 +17,9 @@ use super::{
     BUSY_TIMEOUT, MIGRATIONS,
     place::{real, sibling},
 };
+
+/// How the names of folders with copies begin, in the system's temporary folder.
+const PREFIX: &str = "sweep-read-";
 
 /// One SQLite file at one moment. It leaves nothing beside the file: what SQLite makes there would be its reader's, and would close the
 /// database to its owner.
@@ -47,16 +53,22 @@ impl SqliteView {
     /// # Errors
     /// There is no such file, it is none of this version, or it cannot be read without leaving something there.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::open_with(path, &env::temp_dir()).await
+    }
+
+    /// As `open`, where `parent` has room for a copy.
+    async fn open_with(path: &Path, parent: &Path) -> Result<Self, StoreError> {
         let path = &real(path)?;
         let state = State::of(path).map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
-        let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIMEOUT);
         let is_written = sibling(path, "-wal").exists();
         if is_written && !sibling(path, "-shm").exists() && !is_ours(path) {
             return Err(StoreError::NotWhole { path: path.to_owned() });
         }
         // A database that no one writes is whole without its log: SQLite is told so, or it would make one.
-        let unwritten = (!is_written).then_some(state);
-        let begun = begun(&options.immutable(!is_written)).await;
+        let (begun, unwritten) = match is_written {
+            true => (copied(path, parent).await?, None),
+            false => (begun(path).await, Some(state)),
+        };
         if let Some(before) = &unwritten {
             check(path, before)?;
         }
@@ -122,9 +134,32 @@ fn check(path: &Path, before: &State) -> Result<(), StoreError> {
     Err(StoreError::Changed { path: path.to_owned() })
 }
 
-/// A connection whose reads are all of the moment of the first.
-async fn begun(options: &SqliteConnectOptions) -> Result<SqliteConnection, sqlx::Error> {
-    let mut connection = options.connect().await?;
+/// A connection to a copy of a database that is written, as it is now. The copy has no name any more, and goes with the connection,
+/// however this process ends.
+async fn copied(path: &Path, parent: &Path) -> Result<Result<SqliteConnection, sqlx::Error>, StoreError> {
+    let cannot =
+        |reason: String| StoreError::NotCopied { path: path.to_owned(), folder: parent.to_owned(), reason };
+    HeldFolder::remove_stale(parent, PREFIX);
+    let folder = HeldFolder::create(parent, PREFIX).map_err(|error| cannot(error.to_string()))?;
+    let copy = folder.path().join("copy.db");
+    let name = copy.to_str().ok_or_else(|| cannot("its name is not UTF-8".to_owned()))?;
+    let mut written = read_only(path).connect().await?;
+    match sqlx::query("VACUUM INTO ?").bind(name).execute(&mut written).await.map_err(StoreError::from) {
+        Ok(_) => {}
+        Err(StoreError::Full(reason)) => return Err(cannot(reason)),
+        Err(error) => return Err(error),
+    }
+    written.close().await?;
+    Ok(begun(&copy).await)
+}
+
+fn read_only(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIMEOUT)
+}
+
+/// A connection to a file that no one writes, whose reads are all of the moment of the first.
+async fn begun(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
+    let mut connection = read_only(path).immutable(true).connect().await?;
     sqlx::query("BEGIN").execute(&mut connection).await?;
     // `BEGIN` alone reads nothing.
     sqlx::query("SELECT COUNT(*) FROM _sqlx_migrations").execute(&mut connection).await?;
@@ -173,6 +208,28 @@ mod tests {
         // With a writer there, its log is read, too.
         assert!(SqliteView::open(&path).await.unwrap().sweeps().await.unwrap().is_empty());
         writer.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_database_that_is_read_for_long_does_not_hold_up_its_writer() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = database(folder.path()).await;
+        let mut writer = read_only(&path).read_only(false).connect().await.unwrap();
+        let insert = "INSERT INTO quotas VALUES ('one', 1, 1, 0, '', 0)";
+        sqlx::query(insert).execute(&mut writer).await.unwrap();
+        let parent = tempfile::tempdir().unwrap();
+        let mut view = SqliteView::open_with(&path, parent.path()).await.unwrap();
+        sqlx::query("UPDATE quotas SET slots = 2").execute(&mut writer).await.unwrap();
+        let (busy, left, _): (i64, i64, i64) =
+            sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut writer).await.unwrap();
+        assert_eq!((busy, left), (0, 0), "the log is kept for the reader");
+        let slots: i64 =
+            sqlx::query_scalar("SELECT slots FROM quotas").fetch_one(view.connection()).await.unwrap();
+        assert_eq!(slots, 1, "of the moment when it was opened");
+        assert!(listing(parent.path()).is_empty(), "the copy has no name");
+        let away = parent.path().join("away");
+        let told = SqliteView::open_with(&path, &away).await.unwrap_err().to_string();
+        assert!(told.contains("TMPDIR"), "{told}");
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::{definition::SweepDefinition, record::Record};
 use terms::{AttemptKey, JobState, SweepId, SweepState, WorkerName};
 
+use super::machines::Machine;
 use crate::{durable::rule, world::Broken};
 
 /// A slot of a worker.
@@ -16,11 +17,36 @@ pub(super) struct Rules {
     sweeps: BTreeMap<SweepId, Sweep>,
     /// Slots at most, and the weight.
     quotas: BTreeMap<String, (Option<u32>, u32)>,
-    attempts: BTreeMap<AttemptKey, Slot>,
+    /// Attempts that hold their leases.
+    attempts: BTreeMap<AttemptKey, Placed>,
     /// Attempts whose processes have not ended, though they may have been revoked: nothing else can run in their slots.
-    present: BTreeMap<AttemptKey, Slot>,
-    /// The slots of the workers that have said hello.
-    connected: BTreeSet<Slot>,
+    present: BTreeMap<AttemptKey, Placed>,
+    /// The device of each slot of the workers that have a stream.
+    connected: BTreeMap<Slot, String>,
+    /// Slots that were given to the first job of a pack in this turn.
+    begun_now: BTreeSet<Slot>,
+    /// Sweeps of several GPUs that could start a job before this turn, for which some may be kept, and those that got theirs out of turn.
+    waited: BTreeSet<SweepId>,
+    out_of_turn: BTreeSet<SweepId>,
+    /// Owners who were granted something.
+    served: BTreeSet<String>,
+}
+
+/// Where an attempt runs.
+#[derive(Debug, Clone)]
+struct Placed {
+    worker: WorkerName,
+    /// The slot that runs it, and all that it occupies.
+    slot: u32,
+    slots: Vec<u32>,
+    /// How many GPUs it has, where those are several.
+    gpus: Option<u64>,
+}
+
+impl Placed {
+    fn occupies(&self, slot: &Slot) -> bool {
+        self.worker == slot.0 && self.slots.contains(&slot.1)
+    }
 }
 
 #[derive(Debug)]
@@ -28,6 +54,8 @@ struct Sweep {
     owner: String,
     priority: i32,
     max_parallel: Option<u32>,
+    /// GPUs of a job, where those are several.
+    gpus: Option<u32>,
     state: SweepState,
     jobs: u64,
     /// Jobs that do not wait.
@@ -43,28 +71,59 @@ impl Sweep {
             && self.max_parallel.is_none_or(|max| self.running < max.into())
     }
 
+    /// What a job counts as.
+    fn takes(&self) -> u64 {
+        self.gpus.unwrap_or(1).into()
+    }
+
+    /// Whether its jobs could have what a job of the other was given.
+    fn competes_with(&self, other: &Self) -> bool {
+        self.gpus.is_none() || other.gpus.is_some_and(|gpus| self.gpus <= Some(gpus))
+    }
+
     fn read(&mut self, sweep: SweepId, specification: &str, jobs: u64) -> Result<(), Broken> {
         let definition = SweepDefinition::from_stored(sweep, specification, None);
-        let execution = definition.map_err(|error| error.to_string())?.execution;
+        let definition = definition.map_err(|error| error.to_string())?;
+        let execution = &definition.execution;
         (self.priority, self.max_parallel, self.jobs) = (execution.priority, execution.max_parallel, jobs);
+        self.gpus = definition.specification.resources.several_gpus();
         Ok(())
     }
 }
 
 impl Rules {
-    /// A worker says hello. What it still runs occupies its slots.
-    pub(super) fn connected(&mut self, name: &WorkerName, slots: u32) {
-        self.connected.extend((0..slots).map(|slot| (name.clone(), slot)));
+    /// A worker says hello. What it still runs by right occupies its slots, and nothing else.
+    pub(super) fn connected(&mut self, machine: &Machine) {
+        self.cut_off(&machine.name);
+        let slots =
+            machine.slots.iter().map(|slot| ((machine.name.clone(), slot.index), slot.device.clone()));
+        self.connected.extend(slots);
+        let held = machine.running.keys();
+        let held = held.filter_map(|attempt| Some((*attempt, self.attempts.get(attempt)?.clone())));
+        self.present.extend(held.collect::<Vec<_>>());
+    }
+
+    /// A worker has no stream any more.
+    pub(super) fn cut_off(&mut self, name: &WorkerName) {
+        self.connected.retain(|(worker, _), _| worker != name);
+        self.present.retain(|_, placed| placed.worker != *name);
     }
 
     /// The coordinator starts again: it knows of no worker.
     pub(super) fn restarted(&mut self) {
         self.connected.clear();
+        self.present.clear();
+        self.waited.clear();
     }
 
     /// The process of an attempt has ended.
     pub(super) fn is_let_go(&mut self, attempt: AttemptKey) {
         self.present.remove(&attempt);
+    }
+
+    /// Whether an attempt holds its lease.
+    pub(super) fn runs(&self, attempt: AttemptKey) -> bool {
+        self.attempts.contains_key(&attempt)
     }
 
     /// Takes a record in, which must be one that the rules allow.
@@ -75,6 +134,7 @@ impl Rules {
                     owner: owner.clone().unwrap_or_default(),
                     priority: 0,
                     max_parallel: None,
+                    gpus: None,
                     state: SweepState::Running,
                     jobs: 0,
                     begun: BTreeSet::new(),
@@ -90,20 +150,12 @@ impl Rules {
             Record::QuotaKept(quota) => {
                 self.quotas.insert(quota.owner.clone(), (quota.slots, quota.weight));
             }
-            Record::AttemptGranted { attempt, worker, slot, .. } => {
-                let slot = (worker.clone(), *slot);
-                // Of a pack, the first job decides.
-                if !self.attempts.values().any(|taken| *taken == slot) {
-                    self.check_grant(*attempt, &slot)?;
-                }
-                let row = self.of(attempt.job.sweep)?;
-                row.begun.insert(attempt.job.job);
-                row.running += 1;
-                self.attempts.insert(*attempt, slot.clone());
-                self.present.insert(*attempt, slot);
+            Record::AttemptGranted { attempt, worker, slot, device, .. } => {
+                self.grant(*attempt, (worker.clone(), *slot), device)?;
             }
             Record::AttemptEnded { attempt, .. } => {
-                self.attempts.remove(attempt);
+                let held = self.attempts.remove(attempt);
+                rule(held.is_some(), || format!("{attempt} ended twice"))?;
                 self.of(attempt.job.sweep)?.running -= 1;
             }
             Record::JobChanged { job, state, .. } => {
@@ -118,60 +170,176 @@ impl Rules {
         Ok(())
     }
 
+    fn grant(&mut self, attempt: AttemptKey, slot: Slot, device: &str) -> Result<(), Broken> {
+        let placed = self.place(slot.clone(), device);
+        let other = self.attempts.keys().find(|other| other.job == attempt.job);
+        rule(other.is_none(), || format!("{attempt} was granted while {other:?} runs"))?;
+        // Of a pack, the first job decides.
+        if self.begun_now.insert(slot.clone()) {
+            self.check_slots(attempt, &placed)?;
+            self.check_turn(attempt)?;
+        } else {
+            let mut there = self.attempts.iter().filter(|(_, placed)| placed.occupies(&slot));
+            let is_pack =
+                there.all(|(other, placed)| other.job.sweep == attempt.job.sweep && placed.gpus.is_none());
+            rule(is_pack, || format!("{attempt} was granted a slot of another sweep's job"))?;
+        }
+        let row = self.of(attempt.job.sweep)?;
+        row.begun.insert(attempt.job.job);
+        row.running += 1;
+        let owner = row.owner.clone();
+        self.served.insert(owner);
+        self.attempts.insert(attempt, placed.clone());
+        self.present.insert(attempt, placed);
+        Ok(())
+    }
+
+    /// What a grant occupies: one slot, or all slots of the GPUs that it names.
+    fn place(&self, (worker, slot): Slot, device: &str) -> Placed {
+        let own = self.connected.get(&(worker.clone(), slot));
+        if own.is_none_or(|own| own == device) {
+            return Placed { worker, slot, slots: vec![slot], gpus: None };
+        }
+        let devices: BTreeSet<&str> = device.split(',').collect();
+        let of_worker = self.connected.iter().filter(|((other, _), _)| *other == worker);
+        let slots = of_worker.filter(|(_, device)| devices.contains(device.as_str()));
+        let slots = slots.map(|((_, slot), _)| *slot).collect();
+        Placed { slots, slot, gpus: Some(devices.len() as u64), worker }
+    }
+
     fn of(&mut self, sweep: SweepId) -> Result<&mut Sweep, Broken> {
         self.sweeps.get_mut(&sweep).ok_or_else(|| format!("there is no sweep {sweep}"))
     }
 
-    /// The slots that an owner's jobs hold.
+    /// What an owner's jobs hold: GPUs of jobs that have several, and slots, each once.
     fn held(&self, owner: &str) -> u64 {
         let is_own =
             |attempt: &AttemptKey| self.sweeps.get(&attempt.job.sweep).is_some_and(|row| row.owner == owner);
-        let own = self.attempts.iter().filter(|(attempt, _)| is_own(attempt)).map(|(_, slot)| slot);
-        own.collect::<BTreeSet<_>>().len() as u64
+        let own = || self.attempts.iter().filter(|(attempt, _)| is_own(attempt)).map(|(_, placed)| placed);
+        let slots: BTreeSet<_> = own()
+            .filter(|placed| placed.gpus.is_none())
+            .map(|placed| (&placed.worker, placed.slot))
+            .collect();
+        slots.len() as u64 + own().filter_map(|placed| placed.gpus).sum::<u64>()
     }
 
-    fn has_room(&self, owner: &str) -> bool {
-        let quota = self.quotas.get(owner).and_then(|(slots, _)| *slots);
-        quota.is_none_or(|quota| self.held(owner) < quota.into())
+    /// Whether the quota of its owner leaves room for a job.
+    fn has_room(&self, row: &Sweep) -> bool {
+        let quota = self.quotas.get(&row.owner).and_then(|(slots, _)| *slots);
+        quota.is_none_or(|quota| self.held(&row.owner) + row.takes() <= quota.into())
     }
 
     fn weight(&self, owner: &str) -> u64 {
         self.quotas.get(owner).map_or(1, |(_, weight)| (*weight).into())
     }
 
-    fn check_grant(&self, attempt: AttemptKey, slot: &Slot) -> Result<(), Broken> {
+    /// Whether a slot has nothing that runs, or is about to end.
+    fn is_free(&self, slot: &Slot) -> bool {
+        !self.present.values().any(|placed| placed.occupies(slot))
+    }
+
+    /// The sweeps with a job that could start on some worker that is there.
+    fn waiting(&self) -> impl Iterator<Item = (&SweepId, &Sweep)> {
+        self.sweeps
+            .iter()
+            .filter(|(_, row)| row.can_start() && self.has_room(row) && self.some_worker_can(row))
+    }
+
+    fn some_worker_can(&self, row: &Sweep) -> bool {
+        let Some(gpus) = row.gpus else { return !self.connected.is_empty() };
+        self.gpus().values().any(|of_worker| of_worker.len() >= gpus as usize)
+    }
+
+    /// The GPUs of each worker that is there, and how many of the slots of each are free and not.
+    fn gpus(&self) -> BTreeMap<&WorkerName, BTreeMap<&str, (u32, u32)>> {
+        let mut gpus: BTreeMap<&WorkerName, BTreeMap<&str, (u32, u32)>> = BTreeMap::new();
+        for (slot, device) in self.connected.iter().filter(|(_, device)| device.starts_with("cuda")) {
+            let (free, busy) = gpus.entry(&slot.0).or_default().entry(device).or_default();
+            *(if self.is_free(slot) { free } else { busy }) += 1;
+        }
+        gpus
+    }
+
+    /// What is granted is free, and has the GPUs that its sweep asks for.
+    fn check_slots(&self, attempt: AttemptKey, placed: &Placed) -> Result<(), Broken> {
+        let slots = placed.slots.iter().map(|slot| (placed.worker.clone(), *slot));
+        for slot in slots {
+            rule(self.connected.contains_key(&slot) && self.is_free(&slot), || {
+                format!("{attempt} was granted a slot that is not free")
+            })?;
+        }
+        let row = self.sweeps.get(&attempt.job.sweep).ok_or("a grant of no sweep")?;
+        rule(placed.gpus == row.gpus.map(u64::from), || {
+            format!("{attempt} was granted {:?} GPUs in place of {:?}", placed.gpus, row.gpus)
+        })
+    }
+
+    /// It is its owner's turn, and within the quota. What may have been kept for a job of several GPUs stays so whatever the shares are
+    /// by now: one job of its sweep comes out of turn.
+    fn check_turn(&mut self, attempt: AttemptKey) -> Result<(), Broken> {
         let sweep = attempt.job.sweep;
         let row = self.sweeps.get(&sweep).ok_or("a grant of no sweep")?;
         let owner = row.owner.as_str();
-        rule(self.connected.contains(slot) && !self.present.values().any(|taken| taken == slot), || {
-            format!("{attempt} was granted a slot that is not free")
-        })?;
-        rule(self.has_room(owner), || format!("{attempt} of {owner} was granted beyond the quota"))?;
-        for (other, them) in
-            self.sweeps.iter().filter(|(_, them)| them.can_start() && self.has_room(&them.owner))
-        {
+        rule(self.has_room(row), || format!("{attempt} of {owner} was granted beyond the quota"))?;
+        let mut larger = None;
+        for (other, them) in self.waiting().filter(|(_, them)| them.competes_with(row)) {
             let theirs = self.held(&them.owner) * self.weight(owner);
-            rule(them.owner == owner || theirs >= self.held(owner) * self.weight(&them.owner), || {
-                format!(
+            if them.owner != owner && theirs < self.held(owner) * self.weight(&them.owner) {
+                larger = Some(format!(
                     "{attempt} was granted to {owner}, who has a larger share than {} with sweep {other}",
                     them.owner
-                )
-            })?;
+                ));
+            }
             let is_before = (-them.priority, *other) < (-row.priority, sweep);
             rule(them.owner != owner || !is_before, || {
                 format!("{attempt} was granted before sweep {other} of the same owner")
             })?;
         }
+        let Some(larger) = larger else { return Ok(()) };
+        rule(self.waited.contains(&sweep) && self.out_of_turn.insert(sweep), || larger)
+    }
+
+    /// After each input: what the engine counts for the owners is what they have, and no slot is free while a job could have it, except
+    /// for those that may be kept for jobs of several GPUs.
+    pub(super) fn check(&mut self, counted: &BTreeMap<SweepId, u64>) -> Result<(), Broken> {
+        self.begun_now.clear();
+        self.out_of_turn.clear();
+        for (sweep, slots) in counted {
+            let held = self.sweeps.get(sweep).map_or(0, |row| self.held(&row.owner));
+            rule(held == *slots, || {
+                format!("{slots} slots count for the owner of sweep {sweep}, of {held}")
+            })?;
+        }
+        let waiting: Vec<(SweepId, Option<u32>)> =
+            self.waiting().map(|(sweep, row)| (*sweep, row.gpus)).collect();
+        let of_several = || waiting.iter().filter_map(|(sweep, gpus)| Some((*sweep, (*gpus)?)));
+        let kept: u32 = of_several().map(|(_, gpus)| gpus).sum();
+        let gpus = self.gpus();
+        let some_take_one = waiting.iter().any(|(_, gpus)| gpus.is_none());
+        if some_take_one {
+            let is_other = |slot: &Slot, device: &str| !device.starts_with("cuda") && self.is_free(slot);
+            let other = self.connected.iter().any(|(slot, device)| is_other(slot, device));
+            let with_free = gpus.values().flat_map(BTreeMap::values).filter(|(free, _)| *free > 0).count();
+            rule(!other && with_free <= kept as usize, || "a slot is free while a job waits".to_owned())?;
+        }
+        for (sweep, takes) in of_several() {
+            let free = |of_worker: &BTreeMap<&str, (u32, u32)>| {
+                of_worker.values().filter(|(_, busy)| *busy == 0).count()
+            };
+            let most = gpus.values().map(free).max().unwrap_or(0);
+            rule(most < kept.max(takes) as usize, || format!("GPUs are free while a job of {sweep} waits"))?;
+        }
+        self.waited = of_several().map(|(sweep, _)| sweep).collect();
         Ok(())
     }
 
-    /// After each input: no slot is free while a job could have it.
-    pub(super) fn check(&self) -> Result<(), Broken> {
-        let taken: BTreeSet<&Slot> = self.present.values().collect();
-        if self.connected.iter().all(|slot| taken.contains(slot)) {
-            return Ok(());
-        }
-        let mut waiting = self.sweeps.iter().filter(|(_, row)| row.can_start() && self.has_room(&row.owner));
-        rule(waiting.next().is_none(), || "a slot is free while a job waits".to_owned())
+    /// The owners with a job that could start if it were their turn.
+    pub(super) fn waiting_owners(&self) -> BTreeSet<String> {
+        self.waiting().map(|(_, row)| row.owner.clone()).collect()
+    }
+
+    /// The owners who were granted something since the last time.
+    pub(super) fn take_served(&mut self) -> BTreeSet<String> {
+        std::mem::take(&mut self.served)
     }
 }

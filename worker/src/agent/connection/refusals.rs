@@ -35,6 +35,11 @@ impl Refusals {
         (self.was_let_in, self.since, self.told) = (true, None, false);
     }
 
+    /// Whether it ever accepted this worker.
+    pub(super) fn was_let_in(&self) -> bool {
+        self.was_let_in
+    }
+
     /// What to report about a refusal at `now`; nothing if it may be temporary, or was reported already.
     pub(super) fn event(&mut self, now: Instant, code: Code, reason: String) -> Option<LinkEvent> {
         if !self.was_let_in || !may_pass(code) {

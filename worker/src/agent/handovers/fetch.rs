@@ -21,7 +21,8 @@ use super::{
 };
 use crate::agent::remote::Remote;
 
-/// Longest time until one begins to arrive, which its length adds to: half of what a trainer may take to be ready.
+/// Longest time until one begins to arrive, which its length adds to: half of what a trainer may take to be ready. A disk has as long to
+/// answer.
 const BEGINS_WITHIN: Duration = Duration::from_secs(60);
 
 /// Bytes a second of the slowest line over which one is waited for: the longest has nine minutes, in which most jobs train as far.
@@ -88,7 +89,7 @@ impl<H: Holder> HandedOver<H> {
     async fn try_to_bring(&self, attempt: AttemptKey, key: &str) -> Result<bool, String> {
         let Some(first) = within(BEGINS_WITHIN, self.piece(attempt, 0)).await? else { return Ok(false) };
         let (folder, hash) = (self.place.join(key), first.0.blake3.clone());
-        if blocking(move || is_here(&folder, &hash)).await? {
+        if within(BEGINS_WITHIN, blocking(move || is_here(&folder, &hash))).await? {
             tracing::debug!(%attempt, "the checkpoint that was handed over is here already");
             return Ok(false);
         }
@@ -96,7 +97,7 @@ impl<H: Holder> HandedOver<H> {
         let unpacked = within(time, self.receive(attempt, key, first)).await?;
         // From here on, nothing can give it up any more.
         let left = unpacked.take_place().map_err(|error| error.to_string())?;
-        blocking(move || left.close()).await?;
+        within(BEGINS_WITHIN, blocking(move || left.close())).await?;
         Ok(true)
     }
 

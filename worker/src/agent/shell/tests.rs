@@ -3,6 +3,7 @@
 mod gpus;
 mod leaving;
 mod refusals;
+mod stages;
 mod weights;
 
 use std::{
@@ -372,7 +373,7 @@ async fn a_coordinator_that_is_away_is_tried_until_it_is_there() {
     let address = listener.local_addr().unwrap();
     drop(listener);
     let target = Target { url: address.to_string(), token_file: None, tls_ca: None, identity: None };
-    let (keeper, mut events) = connection::keep(target, REFUSED_WITHIN).unwrap();
+    let (keeper, mut events) = connection::keep(target, REFUSED_WITHIN, Arc::default()).unwrap();
     let _keeper = AbortOnDropHandle::new(tokio::spawn(keeper));
     tokio::task::yield_now().await;
     let (sender, mut sessions) = mpsc::channel(4);

@@ -393,37 +393,69 @@ fn checkpoints_are_asked_for_where_there_is_a_place_for_them() {
     }
 }
 
+/// A slot whose trainer waits for the files of its job: what brings them, what tells the slot, and what it says.
+struct Awaiting {
+    files: Option<oneshot::Sender<Brought>>,
+    commands: mpsc::Sender<Command>,
+    events: mpsc::Receiver<(usize, TrainerEvent)>,
+    _running: AbortOnDropHandle<()>,
+}
+
+impl Awaiting {
+    fn start(text: &str) -> Self {
+        let (events, received) = mpsc::channel(EVENTS_MAX);
+        let process = TrainerProcess::start(0, &script(text), events.clone()).unwrap();
+        let (files, arrive) = oneshot::channel::<Brought>();
+        let fetching = tokio::spawn(async move { arrive.await.unwrap() });
+        let task = SlotTask {
+            slot: 0,
+            trainers: alone(script("")),
+            events,
+            process: SlotProcess::InUse(process),
+            bringing: Bringing::default(),
+            under_way: Some(AbortOnDropHandle::new(fetching)),
+            stops: Vec::new(),
+        };
+        let (commands, obeyed) = mpsc::channel(COMMANDS_MAX);
+        let running = AbortOnDropHandle::new(tokio::spawn(task.run(oneshot::channel().0, obeyed)));
+        Self { files: Some(files), commands, events: received, _running: running }
+    }
+
+    async fn next(&mut self) -> TrainerEvent {
+        tokio::time::timeout(Duration::from_secs(20), self.events.recv()).await.unwrap().unwrap().1
+    }
+}
+
 #[tokio::test]
 async fn a_job_that_is_stopped_while_its_files_are_awaited_is_stopped_after_the_trainer_has_heard_of_it() {
     let heard = r#"echo "$ready"; read -r first; read -r second; echo "$first" >&2; echo "$second" >&2"#;
-    let (events, mut received) = mpsc::channel(EVENTS_MAX);
-    let process = TrainerProcess::start(0, &script(heard), events.clone()).unwrap();
-    let (files, arrive) = oneshot::channel::<Brought>();
-    let fetching = tokio::spawn(async move { arrive.await.unwrap() });
-    let task = SlotTask {
-        slot: 0,
-        trainers: alone(script("")),
-        events,
-        process: SlotProcess::InUse(process),
-        bringing: Bringing::default(),
-        under_way: Some(AbortOnDropHandle::new(fetching)),
-        stops: Vec::new(),
-    };
-    let (commands, obeyed) = mpsc::channel(COMMANDS_MAX);
-    let running = AbortOnDropHandle::new(tokio::spawn(task.run(oneshot::channel().0, obeyed)));
-    commands.send(Command::Stop { attempt: attempt(1), checkpoint: false }).await.unwrap();
+    let mut slot = Awaiting::start(heard);
+    slot.commands.send(Command::Stop { attempt: attempt(1), checkpoint: false }).await.unwrap();
     // Until it was taken.
-    while commands.capacity() < COMMANDS_MAX {
+    while slot.commands.capacity() < COMMANDS_MAX {
         tokio::task::yield_now().await;
     }
-    files.send(Brought { jobs: vec![(attempt(1), work())], folders: Vec::new() }).unwrap();
+    slot.files
+        .take()
+        .unwrap()
+        .send(Brought { jobs: vec![(attempt(1), work())], folders: Vec::new() })
+        .unwrap();
     let log = loop {
-        let (_, event) =
-            tokio::time::timeout(Duration::from_secs(20), received.recv()).await.unwrap().unwrap();
-        if let TrainerEvent::Exited { log_tail, .. } = event {
+        if let TrainerEvent::Exited { log_tail, .. } = slot.next().await {
             break log_tail;
         }
     };
-    drop(running);
     assert!(log.len() == 2 && log[0].contains("\"train\"") && log[1].contains("\"stop\""), "{log:?}");
+}
+
+#[tokio::test]
+async fn a_slot_that_brings_files_gives_signs_of_life_for_the_trainer_that_waits_for_them() {
+    let mut slot = Awaiting::start("echo \"$ready\"; read -r first; exec sleep 1000");
+    let mut alive = 0;
+    while alive < 3 {
+        match slot.next().await {
+            TrainerEvent::Alive => alive += 1,
+            event => assert!(matches!(event, TrainerEvent::Said { .. }), "{event:?}"),
+        }
+    }
 }
