@@ -23,7 +23,12 @@ pub(crate) fn listed(sweep: &v1::Sweep) -> view::Sweep {
 
 /// A sweep with all that is known of it.
 pub(crate) fn whole(sweep: &v1::Sweep) -> view::Sweep {
-    view::Sweep::whole(&rows::sweep(sweep.clone(), Vec::new(), &sweep.metric_names))
+    whole_with(sweep, parameters(sweep))
+}
+
+/// The same of a sweep with these parameters.
+pub(crate) fn whole_with(sweep: &v1::Sweep, parameters: Vec<String>) -> view::Sweep {
+    view::Sweep::whole(&rows::sweep(sweep.clone(), parameters, &sweep.metric_names))
 }
 
 /// The jobs of one sweep.

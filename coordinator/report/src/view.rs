@@ -16,7 +16,7 @@ pub use self::job::{Attempt, Attempts, Epoch, Job, JobTimes};
 pub use self::plain::{Number, Parameters, number, time, time_for_people};
 pub use self::schema::{ExportedJob, ShownJob, ShownSweep};
 pub(crate) use self::sweep::shown_of;
-pub use self::sweep::{Dataset, Metric, Sweep, SweepDetails};
+pub use self::sweep::{Dataset, Keys, Metric, Sweep, SweepDetails};
 pub use self::worker::{Gpu, Worker};
 
 #[cfg(test)]

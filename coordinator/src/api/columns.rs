@@ -19,8 +19,8 @@ use super::{Api, ApiError, error::unreadable, jobs::shown, task_ended};
 /// larger sweep, those that come first by their numbers.
 const ROWS_MAX: usize = 1_000_000;
 pub const CELLS_MAX: usize = 24_000_000;
-/// Columns of every sweep: number, state, epochs, objective, time, best epoch, attempts, worker.
-const COMMON_COLUMNS: usize = 8;
+/// Columns of every sweep: number, state, epochs, objective, time, pack size, best epoch, attempts, worker.
+const COMMON_COLUMNS: usize = 9;
 /// Jobs read at a time: a few milliseconds, after which others have their turn.
 const ROWS_READ: u32 = 2_000;
 
@@ -37,6 +37,8 @@ pub struct JobColumns {
     pub objectives: Vec<f32>,
     /// Seconds of the training loops of the epochs that count.
     pub train_seconds: Vec<f32>,
+    /// Jobs that were trained together, and share that time, each with itself: at least 1.
+    pub pack_sizes: Vec<u32>,
     /// The epoch with the best value of the objective; NaN where there is none.
     pub best_epochs: Vec<f32>,
     /// How many attempts began.
@@ -154,6 +156,7 @@ impl JobColumns {
         self.objectives.push(objective.map_or(f32::NAN, |value| value as f32));
         // Without an epoch nothing was measured, as the JSON of a job has it.
         self.train_seconds.push(if row.epochs_done > 0 { row.train_seconds as f32 } else { f32::NAN });
+        self.pack_sizes.push(row.pack_size.max(1));
         self.best_epochs.push(row.best.as_ref().map_or(f32::NAN, |best| best.epoch as f32));
         self.attempts.push(row.attempts);
         filling.workers.push_text(&row.worker);

@@ -3,7 +3,7 @@
 
 mod text;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use terms::{JobState, ParameterValue};
 
@@ -100,8 +100,8 @@ impl JobColumns {
         for condition in &question.conditions {
             tests.push(self.column(&condition.column)?.test(condition));
         }
-        let words = question.text.split_whitespace().map(str::to_lowercase);
-        tests.extend(words.map(|word| text::test(self, &word)));
+        let words: BTreeSet<String> = question.text.split_whitespace().map(str::to_lowercase).collect();
+        tests.extend(words.iter().map(|word| text::test(self, word)));
         let rows = 0..u32::try_from(self.jobs.len()).unwrap_or(u32::MAX);
         Ok(rows.filter(|row| tests.iter().all(|test| test(*row as usize))).collect())
     }
@@ -181,34 +181,76 @@ impl<'a> Values<'a> {
 
     /// Whether a row has one of the condition's values.
     fn test(self, condition: &'a Condition) -> Box<dyn Fn(usize) -> bool + 'a> {
-        let is_in =
-            |number: f64| {
-                condition.ranges.iter().any(|(from, to)| {
-                    from.is_none_or(|from| number >= from) && to.is_none_or(|to| number <= to)
-                }) || condition.values.iter().any(|value| number_of(value) == Some(number))
-            };
+        let sought = Sought::of(condition);
         match self {
             Self::Whole(numbers) => {
-                Box::new(move |row| numbers.get(row).is_some_and(|n| is_in(f64::from(*n))))
+                Box::new(move |row| numbers.get(row).is_some_and(|n| sought.has_number(f64::from(*n))))
             }
             Self::Real(numbers) => Box::new(move |row| {
-                numbers.get(row).is_some_and(|number| !number.is_nan() && is_in(f64::from(*number)))
+                numbers.get(row).is_some_and(|n| !n.is_nan() && sought.has_number(f64::from(*n)))
             }),
             Self::States(states) => Box::new(move |row| {
-                let is = |value: &ParameterValue, state: JobState| matches!(value, ParameterValue::Text(name) if name == state.as_str());
-                states.get(row).is_some_and(|state| condition.values.iter().any(|value| is(value, *state)))
+                states.get(row).is_some_and(|state| sought.texts.contains(state.as_str()))
             }),
             Self::Few(values, indexes) => {
-                let holds = |value: &ParameterValue| {
-                    number_of(value).is_some_and(is_in) || condition.values.contains(value)
-                };
-                let holds: Vec<bool> = values.iter().map(holds).collect();
+                let holds: Vec<bool> = values.iter().map(|value| sought.has(value)).collect();
                 Box::new(move |row| {
                     indexes.get(row).is_some_and(|index| holds.get(*index as usize) == Some(&true))
                 })
             }
         }
     }
+}
+
+/// What a condition asks for. It may name thousands of values, of which each is found in a few steps.
+#[derive(Debug)]
+struct Sought<'a> {
+    ranges: &'a [(Option<f64>, Option<f64>)],
+    /// In order.
+    numbers: Vec<f64>,
+    texts: HashSet<&'a str>,
+    /// Booleans and null.
+    others: Vec<&'a ParameterValue>,
+}
+
+impl<'a> Sought<'a> {
+    fn of(condition: &'a Condition) -> Self {
+        let Condition { ranges, values, .. } = condition;
+        let mut sought = Self { ranges, numbers: Vec::new(), texts: HashSet::new(), others: Vec::new() };
+        for value in values {
+            match value {
+                ParameterValue::Text(text) => drop(sought.texts.insert(text)),
+                value => match number_of(value) {
+                    Some(number) => sought.numbers.push(one_zero(number)),
+                    None if sought.others.contains(&value) => {}
+                    None => sought.others.push(value),
+                },
+            }
+        }
+        sought.numbers.sort_by(f64::total_cmp);
+        sought
+    }
+
+    fn has_number(&self, number: f64) -> bool {
+        let is_in = |(from, to): &(Option<f64>, Option<f64>)| {
+            from.is_none_or(|from| number >= from) && to.is_none_or(|to| number <= to)
+        };
+        let known = |known: &f64| known.total_cmp(&one_zero(number));
+        self.ranges.iter().any(is_in) || self.numbers.binary_search_by(known).is_ok()
+    }
+
+    fn has(&self, value: &ParameterValue) -> bool {
+        match value {
+            ParameterValue::Text(text) => self.texts.contains(text.as_str()),
+            value => number_of(value)
+                .map_or_else(|| self.others.contains(&value), |number| self.has_number(number)),
+        }
+    }
+}
+
+/// Zeros are equal, whatever their sign.
+fn one_zero(number: f64) -> f64 {
+    0.0 + number
 }
 
 /// A value as a number, as a browser reads it from JSON.

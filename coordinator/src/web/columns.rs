@@ -188,6 +188,7 @@ fn encode(columns: &JobColumns) -> Bytes {
         ColumnHead::whole("epochs_done", columns.epochs_done[..rows].to_vec()),
         ColumnHead::real("objective", &columns.objectives[..rows]),
         ColumnHead::real("train_seconds", &columns.train_seconds[..rows]),
+        ColumnHead::whole("pack_size", columns.pack_sizes[..rows].to_vec()),
     ];
     all.extend(columns.parameters.iter().map(|(name, column)| {
         let name = format!("parameter:{name}");
@@ -296,6 +297,7 @@ mod tests {
             epochs_done: vec![300, 1, 0],
             objectives: vec![0.5, f32::NAN, -1.0],
             train_seconds: vec![1.5, 0.0, 0.25],
+            pack_sizes: vec![1, 4, 4],
             parameters: vec![
                 ("activation".into(), few),
                 ("rate".into(), ParameterColumn::Numbers(vec![0.5, 0.25, f32::NAN])),
@@ -308,6 +310,7 @@ mod tests {
         let of = |name: &str| &read.iter().find(|(known, _)| known == name).unwrap().1;
         assert_eq!(*of("job"), [1.0, 2.0, 70_000.0]);
         assert_eq!(*of("epochs_done"), [300.0, 1.0, 0.0]);
+        assert_eq!(*of("pack_size"), [1.0, 4.0, 4.0]);
         assert!(of("objective")[1].is_nan() && of("objective")[2] == -1.0);
         assert_eq!(*of("parameter:activation"), [1.0, 0.0, 2.0]);
         assert_eq!(of("parameter:rate")[..2], [0.5, 0.25]);

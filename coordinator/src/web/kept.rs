@@ -14,15 +14,14 @@ use axum::{
 use terms::SweepId;
 use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
-use super::answers::Answered;
-use crate::api::{Api, ApiError};
+use super::{
+    answers::Answered,
+    turns::{WAITING_MAX, busy},
+};
+use crate::api::Api;
 
 /// What is made of a large sweep serves for so many times as long as it took to make: who looks on costs at most a tenth of a processor.
 const FRESH_TIMES: u32 = 10;
-/// Requests that wait at a time where pages ask again and again: those of a hundred open pages.
-const WAITING_MAX: usize = 256;
-/// When it is worth asking again where too many wait.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Digits of a hash that name a version.
 const HASH_CHARACTERS: usize = 32;
 
@@ -77,10 +76,7 @@ impl<T> Kept<T> {
 
     /// The right to look and to make what is missing, after those who asked before.
     async fn turn(&self) -> Answered<(OwnedMutexGuard<Vec<Made<T>>>, OwnedSemaphorePermit)> {
-        let place = Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| ApiError::Busy {
-            message: "too many such answers are waited for; ask again in a few seconds".to_owned(),
-            retry_after: RETRY_AFTER,
-        })?;
+        let place = Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| busy())?;
         Ok((Arc::clone(&self.made).lock_owned().await, place))
     }
 }

@@ -26,6 +26,7 @@ mod reading;
 mod sending;
 mod table;
 mod timeline;
+mod turns;
 mod unheard;
 mod wanted;
 
@@ -56,6 +57,8 @@ struct Web {
     analyses: kept::Kept<kept::Version>,
     comparisons: kept::Kept<kept::Version>,
     lists: lists::Looked,
+    /// For the tables of jobs and the rungs, which are made for each who asks.
+    tables: turns::Turns,
     /// What programs read about the JSON API.
     description: kept::Version,
     /// Ends what would go on for as long as a browser listens.
@@ -80,6 +83,7 @@ pub fn routes(
         analyses: kept::Kept::default(),
         comparisons: kept::Kept::new(compare::WAITING_MAX),
         lists: lists::Looked::default(),
+        tables: turns::Turns::default(),
         description: description::encode(&described),
         stop,
     };

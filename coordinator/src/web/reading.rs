@@ -6,6 +6,7 @@ use axum::{
     Json,
     extract::{Path, Query, State, rejection::QueryRejection},
 };
+use domain::specification::Specification;
 use report::view;
 use serde::{Deserialize, Serialize};
 use terms::{JobKey, JobState, SweepId, VariantArray};
@@ -169,7 +170,10 @@ async fn sweep(
     Path(id): Path<String>,
 ) -> Answered<Json<view::Sweep>> {
     let sweep = web.api.sweep(sweep_id(&id)?).await?;
-    Ok(Json(sweep.encode(|sweep| reader.sweep(shapes::whole(&convert::sweep(&sweep))))))
+    Ok(Json(sweep.encode(|sweep| {
+        let parameters = parameters(&sweep.definition.specification);
+        reader.sweep(shapes::whole_with(&convert::sweep(&sweep), parameters))
+    })))
 }
 
 /// Jobs of a sweep, in the order of their numbers.
@@ -265,9 +269,12 @@ pub(super) async fn workers_listed(web: &Web, page: &Page) -> Answered<Listed<vi
 async fn shapes_of(web: &Web, id: SweepId) -> Answered<shapes::Jobs> {
     let sweep = web.api.sweep(id).await?;
     Ok(sweep.encode(|sweep| {
-        // They are known here: a page that asks every other second has no sweep file read for it.
-        let axes = &sweep.definition.specification.axes;
-        let parameters = axes.iter().map(|axis| axis.name.to_string()).collect();
+        let parameters = parameters(&sweep.definition.specification);
         shapes::Jobs::with_parameters(&convert::sweep(&sweep), parameters)
     }))
+}
+
+/// The names of a sweep's parameters. They are known here: a page that asks every other second has no sweep file read for it.
+fn parameters(specification: &Specification) -> Vec<String> {
+    specification.axes.iter().map(|axis| axis.name.to_string()).collect()
 }

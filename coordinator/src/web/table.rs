@@ -9,7 +9,6 @@ use axum::{
 use report::view;
 use serde::{Deserialize, Serialize};
 use terms::ParameterValue;
-use tokio::task::spawn_blocking;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -21,7 +20,7 @@ use super::{
     reader::Reader,
     reading::{self, states_named, sweep_id},
 };
-use crate::api::{Condition, JobAtRung, Question, RungView, Rungs, task_ended};
+use crate::api::{Condition, JobAtRung, Question, RungView, Rungs};
 
 /// Rows of a page where none are asked for, and at most: each is read from the store.
 const ROWS: usize = 100;
@@ -29,6 +28,10 @@ const ROWS_MAX: usize = 200;
 /// Longest filter, and longest list of conditions, in bytes: the latter may name the values of brushed axes.
 const TEXT_BYTES_MAX: usize = 500;
 const WHERE_BYTES_MAX: usize = 16 << 10;
+/// Most words of a filter, and most conditions with ranges: each job is compared with all of them.
+const WORDS_MAX: usize = 20;
+const CONDITIONS_MAX: usize = 64;
+const RANGES_MAX: usize = 100;
 
 /// The routes.
 pub(super) fn routes() -> OpenApiRouter<Web> {
@@ -139,6 +142,9 @@ impl TableQuery {
         if self.text.len() > TEXT_BYTES_MAX {
             return Err(Refusal::invalid(format!("`text` has more than {TEXT_BYTES_MAX} bytes")));
         }
+        if self.text.split_whitespace().nth(WORDS_MAX).is_some() {
+            return Err(Refusal::invalid(format!("`text` has more than {WORDS_MAX} words; leave some out")));
+        }
         Ok(Question {
             sort: self.sort,
             is_falling: self.order == Order::Descending,
@@ -166,6 +172,12 @@ fn conditions(text: &str) -> Answered<Vec<Condition>> {
             in_body(&error.to_string())
         ))
     })?;
+    let ranges: usize = wanted.iter().map(|wanted| wanted.ranges.len()).sum();
+    if wanted.len() > CONDITIONS_MAX || ranges > RANGES_MAX {
+        return Err(Refusal::invalid(format!(
+            "`where` has more than {CONDITIONS_MAX} conditions or {RANGES_MAX} ranges; leave some out"
+        )));
+    }
     let condition = |Wanted { column, ranges, values }| Condition { column, ranges, values };
     Ok(wanted.into_iter().map(condition).collect())
 }
@@ -188,8 +200,7 @@ async fn table(
     let columns = columns::of(&web, id).await?;
     let left_out = columns.left_out;
     // Sorting a million rows takes a while.
-    let found = spawn_blocking(move || columns.page(&question)).await;
-    let page = found.map_err(|_| task_ended())??;
+    let page = web.tables.work(move || columns.page(&question)).await??;
     let jobs = if page.jobs.is_empty() { Vec::new() } else { web.api.jobs_numbered(id, &page.jobs).await? };
     let states: BTreeMap<_, _> = page.states.iter().map(|(state, jobs)| (state.as_str(), *jobs)).collect();
     Ok(Json(Table {
@@ -210,8 +221,7 @@ async fn rungs(State(web): State<Web>, Path(id): Path<String>) -> Answered<Json<
         web.api.sweep(id).await?.encode(|sweep| sweep.definition.metric.goal == terms::Goal::Maximize);
     let columns = columns::of(&web, id).await?;
     // A million jobs may have come to each.
-    let found = spawn_blocking(move || columns.rungs(maximize)).await;
-    let Rungs { shown, left_out } = found.map_err(|_| task_ended())?;
+    let Rungs { shown, left_out } = web.tables.work(move || columns.rungs(maximize)).await?;
     Ok(Json(RungsShape { items: shown.into_iter().map(rung).collect(), left_out }))
 }
 
@@ -249,6 +259,15 @@ mod tests {
         assert!(refused(asked("{}")).contains("is not a list such as"));
         assert!(refused(asked(r#"[{"column": "job", "rangez": []}]"#)).contains("rangez"));
         assert!(refused(asked(&"x".repeat(WHERE_BYTES_MAX + 1))).contains("ask for fewer values"));
+        let words = |count| TableQuery { text: vec!["1"; count].join(" "), ..TableQuery::default() };
+        assert!(refused(words(WORDS_MAX + 1)).contains("leave some out"));
+        assert!(words(WORDS_MAX).question().is_ok());
+        let list = |one: &str, count| format!("[{}]", vec![one; count].join(","));
+        let conditions = asked(&list(r#"{"column": "job"}"#, CONDITIONS_MAX + 1));
+        assert!(refused(conditions).contains("more than 64 conditions or 100 ranges"));
+        let ranges =
+            asked(&format!(r#"[{{"column": "job", "ranges": {}}}]"#, list("[1, 2]", RANGES_MAX + 1)));
+        assert!(refused(ranges).contains("more than 64 conditions or 100 ranges"));
         assert!(refused(TableQuery { rows: Some(201), ..TableQuery::default() }).contains("1 to 200 `rows`"));
         assert!(refused(TableQuery { state: "odd".into(), ..TableQuery::default() }).contains("no job is"));
         let two = asked(r#"[{"column": "job", "ranges": [[1, null]]}, {"column": "x", "values": [1, "a"]}]"#);

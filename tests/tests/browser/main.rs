@@ -6,9 +6,12 @@
 mod charts;
 mod chromium;
 mod downloads;
+mod drawn;
+mod followed;
 mod loading;
 mod looks;
 mod measured;
+mod named;
 mod pages;
 mod report;
 mod workers;

@@ -91,8 +91,9 @@ fn each_thing_has_one_shape(cluster: &Cluster, report: &Path) {
     let results: serde_json::Value = serde_json::from_str(&results).unwrap();
     let (shown, listed) = (json(&["show", "1"]), json(&["ls"]));
     assert_eq!(keys(&results["sweep"]), keys(&shown));
-    let long = ["cannot_pause", "dataset", "images", "metrics", "specification", "waiting", "why_stopped"]
-        .map(str::to_owned);
+    let long =
+        ["cannot_pause", "dataset", "images", "keys", "metrics", "specification", "waiting", "why_stopped"]
+            .map(str::to_owned);
     assert_eq!(&keys(&shown) - &keys(&listed[0]), BTreeSet::from(long));
     let (job, jobs) = (json(&["show", "1/1"]), json(&["jobs", "1"]));
     // When it began and ended is in what is exported; `show` has it of each attempt.

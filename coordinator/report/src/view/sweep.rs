@@ -5,7 +5,7 @@ use terms::{DatasetSummary, Goal, LeftOut, Objective, ParameterMap, SweepState};
 use utoipa::ToSchema;
 
 use super::{Number, Parameters, schema, time};
-use crate::model;
+use crate::{columns::Columns, model};
 
 /// A sweep.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -65,6 +65,8 @@ pub struct SweepDetails {
     pub images: Option<u64>,
     /// The metrics: those of its model, then the others that jobs have reported.
     pub metrics: Vec<String>,
+    /// By which keys a job has their values.
+    pub keys: Keys,
     /// Why jobs wait, for people.
     pub waiting: Option<String>,
     /// Why it was stopped, where no one asked for it.
@@ -73,6 +75,26 @@ pub struct SweepDetails {
     pub cannot_pause: Option<String>,
     /// The sweep file as it was understood, as YAML.
     pub specification: String,
+}
+
+/// The keys of metrics in the JSON of a sweep's jobs: their names, with a prefix where a parameter or a key of every job has that name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Keys {
+    /// In a job, in the order of `metrics`.
+    pub metrics: Vec<String>,
+    /// In a job, of the objective at the best epoch.
+    pub best: String,
+    /// In an epoch, in the order of `metrics`.
+    pub epochs: Vec<String>,
+}
+
+impl Keys {
+    fn of(sweep: &model::Sweep) -> Self {
+        let columns = Columns::new(&sweep.parameters, &sweep.metrics, &sweep.objective.name);
+        let key = |place| columns.metrics.iter().find(|(of, _)| *of == Some(place));
+        let metrics = (0..sweep.metrics.names().len()).filter_map(key).map(|(_, key)| key.clone()).collect();
+        Self { metrics, best: columns.best, epochs: columns.of_epochs }
+    }
 }
 
 /// What ranks jobs.
@@ -152,6 +174,7 @@ impl Sweep {
             dataset: sweep.dataset.clone().map(Dataset::from),
             images: Some(images).filter(|images| *images > 0),
             metrics: sweep.metrics.names().iter().map(ToString::to_string).collect(),
+            keys: Keys::of(sweep),
             waiting: sweep.waiting.clone(),
             why_stopped: sweep.stopped.clone(),
             cannot_pause: sweep.cannot_pause.clone(),

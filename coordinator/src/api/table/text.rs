@@ -27,7 +27,7 @@ pub(super) fn test<'a>(columns: &'a JobColumns, word: &str) -> Test<'a> {
     if word.bytes().all(|byte| byte.is_ascii_digit()) {
         let digits = word.to_owned();
         tests.push(Box::new(move |row| {
-            columns.jobs.get(row).is_some_and(|job| job.to_string().contains(&digits))
+            columns.jobs.get(row).is_some_and(|job| has_digits(*job, digits.as_bytes()))
         }));
     }
     let word_of_state = word.to_owned();
@@ -39,6 +39,18 @@ pub(super) fn test<'a>(columns: &'a JobColumns, word: &str) -> Test<'a> {
         tests.extend(contains(&format!("{}=", name.to_lowercase()), Values::of(column), word));
     }
     Box::new(move |row| tests.iter().any(|test| test(row)))
+}
+
+/// Whether a number, as it is written, has these digits in it. No text is made of it, as there may be a million.
+fn has_digits(mut number: u32, digits: &[u8]) -> bool {
+    let mut written = [0; 10];
+    let mut from = written.len();
+    while from == written.len() || number > 0 {
+        from -= 1;
+        written[from] = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+    written[from..].windows(digits.len().max(1)).any(|some| some == digits)
 }
 
 /// A comparison of a parameter with a number, where the word is one.
@@ -104,5 +116,24 @@ fn contains<'a>(name: &str, values: Values<'a>, word: &str) -> Option<Test<'a>> 
             }))
         }
         Values::Whole(_) | Values::States(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_are_found_where_the_written_number_has_them() {
+        for number in [0, 7, 10, 121, 90_210, u32::MAX] {
+            for digits in ["0", "1", "21", "902", "4294967295", "42949672950", "00"] {
+                let written = number.to_string();
+                assert_eq!(
+                    has_digits(number, digits.as_bytes()),
+                    written.contains(digits),
+                    "{digits} in {number}"
+                );
+            }
+        }
     }
 }

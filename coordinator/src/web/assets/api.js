@@ -110,6 +110,7 @@ export class Columns {
     this.state = this.byName.get('state');
     this.objective = this.byName.get('objective').data;
     this.seconds = this.byName.get('train_seconds').data;
+    this.packSizes = this.byName.get('pack_size').data;
     this.parameters = [...this.byName.values()].filter((column) => column.isParameter);
   }
 

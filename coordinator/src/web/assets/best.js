@@ -34,36 +34,22 @@ export class Curves {
   }
 
   /** Shows the best of these columns. */
-  show(columns, { metric, best_job: job }) {
+  show(columns, { metric, metrics }) {
     const isFirst = !this.columns;
     Object.assign(this, { columns, metric });
     this.order = best(columns.objective, metric.maximize);
     if (isFirst) {
       this.chosen = this.left.values.metric ?? metric.name;
-      this.showControls([...new Set([metric.name, this.chosen])]);
       this.again();
     } else this.later();
-    if (!this.hasMetrics) this.findMetrics(job);
+    const names = [...new Set([...metrics, this.chosen])];
+    if (names.join('\n') !== this.names) this.showControls(names);
+    this.names = names.join('\n');
   }
 
   /** An epoch of a job ended: its curve is longer. */
   touched(job) {
     if (this.shown?.includes(job)) this.later();
-  }
-
-  /** The metrics are what epochs have. */
-  async findMetrics(job) {
-    const row = this.columns.get('epochs_done').data.findIndex((done) => done > 0);
-    const from = job ?? (row < 0 ? null : this.columns.job[row]);
-    if (from === null) return;
-    try {
-      const { epochs = [] } = await get(`/sweeps/${this.sweep}/jobs/${from}`);
-      const names = Object.keys(epochs[0] ?? {}).filter((name) => !['epoch', 'attempt', 'epoch_seconds'].includes(name));
-      this.hasMetrics = names.length > 0;
-      if (this.hasMetrics) this.showControls(names.includes(this.metric.name) ? names : [this.metric.name, ...names]);
-    } catch {
-      // The objective's curves are there without the others.
-    }
   }
 
   showControls(metrics) {

@@ -43,26 +43,43 @@ export function number(value, digits = 5) {
 
 /**
  * What writes the measurements of a column: all with as many decimals as the largest needs for so many significant digits, so that they stand
- * digit below digit. What these decimals do not tell from 0, or would take too much room, is written as a number by itself.
+ * digit below digit; with up to `more` where different ones would look equal. What these decimals show too little of is written as a number by
+ * itself, as commands and reports do.
  */
-export function column(values, digits = 5) {
-  const sizes = values.filter((value) => typeof value === 'number' && Number.isFinite(value)).map(Math.abs);
-  const largest = Math.max(...sizes);
-  const areWhole = sizes.every(Number.isInteger);
-  if (!sizes.length || areWhole || largest < 1e-4 || largest >= 1e7) return (value) => number(value, digits);
-  const decimals = Math.max(0, Math.min(8, digits - 1 - Math.floor(Math.log10(largest))));
-  const least = 10 ** -decimals / 2;
+export function column(values, digits = 5, more = 4) {
+  const all = values.filter((value) => typeof value === 'number' && Number.isFinite(value));
+  const largest = Math.max(...all.map(Math.abs));
+  if (!all.length || all.every(Number.isInteger) || largest < 1e-4 || largest >= 1e7) return apart(all, digits, more);
+  const least = Math.max(0, digits - 1 - Math.floor(Math.log10(largest)));
+  const most = least + more;
+  const different = new Set(all).size;
+  let decimals = least;
+  while (decimals < most && new Set(all.map(fixed(decimals, digits))).size < different) decimals += 1;
+  return fixed(decimals, digits);
+}
+
+/** What writes numbers with so many significant digits, or with up to `more` where different ones would look equal. */
+function apart(all, digits, more) {
+  const different = new Set(all).size;
+  let shown = digits;
+  while (shown < digits + more && new Set(all.map((value) => number(value, shown))).size < different) shown += 1;
+  return (value) => number(value, shown);
+}
+
+/** What writes numbers with so many decimals, and with significant digits what has fewer than two of them there. */
+function fixed(decimals, digits) {
+  const least = 10 ** (1 - decimals);
   return (value) => (typeof value === 'number' && Number.isFinite(value) && (value === 0 || Math.abs(value) >= least) ? value.toFixed(decimals) : number(value, digits));
 }
 
 /** Numbers of an axis, with as few digits as tell them apart; large ones have an exponent, as there is little room. */
 export function ticks(values) {
   const written = (value, digits) => (Math.abs(value) >= 1e7 ? exponential(value, digits) : number(value, digits));
-  for (let digits = 3; digits < 9; digits += 1) {
+  for (let digits = 3; digits < 12; digits += 1) {
     const texts = values.map((value) => written(value, digits));
     if (new Set(texts).size === texts.length) return texts;
   }
-  return values.map((value) => written(value, 9));
+  return values.map((value) => written(value, 12));
 }
 
 function exponential(value, digits) {

@@ -44,7 +44,7 @@ export class JobsTable {
 
   /** Shows the jobs of this sweep as they are now. */
   async show(sweep) {
-    const { varying, metrics = [] } = sweep;
+    const { varying, metrics } = sweep;
     this.sweep = sweep;
     this.shown = new Set(remembered(`columns:${this.id}`, ['objective', 'epochs_done', 'train_seconds', 'worker', 'reason', ...varying.slice(0, SHOWN_MAX).map((name) => `parameter:${name}`)]));
     this.sort.way ||= sweep.metric.maximize ? -1 : 1;
@@ -58,16 +58,19 @@ export class JobsTable {
   /** All columns there are. */
   list() {
     const { id, sweep } = this;
-    const { metric, varying, metrics = [] } = sweep;
-    const shown = metric.use === 'best' ? `best_${metric.name}` : metric.name;
+    const { metric, varying, metrics, keys } = sweep;
+    // A parameter may have the name of a metric, and one metric that of another at its best.
+    const keyOf = (name) => keys.metrics[metrics.indexOf(name)];
+    const isBest = metric.use === 'best';
+    const measured = (key) => (job) => this.measured(key, job[key]);
     return [
       { name: 'job', label: t('job'), kind: 'number', sorts: true, render: ({ job }) => el('a', { href: `/sweeps/${id}/jobs/${job}`, text: String(job) }) },
       { name: 'state', label: t('state'), sorts: true, render: ({ state }) => badge(state) },
-      { name: 'objective', label: metric.use === 'best' ? `${metric.name} (${t('best')})` : metric.name, kind: 'number', sorts: true, render: (job) => this.measured(shown, job[shown]) },
+      { name: 'objective', label: isBest ? `${metric.name} (${t('best')})` : metric.name, kind: 'number', sorts: true, render: measured(isBest ? keys.best : keyOf(metric.name)) },
       ...varying.map((name) => ({ name: `parameter:${name}`, label: name, kind: this.isNumber(name) ? 'number' : null, sorts: true, render: ({ parameters }) => value(parameters[name]) })),
       { name: 'epochs_done', label: t('epochs'), kind: 'number', sorts: true, render: ({ epochs_done: done }) => String(done) },
       { name: 'train_seconds', label: t('train_time'), kind: 'number', sorts: true, render: ({ train_seconds: seconds }) => duration(seconds) },
-      ...metrics.filter((name) => name !== shown).map((name) => ({ name: `metric:${name}`, label: name, kind: 'number', sorts: true, render: (job) => this.measured(name, job[name]) })),
+      ...metrics.filter((name) => isBest || name !== metric.name).map((name) => ({ name: `metric:${name}`, label: name, kind: 'number', sorts: true, render: measured(keyOf(name)) })),
       { name: 'best_epoch', label: t('best_epoch'), kind: 'number', sorts: true, render: ({ best_epoch: epoch }) => number(epoch) },
       { name: 'attempts', label: t('attempts'), kind: 'number', sorts: true, render: ({ attempts }) => number(attempts) },
       { name: 'worker', label: t('worker'), sorts: true, render: ({ worker }) => foreign(worker, { class: 'foreign clip' }) },
@@ -75,11 +78,11 @@ export class JobsTable {
     ];
   }
 
-  /** A measurement with the decimals of its column. */
-  measured(name, value) {
+  /** A measurement that jobs have by this key, with the decimals of its column. */
+  measured(key, value) {
     // A map, as users name metrics as they like: an object would already have a `valueOf`.
-    if (!this.written.has(name)) this.written.set(name, column((this.items ?? []).map((job) => job[name])));
-    return this.written.get(name)(value);
+    if (!this.written.has(key)) this.written.set(key, column((this.items ?? []).map((job) => job[key])));
+    return this.written.get(key)(value);
   }
 
   /** Whether a parameter is a number in all jobs of the page. */

@@ -1,8 +1,12 @@
 // What changes while one looks: events as they happen, and questions asked again. Both rest while the page is hidden, as browsers allow few
 // connections to a host and a hundred open pages are to cost the coordinator little.
 
+import { get } from './api.js';
+
 const WAIT_MIN_MS = 1_000;
 const WAIT_MAX_MS = 30_000;
+/** What costs little, and is refused to who has no session any more. */
+const CHEAP = '/sweeps?rows=1';
 
 /**
  * Follows the events of an address. `handlers` are functions by the names of events; `onState` hears `live`, `waiting` (connecting again) and
@@ -18,6 +22,15 @@ export function follow(address, handlers, onState) {
     clearTimeout(timer);
     source?.close();
     source = null;
+  };
+  // Events say nothing of why they are refused. Where it is for want of a session, the question leads to the page that asks for the token.
+  const openAgain = async () => {
+    try {
+      await get(CHEAP);
+    } catch (error) {
+      if (error.status === 401) return;
+    }
+    if (!source) open();
   };
   const open = () => {
     close();
@@ -41,7 +54,7 @@ export function follow(address, handlers, onState) {
       // After a broken connection a browser connects by itself; after an answer that is an error it does not.
       if (source?.readyState !== EventSource.CLOSED) return;
       close();
-      timer = setTimeout(open, wait);
+      timer = setTimeout(openAgain, wait);
       wait = Math.min(wait * 2, WAIT_MAX_MS);
     });
   };
@@ -88,20 +101,30 @@ export function poll(ask, every_ms, onState) {
   };
 }
 
-/** Calls `act` soon, and at most once in `every_ms()` milliseconds, however often it is asked to. */
+/**
+ * Calls `act` soon, and at most once in `every_ms()` milliseconds, however often it is asked to. Who asks while it is at work asks for what may
+ * have come too late for it: it is called again afterwards.
+ */
 export function atMost(act, every_ms) {
-  let timer = 0;
   let last = -Infinity;
-  return () => {
-    if (timer) return;
-    const wait = Math.max(0, last + every_ms() - performance.now());
-    timer = setTimeout(async () => {
-      try {
-        await act();
-      } finally {
-        last = performance.now();
-        timer = 0;
-      }
-    }, wait);
+  let isWaiting = false;
+  let isActing = false;
+  let isWanted = false;
+  const run = async () => {
+    [isWaiting, isActing] = [false, true];
+    try {
+      await act();
+    } finally {
+      last = performance.now();
+      isActing = false;
+      if (isWanted) soon();
+    }
   };
+  const soon = () => {
+    isWanted = isActing;
+    if (isActing || isWaiting) return;
+    isWaiting = true;
+    setTimeout(run, Math.max(0, last + every_ms() - performance.now()));
+  };
+  return soon;
 }

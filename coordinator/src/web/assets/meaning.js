@@ -68,7 +68,7 @@ export class Meaning {
     const ends = shown.flatMap(({ mean, interval }) => [mean, interval?.low, interval?.high]).filter((value) => typeof value === 'number');
     const [min, max] = [Math.min(...ends), Math.max(...ends)];
     const at = (value) => (max > min ? (value - min) / (max - min) : 0.5);
-    const written = column(ends, 4);
+    const written = column(ends, 4, 0);
     const best = Math[metric.maximize ? 'max' : 'min'](...shown.map(({ mean }) => mean).filter((mean) => typeof mean === 'number'));
     const left = leftOut + levels.length - shown.length;
     update(this.effect, shown.map((level) => dot(level, { at, written }, level.mean === best)), left > 0 && el('p', { class: 'note', text: t('levels_more', { levels: count(left) }) }));

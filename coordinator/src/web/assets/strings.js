@@ -321,6 +321,7 @@ const TEXTS = {
   compare_other_metric: ['Sweeps {first} and {second} rank by different metrics, or by different epochs: their values do not compare.', 'スイープ {first} と {second} は評価指標または対象のエポックが異なるため、値は比較できません。'],
   compare_other_data: ['The data of sweeps {first} and {second} differ in {keys}: that may make the differences below.', 'スイープ {first} と {second} はデータの {keys} が異なります。以下の差はそのためかもしれません。'],
   compare_interval: ['{low} to {high}', '{low}〜{high}'],
+  compare_jobs_left_out: ['The curves of sweep {sweep} leave out its last {jobs} {jobs:job|jobs}.', 'スイープ {sweep} の曲線には最後のジョブ {jobs} 件を含めていません。'],
   compare_left_out: ['{left} {left:training|trainings} of configurations beyond the first 100,000 of a sweep {left:is|are} not compared.', '各スイープの最初の 100,000 通りの設定を超える学習 {left} 件は比較していません。'],
   compare_bests: ['Best of {second} less best of {first}: {difference} (95 % interval {interval}, by Welch). Each was chosen by its value, from more or fewer, so that this is no test.', 'スイープ {second} の最良から {first} の最良を引いた差: {difference} (95 % 信頼区間 {interval}、ウェルチによる)。どちらも値によって選ばれたもので、検定ではありません。'],
   compare_no_best: ['Best of {second} less best of {first}: not known, as a sweep has no job that is done with a value.', 'スイープ {second} と {first} の最良の差: 値のある完了したジョブがないスイープがあるため、求められません。'],

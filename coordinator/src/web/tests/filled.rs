@@ -219,6 +219,9 @@ async fn a_sweep_names_its_metrics() {
     let (_, sweep) = served().await.json("/api/v1/sweeps/1").await;
     let metrics: Vec<&str> = sweep["metrics"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     assert_eq!(metrics, ["train_loss", "val_accuracy", "val_loss", "train_accuracy"]);
+    assert_eq!(sweep["keys"]["metrics"], sweep["metrics"]);
+    assert_eq!(sweep["keys"]["epochs"], sweep["metrics"]);
+    assert_eq!(sweep["keys"]["best"], "best_val_accuracy");
 }
 
 #[tokio::test]

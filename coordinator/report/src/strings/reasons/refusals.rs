@@ -95,6 +95,19 @@ const PLAIN: Forms = &[
         "`sweeps` には 2 から {} 個のスイープを指定します (例: sweeps=1,2)",
     ),
     ("`sweeps` names {} twice", "`sweeps` に {} が 2 回指定されています"),
+    ("`text` has more than {} bytes", "`text` が {} バイトを超えています"),
+    (
+        "`text` has more than {} words; leave some out",
+        "`text` の語数が {} を超えています。語を減らしてください",
+    ),
+    (
+        "`where` has more than {} bytes; ask for fewer values, or for ranges",
+        "`where` が {} バイトを超えています。値を減らすか、範囲で指定してください",
+    ),
+    (
+        "`where` has more than {} conditions or {} ranges; leave some out",
+        "`where` の条件が {} 個、または範囲が {} 個を超えています。条件や範囲を減らしてください",
+    ),
     (
         "too many such answers are waited for; ask again in a few seconds",
         "同じような要求が多すぎます。数秒後にもう一度お試しください",

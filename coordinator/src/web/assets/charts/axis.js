@@ -22,7 +22,7 @@ export function drawAxis(layer, axis, { end, room, margin, height, brushes }) {
   layer.textAlign = isLast ? 'left' : 'right';
   const side = isLast ? 8 : -8;
   for (const { at, text } of axis.scale.ticks(Math.max(2, Math.floor(height / 45)))) {
-    label(layer, clipped(text, 12), axis.x + side, top + (1 - at) * height, 'muted');
+    label(layer, clipped(text, 14), axis.x + side, top + (1 - at) * height, 'muted', (isLast ? right : left) - 12);
   }
   if (axis.scale.lacks) label(layer, t('none'), axis.x + side, top + height + 14, 'muted');
   layer.textAlign = { first: 'left', last: 'right' }[end] ?? 'center';
@@ -31,14 +31,14 @@ export function drawAxis(layer, axis, { end, room, margin, height, brushes }) {
   if (axis.scale.isLog) label(layer, t('log'), axis.x + shift, top - 19, 'muted');
 }
 
-/** Text on a plate that hides the lines behind it. */
-function label(layer, text, x, y, shade) {
-  const { width } = layer.measureText(text);
+/** Text on a plate that hides the lines behind it; narrower letters where it would be wider than `room`. */
+function label(layer, text, x, y, shade, room = Infinity) {
+  const width = Math.min(layer.measureText(text).width, room);
   const left = layer.textAlign === 'right' ? x - width : layer.textAlign === 'center' ? x - width / 2 : x;
   layer.fillStyle = colour('surface');
   layer.beginPath();
   layer.roundRect(left - 3, y - 8, width + 6, 16, 3);
   layer.fill();
   layer.fillStyle = colour(shade);
-  layer.fillText(text, x, y);
+  layer.fillText(text, x, y, width);
 }

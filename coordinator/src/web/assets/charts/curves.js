@@ -2,23 +2,24 @@
 
 import { colour, el, foreign, onTheme, say, svg, update } from '../dom.js';
 import { number, ticks } from '../format.js';
+import { problem } from '../parts.js';
 import { t } from '../strings.js';
-import { roundPowers, roundSteps } from './scale.js';
+import { evenRange, evenTicks, logRange, logTicks } from './ticks.js';
 
-/**
- * From this many times the smallest value, values are drawn on a logarithmic axis: by their exponents, on an even axis, as uPlot's own logarithmic one
- * ends at 1e24, with steps beyond it that never come to an end.
- */
+/** From this many times the smallest value, values are drawn on a logarithmic axis. */
 const LOG_FROM = 100;
-/** From this size on, uPlot knows no steps of an even axis. */
-const HUGE_FROM = 1e15;
-/** Numbers on an axis that uPlot does not number, by its length. */
-const TICK_PX = 60;
 
 // Okabe and Ito's colours, which readers of all colour visions can tell apart; after them the same with dashes.
 const COLOURS = 7;
-/** Steps between ticks of epochs. */
-const WHOLE = [1, 2, 5].flatMap((step) => [1, 10, 100, 1e3, 1e4, 1e5, 1e6].map((size) => step * size)).sort((a, b) => a - b);
+/** Room for one tick, along the horizontal axis and the vertical one; and for the numbers of the latter, with what is free next to them. */
+const TICK_WIDTH = 64;
+const TICK_HEIGHT = 38;
+const NUMBERS_WIDTH_MIN = 44;
+const NUMBERS_GAP = 8;
+/** A step that uPlot takes for any: it looks for one before it asks for our ticks. */
+const ANY_STEP = 1e308;
+/** What texts are measured with. */
+const ruler = el('canvas').getContext('2d');
 const DASHES = [[], [7, 3], [2, 3]];
 
 /** Lines over a common axis. `onHover(key)` hears of which line is pointed at, `onOpen(key, event)` of a click. */
@@ -45,59 +46,77 @@ export class Lines {
     onTheme(() => this.draw());
   }
 
-  /** Shows lines: {key, title, note, x: [...], y: [...]}, all in order of x. `isStepped`: values hold until the next; `isLog`: of the x axis. */
-  async show(series, { y, x, isStepped = false, isLog = false }) {
+  /**
+   * Shows lines: {key, title, note, x: [...], y: [...]}, all in order of x. `isStepped`: values hold until the next. Of the x axis, `isLog`, and
+   * `isWhole`: it counts something.
+   */
+  async show(series, { y, x, isStepped = false, isLog = false, isWhole = true }) {
     this.uPlot ??= (await import('../uplot.js')).default;
-    this.series = series;
-    this.y = y;
-    this.x = x ?? this.x;
-    this.isStepped = isStepped;
+    Object.assign(this, { series, y, x: x ?? this.x, isStepped, isLog, isWhole });
     this.data = joined(series);
-    this.isLog = isLog && this.data[0][0] > 0;
     this.isLogY = isWide(this.data.slice(1));
-    this.isHuge = this.data.slice(1).some((column) => column.some((value) => Math.abs(value) >= HUGE_FROM));
     // While only values are added, what is drawn stays where it is.
-    const shape = JSON.stringify([series.map((line) => [line.key, line.title]), y, this.isLog, this.isLogY, this.isHuge]);
-    if (this.plot && shape === this.shape) this.plot.setData(this.drawn());
+    const shape = JSON.stringify([series.map((line) => [line.key, line.title]), y, isLog, this.isLogY]);
+    if (this.plot && shape === this.shape) this.attempt(() => this.plot.batch(() => this.plot.setData(this.data)));
     else this.draw();
     this.shape = shape;
     this.showLegend();
   }
 
-  /** The data as they are drawn: exponents where an axis is logarithmic. */
-  drawn() {
-    const [xs, ...columns] = this.data;
-    return [this.isLog ? exponents(xs) : xs, ...(this.isLogY ? columns.map(exponents) : columns)];
-  }
-
   draw() {
     if (!this.uPlot) return;
+    this.clear();
+    if (!this.series.length) return;
+    this.attempt(() => {
+      this.plot = new this.uPlot(this.options(), this.data, this.host);
+      // At once, and not after this function, where no one hears of an error.
+      this.plot.batch(() => {});
+    });
+  }
+
+  clear() {
     this.plot?.destroy();
     this.plot = null;
-    if (!this.series.length) return;
-    const axis = { stroke: colour('muted'), grid: { stroke: colour('grid'), width: 1 }, ticks: { show: false }, font: `11px ${colour('font')}`, labelFont: `11px ${colour('font')}` };
-    const texts = (isLog) => (_, values) => ticks(isLog ? values.map((value) => 10 ** value) : values);
-    const wanted = (size) => Math.max(2, Math.floor(size / TICK_PX));
-    const powers = (size) => ({ splits: (_, __, low, high) => splits(low, high, wanted(size())) });
-    const steps = { incrs: (_, __, low, high) => [high - low], splits: (_, __, low, high) => roundSteps(low, high, wanted(this.height)) };
-    const ofX = this.isLog ? powers(() => this.host.clientWidth) : { incrs: this.isStepped ? undefined : WHOLE };
-    const ofY = this.isLogY ? powers(() => this.height) : this.isHuge ? steps : {};
-    const options = {
+    this.host.replaceChildren();
+  }
+
+  /** Draws; what cannot be drawn is told in its place. */
+  attempt(draw) {
+    try {
+      draw();
+    } catch (error) {
+      this.clear();
+      this.host.append(problem(error));
+    }
+  }
+
+  options() {
+    const font = `11px ${colour('font')}`;
+    const axis = { stroke: colour('muted'), grid: { stroke: colour('grid'), width: 1 }, ticks: { show: false }, font, labelFont: font, labelSize: 16, labelGap: 0, incrs: () => [ANY_STEP], filter: (_, splits) => splits, values: (_, values) => ticks(values) };
+    const split = (isLog, isWhole, length, room) => (plot, _, min, max) => {
+      const wanted = Math.max(2, Math.floor(length() / room));
+      return isLog ? logTicks(min, max, wanted) : evenTicks(min, max, wanted, isWhole);
+    };
+    const { height, isLog, isLogY, isWhole } = this;
+    const ranged = (range) => (_, min, max) => (typeof min === 'number' ? range(min, max) : [null, null]);
+    return {
       width: this.host.clientWidth,
-      height: this.height,
+      height,
       legend: { show: false },
       padding: [10, 22, 0, 0],
       cursor: { focus: { prox: 24 }, drag: { x: true, y: false }, points: { size: 6 } },
       focus: { alpha: 0.25 },
-      scales: { x: { time: false } },
+      scales: {
+        x: { time: false, distr: isLog ? 3 : 1, range: isLog ? ranged(logRange) : undefined },
+        y: { distr: isLogY ? 3 : 1, range: ranged(isLogY ? logRange : evenRange) },
+      },
       axes: [
-        { ...axis, ...ofX, values: texts(this.isLog), label: this.x, labelSize: 16, labelGap: 0, size: 26 },
-        { ...axis, ...ofY, values: texts(this.isLogY), size: 52, label: this.y, labelSize: 16, labelGap: 0 },
+        { ...axis, splits: split(isLog, isWhole, () => this.host.clientWidth, TICK_WIDTH), label: this.x, size: 26 },
+        { ...axis, splits: split(isLogY, false, () => height, TICK_HEIGHT), label: this.y, size: (_, texts) => NUMBERS_GAP + numbersWidth(texts, font) },
       ],
       series: [{}, ...this.series.map((_, place) => this.line(place))],
       hooks: { setSeries: [(plot, place) => this.pointed(place)], setCursor: [(plot) => this.tell(plot)] },
     };
-    this.plot = new this.uPlot(options, this.drawn(), this.host);
   }
 
   line(place) {
@@ -171,6 +190,12 @@ export class Lines {
   }
 }
 
+/** How wide the longest number of the vertical axis is. */
+function numbersWidth(texts, font) {
+  ruler.font = font;
+  return Math.max(NUMBERS_WIDTH_MIN, ...(texts ?? []).map((text) => Math.ceil(ruler.measureText(text).width)));
+}
+
 /** The colour of a line. */
 function lineColour(place) {
   return colour(`line-${place % COLOURS}`);
@@ -196,18 +221,6 @@ function joined(series) {
     return column;
   });
   return [xs, ...columns];
-}
-
-/** Of each number its exponent of ten; what is none stays. */
-function exponents(values) {
-  return values.map((value) => (typeof value === 'number' ? Math.log10(value) : value));
-}
-
-/** The exponents at which a logarithmic axis has its numbers. */
-function splits(low, high, wanted) {
-  const found = roundPowers(low, high, wanted);
-  if (found) return found.map(([times, power]) => Math.log10(times) + power);
-  return [0, 1, 2].map((place) => low + ((high - low) * (place + 0.5)) / 3);
 }
 
 /** Whether values are positive and far apart, so that a logarithmic axis shows them better. */

@@ -5,7 +5,7 @@ import { clipped, column, count, number } from '../format.js';
 import { choice } from '../parts.js';
 import { t } from '../strings.js';
 import { Side, reached, telling } from './cells.js';
-import { RANK_COLOURS, css, rankColours } from './scale.js';
+import { RANK_COLOURS, Scale, css, rankColours } from './scale.js';
 import { Surface, isDark, open } from './surface.js';
 
 const MARGIN = { left: 92, right: 10, top: 6, bottom: 58 };
@@ -37,7 +37,8 @@ export class HeatMap {
     this.worst = el('span');
     this.best = el('span');
     this.note = el('span', { class: 'note' });
-    const legend = el('span', { class: 'note ramp' }, this.worst, this.ramp, this.best);
+    this.scaled = el('span');
+    const legend = el('span', { class: 'note ramp' }, this.worst, this.ramp, this.best, this.scaled);
     this.element = el('figure', {}, el('figcaption', {}, el('h2', { text: t('heatmap') }), this.controls), this.surface.element, el('div', { class: 'under' }, this.note, legend));
     selection.on('mask', () => this.columns && this.arrange());
   }
@@ -105,7 +106,10 @@ export class HeatMap {
     this.cells = reached(columns, this.sides.across, this.sides.down, metric.maximize, (row) => isDone(row) && selection.has(row));
     const values = [...this.cells.values()].map((cell) => cell[measure]).filter(Number.isFinite);
     [this.min, this.max] = [Math.min(...values), Math.max(...values)];
-    this.written = column(values, 3);
+    // Colours follow the scale on which the other charts have the objective.
+    this.scale = new Scale(columns.get('objective'));
+    this.scaled.textContent = this.scale.isLog ? t('log') : '';
+    this.written = column(values, 3, 0);
     const jobs = [...this.cells.values()].reduce((sum, cell) => sum + cell.count, 0);
     this.note.textContent = jobs ? t('cells', { jobs: count(jobs), cells: count(this.cells.size) }) : t('none_done');
     const [worst, best] = metric.maximize ? [this.min, this.max] : [this.max, this.min];
@@ -124,9 +128,10 @@ export class HeatMap {
 
   /** The place of a value among the colours, from the best. */
   shade(value) {
-    const { min, max, metric } = this;
+    const { min, max, metric, scale } = this;
     if (!Number.isFinite(value)) return RANK_COLOURS - 1;
-    const part = max > min ? (value - min) / (max - min) : 1;
+    const [from, to, at] = [min, max, value].map((one) => scale.at(one));
+    const part = to > from ? (at - from) / (to - from) : 1;
     return Math.min(RANK_COLOURS - 1, Math.floor((metric.maximize ? 1 - part : part) * RANK_COLOURS));
   }
 

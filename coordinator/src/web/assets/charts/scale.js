@@ -1,6 +1,7 @@
 // Scales of axes: even, logarithmic, or one place for each name; and the colours of ranks.
 
 import { number, ticks } from '../format.js';
+import { evenTicks, logTicks } from './ticks.js';
 
 /** From this many times the smallest value, an axis is logarithmic. */
 const LOG_FROM = 100;
@@ -75,7 +76,7 @@ export class Scale {
 
   /** Round values on the axis, about `wanted` of them: {at, text}. */
   ticks(wanted) {
-    const values = this.names ? this.nameTicks(wanted) : this.marks ? [...this.marks] : this.isLog ? this.logTicks(wanted) : this.evenTicks(wanted);
+    const values = this.names ? this.nameTicks(wanted) : this.marks ? [...this.marks] : this.isLog ? logTicks(this.min, this.max, wanted) : evenTicks(this.min, this.max, wanted);
     if (this.foot && values[0] !== 0) values.unshift(0);
     const texts = this.names ? values.map((value) => this.text(value)) : ticks(values);
     return values.map((value, place) => ({ at: this.at(value), text: texts[place] }));
@@ -85,44 +86,6 @@ export class Scale {
     const step = Math.ceil(this.names.length / Math.max(wanted, 12));
     return this.names.map((_, place) => place).filter((place) => place % step === 0);
   }
-
-  logTicks(wanted) {
-    const found = roundPowers(Math.log10(this.min), Math.log10(this.max), wanted);
-    return found ? found.map(([times, power]) => Number(`${times}e${power}`)) : this.evenTicks(wanted);
-  }
-
-  evenTicks(wanted) {
-    return roundSteps(this.min, this.max, wanted);
-  }
-}
-
-/** Round values at even distances between two others, about `wanted` of them. */
-export function roundSteps(min, max, wanted) {
-  const rough = (max - min) / Math.max(1, wanted);
-  const size = 10 ** Math.floor(Math.log10(rough));
-  const step = size * ([1, 2, 5, 10].find((times) => times * size >= rough) ?? 10);
-  const ticks = [];
-  for (let place = Math.ceil(min / step - 1e-9); place * step <= max * (1 + 1e-12) + step * 1e-9; place += 1) {
-    ticks.push(Number((place * step).toPrecision(12)));
-    if (ticks.length > 50) break;
-  }
-  return ticks;
-}
-
-/**
- * Round values of a logarithmic axis from one exponent of ten to another, as [times, power]: about `wanted` powers of ten, or where there are less
- * than two of them, ones, twos and fives. None where even these are few.
- */
-export function roundPowers(low, high, wanted) {
-  const [first, last] = [Math.ceil(low - 1e-9), Math.floor(high + 1e-9)];
-  if (last - first >= 1) {
-    const step = Math.ceil((last - first + 1) / wanted);
-    return Array.from({ length: Math.floor((last - first) / step) + 1 }, (_, place) => [1, first + place * step]);
-  }
-  const powers = Array.from({ length: last - first + 3 }, (_, place) => first - 1 + place);
-  const finer = powers.flatMap((power) => [1, 2, 5].map((times) => [times, power]));
-  const found = finer.map(([times, power]) => [times, power, Math.log10(times) + power]).filter(([, , at]) => at >= low - 1e-9 && at <= high + 1e-9);
-  return found.length > 2 ? found : null;
 }
 
 /** Whether numbers grow by the same factor, as 16, 32 and 64 do. */

@@ -2,7 +2,7 @@
 
 import { el, fill, foreign, onTheme, perFrame } from '../dom.js';
 import { clipped, duration, number, parameter } from '../format.js';
-import { badge } from '../parts.js';
+import { badge, problem } from '../parts.js';
 import { t } from '../strings.js';
 
 const PARAMETERS_SHOWN_MAX = 12;
@@ -16,9 +16,22 @@ export class Surface {
     this.element = el('div', { class: 'surface', ...properties }, canvases, this.note);
     this.width = 0;
     this.height = 0;
-    this.redraw = perFrame(() => this.width > 0 && draw());
+    /** Why nothing could be drawn. */
+    this.wrong = el('div', { class: 'wrong' });
+    this.element.append(this.wrong);
+    this.redraw = perFrame(() => this.width > 0 && this.attempt(draw));
     new ResizeObserver(() => this.resize()).observe(this.element);
     onTheme(() => this.redraw());
+  }
+
+  /** Draws; what cannot be drawn is told in its place. */
+  attempt(draw) {
+    this.wrong.replaceChildren();
+    try {
+      draw();
+    } catch (error) {
+      this.wrong.append(problem(error));
+    }
   }
 
   resize() {

@@ -41,11 +41,12 @@ export async function show(main) {
     body.hidden = !sweeps.length;
     if (!sweeps.length) return false;
     const metrics = new Set(sweeps.map(({ sweep }) => `${sweep.metric.name} ${sweep.metric.maximize}`));
-    update(notes, metrics.size > 1 && banner('note', '', t('compare_metrics')));
+    const cut = sweeps.filter(({ leftOut }) => leftOut > 0);
+    update(notes, metrics.size > 1 && banner('note', '', t('compare_metrics')), cut.map(({ sweep, leftOut }) => banner('note', '', t('compare_jobs_left_out', { sweep: sweep.id, jobs: count(leftOut) }))));
     // On one axis they would say something else.
     drawn.hidden = metrics.size > 1;
     const show = () => {
-      const all = sweeps.map((one) => ({ ...one, compared: sweeps.length < 2 ? alone(one.sweep) : compared.of(one.sweep.id) }));
+      const all = sweeps.map((one) => ({ ...one, compared: sweeps.length < 2 ? alone(one) : compared.of(one.sweep.id) }));
       const deviations = column(all.map((one) => one.compared?.deviation), 2);
       table.show(all.map((one) => ({ ...one, deviation: deviations(one.compared?.deviation) })));
     };
@@ -70,7 +71,8 @@ function history(columns, maximize) {
   const all = { jobs: [], seconds: [], best: [] };
   let [best, done, seconds] = [NaN, 0, 0];
   for (let row = 0; row < columns.rows; row += 1) {
-    if (!Number.isNaN(columns.seconds[row])) seconds += columns.seconds[row];
+    // Jobs of a pack were trained in the same time.
+    if (!Number.isNaN(columns.seconds[row])) seconds += columns.seconds[row] / columns.packSizes[row];
     if (columns.stateOf(row) !== 'done' || Number.isNaN(columns.objective[row])) continue;
     const value = columns.objective[row];
     done += 1;
@@ -82,7 +84,7 @@ function history(columns, maximize) {
     all.seconds.push(seconds);
     all.best.push(best);
   }
-  return { ...all, total: seconds };
+  return { ...all, total: seconds, leftOut: columns.leftOut };
 }
 
 /** The best values over `jobs` or `seconds`. */
@@ -107,13 +109,13 @@ class Chart {
     // Of a small sweep next to a large one there would be nothing to see.
     const ends = sweeps.map((one) => one[this.by].at(-1) ?? 1);
     const isLog = Math.max(...ends) / Math.min(...ends) > LOG_FROM;
-    return this.lines.show(series, { y: clipped(sweeps[0].sweep.metric.name, 60), x: this.x, isStepped: true, isLog });
+    return this.lines.show(series, { y: clipped(sweeps[0].sweep.metric.name, 60), x: this.x, isStepped: true, isLog, isWhole: this.by === 'jobs' });
   }
 }
 
 /** The best of a sweep that is compared with no other. */
-function alone({ id, best, best_job, best_parameters }) {
-  return { id, best, best_job, best_parameters, deviation: null, trainings: null };
+function alone({ sweep: { id, best, best_job, best_parameters }, total }) {
+  return { id, best, best_job, best_parameters, deviation: null, trainings: null, train_seconds: total };
 }
 
 function tableColumns() {
@@ -124,7 +126,7 @@ function tableColumns() {
     { label: t('jobs'), render: ({ sweep }) => [segments(sweep), el('span', { class: 'note' }, counts(sweep))] },
     { label: t('best'), measure: ({ compared }) => compared?.best, render: best },
     { label: t('trainings'), kind: 'number', render: ({ compared }) => compared && compared.trainings !== null && count(compared.trainings) },
-    { label: t('train_time'), kind: 'number', render: ({ total }) => duration(total) },
+    { label: t('train_time'), kind: 'number', render: ({ compared }) => compared && duration(compared.train_seconds) },
   ];
 }
 
@@ -144,6 +146,6 @@ function best({ sweep, compared, deviation }, written) {
     deviation && el('span', { class: 'note', text: ` ± ${deviation}` }),
     ' ',
     foreign(clipped(sweep.metric.name, 40), { class: 'foreign note' }),
-    el('div', { class: 'note clip wide', title: parameters(values, 30) }, el('a', { href: `/sweeps/${id}/jobs/${job}`, text: `${t('job')} ${job}` }), ' ', foreign(parameters(values))),
+    el('div', { class: 'note clip wide point', title: parameters(values, 30) }, el('a', { href: `/sweeps/${id}/jobs/${job}`, text: `${t('job')} ${job}` }), ' ', foreign(parameters(values))),
   ];
 }

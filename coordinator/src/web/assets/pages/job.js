@@ -13,7 +13,6 @@ import { LiveTable } from '../table.js';
 
 const AGAIN_MS = 2_000;
 const ENDED = new Set(['done', 'diverged', 'stopped', 'failed', 'cancelled']);
-const NOT_METRICS = new Set(['epoch', 'attempt', 'epoch_seconds']);
 
 /** Fills the page. */
 export async function show(main, sweepId, number) {
@@ -64,7 +63,11 @@ class Page {
   }
 
   async read() {
-    this.show(await get(`/sweeps/${this.sweep.id}/jobs/${this.number}`));
+    const { sweep } = this;
+    const job = await get(`/sweeps/${sweep.id}/jobs/${this.number}`);
+    // Only the first epoch tells which metrics there are.
+    if (job.epochs?.length && !this.job.epochs?.length) this.sweep = await get(`/sweeps/${sweep.id}`);
+    this.show(job);
     await this.readLog();
   }
 
@@ -85,7 +88,9 @@ class Page {
   }
 
   showCurves(epochs) {
-    const groups = grouped(Object.keys(epochs[0] ?? {}).filter((key) => !NOT_METRICS.has(key)));
+    const { metrics: names, keys } = this.sweep;
+    const keyOf = (metric) => keys.epochs[names.indexOf(metric)];
+    const groups = grouped(names.filter((name) => keyOf(name) in (epochs[0] ?? {})));
     for (const [name, metrics] of groups) {
       if (!this.byGroup.has(name)) {
         const lines = new Lines({ label: `${t('curves')}: ${clipped(name, 60)}`, height: 220 });
@@ -93,7 +98,7 @@ class Page {
         this.plots.append(el('figure', {}, el('figcaption', {}, el('h2', {}, foreign(clipped(name, 60)))), lines.element));
       }
       const x = epochs.map(({ epoch }) => epoch);
-      const series = metrics.map((metric) => ({ key: metric, title: clipped(metric, 60), note: number(epochs.at(-1)?.[metric]), x, y: epochs.map((epoch) => epoch[metric]) }));
+      const series = metrics.map((metric) => ({ key: metric, title: clipped(metric, 60), note: number(epochs.at(-1)?.[keyOf(metric)]), x, y: epochs.map((epoch) => epoch[keyOf(metric)]) }));
       this.byGroup.get(name).show(series, { y: clipped(name, 60) });
     }
   }
@@ -142,8 +147,8 @@ function grouped(metrics) {
 }
 
 function results(sweep, job) {
-  const { metric } = sweep;
-  const [last, best] = [number(job[metric.name]), number(job[`best_${metric.name}`])];
+  const { metric, metrics, keys } = sweep;
+  const [last, best] = [keys.metrics[metrics.indexOf(metric.name)], keys.best].map((key) => number(job[key]));
   const isBest = metric.use === 'best';
   return el(
     'div',

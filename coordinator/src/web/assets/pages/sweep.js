@@ -212,9 +212,9 @@ function reasons(sweep) {
   ];
 }
 
-/** Where nothing runs, this is what one came to see. */
+/** Where nothing runs, this is what one came to see; while jobs run, that others wait is as it must be. */
 function waits({ running, waiting }) {
-  return running > 0 ? banner('wait', t('waiting'), waiting) : banner('stuck', t('nothing_moves'), waiting);
+  return running > 0 ? banner('note', t('waiting'), waiting) : banner('stuck', t('nothing_moves'), waiting);
 }
 
 function counts(sweep) {

@@ -113,7 +113,7 @@ function best({ id, state, best: value, best_trainings: trainings, best_job: job
     trainings > 1 && el('span', { class: 'note', text: ` ${t('mean_of', { trainings })}` }),
     ' ',
     foreign(clipped(metric.name, 40), { class: 'foreign note' }),
-    el('div', { class: 'note clip wide', title: parameters(values, 30) }, foreign(parameters(values))),
+    el('div', { class: 'note clip wide point', title: parameters(values, 30) }, foreign(parameters(values))),
   ];
 }
 

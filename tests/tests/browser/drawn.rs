@@ -1,0 +1,144 @@
+//! Numbers of any size: charts draw them, tables tell them apart, and what cannot be drawn is said.
+
+use crate::{Site, chromium::Chromium};
+
+/// Reports what axes are seldom made for: what falls to nothing, what settles but for rounding, and what is the same all the time.
+const SIZES: &str = "\
+import sweep
+p = sweep.parameters(rate=0.5)
+for epoch in range(1, 5):
+    settles = [2.9999999990, 3.0, 3.0000000000000004, 3.0][epoch - 1]
+    sweep.report(epoch, falls=10.0 ** (-8 * epoch), settles=settles, zero=0.0, small=1e-40, huge=epoch * 1e300)
+";
+/// Keeps what is written on canvases, by the headings of their figures.
+const WRITTEN: &str = "window.written = []; const fill = CanvasRenderingContext2D.prototype.fillText; \
+    CanvasRenderingContext2D.prototype.fillText = function (text, ...more) { \
+      window.written.push([this.canvas.closest('figure')?.querySelector('h2')?.textContent ?? '', String(text)]); \
+      return fill.call(this, text, ...more); };";
+
+/// An expression of a module of the page, `module`, by its path.
+fn of_module(path: &str, expression: &str) -> String {
+    format!(
+        "import(document.querySelector('script[src$=\"main.js\"]').src.replace('main.js', {path:?})).then((module) => {expression})"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn axes_have_ticks_whatever_the_size_of_what_is_drawn() {
+    let Some(chromium) = Chromium::start().await else { return };
+    let site = Site::start(&[]);
+    site.put("sizes.py", SIZES);
+    for (metric, goal) in [("falls", "minimize"), ("settles", "maximize")] {
+        let sweep = site.submit_this(&format!(
+            "name: sizes\nprogram: sizes.py\nmetric: {{name: {metric}, goal: {goal}}}\nparameters:\n  rate: {{values: [1, 2]}}\n"
+        ));
+        site.wait(sweep);
+    }
+    let tab = chromium.tab(&site.url).await;
+    tab.before_each_page(WRITTEN).await;
+    tab.open("/sweeps/1/jobs/1").await;
+    tab.until("document.querySelectorAll('.lines .uplot').length === 5").await;
+    for (metric, ticks) in
+        [("falls", "1e-32"), ("settles", "2.8"), ("zero", "0.2"), ("small", "1e-40"), ("huge", "2e300")]
+    {
+        // An axis from 0 to 100 would have this one, too.
+        let has = |text: &str| {
+            format!("window.written.some(([of, text]) => of === {metric:?} && text === {text:?})")
+        };
+        tab.until(&has(ticks)).await;
+        assert!(!tab.value::<bool>(&has("100")).await, "{metric}");
+    }
+    // Lines on an axis of many powers of ten are few.
+    let lines = "new Set(window.written.filter(([of, text]) => of === 'falls' && text.includes('e-')).map(([, text]) => text)).size";
+    assert!(tab.value::<u32>(lines).await <= 12);
+    tab.check().await;
+    for path in ["/sweeps/1", "/sweeps/2", "/compare?sweeps=1,2"] {
+        tab.open(path).await;
+        tab.until("document.querySelector('.lines .uplot') !== null").await;
+        tab.until("window.written.some(([, text]) => /\\d/.test(text))").await;
+        tab.check().await;
+    }
+    let whole = of_module("charts/ticks.js", "module.evenTicks(0, 3, 10, true)");
+    assert_eq!(tab.value::<Vec<f64>>(&whole).await, [0.0, 1.0, 2.0, 3.0]);
+    let wide = of_module("charts/ticks.js", "module.logTicks(5e-324, 1e300, 6).length");
+    assert!((3..=8).contains(&tab.value::<u32>(&wide).await));
+    chromium.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_drawn_is_said_in_its_place() {
+    let Some(chromium) = Chromium::start().await else { return };
+    let (site, sweep) = Site::with_sweep();
+    let tab = chromium.tab(&site.url).await;
+    tab.before_each_page(
+        "CanvasRenderingContext2D.prototype.fillText = () => { throw new Error('no pen'); };",
+    )
+    .await;
+    tab.open(&format!("/sweeps/{sweep}")).await;
+    for chart in [".lines", ".scatter", ".parallel"] {
+        tab.until(&format!("document.querySelector('{chart} .banner')?.innerText.includes('no pen')")).await;
+    }
+    chromium.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn small_values_are_not_rounded_away_and_near_ones_are_told_apart() {
+    let Some(chromium) = Chromium::start().await else { return };
+    let site = Site::start(&[]);
+    site.put(
+        "near.py",
+        "import sweep\np = sweep.parameters(place=0)\nsweep.report(1, loss=[0.300001, 0.300004, 0.300011][p.place], \
+         other=[2.3, 6.189e-5, 0.5][p.place])\n",
+    );
+    let sweep = site.submit_this(
+        "name: near\nprogram: near.py\nmetric: {name: loss, goal: minimize}\nparameters:\n  place: {values: [0, 1, 2]}\n",
+    );
+    site.wait(sweep);
+    let tab = chromium.tab(&site.url).await;
+    tab.open(&format!("/sweeps/{sweep}")).await;
+    tab.until("document.querySelectorAll('tbody tr[data-job]').length === 3").await;
+    tab.run("document.querySelector('#jobs details.menu').open = true").await;
+    tab.run(
+        "[...document.querySelectorAll('#jobs .checks label')].find((one) => one.innerText === 'other').querySelector('input').click()",
+    )
+    .await;
+    let cells = |column: &str| {
+        format!(
+            "[...document.querySelectorAll('tbody tr[data-job]')].map((row) => \
+             row.cells[[...document.querySelectorAll('#jobs th')].findIndex((th) => th.dataset.column === {column:?})].innerText)"
+        )
+    };
+    assert_eq!(tab.value::<Vec<String>>(&cells("objective")).await, ["0.300001", "0.300004", "0.300011"]);
+    assert_eq!(tab.value::<Vec<String>>(&cells("metric:other")).await, ["2.3000", "6.189e-5", "0.5000"]);
+    tab.check().await;
+    chromium.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_map_has_its_colours_on_the_scale_of_the_other_charts() {
+    let Some(chromium) = Chromium::start().await else { return };
+    let (site, sweep) = Site::with_sweep();
+    let tab = chromium.tab(&site.url).await;
+    tab.open(&format!("/sweeps/{sweep}")).await;
+    let figure = "document.querySelector('figure:has(.heatmap)')";
+    tab.until(&format!("{figure}?.querySelector('select') !== null")).await;
+    for (place, name) in [(0, "rate"), (1, "width")] {
+        tab.run(&format!(
+            "{{ const list = {figure}.querySelectorAll('select')[{place}]; list.value = 'parameter:{name}'; \
+             list.dispatchEvent(new Event('change')); }}"
+        ))
+        .await;
+    }
+    tab.until(&format!("{figure}.querySelector('.ramp').innerText.includes('(log)')")).await;
+    tab.check().await;
+    // The two worst cells, of which one has twice as much as the other, from 0.002 to 0.4.
+    let pixel = |down: &str| {
+        format!(
+            "(() => {{ const canvas = document.querySelector('.heatmap canvas'); \
+             return [...canvas.getContext('2d').getImageData(98, {down}, 1, 1).data].join(); }})()"
+        )
+    };
+    let (above, below) = (pixel("12"), pixel("canvas.height - 64"));
+    tab.until(&format!("{above} !== '0,0,0,0' && {above} !== {below}")).await;
+    chromium.end().await;
+}
