@@ -3,7 +3,7 @@
 
 use std::{
     sync::{Arc, OnceLock},
-    time::{Duration, Instant},
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 
 use async_trait::async_trait;
@@ -18,6 +18,7 @@ use crate::{
     api::Api,
     driver::{DriverHandle, Leadership, Role},
     metrics::{Counted, Look, Metrics, Readers},
+    tls::Tls,
 };
 
 /// How long the engine may take to say how much there is of everything. It answers once what it knows is durable, so that a slow disk
@@ -32,6 +33,7 @@ pub(crate) struct Watched {
     leadership: Leadership,
     stop: CancellationToken,
     metrics: Metrics,
+    tls: Option<Tls>,
     opened: OnceLock<Opened>,
     /// What was shown last, and when.
     shown: Mutex<Option<(Instant, String)>>,
@@ -48,7 +50,12 @@ impl Watched {
     /// One that opens its store.
     pub(crate) fn new(leadership: Leadership, stop: CancellationToken, traces: &Traces) -> Self {
         let metrics = Metrics::with(traces);
-        Self { leadership, stop, metrics, opened: OnceLock::new(), shown: Mutex::default() }
+        Self { leadership, stop, metrics, tls: None, opened: OnceLock::new(), shown: Mutex::default() }
+    }
+
+    /// What it speaks TLS with, if it does.
+    pub(crate) fn serving(self, tls: Option<Tls>) -> Self {
+        Self { tls, ..self }
     }
 
     /// It has opened its store.
@@ -63,6 +70,12 @@ impl Watched {
     }
 
     async fn look(&self) -> Look {
+        let expires = self.tls.as_ref().and_then(Tls::expires);
+        let expires = expires.and_then(|at| at.duration_since(UNIX_EPOCH).ok()).map(|at| at.as_secs());
+        Look { certificate_expires: expires, ..self.look_inside().await }
+    }
+
+    async fn look_inside(&self) -> Look {
         let Some(Opened { store, api }) = self.opened.get() else { return Look::default() };
         let (report, download) = api.readers();
         let readers = Readers { watch: 0, report, download };
@@ -83,6 +96,7 @@ async fn look_at(driver: &DriverHandle, term: Option<i64>, readers: Readers) -> 
         waiting_requests,
         waiting_bytes,
         readers: Readers { watch: driver.observers(), ..readers },
+        certificate_expires: None,
     }
 }
 

@@ -85,6 +85,13 @@ pub struct ServerConfig {
     pub traces: Traces,
 }
 
+impl ServerConfig {
+    /// Where others are told that a coordinator is that listens on this address: one that stands for all of a host's becomes its name.
+    pub fn advertised(&self, address: SocketAddr) -> String {
+        self.advertise.clone().unwrap_or_else(|| advertised(address, self.tls.is_some()))
+    }
+}
+
 /// The HTTP interface, with the page. It has the coordinator's token and certificate.
 #[derive(Debug, Clone)]
 pub struct HttpConfig {
@@ -97,6 +104,8 @@ pub struct HttpConfig {
 pub struct Server {
     /// The address it listens on, with the port that was chosen.
     pub address: SocketAddr,
+    /// Where others are told that it is.
+    pub advertised: String,
     http: Option<Listening>,
     stop: CancellationToken,
     streams: TaskTracker,
@@ -122,7 +131,8 @@ impl Server {
         let http = bound(config.http.as_ref()).await?;
         let (stop, leadership) = (CancellationToken::new(), Leadership::default());
         // Before the store is opened, which may take long: probes are told so.
-        let watched = Arc::new(Watched::new(leadership.clone(), stop.clone(), &config.traces));
+        let watched = Watched::new(leadership.clone(), stop.clone(), &config.traces).serving(tls.clone());
+        let watched = Arc::new(watched);
         let admin = admin(&config, &watched).await?;
         let store = store::open(&config.store_url).await?;
         let browsers_max = http.as_ref().map_or(0, |_| web::CONNECTIONS_MAX);
@@ -130,8 +140,7 @@ impl Server {
         let (connections, browsers) = accept(listener, browsers_max, page)?;
         // Last, so that a failed start creates no folder.
         let artifacts = open_artifacts(&config)?;
-        let advertised =
-            config.advertise.clone().unwrap_or_else(|| advertised(address, config.tls.is_some()));
+        let advertised = config.advertised(address);
         let traced = Traced::new(config.traces.clone());
         let (coordination_stop, streams) = (CancellationToken::new(), TaskTracker::new());
         let (reporter, health) = tonic_health::server::health_reporter();
@@ -139,7 +148,7 @@ impl Server {
             store: Arc::clone(&store),
             engine: EngineConfig::with_lease_ms(lease_ms).keeping_weights(artifacts.is_some()),
             artifacts: artifacts.clone(),
-            address: advertised,
+            address: advertised.clone(),
             leadership: leadership.clone(),
             identities: identities.clone(),
             health: reporter,
@@ -160,7 +169,7 @@ impl Server {
         let sweeps = SweepServer::new(api.clone(), streams.clone()).traced(traced.clone());
         let workers =
             WorkerServer::new(api, leadership.clone(), streams.clone(), stop.clone()).traced(traced);
-        let transport = transport(&identities, health, access, sweeps, workers)?;
+        let transport = transport((&identities, &leadership), health, access, sweeps, workers)?;
         let mut coordination = tokio::spawn(coordinate.run(coordination_stop.clone()));
         tokio::select! {
             () = leadership.decided() => {}
@@ -172,6 +181,7 @@ impl Server {
         say_ready(&config, (address, page), &leadership.role());
         Ok(Self {
             address,
+            advertised,
             http,
             stop,
             streams,
@@ -287,7 +297,7 @@ fn advertised(address: SocketAddr, secure: bool) -> String {
 
 /// The gRPC services behind authentication, with the limits that tonic leaves open.
 fn transport(
-    identities: &Identities,
+    (identities, leadership): (&Identities, &Leadership),
     health: HealthServer<impl Health>,
     access: AccessServer,
     sweeps: SweepServer,
@@ -314,10 +324,11 @@ fn transport(
     // Probes carry no token, so health needs none; it reveals nothing about sweeps. If there is a token, a client that
     // only asks for health has not shown it.
     let health = Bounded::new(health, bounds.clone(), !identities.wants_token());
+    let one = Guarded::new(health, identities.clone(), leadership.clone());
     Ok(server
-        .add_service(Guarded::new(health, identities.clone()))
-        .add_service(Guarded::new(Bounded::new(reflection, bounds.clone(), true), identities.clone()))
-        .add_service(Guarded::new(Bounded::new(access, bounds.clone(), true), identities.clone()))
-        .add_service(Guarded::new(Bounded::new(sweeps, bounds.clone(), true), identities.clone()))
-        .add_service(Guarded::new(Bounded::new(workers, bounds, true), identities.clone())))
+        .add_service(one.of(Bounded::new(reflection, bounds.clone(), true)))
+        .add_service(one.of(Bounded::new(access, bounds.clone(), true)))
+        .add_service(one.of(Bounded::new(sweeps, bounds.clone(), true)))
+        .add_service(one.of(Bounded::new(workers, bounds, true)))
+        .add_service(one))
 }

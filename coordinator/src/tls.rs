@@ -4,9 +4,11 @@
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Context;
+use humantime::{format_duration, format_rfc3339_seconds};
 use rustls::{
     ServerConfig,
     crypto::CryptoProvider,
@@ -15,8 +17,12 @@ use rustls::{
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::{access::Authority, reread};
+
+/// How long before its end a certificate is warned of: long enough that someone can still act.
+const ENDS_SOON: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// PEM files of a TLS server.
 #[derive(Debug, Clone)]
@@ -43,6 +49,8 @@ struct Inner {
 struct Configs {
     grpc: Arc<ServerConfig>,
     http: Arc<ServerConfig>,
+    /// When the certificate runs out, where it says so.
+    expires: Option<SystemTime>,
 }
 
 impl Tls {
@@ -51,8 +59,14 @@ impl Tls {
     /// # Errors
     /// They cannot be read, or are no certificate and its key.
     pub fn open(files: TlsFiles, authority: Option<Arc<Authority>>) -> anyhow::Result<Self> {
-        let current = RwLock::new(Configs::read(&files, authority.as_deref())?);
-        Ok(Self(Arc::new(Inner { files, authority, current })))
+        let read = Configs::read(&files, authority.as_deref())?;
+        warn_of_end(&read, &files);
+        Ok(Self(Arc::new(Inner { files, authority, current: RwLock::new(read) })))
+    }
+
+    /// When the certificate of now runs out, where it says so.
+    pub fn expires(&self) -> Option<SystemTime> {
+        self.current().expires
     }
 
     /// For a new connection of a program.
@@ -73,6 +87,7 @@ impl Tls {
 
     fn read_again(&self) -> anyhow::Result<()> {
         let read = Configs::read(&self.0.files, self.0.authority.as_deref())?;
+        warn_of_end(&read, &self.0.files);
         *self.0.current.write().unwrap_or_else(PoisonError::into_inner) = read;
         Ok(())
     }
@@ -89,6 +104,7 @@ impl Configs {
             .and_then(Iterator::collect)
             .with_context(|| named(certificate))?;
         let private = PrivateKeyDer::from_pem_file(key).with_context(|| named(key))?;
+        let expires = chain.first().and_then(expires);
         let chain = match authority {
             Some(authority) => completed(chain, authority, certificate),
             None => chain,
@@ -111,7 +127,34 @@ impl Configs {
             anyhow::Ok(Arc::new(config))
         };
         // A browser is asked for no certificate: it would ask its user for one.
-        Ok(Self { grpc: speaking(b"h2", verifier)?, http: speaking(b"http/1.1", None)? })
+        Ok(Self { grpc: speaking(b"h2", verifier)?, http: speaking(b"http/1.1", None)?, expires })
+    }
+}
+
+fn expires(der: &CertificateDer<'_>) -> Option<SystemTime> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let seconds = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
+    UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+}
+
+fn warn_of_end(read: &Configs, files: &TlsFiles) {
+    if let Some(told) = read.expires.and_then(|expires| end_of(expires, SystemTime::now())) {
+        tracing::warn!("the certificate in {} {told}", files.certificate.display());
+    }
+}
+
+/// What is said of a certificate that has run out, or does soon.
+fn end_of(expires: SystemTime, now: SystemTime) -> Option<String> {
+    let at = format_rfc3339_seconds(expires);
+    match expires.duration_since(now) {
+        Err(_) => Some(format!(
+            "ran out at {at}, and no one takes it any more: put another one in its place (`sweep certs renew DIR`)"
+        )),
+        Ok(left) if left < ENDS_SOON => Some(format!(
+            "runs out at {at}, in {}: put another one in its place (`sweep certs renew DIR`), which is read without a restart",
+            format_duration(Duration::from_secs(left.as_secs() / 60 * 60))
+        )),
+        Ok(_) => None,
     }
 }
 
@@ -150,6 +193,31 @@ mod tests {
         let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
         std::fs::write(&files.certificate, made.cert.pem()).unwrap();
         std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+    }
+
+    #[test]
+    fn a_certificate_that_has_run_out_or_does_within_a_week_is_warned_of() {
+        let now = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        let day = Duration::from_secs(86_400);
+        let late = end_of(now - day, now).unwrap();
+        assert!(late.starts_with("ran out at 2001-09-08T01:46:40Z"), "{late}");
+        let soon = end_of(now + 6 * day, now).unwrap();
+        assert!(soon.starts_with("runs out at 2001-09-15T01:46:40Z, in 6days: "), "{soon}");
+        assert_eq!(end_of(now + 8 * day, now), None);
+    }
+
+    #[test]
+    fn when_a_certificate_runs_out_is_read_from_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let files =
+            TlsFiles { certificate: folder.path().join("cert.pem"), key: folder.path().join("key.pem") };
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(2040, 1, 1);
+        std::fs::write(&files.certificate, params.self_signed(&key).unwrap().pem()).unwrap();
+        std::fs::write(&files.key, key.serialize_pem()).unwrap();
+        let expires = Tls::open(files, None).unwrap().expires().unwrap();
+        assert_eq!(format_rfc3339_seconds(expires).to_string(), "2040-01-01T00:00:00Z");
     }
 
     #[test]

@@ -3,10 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use tonic::{
     metadata::{Ascii, MetadataValue},
     transport::{Certificate, ClientTlsConfig, Endpoint, Identity},
 };
+
+use crate::join::JoinToken;
 
 /// Largest file with a token, in bytes: more than any scheme of tokens needs.
 const TOKEN_BYTES_MAX: usize = 4096;
@@ -67,6 +70,9 @@ pub enum ClientError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The file has a join token in place of a token.
+    #[error("{} holds a join token, by which a worker joins; give it to `sweep-worker start` with --join-file", .0.display())]
+    JoinToken(PathBuf),
     /// The token cannot be sent.
     #[error("the token has characters that no header can carry")]
     Header,
@@ -104,6 +110,11 @@ pub fn endpoint_as(
     };
     let pem =
         std::fs::read(path).map_err(|source| ClientError::Unreadable { path: path.to_owned(), source })?;
+    // What is no PEM at all is taken for a file without any.
+    if CertificateDer::pem_slice_iter(&pem).next().is_none() {
+        let reason = "no certificate is in that file, which begins with BEGIN CERTIFICATE".to_owned();
+        return Err(ClientError::Certificates { path: path.to_owned(), reason });
+    }
     let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
     if let Some(path) = identity {
         let pem = std::fs::read(path)
@@ -117,8 +128,20 @@ pub fn endpoint_as(
 /// The token in a file, without the white space around it: one line of printable ASCII.
 ///
 /// # Errors
-/// The file cannot be read, or holds no token.
+/// The file cannot be read, or holds no token; or a join token, by which workers alone join.
 pub fn read_token(path: &Path) -> Result<String, ClientError> {
+    let token = read_secret(path)?;
+    if token.parse::<JoinToken>().is_ok() {
+        return Err(ClientError::JoinToken(path.to_owned()));
+    }
+    Ok(token)
+}
+
+/// The token or join token in a file.
+///
+/// # Errors
+/// The file cannot be read, or holds none.
+pub fn read_secret(path: &Path) -> Result<String, ClientError> {
     let wrong = |reason: String| ClientError::Token { path: path.to_owned(), reason };
     let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
     // Editors on Windows begin a file with a byte order mark.
@@ -170,6 +193,31 @@ mod tests {
         for url in ["http://[::1]:7070", "127.0.0.1:7070", "https://host:7070"] {
             assert!(endpoint(url, None).is_ok(), "{url}");
         }
+    }
+
+    #[test]
+    fn a_file_without_a_certificate_to_trust_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        for content in ["", "secret\n", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"] {
+            std::fs::write(&path, content).unwrap();
+            let refused = endpoint("https://host:7070", Some(&path)).unwrap_err().to_string();
+            assert!(
+                refused.contains("ca.pem holds no certificates: no certificate is in that file"),
+                "{refused}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_join_token_is_no_token() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("join");
+        let join = format!("id.secret.{}", crate::join::authority_hash(b"one"));
+        std::fs::write(&path, &join).unwrap();
+        let refused = read_token(&path).unwrap_err().to_string();
+        assert!(refused.contains("--join-file") && !refused.contains("secret"), "{refused}");
+        assert_eq!(read_secret(&path).unwrap(), join);
     }
 
     #[test]

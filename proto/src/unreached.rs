@@ -3,7 +3,8 @@
 
 use std::{error::Error, io, time::Duration};
 
-use rustls::{AlertDescription, CertificateError, Error as TlsError};
+use rustls::{AlertDescription, CertificateError, Error as TlsError, pki_types::UnixTime};
+use x509_parser::time::ASN1Time;
 
 use tonic::{Code, transport::Endpoint};
 
@@ -35,8 +36,9 @@ async fn said_without_tls(url: &str, within: Duration) -> Option<String> {
 
 /// The innermost cause of an error, and what to do.
 pub fn why(error: &(dyn Error + 'static)) -> String {
-    let cause = innermost(error);
-    match tls_error(error).and_then(hint) {
+    let fault = tls_error(error);
+    let cause = fault.and_then(dated).unwrap_or_else(|| innermost(error));
+    match fault.and_then(hint) {
         Some(hint) => format!("{cause}; {hint}"),
         None => cause,
     }
@@ -52,6 +54,42 @@ fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a TlsError> {
         Some(within) => tls_error(within),
         None => error.source().and_then(tls_error),
     }
+}
+
+/// Why a connection broke that there was. What rustls says of one that ends without a word is for programmers.
+pub fn broken(error: &(dyn Error + 'static)) -> String {
+    let cause = innermost(error);
+    match cause.contains("close_notify") {
+        true => "the other side closed it without a word".to_owned(),
+        false => cause,
+    }
+}
+
+/// A certificate's times, which rustls counts in seconds.
+fn dated(error: &TlsError) -> Option<String> {
+    let TlsError::InvalidCertificate(fault) = error else { return None };
+    Some(match fault {
+        CertificateError::ExpiredContext { time, not_after } => {
+            format!(
+                "the coordinator's certificate ran out at {}, and now it is {}",
+                day(*not_after),
+                day(*time)
+            )
+        }
+        CertificateError::NotValidYetContext { time, not_before } => {
+            format!(
+                "the coordinator's certificate holds from {} on, and now it is {}",
+                day(*not_before),
+                day(*time)
+            )
+        }
+        _ => return None,
+    })
+}
+
+fn day(at: UnixTime) -> String {
+    ASN1Time::from_timestamp(i64::try_from(at.as_secs()).unwrap_or(i64::MAX))
+        .map_or_else(|_| format!("{} s after 1970", at.as_secs()), |at| at.to_string())
 }
 
 fn hint(error: &TlsError) -> Option<&'static str> {
@@ -76,8 +114,11 @@ fn hint(error: &TlsError) -> Option<&'static str> {
             "reach the coordinator by a name that its certificate has, or give that another name (`sweep certs renew DIR --host NAME`)"
         }
         TlsError::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
-            "give the coordinator another certificate (`sweep certs renew DIR`)"
+            "give the coordinator another certificate (`sweep certs renew DIR`), or set the clock of this machine"
         }
+        TlsError::InvalidCertificate(
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
+        ) => "set the clocks of this machine and of the one that made the certificate",
         _ => return None,
     })
 }
@@ -92,6 +133,16 @@ mod tests {
         let outer = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, inner));
         let told = why(&outer);
         assert!(told.contains("UnknownIssuer") && told.ends_with("with --tls-ca"), "{told}");
+        let at = |seconds| UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
+        let early = CertificateError::NotValidYetContext { time: at(0), not_before: at(86_400) };
+        let told = why(&io::Error::other(TlsError::InvalidCertificate(early)));
+        assert!(told.contains("Jan  2 00:00:00 1970") && told.contains("set the clocks"), "{told}");
+        let late = CertificateError::ExpiredContext { time: at(86_400), not_after: at(0) };
+        let told = why(&io::Error::other(TlsError::InvalidCertificate(late)));
+        assert!(told.contains("ran out at Jan  1 00:00:00 1970") && told.contains("certs renew"), "{told}");
+        let silent = "peer closed connection without sending TLS close_notify: https://docs.rs/rustls";
+        let silent = io::Error::new(io::ErrorKind::UnexpectedEof, silent);
+        assert_eq!(broken(&silent), "the other side closed it without a word");
         let other = io::Error::from(io::ErrorKind::ConnectionRefused);
         assert_eq!(why(&other), other.to_string());
     }

@@ -59,7 +59,7 @@ components:
   - ../../components/autoscale
 ";
 /// Files that hold whole objects, which can be checked without kubectl.
-const WHOLE: [&str; 12] = [
+const WHOLE: [&str; 13] = [
     "base/accounts.yaml",
     "base/coordinator.yaml",
     "base/disruption.yaml",
@@ -69,6 +69,7 @@ const WHOLE: [&str; 12] = [
     "cluster/priority.yaml",
     "examples/data-claim.yaml",
     "examples/data-copy.yaml",
+    "examples/network.yaml",
     "jobs/jobset/network.yaml",
     "jobs/jobset/store.yaml",
     "jobs/sweep/job.yaml",
@@ -130,6 +131,24 @@ fn every_overlay_keeps_the_rules() {
     for (name, documents) in clusters() {
         assert_eq!(pods(documents).len(), 3, "{name}");
         assert_eq!(rules::faults(documents), Vec::<String>::new(), "{name}");
+    }
+}
+
+#[test]
+fn every_object_says_that_it_is_part_of_sweep() {
+    for name in OVERLAYS.into_iter().chain(["jobs/jobset"]) {
+        let Some(text) = render(name) else { return };
+        for document in documents(&text) {
+            let metadata = &document["metadata"];
+            let part_of = metadata["labels"]["app.kubernetes.io/part-of"].as_str();
+            assert_eq!(
+                part_of,
+                Some("sweep"),
+                "{name}: {} {:?}",
+                document["kind"].as_str().unwrap(),
+                metadata["name"]
+            );
+        }
     }
 }
 

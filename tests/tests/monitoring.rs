@@ -17,7 +17,7 @@ use std::{
 
 use prometheus::Prometheus;
 use serde_yaml::Value;
-use tests::{Cluster, ClusterOptions, Exported, Worker, chaos};
+use tests::{Cluster, ClusterOptions, Daemon, Exported, Worker, chaos};
 
 const ALERT_CASES: &str = include_str!("monitoring/alerts.yaml");
 
@@ -127,6 +127,32 @@ fn queries() -> Vec<(String, String)> {
     let query = &scaler["spec"]["triggers"][0]["metadata"]["query"];
     queries.push(("the scaler".to_owned(), query.as_str().unwrap().to_owned()));
     queries
+}
+
+#[test]
+fn what_its_readme_types_starts_a_coordinator_that_answers_probes() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/monitoring/README.md");
+    let readme = fs::read_to_string(readme).unwrap();
+    let block = readme.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
+    // Any ports, and a name that this machine has.
+    let block = block.replace("HOST", "localhost").replace(":7070", ":0").replace(":7090", ":0");
+    let line = |start: &str| -> Vec<String> {
+        let line = block.lines().find(|line| line.starts_with(start)).unwrap();
+        line.split_whitespace().skip(1).map(str::to_owned).collect()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("token"), "secret\n").unwrap();
+    let sweep = |arguments: Vec<String>| {
+        let mut command = Command::new(tests::program("sweep"));
+        command.current_dir(&folder).args(arguments);
+        command
+    };
+    assert!(sweep(line("sweep certs")).output().unwrap().status.success());
+    let daemon = Daemon::start(sweep(line("sweep serve")), folder.path().join("log"));
+    daemon.wait_for_line(|line| line.contains("the coordinator is ready").then_some(()));
+    let worker =
+        Command::new(tests::program("sweep-worker")).args(line("sweep-worker")).arg("--help").output();
+    assert!(worker.unwrap().status.success());
 }
 
 /// A coordinator and a worker, both with their port for metrics.

@@ -47,6 +47,11 @@ pub struct AuthorityConfig {
 }
 
 impl AuthorityConfig {
+    /// Its own certificate, by which others trust what it has signed.
+    pub fn certificate_file(&self) -> PathBuf {
+        self.folder.join(CERTIFICATE)
+    }
+
     /// The coordinator's own certificate and key there.
     pub fn coordinator_files(&self) -> (PathBuf, PathBuf) {
         (self.folder.join(COORDINATOR_CERTIFICATE), self.folder.join(COORDINATOR_KEY))

@@ -75,9 +75,20 @@ pub enum NotLoggedIn {
     #[error("the login's token does not hold yet; are the clocks right?")]
     TooEarly,
     #[error(
-        "the login's token has no name that can be one here; the coordinator's --oidc-username-claim says where it is"
+        "the login's token has no name; the coordinator's --oidc-username-claim says in which claim it looks for one"
     )]
     NoName,
+    #[error("the login's address of mail is not verified (email_verified); have the issuer verify it")]
+    MailNotVerified,
+    #[error(
+        "the login's name is one of the coordinator's own (admin, viewer, local), which no login may have; give logins a prefix with \
+         --oidc-username-prefix, or name another claim with --oidc-username-claim"
+    )]
+    ReservedName,
+    #[error(
+        "the login's name is empty, longer than 200 characters or has spaces or control characters; name another claim with --oidc-username-claim"
+    )]
+    BadName,
     #[error("this login has no role here; ask an admin which groups have one")]
     NoRole,
     /// They are fetched now, or the issuer does not answer.
@@ -142,7 +153,7 @@ impl Oidc {
         validation.set_required_spec_claims(&["exp", "iss", "aud"]);
         let decoded = decode::<Map<String, Value>>(token, &key, &validation);
         let claims = decoded.map_err(|error| not_valid(error.kind()))?.claims;
-        let name = claims::name(&claims, &self.0.config).ok_or(NotLoggedIn::NoName)?;
+        let name = claims::name(&claims, &self.0.config)?;
         let role = claims::role(&claims, &self.0.config).ok_or(NotLoggedIn::NoRole)?;
         let expires =
             claims.get("exp").and_then(Value::as_f64).and_then(|at| Duration::try_from_secs_f64(at).ok());

@@ -54,7 +54,7 @@ pub(super) struct ConnectionOptions {
     pub(super) token_file: Option<PathBuf>,
     /// Certificates (PEM) to trust for an https:// coordinator [default: those that this system trusts]
     #[arg(long, global = true, help_heading = GLOBAL, env = "SWEEP_TLS_CA", value_name = "FILE")]
-    tls_ca: Option<PathBuf>,
+    pub(super) tls_ca: Option<PathBuf>,
 }
 
 impl ConnectionOptions {

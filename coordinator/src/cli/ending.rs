@@ -4,16 +4,23 @@
 //! wait until they lead.
 
 use std::{
-    path::PathBuf,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::{Path, PathBuf},
     str::FromStr,
     time::{Duration, Instant},
 };
 
+use anyhow::Context;
 use domain::{
     definition::first_document,
     specification::{Models, Specification},
 };
 use proto::v1::{self, watch_sweep_response::Event};
+use rustls::{
+    client::verify_server_name,
+    pki_types::{CertificateDer, ServerName, pem::PemObject},
+    server::ParsedCertificate,
+};
 use terminal::output::say;
 use tonic::{Code, Status};
 
@@ -26,7 +33,7 @@ use super::{
     submit,
     sweep_file::SweepFile,
 };
-use crate::logged::Logged;
+use crate::{logged::Logged, server::ServerConfig};
 
 /// The request id of the sweep of such a coordinator: one that starts again on the same store goes on with it.
 const REQUEST_ID: &str = "serve";
@@ -57,6 +64,63 @@ impl FromStr for LastSweep {
     }
 }
 
+impl LastSweep {
+    /// Looks at what would be found out only once the coordinator serves: the file, and whether this coordinator would reach itself. Standard
+    /// input can be read once.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is no sweep; or the certificate has not the name by which the coordinator asks itself.
+    pub(super) fn check(&self, config: &ServerConfig) -> Result<(), Failure> {
+        match self {
+            Self::File(file) if file != Path::new("-") => {
+                submit::check(SweepFile::at(file.clone()).source()?)?;
+            }
+            _ => {}
+        }
+        let Some(tls) = &config.tls else { return Ok(()) };
+        let advertised = config.advertised(config.listen);
+        let has_name = certifies(&tls.certificate, &advertised);
+        match has_name
+            .map_err(|error| Failure::usage(format!("{error:#}; check --tls-cert and --advertise")))?
+        {
+            true => Ok(()),
+            false => Err(Failure::usage(format!(
+                "with --exit-with-sweep a coordinator asks itself at {advertised}, and the certificate in {} has not that name; give another \
+                 with --advertise, which it has, or make one that has it (`sweep certs renew DIR --host NAME`)",
+                tls.certificate.display()
+            ))),
+        }
+    }
+}
+
+/// Whether the certificate in a file has the name of the host of an address.
+fn certifies(certificate: &Path, url: &str) -> anyhow::Result<bool> {
+    let uri: tonic::transport::Uri = url.parse().with_context(|| format!("{url} is no address"))?;
+    let host = uri.host().with_context(|| format!("{url} names no host"))?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let name = ServerName::try_from(host).with_context(|| format!("{host} is no name of a host"))?;
+    let der = CertificateDer::from_pem_file(certificate)
+        .with_context(|| format!("cannot read {}", certificate.display()))?;
+    let parsed = ParsedCertificate::try_from(&der)
+        .with_context(|| format!("cannot read the certificate in {}", certificate.display()))?;
+    Ok(verify_server_name(&parsed, &name).is_ok())
+}
+
+/// A coordinator, without a token, as it asks itself: with TLS by the name that others are told, as its certificate has that one, and in plain
+/// text without leaving this machine.
+pub(super) fn own_target((listens, advertised): (SocketAddr, &str), is_secure: bool) -> Target {
+    if is_secure {
+        return Target { url: advertised.to_owned(), token: None, tls_ca: None };
+    }
+    let host = match listens.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    let url = format!("http://{}", SocketAddr::new(host, listens.port()));
+    Target { url, token: None, tls_ca: None }
+}
+
 /// Waits until the sweep has ended, and nothing more is to be done.
 ///
 /// # Errors
@@ -81,7 +145,9 @@ async fn patiently<T>(act: impl AsyncFn() -> Result<T, Failure>) -> Result<T, Fa
         match act().await {
             Err(failure @ (Failure::Unreachable(_) | Failure::TimedOut(_))) => {
                 if logged.is_new(&failure.to_string()) {
-                    tracing::warn!("this coordinator goes on with the sweep as soon as it leads: {failure}");
+                    tracing::warn!(
+                        "this coordinator goes on with the sweep as soon as it leads and reaches itself: {failure}"
+                    );
                 }
                 tokio::time::sleep(ASK_INTERVAL).await;
             }
@@ -208,6 +274,24 @@ mod tests {
         assert!(left_or_told(Err(Status::not_found("no worker one is connected"))).is_ok());
         let refused = left_or_told(Err(Status::permission_denied("a viewer"))).unwrap_err();
         assert_eq!(refused.code(), Code::PermissionDenied);
+    }
+
+    #[test]
+    fn a_certificate_has_the_names_that_it_was_made_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("cert.pem");
+        let made = rcgen::generate_simple_self_signed(["one".to_owned(), "::1".to_owned()]).unwrap();
+        std::fs::write(&file, made.cert.pem()).unwrap();
+        for (url, has) in [
+            ("https://one:7070", true),
+            ("https://[::1]:7070", true),
+            ("https://two:7070", false),
+            ("one:7070", true),
+        ] {
+            assert_eq!(certifies(&file, url).unwrap(), has, "{url}");
+        }
+        assert!(certifies(&folder.path().join("none"), "https://one").is_err());
+        assert!(certifies(&file, "https://").is_err());
     }
 
     #[test]

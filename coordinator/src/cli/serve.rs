@@ -1,16 +1,12 @@
 //! `sweep serve`: a coordinator that runs until it is stopped.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use traces::Traces;
 
 use super::{
     client::{ConnectionOptions, Target, Token},
-    ending::{LastSweep, until_its_end},
+    ending::{LastSweep, own_target, until_its_end},
     failure::Failure,
     oidc::OidcArguments,
     signals::StopRequests,
@@ -83,8 +79,9 @@ pub(super) struct ServeArguments {
     #[arg(long, env = "SWEEP_ARTIFACTS", value_name = "URL")]
     artifacts: Option<String>,
     /// End once this sweep has ended: FILE is submitted at the start, unless the store holds its sweep from an earlier start; ID is a
-    /// sweep of the store. Workers are told to leave then; the exit status is 0 if every job has a result, else 1
-    #[arg(long, env = "SWEEP_EXIT_WITH_SWEEP", value_name = "FILE|ID", conflicts_with_all = ["tls_cert", "authority"])]
+    /// sweep of the store. Workers are told to leave then; the exit status is 0 if every job has a result, else 1, and 130 if it is
+    /// stopped before. With TLS it asks itself at the address of --advertise, by --tls-ca or the authority of --authority
+    #[arg(long, env = "SWEEP_EXIT_WITH_SWEEP", value_name = "FILE|ID")]
     exit_with_sweep: Option<LastSweep>,
     /// Serve other machines without TLS: whoever is on the way can read tokens and results
     #[arg(long, env = "SWEEP_PLAIN_TEXT", value_parser = clap::builder::BoolishValueParser::new())]
@@ -177,17 +174,6 @@ fn refuse_open(
     }
 }
 
-/// This coordinator, as it reaches itself.
-fn own_target(address: SocketAddr, token: Option<PathBuf>) -> Target {
-    let host = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    let url = format!("http://{}", SocketAddr::new(host, address.port()));
-    Target { url, token: token.map(Token::File), tls_ca: None }
-}
-
 /// The tokens that let callers in.
 fn tokens(arguments: &ServeArguments, token_file: Option<PathBuf>) -> Result<TokenFiles, Failure> {
     if arguments.viewer_token_file.is_some() && token_file.is_none() {
@@ -238,8 +224,9 @@ async fn serve_traced(
     let mut stop = StopRequests::new()?;
     let ServeArguments { listen, http, store, lease, advertise, artifacts, admin, .. } = arguments;
     let last = arguments.exit_with_sweep;
-    let own_token = connection.token_file.clone();
-    let mut server = Server::start(ServerConfig {
+    let trusted =
+        connection.tls_ca.clone().or_else(|| authority.as_ref().map(AuthorityConfig::certificate_file));
+    let config = ServerConfig {
         listen,
         store_url: store,
         tokens,
@@ -252,9 +239,18 @@ async fn serve_traced(
         http: http.map(|listen| HttpConfig { listen }),
         admin,
         traces: traces.clone(),
-    })
-    .await?;
-    let own = own_target(server.address, own_token);
+    };
+    if let Some(last) = &last {
+        last.check(&config)?;
+    }
+    let is_secure = config.tls.is_some();
+    let mut server = Server::start(config).await?;
+    let own = own_target((server.address, &server.advertised), is_secure);
+    let own = Target {
+        token: connection.token_file.clone().map(Token::File),
+        tls_ca: trusted.filter(|_| is_secure),
+        ..own
+    };
     let ended = async {
         match &last {
             Some(last) => until_its_end(last, &own).await,
@@ -269,10 +265,17 @@ async fn serve_traced(
             }
             return Err(error.into());
         }
-        () = stop.asked() => tracing::info!(
-            "stopping; workers keep training and reconnect to the next coordinator on this store (a second signal after a \
-             moment: at once)"
-        ),
+        () = stop.asked() => {
+            tracing::info!(
+                "stopping; workers keep training and reconnect to the next coordinator on this store (a second signal after a \
+                 moment: at once)"
+            );
+            // Whoever started it for its sweep must not take the sweep for ended.
+            if last.is_some() {
+                tracing::warn!("stopped before its sweep has ended: the exit status is 130; started again on this store, it goes on with it");
+                outcome = Err(Failure::Interrupted);
+            }
+        }
         ended = ended => outcome = ended,
     }
     tokio::select! {

@@ -69,7 +69,10 @@ pub enum CallError {
     #[error("the disk of the coordinator's store is full; it goes on by itself when there is room")]
     Full,
     /// Another coordinator has the store.
-    #[error("this coordinator stands by{}", .0.as_ref().map(|leader| format!(" for the one at {leader}")).unwrap_or_default())]
+    #[error("this coordinator stands by{}", .0.as_ref().map_or_else(
+        || ", and knows of none that leads: its database is away, or the lead is just being taken".to_owned(),
+        |leader| format!(" for the one at {leader}"),
+    ))]
     NotLeading(Option<String>),
 }
 

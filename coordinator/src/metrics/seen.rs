@@ -22,6 +22,8 @@ pub(crate) struct Look {
     /// The memory of the requests that wait for it or for their commit.
     pub(crate) waiting_bytes: u64,
     pub(crate) readers: Readers,
+    /// When the certificate that it serves runs out, in seconds after 1970; none without TLS.
+    pub(crate) certificate_expires: Option<u64>,
 }
 
 /// Who reads.
@@ -50,6 +52,7 @@ pub(super) struct Seen {
     waiting_requests: Gauge,
     waiting_bytes: Gauge,
     readers: ByName<Gauge>,
+    certificate_expires: Gauge,
 }
 
 impl Seen {
@@ -73,6 +76,11 @@ impl Seen {
             "Memory of the requests that wait for the engine or their commit",
             own.waiting_bytes,
         );
+        name(
+            "sweep_certificate_expires_timestamp_seconds",
+            "When the certificate that is served runs out; 0 without TLS",
+            own.certificate_expires,
+        );
         let mut name = |name: &str, help: &str, family| registry.register(name, help, family);
         name("sweep_jobs", "Jobs of all sweeps, by state", own.jobs);
         name("sweep_sweeps", "Sweeps, by state", own.sweeps);
@@ -90,6 +98,7 @@ impl Seen {
         self.answered.set(i64::from(look.measured.is_some()));
         self.waiting_requests.set(signed(look.waiting_requests));
         self.waiting_bytes.set(signed(look.waiting_bytes));
+        self.certificate_expires.set(signed(look.certificate_expires.unwrap_or(0)));
         let Readers { watch, report, download } = look.readers;
         set(&self.readers, "kind", [("watch", watch), ("report", report), ("download", download)]);
         match &look.measured {
@@ -147,7 +156,8 @@ mod tests {
         shown(&leads, "sweep_jobs{state=\"pending\"} 3");
         shown(&leads, "sweep_jobs_waiting 2");
         shown(&leads, "sweep_leader_term 7");
-        let late = Look { measured: None, ..leads };
+        let late = Look { measured: None, certificate_expires: Some(9), ..leads };
+        shown(&late, "sweep_certificate_expires_timestamp_seconds 9");
         shown(&late, "sweep_jobs{state=\"pending\"} 3");
         shown(&late, "sweep_engine_answered 0");
         shown(&Look::default(), "sweep_jobs{state=\"pending\"} 0");

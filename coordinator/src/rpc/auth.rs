@@ -21,19 +21,43 @@ use tonic::{
 };
 
 use super::connections::Peer;
-use crate::access::{Caller, Identities, Live, NotKnown, NotLoggedIn, table};
+use crate::{
+    access::{Caller, Identities, Live, NotKnown, NotLoggedIn, table},
+    api::ApiError,
+    driver::{Leadership, Role as LeaderOrNot},
+};
 
 /// Lets calls through to a service from those who may make them.
 #[derive(Debug, Clone)]
 pub struct Guarded<S> {
     inner: S,
     identities: Identities,
+    leadership: Leadership,
 }
 
 impl<S> Guarded<S> {
-    /// For those whom `identities` knows.
-    pub fn new(inner: S, identities: Identities) -> Self {
-        Self { inner, identities }
+    /// For those whom `identities` knows; whom it may not know yet is told who leads.
+    pub fn new(inner: S, identities: Identities, leadership: Leadership) -> Self {
+        Self { inner, identities, leadership }
+    }
+
+    /// Another service behind the same.
+    pub fn of<T>(&self, inner: T) -> Guarded<T> {
+        Guarded::new(inner, self.identities.clone(), self.leadership.clone())
+    }
+
+    /// The same as [`refused`]; a caller whom the one that leads may know is sent there.
+    fn refused(&self, why: NotKnown) -> Status {
+        match (why, self.leadership.role()) {
+            (NotKnown::Unsure, LeaderOrNot::Following(Some(leader))) => ApiError::NotLeading {
+                message: format!(
+                    "this coordinator stands by for the one at {leader}, and does not know this token yet"
+                ),
+                leader: Some(leader),
+            }
+            .into(),
+            _ => refused(why),
+        }
     }
 
     /// Who calls.
@@ -47,8 +71,8 @@ impl<S> Guarded<S> {
         }
         let peer = request.extensions().get::<Arc<Peer>>();
         let caller = match (token(request.headers()), peer.and_then(|peer| peer.certificate())) {
-            (Some(token), _) => self.identities.of_token(token).map_err(refused),
-            (None, Some(shown)) => self.identities.of_certificate(shown).map_err(refused),
+            (Some(token), _) => self.identities.of_token(token).map_err(|why| self.refused(why)),
+            (None, Some(shown)) => self.identities.of_certificate(shown).map_err(|why| self.refused(why)),
             (None, None) => Err(Status::unauthenticated("this coordinator wants a token; give --token-file")),
         };
         match caller {
@@ -192,13 +216,39 @@ mod tests {
 
     fn admitted(admin: Option<&str>, path: &str, header: Option<&str>) -> Result<Option<Arc<str>>, Code> {
         let admin = admin.map(|admin| Secret::Text(admin.to_owned()));
-        let guarded = Guarded::new((), Identities::open(TokenFiles { admin, viewer: None }).unwrap());
+        let guarded = Guarded::new(
+            (),
+            Identities::open(TokenFiles { admin, viewer: None }).unwrap(),
+            Leadership::default(),
+        );
         let mut request = http::Request::builder().uri(path);
         if let Some(header) = header {
             request = request.header("authorization", header);
         }
         let caller = guarded.admit(&request.body(()).unwrap());
         caller.map(|caller| caller.name).map_err(|(status, _)| status.code())
+    }
+
+    #[test]
+    fn who_shows_a_token_that_only_the_leader_may_know_is_told_who_leads() {
+        let admin = Some(Secret::Text("secret".to_owned()));
+        let leadership = Leadership::default();
+        let identities = Identities::open(TokenFiles { admin, viewer: None }).unwrap();
+        let guarded = Guarded::new((), identities, leadership.clone());
+        let refusal = || {
+            let request = http::Request::builder().uri("/sweep.v1.SweepService/ListSweeps");
+            guarded.admit(&request.header("authorization", "Bearer a.new").body(()).unwrap()).unwrap_err().0
+        };
+        assert_eq!(
+            (refusal().code(), refusal().metadata().len()),
+            (Code::Unavailable, 0),
+            "no one is known to lead"
+        );
+        leadership.set(LeaderOrNot::Following(Some("http://a:1".to_owned())));
+        let status = refusal();
+        assert_eq!(status.code(), Code::Unavailable);
+        assert_eq!(status.metadata().get(proto::leader::LEADER_METADATA).unwrap(), "http://a:1");
+        assert!(status.message().contains("does not know this token yet"), "{status:?}");
     }
 
     #[test]

@@ -117,7 +117,10 @@ pub fn sync_folder(folder: &FilePath) -> io::Result<()> {
 }
 
 /// The folder that a location names, if it names one.
-fn folder_of(location: &str) -> Result<Option<PathBuf>, OpenError> {
+///
+/// # Errors
+/// The location is none.
+pub fn folder_of(location: &str) -> Result<Option<PathBuf>, OpenError> {
     let wrong = |reason: String| OpenError::Location(reason);
     match location.split_once("://") {
         None if location.is_empty() => Err(wrong("it is empty".to_owned())),

@@ -177,6 +177,12 @@ fn it_ends_as_its_coordinator_does_which_its_workers_find() {
     let ended = &own["podFailurePolicy"]["rules"][0];
     assert_eq!((ended["action"].as_str(), &own["backoffLimit"]), (Some("FailJob"), &Value::from(0)));
     assert_eq!(sequence(&ended["onExitCodes"]["values"]), [Value::from(1), Value::from(2)]);
+    let away = &own["podFailurePolicy"]["rules"][1];
+    assert_eq!(away["action"], "Ignore", "one that is stopped with its node ends with 130, and comes back");
+    assert_eq!(away["onPodConditions"][0]["type"], "DisruptionTarget");
+    // 130 is in no rule, so that any other stop is no verdict: the JobSet is restarted, for which it has more than one turn.
+    assert_eq!(sequence(&own["podFailurePolicy"]["rules"]).len(), 2);
+    assert_eq!(own["template"]["spec"]["restartPolicy"], "Never", "exit statuses are the Job's to judge");
     let arguments = |job: &Value| -> Vec<String> {
         let arguments = sequence(&job["template"]["spec"]["containers"][0]["args"]);
         arguments.iter().map(|argument| argument.as_str().unwrap().to_owned()).collect()

@@ -51,6 +51,12 @@ fn is(checks: &[[String; 4]], name: &str, verdict: &str, part: &str, cure: &str)
     assert!(says.contains(part) && todo.contains(cure), "{name}: {says}; {todo}");
 }
 
+/// The same where several checks have the name: one of them is so.
+fn one_is(checks: &[[String; 4]], name: &str, verdict: &str, part: &str) {
+    let so = |[one, found, says, _]: &[String; 4]| one == name && found == verdict && says.contains(part);
+    assert!(checks.iter().any(so), "no {verdict} {name} with {part}: {checks:?}");
+}
+
 #[test]
 fn a_set_up_that_works_is_said_to_work() {
     let folder = tempfile::tempdir().unwrap();
@@ -60,6 +66,7 @@ fn a_set_up_that_works_is_said_to_work() {
     let url = format!("http://{}", cluster.coordinator.address);
     let store = format!("sqlite:{}", cluster.folder.path().join("sweep.db").display());
     let weights = folder.path().join("weights").display().to_string();
+    fs::create_dir(&weights).unwrap();
     let own = ["--coordinator", &url, "--token-file", &token, "--store", &store, "--artifacts", &weights];
     let (code, checks, _) = doctor("sweep", folder.path(), &own);
     assert_eq!(code, Some(0), "{checks:?}");
@@ -69,6 +76,11 @@ fn a_set_up_that_works_is_said_to_work() {
     is(&checks, "coordinator", "ok", "lets this user in as admin, in the role admin", "");
     is(&checks, "clock", "ok", "agrees", "");
     assert_eq!(fs::read_dir(&weights).unwrap().count(), 0, "nothing is left behind");
+    let missing = folder.path().join("not-mounted/weights");
+    let (code, checks, _) = doctor("sweep", folder.path(), &["--artifacts", missing.to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{checks:?}");
+    is(&checks, "artifacts", "warning", "is not there", "not mounted");
+    assert!(!folder.path().join("not-mounted").exists(), "nothing is made by looking");
     let data = tests::dataset().display().to_string();
     let spool = folder.path().join("spool").display().to_string();
     let more = ["--coordinator", &url, "--token-file", &token, "--dataset", &data, "--device", "cpu"];
@@ -77,7 +89,7 @@ fn a_set_up_that_works_is_said_to_work() {
     assert_eq!(code, Some(0), "{checks:?}");
     is(&checks, "libtorch", "ok", "2.11.0", "");
     is(&checks, "devices", "ok", "the first on cpu", "");
-    is(&checks, "spool", "ok", "is writable", "");
+    is(&checks, "spool", "ok", "are free", "");
     is(&checks, "data set", "ok", "images in", "");
     is(&checks, "coordinator", "ok", "lets this worker in as admin, in the role admin", "");
     is(&checks, "clock", "ok", "agrees", "");
@@ -339,5 +351,32 @@ async fn of_two_coordinators_each_is_asked_and_one_leads() {
     is(&checks, "store", "ok", "the last to lead was the one at", "");
     let alone = format!("http://{0},http://{0}", other.address);
     let (_, checks, _) = doctor("sweep", folder.path(), &["--coordinator", &alone]);
-    is(&checks, "leader", "failed", "0 of 2", "one database");
+    // The one that leads is asked, too.
+    let leader = format!("http://{}", cluster.coordinator.address);
+    is(&checks, "coordinator", "ok", &format!("stands by for the one at {leader}"), "");
+    assert!(!checks.iter().any(|[name, ..]| name == "leader"), "{checks:?}");
+}
+
+#[tokio::test]
+async fn of_a_standby_alone_the_one_that_leads_says_whether_the_token_is_right() {
+    let Some(server) = Postgres::shared() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let right = write(folder.path(), "right", "secret\n");
+    let wrong = write(folder.path(), "wrong", "nonsense\n");
+    let serve = ["--token-file".to_owned(), right.clone()].to_vec();
+    let options = ClusterOptions { store: Some(server.database()), serve, ..ClusterOptions::default() };
+    let mut cluster = Cluster::start(options);
+    let other = cluster.stand_by();
+    other.until_it_leads(false).await;
+    let standby = format!("http://{}", other.address);
+    let leader = format!("http://{}", cluster.coordinator.address);
+    let with =
+        |token: &str| doctor("sweep", folder.path(), &["--coordinator", &standby, "--token-file", token]);
+    let (code, checks, _) = with(&right);
+    assert_eq!(code, Some(0), "{checks:?}");
+    is(&checks, "coordinator", "ok", &format!("{standby} stands by for the one at {leader}"), "");
+    one_is(&checks, "coordinator", "ok", &format!("{leader} leads"));
+    let (code, checks, _) = with(&wrong);
+    assert_eq!(code, Some(1), "{checks:?}");
+    one_is(&checks, "coordinator", "failed", "the token is wrong");
 }

@@ -60,6 +60,30 @@ async fn one_that_stands_by_says_who_leads_and_is_not_ready() {
     assert!(alone.status.success(), "{}", String::from_utf8_lossy(&alone.stderr));
 }
 
+#[tokio::test]
+async fn one_that_stands_by_sends_who_shows_a_token_that_it_does_not_know_to_the_leader() {
+    let Some(server) = Postgres::shared() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let token = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let serve = vec!["--token-file".to_owned(), token("admin", "secret\n")];
+    let mut cluster =
+        Cluster::start(ClusterOptions { store: Some(server.database()), serve, ..chaos::light(1) });
+    let other = cluster.stand_by();
+    other.until_it_leads(false).await;
+    // The leader, which knows all tokens, gives the verdict.
+    let output = Command::new(program("sweep"))
+        .args(["ls", "--coordinator", &format!("http://{}", other.address)])
+        .args(["--token-file", &token("unknown", "id.unknown\n")])
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && told.contains("the token is wrong"), "{told}");
+}
+
 /// Two coordinators on one database that end with this sweep; the second stands by. None if there is no PostgreSQL.
 fn pair_that_ends(parameters: &str, more: &[&str]) -> Option<(Cluster, Coordinator, TempDir)> {
     let server = Postgres::shared()?;

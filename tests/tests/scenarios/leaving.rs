@@ -4,12 +4,13 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
     time::{Duration, Instant},
 };
 
 use proto::v1;
 use rustix::process::Signal;
-use tests::{Cluster, ClusterOptions, Coordinator, Worker, send, source, terminate};
+use tests::{Cluster, ClusterOptions, Coordinator, Worker, program, send, source, terminate};
 
 use crate::completion::{assert_whole, numbers, undisturbed};
 
@@ -152,6 +153,85 @@ async fn a_coordinator_ends_with_its_sweep_and_says_how_it_went() {
     let mut another = start(folder.path(), &file);
     let (code, log) = ended(&mut another.coordinator);
     assert!(code == Some(1) && log.contains("give another --store"), "{log}");
+}
+
+#[tokio::test]
+async fn a_coordinator_that_is_stopped_before_its_sweep_has_ended_says_so_and_goes_on_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("sweep.yaml");
+    fs::write(&file, source("{epochs: {value: 1}}").text).unwrap();
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut cluster = start(folder.path(), &file);
+        cluster.coordinator.until_it_leads(true).await;
+        send(cluster.coordinator.pid(), signal);
+        let (code, log) = (cluster.coordinator.wait(), cluster.coordinator.whole_log());
+        assert_eq!(
+            code,
+            Some(130),
+            "neither success, nor the verdict of jobs (1), nor wrong usage (2): {log}"
+        );
+        assert!(log.contains("stopped before its sweep has ended"), "{log}");
+    }
+    let mut cluster = start(folder.path(), &file);
+    let worker = cluster.worker("one");
+    assert_eq!(worker.wait(), Some(0), "it is told to leave");
+    assert_eq!(cluster.coordinator.wait(), Some(0), "{}", cluster.coordinator.log());
+}
+
+#[tokio::test]
+async fn a_coordinator_with_an_authority_ends_with_its_sweep_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let init = |hosts: &[&str]| {
+        let hosts = hosts.iter().flat_map(|host| ["--host", host]);
+        let made =
+            Command::new(program("sweep")).args(["certs", "init", &path("certs")]).args(hosts).output();
+        assert!(made.unwrap().status.success());
+    };
+    init(&["localhost", "127.0.0.1"]);
+    fs::write(path("token"), "secret\n").unwrap();
+    fs::write(path("sweep.yaml"), source("{epochs: {value: 1}}").text).unwrap();
+    let serve = [
+        "--token-file",
+        &path("token"),
+        "--authority",
+        &path("certs"),
+        "--exit-with-sweep",
+        &path("sweep.yaml"),
+    ];
+    let worker = ["--token-file", &path("token"), "--tls-ca", &path("certs/ca.pem")];
+    let mut cluster = Cluster::start(ClusterOptions {
+        serve: serve.map(str::to_owned).to_vec(),
+        worker: worker.map(str::to_owned).to_vec(),
+        ..ClusterOptions::default()
+    });
+    let worker = cluster.worker("one");
+    assert_eq!(worker.wait(), Some(0), "it is told to leave");
+    assert_eq!(cluster.coordinator.wait(), Some(0), "{}", cluster.coordinator.log());
+    // One whose certificate has not the name by which it would ask itself says so before it serves anything.
+    fs::remove_dir_all(path("certs")).unwrap();
+    init(&["sweep.example"]);
+    let refused = Command::new(program("sweep"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--store", &format!("sqlite:{}", path("other.db"))])
+        .args(&serve)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code() == Some(2) && told.contains("has not that name"), "{told}");
+    assert!(!told.contains("is ready") && !folder.path().join("other.db").exists(), "{told}");
+}
+
+#[test]
+fn a_sweep_file_that_is_not_there_is_missed_before_anything_is_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = format!("sqlite:{}", folder.path().join("sweep.db").display());
+    let refused = Command::new(program("sweep"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--store", &store, "--exit-with-sweep", "nosuch.yaml"])
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code() == Some(1) && told.contains("cannot read nosuch.yaml"), "{told}");
+    assert!(!told.contains("ready") && !folder.path().join("sweep.db").exists(), "{told}");
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ use self::refusals::{Refusals, refusal};
 use super::{
     metrics::{Metrics, Stage},
     session::EVENTS_IN_FLIGHT_MAX,
-    target::{CONNECT_WITHIN, MESSAGE_BYTES_MAX, Target, chain, is_misled, token, unreached},
+    target::{CONNECT_WITHIN, MESSAGE_BYTES_MAX, Target, is_misled, token, unreached},
     turns::Turns,
 };
 
@@ -293,8 +293,7 @@ impl Keeper {
 
 fn describe(status: &Status) -> String {
     match std::error::Error::source(status) {
-        Some(source) if status.message().is_empty() => chain(source),
-        Some(source) => format!("{}: {}", status.message(), chain(source)),
+        Some(source) => format!("the connection broke: {}", proto::unreached::broken(source)),
         None if status.message().is_empty() => status.code().to_string(),
         None => status.message().to_owned(),
     }

@@ -13,7 +13,7 @@ use std::{
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use proto::{
-    client,
+    client::{self, ClientError},
     join::{JoinToken, NoJoinToken},
     secret_file,
 };
@@ -59,7 +59,13 @@ impl JoinFrom {
                 if let Some(why) = secret_file::exposed(path) {
                     tracing::warn!("{why}");
                 }
-                let text = client::read_token(path).map_err(|error| unusable(client::innermost(&error)))?;
+                let text = client::read_secret(path).map_err(|error| match error {
+                    ClientError::Token { reason, .. } => NotGiven::Misdirected(format!(
+                        "cannot use the join token in {}: {reason}; check --join-file",
+                        path.display()
+                    )),
+                    error => unusable(error.to_string()),
+                })?;
                 text.parse().map_err(|error: NoJoinToken| unusable(error.to_string()))
             }
         }
@@ -121,6 +127,7 @@ impl Membership {
                     return Ok(AGAIN_AFTER_MIN);
                 }
                 Err(NotGiven::Refused(why)) => anyhow::bail!("{}", self.cannot_join(&why)),
+                Err(NotGiven::Misdirected(why)) => anyhow::bail!("this worker cannot join: {why}"),
                 Err(NotGiven::Unanswered(why)) => {
                     if !std::mem::replace(&mut told, true) {
                         tracing::warn!(
@@ -228,7 +235,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("join");
         let missing = JoinFrom::File(file.clone()).read().unwrap_err().to_string();
-        assert!(missing.contains("/join: "), "{missing}");
+        assert!(missing.contains("/join: ") && missing.ends_with("; check --join-file"), "{missing}");
+        assert!(!missing.contains("--token-file"), "{missing}");
         std::fs::write(&file, "id.secret").unwrap();
         for from in [JoinFrom::File(file), JoinFrom::Token("id.secret".to_owned())] {
             let refused = from.read().unwrap_err().to_string();

@@ -25,10 +25,10 @@ use tokio_util::{
     task::{AbortOnDropHandle, TaskTracker},
 };
 
-pub(crate) use self::configuration::Configuration;
+pub(crate) use self::{configuration::Configuration, opening::open_spool};
 use self::{
     log::{Told, log_event},
-    opening::{Found, open_snapshots, open_spool, take_up},
+    opening::{Found, open_snapshots, take_up},
 };
 use super::{
     connection::{self, LinkEvent},
@@ -44,7 +44,7 @@ use super::{
     },
     slots::{Bringing, Slots, Trainers},
     snapshots::Snapshots,
-    spool::{Spool, SpoolError},
+    spool::{Recovered, Spool, SpoolError},
     traced::Traced,
     unfinished::Unfinished,
     uploads::Uploads,
@@ -86,21 +86,19 @@ pub(crate) enum AgentError {
     NameTaken(String),
 }
 
-/// Runs the agent until it leaves. Each message on `shutdown` is a request to leave; the second means at once.
+/// Runs the agent on its spool, which was opened, until it leaves. Each message on `shutdown` is a request to leave; the second means at once.
 ///
 /// # Errors
 /// The configuration is unusable, or the coordinator refuses this worker for good.
 pub(crate) async fn run(
     mut configuration: Configuration,
+    (spool, recovered): (Spool, Recovered),
     shutdown: &mut mpsc::Receiver<()>,
 ) -> Result<Departure, AgentError> {
     let coordinator = configuration.target.url.clone();
     let told = Arc::clone(&configuration.metrics);
     let (keeper, mut link) =
         connection::keep(configuration.target.clone(), configuration.refused_within, told)?;
-    let Some((spool, recovered)) = open_spool(&configuration.spool, shutdown).await? else {
-        return Ok(Departure::Orderly);
-    };
     let found = take_up(&mut configuration, spool, recovered)?;
     let Found { spool, unfinished, events, next_sequence, weights } = found;
     let remote = Arc::new(Remote::new(configuration.target.clone())?);

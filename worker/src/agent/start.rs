@@ -128,12 +128,16 @@ async fn serve(
             Some(()) = requests.recv() => return Ok(Departure::Orderly),
         };
         configuration.leaves_its_name = options.name.is_none();
+        // Its lock first: the certificate lies in its folder, and may be that of a worker that is running.
+        let Some(spool) = shell::open_spool(&configuration.spool, &mut requests).await? else {
+            return Ok(Departure::Orderly);
+        };
         // Renewed for as long as the agent runs.
         let _membership = tokio::select! {
             joined = join(options, &mut configuration, &name) => joined?,
             Some(()) = requests.recv() => return Ok(Departure::Orderly),
         };
-        match shell::run(configuration, &mut requests).await {
+        match shell::run(configuration, spool, &mut requests).await {
             Err(AgentError::NameTaken(reason)) => {
                 let before = std::mem::replace(&mut name, options.another_name()?);
                 tracing::warn!(

@@ -349,15 +349,19 @@ fn differing(prefix: &str, before: &Mapping, after: &Mapping) -> Vec<Change> {
             (Some(Value::Mapping(a)), Some(Value::Mapping(b))) if prefix.is_empty() => {
                 found.extend(differing(&format!("{name}."), a, b));
             }
-            (a, b) => found.push(Change { key: name, before: shown(a), after: shown(b) }),
+            (a, b) => {
+                let (before, after) = (shown(&name, a), shown(&name, b));
+                found.push(Change { key: name, before, after });
+            }
         }
     }
     found
 }
 
-/// A value for people.
-fn shown(value: Option<&Value>) -> String {
+/// The value of a key for people. A priority is written where it is not 0.
+fn shown(key: &str, value: Option<&Value>) -> String {
     match value {
+        None if key == "execution.priority" => "0".to_owned(),
         None => "none".to_owned(),
         Some(Value::String(text)) => text.clone(),
         Some(value) => {

@@ -3,26 +3,33 @@
 use serde_json::{Map, Value};
 use terms::Role;
 
-use super::{super::RESERVED, OidcConfig};
+use super::{super::RESERVED, NotLoggedIn, OidcConfig};
 
 /// Longest name, in characters: a long address of mail with a prefix.
 const NAME_CHARACTERS_MAX: usize = 200;
 /// Roles from the strongest: someone of several groups has the first.
 const BY_STRENGTH: [Role; 4] = [Role::Admin, Role::Submitter, Role::Worker, Role::Viewer];
 
-/// The name of who was logged in; none where there is none that can be one here.
-pub(super) fn name(claims: &Map<String, Value>, config: &OidcConfig) -> Option<String> {
-    let claim = found(claims, &config.username_claim)?.as_str()?;
+/// The name of who was logged in.
+///
+/// # Errors
+/// There is none, or none that can be one here.
+pub(super) fn name(claims: &Map<String, Value>, config: &OidcConfig) -> Result<String, NotLoggedIn> {
+    let claim = found(claims, &config.username_claim).and_then(Value::as_str).ok_or(NotLoggedIn::NoName)?;
     // An address that its issuer does not say it has seen answered may be someone else's.
     let is_mail = config.username_claim == "email";
     if is_mail && claims.get("email_verified") != Some(&Value::Bool(true)) {
-        return None;
+        return Err(NotLoggedIn::MailNotVerified);
     }
     let name = format!("{}{claim}", config.username_prefix);
     let is_plain = |character: char| !character.is_control() && !character.is_whitespace();
-    let is_name =
-        !claim.is_empty() && name.chars().count() <= NAME_CHARACTERS_MAX && name.chars().all(is_plain);
-    (is_name && !RESERVED.contains(&name.as_str())).then_some(name)
+    if claim.is_empty() || name.chars().count() > NAME_CHARACTERS_MAX || !name.chars().all(is_plain) {
+        return Err(NotLoggedIn::BadName);
+    }
+    match RESERVED.contains(&name.as_str()) {
+        true => Err(NotLoggedIn::ReservedName),
+        false => Ok(name),
+    }
 }
 
 /// The strongest role that a token's groups have here.
@@ -74,30 +81,35 @@ mod tests {
 
     #[test]
     fn names_are_texts_of_one_line_that_no_other_token_has() {
+        let (none, bad, reserved) =
+            (Err(NotLoggedIn::NoName), Err(NotLoggedIn::BadName), Err(NotLoggedIn::ReservedName));
         for (claim, expected) in [
-            (json!("ann@example.org"), Some("ann@example.org")),
-            (json!("auth0|5f"), Some("auth0|5f")),
-            (json!("admin"), None),
-            (json!("local"), None),
-            (json!(""), None),
-            (json!("two words"), None),
-            (json!("line\n"), None),
-            (json!("a".repeat(201)), None),
-            (json!(7), None),
-            (json!(null), None),
+            (json!("ann@example.org"), Ok("ann@example.org".to_owned())),
+            (json!("auth0|5f"), Ok("auth0|5f".to_owned())),
+            (json!("admin"), reserved.clone()),
+            (json!("local"), reserved),
+            (json!(""), bad.clone()),
+            (json!("two words"), bad.clone()),
+            (json!("line\n"), bad.clone()),
+            (json!("a".repeat(201)), bad.clone()),
+            (json!(7), none.clone()),
+            (json!(null), none.clone()),
         ] {
             let claims = json!({"sub": claim});
-            assert_eq!(name(of(&claims), &config("sub", "groups")).as_deref(), expected, "{claims}");
+            assert_eq!(name(of(&claims), &config("sub", "groups")), expected, "{claims}");
         }
+        assert_eq!(name(of(&json!({})), &config("sub", "groups")), none);
         let with_prefix = OidcConfig { username_prefix: "oidc:".to_owned(), ..config("sub", "groups") };
-        assert_eq!(name(of(&json!({"sub": "admin"})), &with_prefix).as_deref(), Some("oidc:admin"));
-        assert_eq!(name(of(&json!({"sub": ""})), &with_prefix), None);
+        assert_eq!(name(of(&json!({"sub": "admin"})), &with_prefix), Ok("oidc:admin".to_owned()));
+        assert_eq!(name(of(&json!({"sub": ""})), &with_prefix), bad);
         let mail = |verified: Value| {
             name(of(&json!({"email": "ann@a", "email_verified": verified})), &config("email", "groups"))
         };
-        assert_eq!(mail(json!(true)).as_deref(), Some("ann@a"));
-        assert_eq!((mail(json!(false)), mail(json!("true"))), (None, None));
-        assert_eq!(name(of(&json!({"email": "ann@a"})), &config("email", "groups")), None);
+        let unverified = Err(NotLoggedIn::MailNotVerified);
+        assert_eq!(mail(json!(true)), Ok("ann@a".to_owned()));
+        assert_eq!((mail(json!(false)), mail(json!("true"))), (unverified.clone(), unverified.clone()));
+        assert_eq!(name(of(&json!({"email": "ann@a"})), &config("email", "groups")), unverified);
+        assert_eq!(name(of(&json!({})), &config("email", "groups")), none);
     }
 
     #[test]

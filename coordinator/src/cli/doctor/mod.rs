@@ -7,7 +7,9 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use object_store::ObjectStoreExt;
 use storage::{EmptyFolders, Storage};
-use telemetry::doctor::{Check, Report, descriptors, folder, has_failed, memory, open_admin, port, text};
+use telemetry::doctor::{
+    Check, Report, Verdict, descriptors, folder, has_failed, memory, open_admin, port, text,
+};
 use terminal::output::print;
 
 use super::{client::Target, failure::Failure, output::Format};
@@ -118,6 +120,19 @@ async fn artifacts(location: Option<&str>) -> Check {
     const CURE: &str =
         "check its address and the cloud's credentials, or name another place with --artifacts";
     let Some(location) = location else { return Check::skipped(NAME, "no place was named with --artifacts") };
+    // It would be made by looking; one that is missing may be a share that is not mounted.
+    if let Ok(Some(missing)) = storage::folder_of(location).map(|folder| folder.filter(|path| !path.exists()))
+    {
+        let found = folder(NAME, &missing, "--artifacts");
+        return match found.verdict {
+            Verdict::Ok => Check::warning(
+                NAME,
+                found.says,
+                "`sweep serve` makes it; see whether it is the right place, such as a share that is not mounted",
+            ),
+            _ => found,
+        };
+    }
     let tried = async {
         let place = Storage::open(location, EmptyFolders::Kept)?;
         let name = place.root.clone().join(format!("sweep-doctor-{}", uuid::Uuid::new_v4()));

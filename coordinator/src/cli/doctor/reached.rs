@@ -2,7 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use proto::caller::TakenFor;
+use proto::{
+    caller::TakenFor,
+    leader::{NotFollowed, elsewhere},
+};
 use telemetry::doctor::{Check, Verdict, clock};
 use tonic::{Code, Status, metadata::MetadataMap};
 
@@ -32,15 +35,24 @@ pub(super) async fn check_usual(target: &Target) -> Vec<Check> {
 
 /// One for each coordinator, one for who leads where there are several, and one for the clock.
 pub(super) async fn checks(target: &Target) -> Vec<Check> {
-    let (mut checks, mut leaders, mut theirs) = (Vec::new(), 0, None);
+    let (mut checks, mut leaders, mut theirs, mut leader) = (Vec::new(), 0, None, None);
     let urls: Vec<&str> = target.url.split(',').map(str::trim).collect();
     for url in &urls {
         let (check, asked) = coordinator(target, url).await;
         checks.push(check);
         if let Some(asked) = asked {
             leaders += usize::from(asked.stand == Stand::Leads);
+            leader = leader.or_else(|| stands_by_for(&asked, url)?.ok().flatten());
             theirs = theirs.or_else(|| asked.answer.ok().and_then(|headers| date(&headers)));
         }
+    }
+    // It alone knows each token.
+    if leaders == 0
+        && let Some(leader) = &leader
+    {
+        let (check, asked) = coordinator(target, leader).await;
+        checks.push(check);
+        leaders += usize::from(asked.is_some_and(|asked| asked.stand == Stand::Leads));
     }
     let any_reached = checks.iter().any(|check| check.verdict != Verdict::Failed);
     if urls.len() > 1 && any_reached && leaders != 1 {
@@ -74,10 +86,24 @@ async fn coordinator(target: &Target, url: &str) -> (Check, Option<Asked>) {
     };
     let check = match (&asked.answer, asked.stand) {
         (Ok(headers), _) => version(url, headers),
-        (Err(_), Stand::StandsBy) => Check::ok(NAME, format!("{url} stands by for another one")),
-        (Err(status), _) => refused(url, status),
+        (Err(status), _) => match stands_by_for(&asked, url) {
+            Some(Ok(Some(leader))) => Check::ok(NAME, format!("{url} stands by for the one at {leader}")),
+            Some(Err(not_followed)) => failed(NAME, &not_followed.to_string(), "give all the same scheme"),
+            Some(Ok(None)) if status.code() == Code::Unavailable => Check::failed(
+                NAME,
+                format!("{url} stands by, and knows of none that leads"),
+                "see whether its database is away, and what its log says",
+            ),
+            _ => refused(url, status),
+        },
     };
     (check, Some(asked))
+}
+
+/// For which coordinator one that stands by does so, where it says so; none where it does not stand by.
+fn stands_by_for(asked: &Asked, url: &str) -> Option<Result<Option<String>, NotFollowed>> {
+    let status = asked.answer.as_ref().err()?;
+    (asked.stand == Stand::StandsBy).then(|| elsewhere(status, url))
 }
 
 fn version(url: &str, headers: &MetadataMap) -> Check {

@@ -167,7 +167,8 @@ pub(super) fn explained(error: sqlx::Error, options: &PgConnectOptions) -> Store
     let why = match (code.as_deref(), &error) {
         (Some("28P01"), _) => {
             format!(
-                "the server at {place} does not take this password of the user {user:?}: correct it in the store's URL"
+                "the server at {place} does not let the user {user:?} in with the password that it was given, or without one: correct it \
+                 in the store's URL, in PGPASSWORD or in the file of passwords"
             )
         }
         (Some("28000"), _) => {

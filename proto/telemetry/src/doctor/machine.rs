@@ -48,9 +48,9 @@ pub fn descriptors(needed: u64, wanted: u64) -> Check {
 /// A folder can be written, or made, and its disk has room. `option` names it on the command line.
 pub fn folder(name: &str, path: &Path, option: &str) -> Check {
     let there = existing(path);
-    let cure = format!("make it writable for this user, or name another with {option}");
     let failed = |error: std::io::Error| {
-        Check::failed(name, format!("{} cannot be written: {error}", path.display()), cure.clone())
+        let cure = cure_of(&error, option);
+        Check::failed(name, format!("{} cannot be written: {error}", path.display()), cure)
     };
     if !there.is_dir() {
         return failed(std::io::ErrorKind::NotADirectory.into());
@@ -58,17 +58,29 @@ pub fn folder(name: &str, path: &Path, option: &str) -> Check {
     let probe = there.join(format!(".sweep-doctor-{}", std::process::id()));
     let written = fs::write(&probe, b"sweep doctor").and_then(|()| fs::remove_file(&probe));
     if let Err(error) = written {
+        // Made, and not written: the disk is full.
+        let _ = fs::remove_file(&probe);
         return failed(error);
     }
     let free = match statvfs(&there) {
         Ok(found) => found.f_bavail.saturating_mul(found.f_frsize),
         Err(error) => return failed(error.into()),
     };
-    let says = format!("{} is writable, {} are free", path.display(), amount(free));
+    let is_there = if path.exists() { "is writable" } else { "is not there, and can be made" };
+    let says = format!("{} {is_there}, {} are free", path.display(), amount(free));
     match free {
         few if few < DISK_BYTES_MIN => Check::failed(name, says, "make room on its disk"),
         low if low < DISK_BYTES_LOW => Check::warning(name, says, "make room on its disk"),
         _ => Check::ok(name, says),
+    }
+}
+
+/// What to do where a folder cannot be written.
+fn cure_of(error: &std::io::Error, option: &str) -> String {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    match error.kind() {
+        StorageFull | QuotaExceeded => format!("make room on its disk, or name another folder with {option}"),
+        _ => format!("make it writable for this user, or name another with {option}"),
     }
 }
 
@@ -200,7 +212,12 @@ mod tests {
     #[test]
     fn a_folder_is_writable_with_all_that_is_missing_above_it_and_leaves_nothing_behind() {
         let folder = tempfile::tempdir().unwrap();
-        is(&super::folder("spool", &folder.path().join("a/b"), "--spool"), Verdict::Ok, "is writable");
+        is(
+            &super::folder("spool", &folder.path().join("a/b"), "--spool"),
+            Verdict::Ok,
+            "is not there, and can be made",
+        );
+        is(&super::folder("spool", folder.path(), "--spool"), Verdict::Ok, "is writable");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         fs::write(folder.path().join("file"), "").unwrap();
         let check = super::folder("spool", &folder.path().join("file/b"), "--spool");
@@ -208,6 +225,14 @@ mod tests {
         assert!(check.cure.contains("--spool"), "{check:?}");
         // Where even root may make no files.
         is(&super::folder("spool", Path::new("/proc/self"), "--spool"), Verdict::Failed, "/proc/self");
+    }
+
+    #[test]
+    fn a_disk_that_is_full_wants_room_and_not_other_rights() {
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        assert!(cure_of(&full, "--store").starts_with("make room on its disk"));
+        let closed = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        assert!(cure_of(&closed, "--store").starts_with("make it writable"));
     }
 
     #[test]

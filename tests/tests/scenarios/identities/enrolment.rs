@@ -128,6 +128,24 @@ fn plain() -> (KeyPair, String) {
 }
 
 #[tokio::test]
+async fn a_worker_that_is_started_on_the_spool_of_another_leaves_its_certificate_alone() {
+    let mut enrolling = Enrolling::start("24h");
+    enrolling.join_token("farm", &[]);
+    let one = enrolling.worker("one", "farm");
+    one.until_connected();
+    let before = fs::read_to_string(enrolling.kept("one")).unwrap();
+    let two = enrolling.cluster.worker_with_spool("two", "one");
+    two.until_it_says("belongs to a worker that is running");
+    assert_eq!(fs::read_to_string(enrolling.kept("one")).unwrap(), before);
+    two.kill();
+    // Once the first is gone, its spool and a certificate of its own name are there for the second.
+    one.kill();
+    let two = enrolling.cluster.worker_with_spool("two", "one");
+    two.until_connected();
+    assert_ne!(fs::read_to_string(enrolling.kept("one")).unwrap(), before);
+}
+
+#[tokio::test]
 async fn a_worker_joins_with_a_token_renews_its_certificate_and_is_cut_off_with_the_token() {
     let mut enrolling = Enrolling::start("6s");
     let id = enrolling.join_token("farm", &[]);

@@ -35,9 +35,12 @@ pub(super) enum NotGiven {
     /// No coordinator answers, or none has the time, which may pass.
     #[error("{0}")]
     Unanswered(String),
-    /// One refuses, or is not the one that is meant.
+    /// One refuses.
     #[error("{0}")]
     Refused(String),
+    /// None was asked that could give one: the address or the file is wrong, or the authority another. No other join token helps.
+    #[error("{0}")]
+    Misdirected(String),
 }
 
 impl NotGiven {
@@ -47,6 +50,7 @@ impl NotGiven {
         match self {
             Self::Unanswered(second) => Self::Unanswered(both(second)),
             Self::Refused(second) => Self::Refused(both(second)),
+            Self::Misdirected(second) => Self::Misdirected(both(second)),
         }
     }
 }
@@ -65,18 +69,23 @@ pub(super) struct Given {
 pub(super) async fn ask(urls: &str, name: &WorkerName, by: &By<'_>) -> Result<Given, NotGiven> {
     let (key, request) = made().map_err(|error| NotGiven::Refused(format!("cannot make a key: {error}")))?;
     let request = EnrolRequest { worker: name.to_string(), request };
-    let (mut reasons, mut passes) = (Vec::new(), true);
+    let (mut reasons, mut passes, mut refused) = (Vec::new(), true, false);
     for url in urls.split(',').map(str::trim) {
         match one(url, request.clone(), by).await {
             Ok(answer) => return Ok(Given { key, answer, joined: matches!(by, By::Token(_)) }),
             Err(error) => {
                 passes &= matches!(error, NotGiven::Unanswered(_));
+                refused |= matches!(error, NotGiven::Refused(_));
                 reasons.push(format!("{url}: {error}"));
             }
         }
     }
     let reasons = reasons.join("; ");
-    Err(if passes { NotGiven::Unanswered(reasons) } else { NotGiven::Refused(reasons) })
+    Err(match (refused, passes) {
+        (true, _) => NotGiven::Refused(reasons),
+        (false, true) => NotGiven::Unanswered(reasons),
+        (false, false) => NotGiven::Misdirected(reasons),
+    })
 }
 
 fn made() -> Result<(KeyPair, String), rcgen::Error> {
@@ -87,10 +96,10 @@ fn made() -> Result<(KeyPair, String), rcgen::Error> {
 
 async fn one(url: &str, request: EnrolRequest, by: &By<'_>) -> Result<EnrolResponse, NotGiven> {
     let refused = |error: &dyn std::error::Error| NotGiven::Refused(chain(error));
-    let full = terms::coordinator_url(url).map_err(|reason| NotGiven::Refused(reason.to_owned()))?;
+    let full = terms::coordinator_url(url).map_err(|reason| NotGiven::Misdirected(reason.to_owned()))?;
     if !full.starts_with("https://") {
         let why = "a worker joins by TLS alone; name the coordinator as https://HOST:PORT";
-        return Err(NotGiven::Refused(why.to_owned()));
+        return Err(NotGiven::Misdirected(why.to_owned()));
     }
     match by {
         By::Certificate(identity) => {
@@ -110,7 +119,9 @@ async fn one(url: &str, request: EnrolRequest, by: &By<'_>) -> Result<EnrolRespo
             let answer = match call(endpoint, request).await {
                 // That does not pass, and the token was not shown.
                 Err(NotGiven::Unanswered(why)) if verifier.met_another() => {
-                    return Err(NotGiven::Refused(why));
+                    return Err(NotGiven::Misdirected(format!(
+                        "{why}; check --coordinator, or ask for a join token of that coordinator"
+                    )));
                 }
                 answer => answer?,
             };
@@ -139,7 +150,7 @@ async fn call(endpoint: Endpoint, request: Request<EnrolRequest>) -> Result<Enro
 fn not_given(status: &Status) -> NotGiven {
     let said = match (status.message(), std::error::Error::source(status)) {
         ("", _) => status.code().to_string(),
-        (message, Some(source)) => format!("{message}: {}", chain(source)),
+        (_, Some(source)) => format!("the connection broke: {}", proto::unreached::broken(source)),
         (message, None) => message.to_owned(),
     };
     match status.code() {
@@ -176,7 +187,7 @@ mod tests {
         for url in ["http://127.0.0.1:1", "127.0.0.1:1"] {
             let refused = ask(url, &name, &By::Token(token.clone())).await.unwrap_err();
             assert!(
-                matches!(&refused, NotGiven::Refused(why) if why.contains("https://HOST:PORT")),
+                matches!(&refused, NotGiven::Misdirected(why) if why.contains("https://HOST:PORT")),
                 "{refused:?}"
             );
         }

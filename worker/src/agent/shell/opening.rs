@@ -97,7 +97,7 @@ fn report_left(
 }
 
 /// Opens the spool, waiting a little for a predecessor to release it. `None` if asked to leave meanwhile.
-pub(super) async fn open_spool(
+pub(crate) async fn open_spool(
     folder: &Path,
     shutdown: &mut mpsc::Receiver<()>,
 ) -> Result<Option<(Spool, Recovered)>, SpoolError> {

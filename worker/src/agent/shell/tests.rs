@@ -255,7 +255,12 @@ impl Bench {
         };
         change(&mut configuration);
         let (shutdown, mut requests) = mpsc::channel(2);
-        let agent = async move { run(configuration, &mut requests).await };
+        let agent = async move {
+            match open_spool(&configuration.spool, &mut requests).await? {
+                Some(spool) => run(configuration, spool, &mut requests).await,
+                None => Ok(Departure::Orderly),
+            }
+        };
         let agent = AbortOnDropHandle::new(tokio::spawn(agent));
         Self { sessions, refused: refusals, answers, agent, shutdown, _server: server }
     }

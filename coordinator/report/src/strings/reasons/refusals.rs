@@ -122,7 +122,10 @@ const PLAIN: Forms = &[
         "コーディネーターのストアのディスクがいっぱいです。空きができれば自動的に再開します",
     ),
     ("this coordinator stands by for the one at {}", "このコーディネーターは待機中です。担当は {} です"),
-    ("this coordinator stands by", "このコーディネーターは待機中です"),
+    (
+        "this coordinator stands by, and knows of none that leads: its database is away, or the lead is just being taken",
+        "このコーディネーターは待機中で、担当のコーディネーターが分かりません。データベースに接続できないか、担当が交代中です",
+    ),
 ];
 
 /// All of them.
