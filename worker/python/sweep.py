@@ -142,6 +142,8 @@ def report(epoch=None, **metrics):
     names go in as **{"val/loss": 0.5}.
     """
     global _counted, _has_reported, _was_told
+    if isinstance(epoch, dict):
+        raise SweepError("report() takes an epoch and metrics by name: sweep.report(epoch, loss=0.5), or of a dictionary sweep.report(epoch, **metrics)")
     if not active():
         return False
     _counted += epoch is None

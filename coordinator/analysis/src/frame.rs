@@ -13,8 +13,8 @@ use super::{
 /// Different values of a parameter that are shown each by itself. Numbers with more are put into ranges.
 pub(crate) const LEVELS_MAX: usize = 20;
 
-/// So few different numbers are shown each by itself, even if each comes once.
-const ALWAYS_LEVELS: usize = 5;
+/// So few different numbers are shown each by itself, even if each comes once: they would make two ranges, or one.
+const ALWAYS_LEVELS: usize = 10;
 
 /// The code of a job that does not have a parameter.
 pub(crate) const ABSENT: u32 = u32::MAX;

@@ -285,6 +285,16 @@ fn a_parameter_that_not_every_job_has_is_compared_among_those_that_have_it() {
 }
 
 #[test]
+fn a_few_numbers_are_shown_each_by_itself() {
+    let jobs: Vec<Job> = (1..=6)
+        .map(|n| (vec![("rate", ParameterValue::Float(0.1 * f64::from(n)))], End::Done(Some(f64::from(n)))))
+        .collect();
+    let analysis = analysis(&["rate"], &jobs);
+    let means: Vec<Option<f64>> = analysis.effects[0].levels.iter().map(|level| level.mean).collect();
+    assert_eq!(means, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0].map(Some));
+}
+
+#[test]
 fn many_numbers_are_put_into_ranges_with_as_many_points_each() {
     let jobs: Vec<Job> = (0..100)
         .map(|n| (vec![("rate", ParameterValue::Float(0.1 * f64::from(n)))], End::Done(Some(f64::from(n)))))

@@ -271,8 +271,15 @@ pub enum StoreError {
         source: std::io::Error,
     },
     /// Another coordinator uses it.
-    #[error("{path} is in use by another coordinator; end that one first, or choose another store")]
+    #[error(
+        "{path} is in use by another `sweep serve` or `sweep run`; end that one first, or choose another store"
+    )]
     InUse { path: PathBuf },
+    /// It was removed, or replaced, while it was open.
+    #[error(
+        "{path} was removed or replaced while it was written, and what it held with it; start again for a new one"
+    )]
+    Removed { path: PathBuf },
     /// A database that is only read has other tables.
     #[error(
         "{path} is not of this version of sweep; `sweep serve --store sqlite:{path}`, or `sweep run` with its folder, brings an older one \

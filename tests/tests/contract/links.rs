@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::symlink;
 
+use domain::record::{Quota, Record};
 use store::{StoreError, open};
 
 #[tokio::test]
@@ -39,4 +40,29 @@ async fn two_coordinators_cannot_share_a_file_through_links() {
     symlink("circle.db", here.join("circle.db")).unwrap();
     let circle = open(&url(here.join("circle.db"))).await;
     assert!(matches!(circle, Err(StoreError::Open { .. })), "{circle:?}");
+}
+
+#[tokio::test]
+async fn a_database_that_is_removed_or_replaced_takes_nothing_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path().join("here");
+    let database = here.join("sweep.db");
+    let open_new = async || {
+        std::fs::create_dir(&here).unwrap();
+        open(&format!("sqlite:{}", database.display())).await.unwrap()
+    };
+    for replaces in [false, true] {
+        let store = open_new().await;
+        let (owner, set_by) = ("ann".to_owned(), "local".to_owned());
+        let quota = Quota { owner, slots: None, weight: 1, set_unix_ms: 0, set_by };
+        let quota = || Record::QuotaKept(Box::new(quota.clone()));
+        store.commit(&[quota()]).await.unwrap();
+        std::fs::remove_dir_all(&here).unwrap();
+        let other = if replaces { Some(open_new().await) } else { None };
+        assert!(matches!(store.commit(&[quota()]).await, Err(StoreError::Removed { .. })));
+        assert!(matches!(store.deposed().await, StoreError::Removed { .. }));
+        store.close().await;
+        drop(other);
+        let _ = std::fs::remove_dir_all(&here);
+    }
 }

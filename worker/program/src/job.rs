@@ -202,7 +202,7 @@ impl<W: Write> Run<'_, W> {
                     self.tell_taken_over(&records)?;
                     self.state.why = Some(Why::Diverged(reason));
                 }
-                Tallied::Repeated | Tallied::Beyond(_) | Tallied::Held(..) => {}
+                Tallied::Repeated | Tallied::Beyond(_) | Tallied::Held(..) | Tallied::AfterDivergence => {}
             }
             if self.state.why.is_none() && self.tally.is_far_enough() && self.tally.has_more() {
                 self.state.why = Some(Why::Paused);
@@ -306,6 +306,7 @@ impl<W: Write> Run<'_, W> {
                 self.tell_taken_over(&records)?;
                 self.ask_to_end(Why::Diverged(reason));
             }
+            Tallied::AfterDivergence => {}
             Tallied::Ahead => {
                 self.ask_to_end(Why::Ahead);
                 // Nothing of it is wanted.

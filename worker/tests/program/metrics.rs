@@ -110,6 +110,21 @@ for epoch in range(1, 100):
 }
 
 #[test]
+fn a_program_that_prints_on_after_it_diverged_has_no_epoch_under_anothers_number() {
+    let text = r"
+import math, signal
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+for epoch in range(1, 8):
+    print(f'epoch {epoch} loss={math.nan if epoch == 3 else 1 / epoch}', flush=True)
+";
+    let pattern = r"epoch (?P<epoch>\d+) loss=(?P<loss>\S+)";
+    let told = run(text, json!({}), json!({"metrics": {"pattern": pattern, "objective": "loss"}}));
+    assert_eq!((told.outcome(), told.reason()), ("diverged", "loss was NaN in epoch 3"));
+    assert_eq!(told.values("loss"), [json!(1.0), json!(0.5)]);
+    assert_eq!(told.values("step"), [Value::Null, Value::Null]);
+}
+
+#[test]
 fn a_program_stops_at_its_budget() {
     let text = r"
 import sweep

@@ -25,34 +25,35 @@ pub(super) async fn facts(
     let dataset = sweep.dataset.unwrap_or_default();
     let point = job.point.unwrap_or_default();
     let parameters = view::Parameters(proto::parameters_from_wire(point.parameters));
-    let images = specification.dataset.as_ref();
-    let size = images.map(|images| images.image_size);
-    let held_out = images.filter(|_| dataset.validation.is_empty());
     let mut facts = json!({
         "model": specification.trainable.name(),
         "parameters": parameters,
-        "classes": dataset.classes,
-        "transform": {
-            "size": [size, size],
-            "interpolation": "bilinear",
-            "antialias": true,
-            "mean": [0.5, 0.5, 0.5],
-            "std": [0.5, 0.5, 0.5],
-        },
         "metrics": metrics,
         "sweep": {"id": sweep.sweep_id, "name": sweep.name, "created": view::time(sweep.created_unix_ms)},
         "job": artifact.job,
         "attempt": artifact.attempt,
-        "dataset": {
+    });
+    // What a program reads, and how, it alone knows.
+    if let Some(images) = &specification.dataset {
+        let held_out = dataset.validation.is_empty();
+        facts["classes"] = json!(dataset.classes);
+        facts["transform"] = json!({
+            "size": [images.image_size, images.image_size],
+            "interpolation": "bilinear",
+            "antialias": true,
+            "mean": [0.5, 0.5, 0.5],
+            "std": [0.5, 0.5, 0.5],
+        });
+        facts["dataset"] = json!({
             "content_hash": dataset.content_hash,
             "train_images": dataset.train_images,
             "val_images": dataset.val_images,
             // Where there is a validation set, no share was held out.
-            "validation": (!dataset.validation.is_empty()).then_some(&dataset.validation),
-            "val_fraction": held_out.map(|images| images.val_fraction),
-            "split_seed": held_out.map(|images| images.split_seed),
-        },
-    });
+            "validation": (!held_out).then_some(&dataset.validation),
+            "val_fraction": held_out.then_some(images.val_fraction),
+            "split_seed": held_out.then_some(images.split_seed),
+        });
+    }
     match index {
         None => {
             facts["weights"] =

@@ -62,10 +62,8 @@ impl Budget {
         let left = jobs.map(|limit| (limit, limit.saturating_sub(self.jobs)));
         if let Some((limit, left)) = left.filter(|(_, left)| cost.jobs > *left) {
             return Err(format!(
-                "this takes {}, and {left} of the {limit} that may be started are left ({} were); fewer values or a `run_cap` make \
-                 fewer jobs",
-                count(cost.jobs, "job"),
-                self.jobs
+                "this takes {}, and of a budget of {limit} there are {left} left; fewer values or a `run_cap` make fewer jobs",
+                count(cost.jobs, "job")
             ));
         }
         let taken = match (hours, cost.hours()) {
@@ -127,7 +125,7 @@ mod tests {
         let mut budget = Budget::new(Limits { jobs: Some(10), hours: Some(6.0) });
         budget.take(cost(4, 1, Some(60))).unwrap();
         for (cost, says) in [
-            (cost(7, 1, Some(1)), "this takes 7 jobs, and 6 of the 10 that may be started are left (4 were)"),
+            (cost(7, 1, Some(1)), "this takes 7 jobs, and of a budget of 10 there are 6 left"),
             (
                 cost(2, 3, Some(30)),
                 "this may take 3.0 hours (2 jobs, 3 attempts, each up to its job_timeout), and 2.0 of 6.0 are left",

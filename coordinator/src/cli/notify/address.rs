@@ -2,12 +2,15 @@
 
 use std::fmt;
 
-use url::Url;
+use url::{ParseError, Url};
 
 /// The host of Slack's incoming webhooks.
 const SLACK: &str = "hooks.slack.com";
 /// Before an address elsewhere that takes Slack's form, as Mattermost and others do.
 const SLACK_PREFIX: &str = "slack:";
+
+/// What is said of an address that is none.
+const NO_SCHEME: &str = "it begins with neither https://HOST nor http://HOST";
 
 /// What a receiver understands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,9 +35,13 @@ impl Address {
             Some(rest) => (Form::Slack, rest),
             None => (Form::Json, text),
         };
-        let url = Url::parse(text).map_err(|error| error.to_string())?;
+        let url = Url::parse(text).map_err(|error| match error {
+            // What the library calls it is for those who resolve links.
+            ParseError::RelativeUrlWithoutBase => NO_SCHEME.to_owned(),
+            error => error.to_string(),
+        })?;
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-            return Err("it begins with neither https://HOST nor http://HOST".to_owned());
+            return Err(NO_SCHEME.to_owned());
         }
         let form = if url.host_str() == Some(SLACK) { Form::Slack } else { form };
         Ok(Self { url, form })

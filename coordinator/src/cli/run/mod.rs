@@ -277,7 +277,7 @@ async fn submit_here(wanted: &Wanted, folder: &Path, target: &Target) -> Result<
         let keys: Vec<_> = changes.into_iter().map(|change| change.key).collect();
         return Err(Failure::operation(format!(
             "{} holds the results of a sweep that is {name} ({}, {}), and this file has another {}; choose another \
-             folder with --output, or another `name` in the file",
+             folder with --output",
             folder.display(),
             sweep.name,
             count(sweep.job_count, "job"),
@@ -296,7 +296,8 @@ fn refuse_other(before: &v1::Sweep, wanted: &Wanted, folder: &Path) -> Result<()
         return Ok(());
     }
     Err(Failure::operation(format!(
-        "{} holds the results of another sweep ({}, {}), which has no job of this file; choose another folder with --output, or give the          file that name, to add its jobs to that sweep",
+        "{} holds the results of another sweep ({}, {}), which has no job of this file; choose another folder with \
+         --output, or give the file that name, to add its jobs to that sweep",
         folder.display(),
         before.name,
         count(before.job_count, "job")
@@ -324,7 +325,7 @@ async fn go_on(
         // Anything else, such as a full disk, says nothing about the file.
         Failure::Refused(reason) => Failure::operation(format!(
             "{place} holds a sweep ({}, {jobs}) that cannot continue with this file: {reason}; to keep \
-             both, choose another folder with --output, or another `name` in the file{}",
+             both, choose another folder with --output{}",
             before.name,
             if has_results(&counts) { "" } else { "; or remove that folder, where no job is done yet" }
         )),

@@ -26,7 +26,12 @@ use sqlx::{
 use terms::{JobKey, JobState, SweepId};
 use tokio::sync::Mutex;
 
-use self::{place::sibling, scan::Scanner, thread::WriterThread, write::Writer};
+use self::{
+    place::{Identity, sibling},
+    scan::Scanner,
+    thread::WriterThread,
+    write::Writer,
+};
 pub use self::{view::SqliteView, viewed::ViewedRows};
 use super::{
     ArtifactRow, AttemptPlace, AttemptRow, AttemptsAsked, EpochPlace, EpochRow, JobRow, LeaderTold,
@@ -47,6 +52,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
 
+/// How often to look whether the database is still where it was; each commit looks, too.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+
 /// Free room next to the database, in bytes, above which commits are tried again after the disk was full.
 const ROOM_BYTES: usize = 1 << 20;
 
@@ -54,6 +62,8 @@ const ROOM_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 pub struct SqliteStore {
     path: PathBuf,
+    /// Which file is written: one that was removed would take everything, and be gone with this process.
+    identity: Identity,
     /// Taken out while a commit runs: one that fails takes its connection and its rows with it.
     writer: Mutex<Option<(Writer, Rows)>>,
     /// Does the writing.
@@ -97,8 +107,19 @@ impl SqliteStore {
         let thread =
             WriterThread::start().map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
         let scanner = Scanner::new(path, BUSY_TIMEOUT);
+        let identity =
+            Identity::of(path).map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
         let (path, writer) = (path.to_owned(), Mutex::new(Some(open)));
-        Ok(Self { path, writer, thread, readers, scanner, lookups, _lock: lock })
+        Ok(Self { path, identity, writer, thread, readers, scanner, lookups, _lock: lock })
+    }
+
+    /// # Errors
+    /// The database that is written no longer is the one at its path.
+    fn is_in_its_place(&self) -> Result<(), StoreError> {
+        match self.identity.has_left(&self.path) {
+            true => Err(StoreError::Removed { path: self.path.clone() }),
+            false => Ok(()),
+        }
     }
 }
 
@@ -184,7 +205,12 @@ impl Store for SqliteStore {
     }
 
     async fn deposed(&self) -> StoreError {
-        std::future::pending().await
+        loop {
+            if let Err(error) = self.is_in_its_place() {
+                return error;
+            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
     }
 
     async fn load(&self) -> Result<Vec<StoredSweep>, StoreError> {
@@ -207,7 +233,7 @@ impl Store for SqliteStore {
         let writes = rows.take(records)?;
         let written = self.thread.run(move || writer.commit(&writes).map(|()| writer)).await;
         *guard = Some((written.ok_or(sqlx::Error::WorkerCrashed)??, rows));
-        Ok(())
+        self.is_in_its_place()
     }
 
     async fn has_room(&self) -> bool {

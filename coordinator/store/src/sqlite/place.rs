@@ -65,6 +65,29 @@ pub(crate) fn lock(path: &Path) -> Result<File, StoreError> {
     }
 }
 
+/// Which file a database is: under its name, another one may come to lie, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    /// Of the file that has this path now.
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
+        let found = fs::metadata(path)?;
+        Ok(Self { device: found.dev(), inode: found.ino() })
+    }
+
+    /// Whether this file no longer has that path. What cannot be told is not taken for a removal.
+    pub(super) fn has_left(self, path: &Path) -> bool {
+        match Self::of(path) {
+            Ok(found) => found != self,
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        }
+    }
+}
+
 /// A file that goes with the database.
 pub(super) fn sibling(path: &Path, suffix: &str) -> PathBuf {
     let mut name: OsString = path.as_os_str().to_owned();

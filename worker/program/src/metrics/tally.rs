@@ -64,6 +64,8 @@ pub(crate) enum Tallied {
     Held(Vec<EpochRecord>, Option<EpochRecord>),
     /// These epochs of the reserve are to be told; in the one that was reported, the objective is not finite.
     Diverged(Vec<EpochRecord>, String),
+    /// The job has diverged before: an epoch is missing, and a later one would have its number.
+    AfterDivergence,
     /// The program went on from a state that the records do not reach.
     Ahead,
 }
@@ -101,6 +103,7 @@ pub(crate) struct Tally {
     names: BTreeSet<String>,
     /// When the last report came, since the program's start.
     last: Duration,
+    has_diverged: bool,
 }
 
 impl Tally {
@@ -118,6 +121,7 @@ impl Tally {
             resumption: Resumption::Over,
             names: BTreeSet::new(),
             last: Duration::ZERO,
+            has_diverged: false,
         }
     }
 
@@ -200,6 +204,15 @@ impl Tally {
 
     /// Takes a report that came this long after the program's start.
     pub(crate) fn take(&mut self, report: Report, at: Duration) -> Tallied {
+        if self.has_diverged {
+            return Tallied::AfterDivergence;
+        }
+        let tallied = self.take_next(report, at);
+        self.has_diverged = matches!(tallied, Tallied::Diverged(..));
+        tallied
+    }
+
+    fn take_next(&mut self, report: Report, at: Duration) -> Tallied {
         let has_reported = self.resumption == Resumption::Over;
         let number =
             report.number.unwrap_or_else(|| self.records.last().map_or(0.0, |last| last.number) + 1.0);

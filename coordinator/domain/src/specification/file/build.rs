@@ -230,9 +230,12 @@ fn trainable(raw: &mut RawFile, models: &Models) -> Result<Trainable, Problem> {
 /// A model that is not there: which there are, and how others come to be known.
 fn unknown_model(name: &str, models: &Models) -> Problem {
     let names = models.names();
-    let hint = suggestion(name, names.iter().copied());
+    let hint = match suggestion(name, names.iter().copied()) {
+        none if none.is_empty() => ".".to_owned(),
+        hint => hint,
+    };
     let message = format!(
-        "there is no model `{name}` here, only {}{hint}; a coordinator knows the models of the workers that are connected \
+        "there is no model `{name}` here, only {}{hint} A coordinator knows the models of the workers that are connected \
          (`sweep-worker start --trainer COMMAND`), and of others what --manifest FILE says, which `sweep-worker describe --trainer \
          COMMAND` prints",
         names.join(", ")

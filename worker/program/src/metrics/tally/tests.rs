@@ -66,6 +66,17 @@ fn an_objective_that_is_not_finite_diverges_and_other_metrics_may_be_anything() 
 }
 
 #[test]
+fn a_program_that_goes_on_after_it_diverged_adds_no_epoch() {
+    for numbers in [[Some(1.0), Some(2.0), Some(3.0)], [None; 3]] {
+        let mut tally = tally(None);
+        tally.take(report(numbers[0], 0.5), Duration::ZERO);
+        assert!(matches!(tally.take(report(numbers[1], f64::NAN), Duration::ZERO), Tallied::Diverged(..)));
+        assert_eq!(tally.take(report(numbers[2], 0.25), Duration::ZERO), Tallied::AfterDivergence);
+        assert_eq!(tally.records().iter().map(|record| record.epoch).collect::<Vec<_>>(), [1]);
+    }
+}
+
+#[test]
 fn nothing_is_reported_beyond_the_budget() {
     let mut tally = tally(Some(2));
     take(&mut tally, &[None]);
