@@ -88,7 +88,9 @@ async fn coordinator(target: &Target, url: &str) -> (Check, Option<Asked>) {
         (Ok(headers), _) => version(url, headers),
         (Err(status), _) => match stands_by_for(&asked, url) {
             Some(Ok(Some(leader))) => Check::ok(NAME, format!("{url} stands by for the one at {leader}")),
-            Some(Err(not_followed)) => failed(NAME, &not_followed.to_string(), "give all the same scheme"),
+            Some(Err(not_followed)) => {
+                Check::failed_with(NAME, &not_followed.to_string(), "give all the same scheme")
+            }
             Some(Ok(None)) if status.code() == Code::Unavailable => Check::failed(
                 NAME,
                 format!("{url} stands by, and knows of none that leads"),
