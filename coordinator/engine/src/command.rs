@@ -26,6 +26,9 @@ pub struct Issued<C> {
     pub issuer: Issuer,
 }
 
+/// The answer to a command, or why it is refused.
+pub type Answered<C> = Result<<C as Command>::Answer, ControlError>;
+
 /// Something that changes the engine. [`Engine::execute`] carries it out.
 pub trait Command: fmt::Debug + Clone + Send + 'static {
     /// The answer, given once everything that it rests on is durable.
@@ -46,11 +49,11 @@ pub trait Command: fmt::Debug + Clone + Send + 'static {
         None
     }
 
-    /// Changes the state. What must be durable, and what must be done then, goes to `out`.
+    /// Changes the state, as someone wants it who may. What must be durable, and what must be done then, goes to `out`.
     ///
     /// # Errors
     /// The command is refused, and nothing has changed.
-    fn apply(self, engine: &mut Engine, now: Now, out: &mut Output) -> Result<Self::Answer, ControlError>;
+    fn apply(self, engine: &mut Engine, now: Now, by: &Issuer, out: &mut Output) -> Answered<Self>;
 }
 
 /// Adds jobs to a sweep or changes its settings.
@@ -89,8 +92,8 @@ impl Command for Extend {
         Some(format!("change sweep {}", self.sweep))
     }
 
-    fn apply(self, engine: &mut Engine, now: Now, out: &mut Output) -> Result<Extended, ControlError> {
-        let answer = engine.extend(now, &self, out);
+    fn apply(self, engine: &mut Engine, now: Now, by: &Issuer, out: &mut Output) -> Answered<Self> {
+        let answer = engine.extend(now, &self, by, out);
         out.effects.extend(self.revived.discard().map(Effect::Discard));
         answer
     }
@@ -111,7 +114,7 @@ impl Command for Pause {
         Some(format!("pause sweep {}", self.0))
     }
 
-    fn apply(self, engine: &mut Engine, now: Now, out: &mut Output) -> Result<SweepView, ControlError> {
+    fn apply(self, engine: &mut Engine, now: Now, _: &Issuer, out: &mut Output) -> Answered<Self> {
         engine.pause(now, self.0, out)
     }
 }
@@ -131,7 +134,7 @@ impl Command for Resume {
         Some(format!("resume sweep {}", self.0))
     }
 
-    fn apply(self, engine: &mut Engine, _: Now, out: &mut Output) -> Result<SweepView, ControlError> {
+    fn apply(self, engine: &mut Engine, _: Now, _: &Issuer, out: &mut Output) -> Answered<Self> {
         engine.resume(self.0, out)
     }
 }
@@ -151,7 +154,7 @@ impl Command for Stop {
         Some(format!("stop sweep {}", self.0))
     }
 
-    fn apply(self, engine: &mut Engine, now: Now, out: &mut Output) -> Result<SweepView, ControlError> {
+    fn apply(self, engine: &mut Engine, now: Now, _: &Issuer, out: &mut Output) -> Answered<Self> {
         engine.stop(now, self.0, out)
     }
 }
@@ -171,7 +174,7 @@ impl Command for Cancel {
         Some(format!("cancel sweep {}", self.0))
     }
 
-    fn apply(self, engine: &mut Engine, now: Now, out: &mut Output) -> Result<SweepView, ControlError> {
+    fn apply(self, engine: &mut Engine, now: Now, _: &Issuer, out: &mut Output) -> Answered<Self> {
         engine.cancel(now, self.0, out)
     }
 }
@@ -225,8 +228,8 @@ impl Command for Retry {
         Some(format!("retry {} of sweep {}", count(self.jobs.len() as u64, "job"), self.sweep))
     }
 
-    fn apply(self, engine: &mut Engine, now: Now, out: &mut Output) -> Result<Retried, ControlError> {
-        let answer = engine.retry(now, &self, out);
+    fn apply(self, engine: &mut Engine, now: Now, by: &Issuer, out: &mut Output) -> Answered<Self> {
+        let answer = engine.retry(now, &self, by, out);
         out.effects.extend(self.revived.discard().map(Effect::Discard));
         answer
     }
@@ -272,7 +275,7 @@ impl Command for ProposePoints {
         parameters.map(|pair| size_of_val(pair) + pair.0.len() + of_value(&pair.1)).sum()
     }
 
-    fn apply(self, engine: &mut Engine, now: Now, out: &mut Output) -> Result<Proposed, ControlError> {
+    fn apply(self, engine: &mut Engine, now: Now, _: &Issuer, out: &mut Output) -> Answered<Self> {
         engine.propose_points(now, self, out)
     }
 }
@@ -307,7 +310,7 @@ impl Command for EndJob {
         Some(format!("{how} job {}", self.job))
     }
 
-    fn apply(self, engine: &mut Engine, now: Now, out: &mut Output) -> Result<SweepView, ControlError> {
+    fn apply(self, engine: &mut Engine, now: Now, _: &Issuer, out: &mut Output) -> Answered<Self> {
         engine.end_job(now, self.job, self.how, out)
     }
 }
@@ -323,7 +326,7 @@ impl Command for Drain {
         Some(format!("drain worker {:?}", self.0.as_str()))
     }
 
-    fn apply(self, engine: &mut Engine, now: Now, out: &mut Output) -> Result<WorkerView, ControlError> {
+    fn apply(self, engine: &mut Engine, now: Now, _: &Issuer, out: &mut Output) -> Answered<Self> {
         engine.drain(now, &self.0, out)
     }
 }
@@ -338,7 +341,7 @@ pub struct KeepWeights {
 impl Command for KeepWeights {
     type Answer = WeightsAnswer;
 
-    fn apply(self, engine: &mut Engine, _: Now, out: &mut Output) -> Result<WeightsAnswer, ControlError> {
+    fn apply(self, engine: &mut Engine, _: Now, _: &Issuer, out: &mut Output) -> Answered<Self> {
         Ok(engine.weights_kept(self.attempt, &self.file, out))
     }
 }
@@ -355,7 +358,7 @@ pub struct GiveUpWeights {
 impl Command for GiveUpWeights {
     type Answer = WeightsAnswer;
 
-    fn apply(self, engine: &mut Engine, _: Now, out: &mut Output) -> Result<WeightsAnswer, ControlError> {
+    fn apply(self, engine: &mut Engine, _: Now, _: &Issuer, out: &mut Output) -> Answered<Self> {
         Ok(engine.weights_lost(self.attempt, &self.file, self.reason, out))
     }
 }
@@ -378,7 +381,7 @@ impl Command for KeepQuota {
         })
     }
 
-    fn apply(self, engine: &mut Engine, _: Now, out: &mut Output) -> Result<QuotaView, ControlError> {
+    fn apply(self, engine: &mut Engine, _: Now, _: &Issuer, out: &mut Output) -> Answered<Self> {
         engine.keep_quota(self.0, out)
     }
 }
@@ -396,7 +399,7 @@ impl Command for KeepToken {
         Some(format!("{verb} token {id} of {name:?} ({})", role.as_str()))
     }
 
-    fn apply(self, _: &mut Engine, _: Now, out: &mut Output) -> Result<(), ControlError> {
+    fn apply(self, _: &mut Engine, _: Now, _: &Issuer, out: &mut Output) -> Answered<Self> {
         out.records.push(Record::TokenKept(Box::new(self.0)));
         Ok(())
     }

@@ -6,7 +6,7 @@ use domain::{definition::SweepDefinition, record::Record};
 use terms::{AttemptKey, AttemptState, SweepId, SweepState, WorkerName};
 
 use super::{
-    ControlError, Engine, Now, Output, Request, SweepView, ToWorker, WorkerView,
+    ControlError, Engine, Issuer, Now, Output, Request, SweepView, ToWorker, WorkerView,
     command::{Extend, Extended, Submitted},
     learning::Searcher,
     observe_change,
@@ -21,11 +21,23 @@ use super::{
 /// hundred thousand; a thousand points of ten parameters count as nearly two hundred thousand.
 pub(super) const SPECIFICATIONS_BYTES_MAX: usize = 256 << 20;
 
+/// Of these, what the sweeps of one owner may take: whoever submits without end leaves room for others. That is some thirty of the largest
+/// searches, or some hundred thousand usual files.
+pub(super) const SPECIFICATIONS_BYTES_OF_OWNER_MAX: usize = SPECIFICATIONS_BYTES_MAX / 4;
+
 impl Engine {
-    /// Whether there is room for `bytes` more bytes of specifications and points.
-    pub(super) fn has_room_for(&self, bytes: usize) -> Result<(), ControlError> {
+    /// Whether there is room for `bytes` more bytes of specifications and points, which someone adds.
+    pub(super) fn has_room_for(&self, bytes: usize, by: &Issuer) -> Result<(), ControlError> {
         if bytes == 0 {
             return Ok(());
+        }
+        if let Some(owner) = by.bound() {
+            let own = self.sweeps.all().filter(|run| run.owner().is_some_and(|name| **name == *owner));
+            let kept: usize = own.map(SweepRun::kept_bytes).sum();
+            if kept.saturating_add(bytes) > SPECIFICATIONS_BYTES_OF_OWNER_MAX {
+                let owner = owner.to_owned();
+                return Err(ControlError::TooManySpecificationsOfOwner { owner, kept, bytes });
+            }
         }
         let kept: usize = self.sweeps.all().map(SweepRun::kept_bytes).sum();
         let fits = kept.saturating_add(bytes) <= SPECIFICATIONS_BYTES_MAX;
@@ -37,13 +49,14 @@ impl Engine {
         now: Now,
         (mut definition, searcher): (SweepDefinition, Option<Searcher>),
         (request_id, owner): (String, Option<Arc<str>>),
+        by: &Issuer,
         out: &mut Output,
     ) -> Result<Submitted, ControlError> {
         let request = Request { owner: owner.clone(), id: request_id.clone() };
         if let Some(known) = self.requests.get(&request).and_then(|sweep| self.sweeps.get(*sweep)) {
             return Ok(Submitted { sweep: known.view(), created: false });
         }
-        self.has_room_for(definition.kept_bytes_max())?;
+        self.has_room_for(definition.kept_bytes_max(), by)?;
         let id = self.sweeps.next_id();
         definition.id = id;
         let account = self.shares.number_of(owner.as_ref());
@@ -73,6 +86,7 @@ impl Engine {
         &mut self,
         now: Now,
         command: &Extend,
+        by: &Issuer,
         out: &mut Output,
     ) -> Result<Extended, ControlError> {
         let Extend { sweep, base, definition, revived } = command;
@@ -81,7 +95,7 @@ impl Engine {
             true => (self.sweeps.get(sweep).map_or(0, SweepRun::kept_bytes), definition.kept_bytes_max()),
             false => (base.text_bytes(), definition.text_bytes()),
         };
-        let has_room = self.has_room_for(needed.saturating_sub(kept));
+        let has_room = self.has_room_for(needed.saturating_sub(kept), by);
         let Some(run) = self.sweeps.get_mut(sweep) else {
             return Err(ControlError::NoSuchSweep(sweep));
         };

@@ -1,7 +1,8 @@
 //! Jobs that take several GPUs of one worker at once. Such a job is granted all slots of its GPUs in one step, or none: no job holds
-//! a GPU while it waits for another. The GPUs that become free for the first such job in the order of the sweeps are kept for it
-//! until they suffice, and later sweeps get nothing of them; without that, jobs of one slot would stream past it. They stay kept until
-//! the job starts, whatever slots its owner has by then.
+//! a GPU while it waits for another. The GPUs that become free for the next such job of a sweep, in the order of the sweeps, are kept for
+//! it until they suffice, and later sweeps get nothing of them; without that, jobs of one slot would stream past it. They count as its
+//! owner's, so that no one keeps more than a share and a quota allow, and stay kept until the job starts, whatever slots its owner has by
+//! then.
 //!
 //! The GPUs that are kept are those of one worker for which the fewest jobs have to end. Nothing of later sweeps is started on them,
 //! so these jobs only get fewer, and other GPUs are kept instead only where fewer jobs still have to end: the turn comes after as many
@@ -65,14 +66,35 @@ impl Kept {
         free.any(|(position, _)| !is_kept(&position))
     }
 
+    /// Whether a slot is kept for this sweep.
+    pub(super) fn is_kept_for(&self, sweep: SweepId, name: &WorkerName, position: usize) -> bool {
+        self.slots.get(name).and_then(|slots| slots.get(&position)) == Some(&sweep)
+    }
+
     /// Whether a slot is kept.
-    fn is_kept(&self, name: &WorkerName, position: usize) -> bool {
+    pub(super) fn is_kept(&self, name: &WorkerName, position: usize) -> bool {
         self.slots.get(name).is_some_and(|slots| slots.contains_key(&position))
     }
 
     /// Whether the next job of a sweep waits for GPUs that are kept.
     pub(super) fn awaits(&self, sweep: SweepId) -> bool {
         self.awaited.contains_key(&sweep)
+    }
+
+    /// Keeps for a sweep what was kept for it before.
+    pub(super) fn keep_as(&mut self, before: &Self, sweep: SweepId) {
+        if let Some(awaited) = before.awaited.get(&sweep) {
+            self.keep(sweep, awaited.clone());
+        }
+    }
+
+    /// Keeps nothing for a sweep any more.
+    pub(super) fn release(&mut self, sweep: SweepId) {
+        let Some(Awaited { worker, slots, .. }) = self.awaited.remove(&sweep) else { return };
+        let Some(of_worker) = self.slots.get_mut(&worker) else { return };
+        for position in slots {
+            of_worker.remove(&position);
+        }
     }
 
     fn keep(&mut self, sweep: SweepId, awaited: Awaited) {
@@ -271,6 +293,7 @@ impl Engine {
             && !mutants::is_on(Mutant::NothingIsKept)
             && let Some(next) = self.gpus_to_keep(now, sweep, before.awaited.get(&sweep), &names)
         {
+            turns.kept(sweep, gpus.into(), &self.held_of(&next));
             self.kept.keep(sweep, next);
         }
         let (workers, kept) = (&self.workers, &self.kept);
@@ -279,6 +302,35 @@ impl Engine {
             slot.is_some_and(SlotState::is_free) && !kept.is_kept(name, *position)
         });
         !goes_on
+    }
+
+    /// How many slots jobs hold that have to end before these GPUs are free, each with its owner's number.
+    fn held_of(&self, awaited: &Awaited) -> Vec<(usize, u64)> {
+        let slots = self.workers.get(&awaited.worker).map(WorkerState::slots).unwrap_or_default();
+        let kept = awaited.slots.iter().filter_map(|position| slots.get(*position));
+        // One for the jobs of a pack, and one for a job that has several of the slots.
+        let mut held = BTreeMap::new();
+        for attempt in kept.flat_map(SlotState::occupants) {
+            let run = self.sweeps.get(attempt.job.sweep);
+            if let Some((run, active)) = run.and_then(|run| Some((run, run.active(attempt)?))) {
+                let placement = active.placement();
+                held.insert(placement.slot, (run.account(), placement.slots()));
+            }
+        }
+        held.into_values().collect()
+    }
+
+    /// How many slots are kept for other sweeps of the same owner, apart from those that the owner's jobs hold there.
+    pub(super) fn kept_beside(&self, run: &SweepRun) -> u64 {
+        let account = run.account();
+        let others = self.kept.awaited.iter().filter(|(sweep, _)| **sweep != run.id());
+        let others = others.filter_map(|(sweep, awaited)| Some((self.sweeps.get(*sweep)?, awaited)));
+        let own = others.filter(|(other, _)| other.account() == account);
+        let more = own.map(|(other, awaited)| {
+            let held = self.held_of(awaited).into_iter().filter(|(number, _)| *number == account);
+            u64::from(other.gpus()).saturating_sub(held.map(|(_, slots)| slots).sum())
+        });
+        more.sum()
     }
 
     /// The GPUs to keep for the sweep's next job: those of before, unless fewer jobs have to end elsewhere.

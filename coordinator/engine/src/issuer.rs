@@ -64,6 +64,11 @@ impl Issuer {
         (self.rights != Rights::Everyone).then(|| Arc::clone(&self.name))
     }
 
+    /// The name of one whose sweeps may take only a part of the coordinator's memory; none of admins, and where no one is asked for a name.
+    pub(crate) fn bound(&self) -> Option<&str> {
+        (self.rights == Rights::Own).then_some(&*self.name)
+    }
+
     /// Whether they may change a sweep of this owner.
     pub fn may_change(&self, owner: Option<&str>) -> bool {
         self.rights != Rights::Own || owner == Some(&*self.name)

@@ -4,7 +4,7 @@ use domain::record::Record;
 use terms::{AttemptState, JobKey, JobState, SweepState};
 
 use super::{
-    ControlError, Effect, Engine, JobEnd, Now, Observation, Output, SweepView,
+    ControlError, Effect, Engine, Issuer, JobEnd, Now, Observation, Output, SweepView,
     command::{Retried, Retry},
     control::change_state,
     query::DescribeSweep,
@@ -66,12 +66,13 @@ impl Engine {
         &mut self,
         now: Now,
         command: &Retry,
+        by: &Issuer,
         out: &mut Output,
     ) -> Result<Retried, ControlError> {
         let &Retry { sweep, ref jobs, all, ref seen, ref revived } = command;
         // One that goes on keeps room for all that it may propose.
         let grows = |run: &SweepRun| run.definition().kept_bytes_max().saturating_sub(run.kept_bytes());
-        let has_room = self.has_room_for(self.sweeps.get(sweep).map_or(0, grows));
+        let has_room = self.has_room_for(self.sweeps.get(sweep).map_or(0, grows), by);
         let Some(run) = self.sweeps.get_mut(sweep) else {
             return Err(ControlError::NoSuchSweep(sweep));
         };

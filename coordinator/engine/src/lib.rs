@@ -152,7 +152,7 @@ impl Engine {
     ) -> (Result<C::Answer, ControlError>, Output) {
         let mut out = Output::default();
         let answer = match self.refuse_others(&issuer, command.sweep()) {
-            Ok(()) => command.apply(self, now, &mut out),
+            Ok(()) => command.apply(self, now, &issuer, &mut out),
             Err(refused) => Err(refused),
         };
         self.settle_down(now, &mut out);

@@ -3,7 +3,7 @@
 use domain::specification::MetricUse;
 use terms::{JobKey, SweepId, SweepState, WorkerName};
 
-use super::shares::QUOTAS_MAX;
+use super::{control::SPECIFICATIONS_BYTES_OF_OWNER_MAX, shares::QUOTAS_MAX};
 
 /// Why a user's command is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -51,6 +51,18 @@ pub enum ControlError {
     )]
     TooManySpecifications {
         /// Of all sweeps, in bytes.
+        kept: usize,
+        /// Of the one to add.
+        bytes: usize,
+    },
+    /// Those of one owner would be.
+    #[error(
+        "the sweeps of {owner} have specifications and searched points of {kept} bytes, and with {bytes} more they would have more than \
+         the {SPECIFICATIONS_BYTES_OF_OWNER_MAX} that one owner may have; write ranges instead of long lists, or ask an admin to submit it"
+    )]
+    TooManySpecificationsOfOwner {
+        owner: String,
+        /// Of the owner's sweeps, in bytes.
         kept: usize,
         /// Of the one to add.
         bytes: usize,

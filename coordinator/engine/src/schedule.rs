@@ -8,7 +8,7 @@ use terms::{JobState, SweepId, WorkerName};
 
 use super::{
     DatasetPlan, Effect, Engine, Grant, JobAssignment, Now, Observation, Output, ToWorker,
-    gpus::{FreeSlot, joined},
+    gpus::{FreeSlot, Kept, joined},
     observe_change,
     packs::PackKey,
     resources::allows,
@@ -48,18 +48,12 @@ impl Engine {
         if turns.are_over() {
             return;
         }
-        let mut free = self.free_slots();
         let mut granted = 0;
-        // What is kept for a job stays so, whatever the shares are by now: otherwise its owner might never get as much at once. That
-        // is for the one job: for the next, its owner waits for the turn.
-        for sweep in turns.first_of_each().into_iter().filter(|sweep| before.awaits(*sweep)) {
-            if !self.serve_several_gpus(now, sweep, (&before, false), (&mut turns, &mut free), out) {
-                turns.pass(sweep);
-            }
-        }
+        self.serve_who_awaits(now, &before, &mut turns, &mut granted, out);
+        let mut free = self.free_slots();
         while let Some(several) = turns.next_of_several().filter(|_| !free.is_empty()) {
             // What others get may change the order.
-            if !self.fill(now, Some(several), (&mut turns, &mut free), &mut granted, out)
+            if !self.fill(now, None, (&mut turns, &mut free), &mut granted, out)
                 && !self.serve_several_gpus(now, several, (&before, true), (&mut turns, &mut free), out)
             {
                 turns.pass(several);
@@ -68,19 +62,55 @@ impl Engine {
         self.fill(now, None, (&mut turns, &mut free), &mut granted, out);
     }
 
-    /// Grants jobs that take one slot each, of the sweeps before this one, and takes their slots out of `free`. Whether there were any.
+    /// Serves the sweeps that GPUs were kept for before. What is kept for a job stays so, whatever the shares are by now: otherwise its
+    /// owner might never get as much at once. That is for the one job: for the next, its owner waits for the turn.
+    fn serve_who_awaits(
+        &mut self,
+        now: Now,
+        before: &Kept,
+        turns: &mut Turns,
+        granted: &mut u64,
+        out: &mut Output,
+    ) {
+        let owners = turns.by_owner(|sweep| before.awaits(sweep));
+        // What is kept for one owner is not for the others who come first.
+        owners.iter().flatten().for_each(|sweep| self.kept.keep_as(before, *sweep));
+        for sweeps in owners {
+            sweeps.iter().for_each(|sweep| self.kept.release(*sweep));
+            let mut free = self.free_slots();
+            for sweep in sweeps {
+                if !turns.has_room_for(sweep) {
+                    continue;
+                }
+                self.fill(now, Some((sweep, before)), (&mut *turns, &mut free), granted, out);
+                if turns.has_room_for(sweep)
+                    && !self.serve_several_gpus(now, sweep, (before, false), (&mut *turns, &mut free), out)
+                {
+                    turns.pass(sweep);
+                }
+            }
+        }
+    }
+
+    /// Grants jobs that take one slot each, and takes their slots out of `free`: those of the sweeps before the first that waits for
+    /// several GPUs; or, of the slots that were kept `before` for a sweep, those that its owner's earlier sweeps get in their turn.
+    /// Whether there were any.
     fn fill(
         &mut self,
         now: Now,
-        until: Option<SweepId>,
+        kept_for: Option<(SweepId, &Kept)>,
         (turns, free): (&mut Turns, &mut Vec<FreeSlot>),
         granted: &mut u64,
         out: &mut Output,
     ) -> bool {
         let before = free.len();
         free.retain(|(name, position)| {
+            if kept_for.is_some_and(|(sweep, before)| !before.is_kept_for(sweep, name, *position)) {
+                return true;
+            }
             loop {
-                let Some(sweep) = self.next_sweep_for(now, turns, until, name, *position) else {
+                let kept_for = kept_for.map(|(sweep, _)| sweep);
+                let Some(sweep) = self.next_sweep_for(now, turns, kept_for, name, *position) else {
                     return true;
                 };
                 let place = Place { name, slots: &[*position], granted: *granted };
@@ -167,34 +197,43 @@ impl Engine {
         slots
     }
 
-    /// The free slots of the workers that accept jobs and are not quarantined for all sweeps, by worker.
+    /// The free slots of the workers that accept jobs and are not quarantined for all sweeps, by worker, without those that are kept.
     fn free_slots(&mut self) -> Vec<FreeSlot> {
+        let kept = &self.kept;
         self.workers
             .with_free_slots()
             .filter(|(_, worker)| worker.accepts() && !worker.is_refused())
             .flat_map(|(name, worker)| {
                 let free = worker.slots().iter().enumerate().filter(|(_, slot)| slot.is_free());
+                let free = free.filter(move |(position, _)| !kept.is_kept(name, *position));
                 free.map(move |(position, _)| (name.clone(), position))
             })
             .collect()
     }
 
-    /// The first sweep, before `until`, with a job for this slot.
+    /// The first sweep with a job for this slot: of those before the next that waits for several GPUs; or, of a slot that is kept for a
+    /// sweep, the first of all if it is one that comes before that one and has the same owner.
     fn next_sweep_for(
         &self,
         now: Now,
         turns: &Turns,
-        until: Option<SweepId>,
+        kept_for: Option<SweepId>,
         name: &WorkerName,
         position: usize,
     ) -> Option<SweepId> {
         let worker = self.workers.get(name)?;
         let slot = &worker.slots().get(position)?.description;
-        let mut before = turns.in_order().map(|next| next.sweep).take_while(|sweep| Some(*sweep) != until);
-        before.find(|sweep| {
+        let starts_here = |sweep: &SweepId| {
             let run = self.sweeps.get(*sweep);
             run.is_some_and(|run| allows(run, worker, slot) && self.may_start_on(now, run, worker))
-        })
+        };
+        match kept_for {
+            None => turns.before_several().find(starts_here),
+            Some(kept_for) => {
+                let first = turns.in_order().map(|next| next.sweep).find(starts_here);
+                first.filter(|first| turns.is_own_before(*first, kept_for))
+            }
+        }
     }
 
     /// Whether a job of the sweep may start on the worker, as far as slots do not matter. A worker that cannot run a sweep gets its

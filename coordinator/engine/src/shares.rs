@@ -121,8 +121,10 @@ pub(super) struct Candidate {
 #[derive(Debug)]
 struct Standing {
     number: usize,
-    /// Slots that the owner's jobs hold.
+    /// Slots that the owner's jobs hold, and those that are kept for jobs of the owner.
     slots: u64,
+    /// Of the slots that the owner's jobs hold, those that are kept for jobs that wait for these to end.
+    making_way: u64,
     quota: Option<u32>,
     weight: u32,
     turn: u64,
@@ -134,11 +136,17 @@ struct Standing {
 impl Standing {
     /// Whose turn is first.
     fn compare(&self, other: &Self) -> Ordering {
-        let share = (self.slots * u64::from(other.weight)).cmp(&(other.slots * u64::from(self.weight)));
+        let [own, theirs] = [self, other].map(|standing| standing.slots.saturating_sub(standing.making_way));
+        let share = (own * u64::from(other.weight)).cmp(&(theirs * u64::from(self.weight)));
         if mutants::is_on(Mutant::SharesAreIgnored) {
             return self.oldest.cmp(&other.oldest);
         }
         share.then(self.turn.cmp(&other.turn)).then(self.oldest.cmp(&other.oldest))
+    }
+
+    /// The place of a sweep among the owner's.
+    fn place_of(&self, sweep: SweepId) -> Option<usize> {
+        self.sweeps.iter().position(|candidate| candidate.sweep == sweep)
     }
 
     /// Whether the quota leaves so many slots.
@@ -165,18 +173,44 @@ impl Turns {
         })
     }
 
+    /// The sweeps before the first whose jobs take several GPUs and that has not had its turn.
+    pub(super) fn before_several(&self) -> impl Iterator<Item = SweepId> + '_ {
+        self.in_order().take_while(|next| next.gpus <= 1 || next.is_passed).map(|next| next.sweep)
+    }
+
     /// The first sweep whose jobs take several GPUs and that has not had its turn.
     pub(super) fn next_of_several(&self) -> Option<SweepId> {
         self.in_order().find(|next| next.gpus > 1 && !next.is_passed).map(|next| next.sweep)
     }
 
-    /// The sweeps that come first of their owners', in order.
-    pub(super) fn first_of_each(&self) -> Vec<SweepId> {
-        let first = |standing: &Standing| {
-            let first = standing.sweeps.first()?;
-            standing.has_room(first.gpus.max(1).into()).then_some(first.sweep)
+    /// The sweeps of each owner that are wanted, in order.
+    pub(super) fn by_owner(&self, is_wanted: impl Fn(SweepId) -> bool) -> Vec<Vec<SweepId>> {
+        let of_owner = |standing: &Standing| -> Vec<SweepId> {
+            standing.sweeps.iter().map(|next| next.sweep).filter(|sweep| is_wanted(*sweep)).collect()
         };
-        self.0.iter().filter_map(first).collect()
+        self.0.iter().map(of_owner).filter(|sweeps| !sweeps.is_empty()).collect()
+    }
+
+    /// The place of the owner of a sweep.
+    fn place_of(&self, sweep: SweepId) -> Option<usize> {
+        self.0.iter().position(|standing| standing.place_of(sweep).is_some())
+    }
+
+    /// Whether the quota of a sweep's owner leaves room for a job of the sweep.
+    pub(super) fn has_room_for(&self, sweep: SweepId) -> bool {
+        let owner = self.place_of(sweep).map(|place| &self.0[place]);
+        owner.is_some_and(|owner| {
+            let candidate = owner.place_of(sweep).map(|place| &owner.sweeps[place]);
+            candidate.is_some_and(|candidate| owner.has_room(candidate.gpus.max(1).into()))
+        })
+    }
+
+    /// Whether a sweep comes before another one of the same owner.
+    pub(super) fn is_own_before(&self, sweep: SweepId, other: SweepId) -> bool {
+        let owner = self.place_of(other).map(|place| &self.0[place]);
+        owner.is_some_and(|owner| {
+            owner.place_of(sweep).is_some_and(|place| Some(place) < owner.place_of(other))
+        })
     }
 
     /// The sweep has had its turn: nothing more can be done for it.
@@ -185,6 +219,22 @@ impl Turns {
         if let Some(candidate) = all.find(|candidate| candidate.sweep == sweep) {
             candidate.is_passed = true;
         }
+    }
+
+    /// Slots are kept for a job of the sweep: for the rest of the turn they count as its owner's, and no longer as those of the owners,
+    /// by number, whose jobs still hold so many of them. What the owner's own jobs hold of them does not count twice.
+    pub(super) fn kept(&mut self, sweep: SweepId, slots: u64, held: &[(usize, u64)]) {
+        let Some(place) = self.place_of(sweep) else { return };
+        let (mut more, owner) = (slots, self.0[place].number);
+        for (number, held) in held {
+            let twice = if *number == owner { more.min(*held) } else { 0 };
+            more -= twice;
+            if let Some(standing) = self.0.iter_mut().find(|standing| standing.number == *number) {
+                standing.making_way += held - twice;
+            }
+        }
+        self.0[place].slots += more;
+        self.0.sort_by(Standing::compare);
     }
 
     /// Puts the owner back. Whether the order is still the same, and the quota leaves as much once more.
@@ -257,31 +307,35 @@ impl Engine {
         let Share { slots, quota, .. } = self.share_of(run, held)?;
         let quota = quota?;
         let takes = run.gpus().max(1);
-        if slots + u64::from(takes) <= quota.into() {
+        let kept = self.kept_beside(run);
+        if slots + kept + u64::from(takes) <= quota.into() {
             return None;
         }
         let owner = run.owner().map(|owner| &**owner).unwrap_or_default();
         let held = format!("the jobs of {owner} hold {} of a quota of {quota}", count(slots, "slot"));
-        Some(if takes > 1 { format!("{held}, and a job takes {takes} at once") } else { held })
+        let kept = (kept > 0).then(|| format!("{kept} more are kept for jobs with several GPUs"));
+        let takes = (takes > 1).then(|| format!("a job takes {takes} at once"));
+        Some(match (kept, takes) {
+            (Some(kept), Some(takes)) => format!("{held}, {kept}, and {takes}"),
+            (Some(one), None) | (None, Some(one)) => format!("{held}, and {one}"),
+            (None, None) => held,
+        })
     }
 
     /// How many jobs would start at once if there were slots for them, as far as `max_parallel` and quotas allow.
     pub(super) fn startable_jobs(&self) -> u64 {
-        // The slots that the quotas leave.
-        let accounts = self.shares.accounts.iter().zip(self.slots_held());
-        let left = accounts.map(|(account, held)| match account.quota {
-            Some(quota) => u64::from(quota).saturating_sub(held),
-            None => u64::MAX,
-        });
-        let (mut left, mut jobs): (Vec<u64>, u64) = (left.collect(), 0);
-        for run in self.sweeps.running() {
-            let Some(left) = left.get_mut(run.account()) else { continue };
-            let takes = u64::from(run.gpus().max(1));
-            let startable = run.room().min(*left / takes);
-            *left -= startable * takes;
-            jobs = jobs.saturating_add(startable);
-        }
-        jobs
+        let of_owner = |standing: Standing| {
+            let mut left = standing.quota.map(|quota| u64::from(quota).saturating_sub(standing.slots));
+            let started = standing.sweeps.into_iter().map(|Candidate { sweep, gpus, .. }| {
+                let takes = u64::from(gpus.max(1));
+                let room = self.sweeps.get(sweep).map_or(0, SweepRun::room);
+                let jobs = left.map_or(room, |left| room.min(left / takes));
+                left = left.map(|left| left - jobs * takes);
+                jobs
+            });
+            started.fold(0, u64::saturating_add)
+        };
+        self.turns().0.into_iter().map(of_owner).fold(0, u64::saturating_add)
     }
 
     /// The order in which free slots are given out now.
@@ -310,6 +364,7 @@ impl Engine {
             turns.push(Standing {
                 number,
                 slots: held.get(number).copied().unwrap_or(0),
+                making_way: 0,
                 quota: account.quota,
                 weight: account.weight,
                 turn: account.turn,

@@ -9,6 +9,7 @@ mod epoch;
 mod gpu_use;
 mod gpus;
 mod jobs;
+mod kept;
 mod learning;
 mod leases;
 mod measure;

@@ -100,7 +100,9 @@ impl From<ControlError> for ApiError {
             | ControlError::TooManyPoints { .. }
             | ControlError::NoSuchResult { .. } => Self::OutOfRange(message),
             ControlError::NotYours { .. } => Self::Forbidden(message),
-            ControlError::TooManySpecifications { .. } | ControlError::TooManyQuotas => Self::Full(message),
+            ControlError::TooManySpecifications { .. }
+            | ControlError::TooManySpecificationsOfOwner { .. }
+            | ControlError::TooManyQuotas => Self::Full(message),
             ControlError::Overtaken | ControlError::PointIsOther { .. } => Self::Aborted(message),
         }
     }

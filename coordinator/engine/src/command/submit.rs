@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use domain::definition::SweepDefinition;
 
-use super::Command;
-use crate::{ControlError, Engine, NotSearchable, Now, Output, SweepView, learning::Searcher};
+use super::{Answered, Command};
+use crate::{Engine, Issuer, NotSearchable, Now, Output, SweepView, learning::Searcher};
 
 #[derive(Debug, Clone)]
 pub struct Submit {
@@ -55,8 +55,8 @@ impl Command for Submit {
         Some(format!("submit the sweep {:?}", self.definition.specification.name))
     }
 
-    fn apply(self, engine: &mut Engine, now: Now, out: &mut Output) -> Result<Submitted, ControlError> {
+    fn apply(self, engine: &mut Engine, now: Now, by: &Issuer, out: &mut Output) -> Answered<Self> {
         let Self { definition, searcher, request_id, owner } = self;
-        engine.submit(now, (*definition, searcher), (request_id, owner), out)
+        engine.submit(now, (*definition, searcher), (request_id, owner), by, out)
     }
 }

@@ -8,10 +8,10 @@ use super::{
     learning::{RATES, search},
 };
 use crate::{
-    CloseReason, ControlError, Effect, Engine, EngineConfig, Event, Hello, Now, SessionId, SlotDescription,
-    WaitReason,
+    CloseReason, ControlError, Effect, Engine, EngineConfig, Event, Hello, Issuer, Now, SessionId,
+    SlotDescription, WaitReason,
     command::{Cancel, Retry, Submit},
-    control::SPECIFICATIONS_BYTES_MAX,
+    control::{SPECIFICATIONS_BYTES_MAX, SPECIFICATIONS_BYTES_OF_OWNER_MAX},
     query::DescribeSweep,
     waiting::LOOKED_AT,
 };
@@ -85,10 +85,14 @@ fn so_are_the_specifications_of_all_sweeps() {
     let mut cluster = Cluster::with_sweep(3, "");
     let kept = cluster.definition().text_bytes();
     let room = SPECIFICATIONS_BYTES_MAX - kept;
-    assert_eq!(cluster.engine.has_room_for(room), Ok(()));
+    assert_eq!(cluster.engine.has_room_for(room, &Issuer::local()), Ok(()));
     let refused = ControlError::TooManySpecifications { kept, bytes: room + 1 };
-    assert_eq!(cluster.engine.has_room_for(room + 1), Err(refused));
-    assert_eq!(cluster.engine.has_room_for(0), Ok(()), "what makes nothing longer is not refused");
+    assert_eq!(cluster.engine.has_room_for(room + 1, &Issuer::local()), Err(refused));
+    assert_eq!(
+        cluster.engine.has_room_for(0, &Issuer::local()),
+        Ok(()),
+        "what makes nothing longer is not refused"
+    );
 }
 
 #[test]
@@ -96,10 +100,11 @@ fn so_are_the_points_of_searches_also_once_they_have_ended() {
     let mut cluster = Cluster::new();
     cluster.submit_this(search(2_000, RATES));
     let text = cluster.definition().text_bytes();
-    let kept = |cluster: &Cluster| match cluster.engine.has_room_for(SPECIFICATIONS_BYTES_MAX) {
-        Err(ControlError::TooManySpecifications { kept, .. }) => kept - text,
-        other => panic!("{other:?}"),
-    };
+    let kept =
+        |cluster: &Cluster| match cluster.engine.has_room_for(SPECIFICATIONS_BYTES_MAX, &Issuer::local()) {
+            Err(ControlError::TooManySpecifications { kept, .. }) => kept - text,
+            other => panic!("{other:?}"),
+        };
     let all = kept(&cluster);
     // A parameter of a point takes some hundred bytes, of which a sixth counts.
     let parameters = cluster.definition().specification.axes.len();
@@ -112,6 +117,17 @@ fn so_are_the_points_of_searches_also_once_they_have_ended() {
     assert_eq!(kept(&cluster), all / 2_000 * 11, "those that it has proposed are kept");
 }
 
+/// Tries all jobs of a sweep again, without a searcher.
+fn retry_of(cluster: &Cluster, sweep: SweepId) -> Retry {
+    Retry {
+        sweep,
+        jobs: Vec::new(),
+        all: true,
+        seen: cluster.engine.sweep(sweep).unwrap().ends().clone(),
+        revived: Default::default(),
+    }
+}
+
 #[test]
 fn a_search_that_goes_on_needs_room_for_all_that_it_may_propose() {
     let mut cluster = Cluster::new();
@@ -119,18 +135,11 @@ fn a_search_that_goes_on_needs_room_for_all_that_it_may_propose() {
     cluster.submit_this(search(10_000, RATES));
     cluster.order(Cancel(SweepId(1)));
     while cluster.try_order(Submit::new(Box::new(another()), String::new()).unwrap()).is_ok() {}
-    let again = |cluster: &Cluster| Retry {
-        sweep: SweepId(1),
-        jobs: Vec::new(),
-        all: true,
-        seen: cluster.engine.sweep(SweepId(1)).unwrap().ends().clone(),
-        revived: Default::default(),
-    };
-    let retry = again(&cluster);
+    let retry = retry_of(&cluster, SweepId(1));
     assert!(matches!(cluster.refusal(retry), ControlError::TooManySpecifications { .. }));
     cluster.order(Cancel(SweepId(2)));
     // There is room now, and no searcher was brought.
-    let retry = again(&cluster);
+    let retry = retry_of(&cluster, SweepId(1));
     assert_eq!(cluster.refusal(retry), ControlError::Overtaken);
 }
 
@@ -164,4 +173,40 @@ fn a_tick_looks_at_each_worker_a_few_times_however_many_sweeps_wait() {
         (waiting.reason, waiting.text.as_str()),
         (WaitReason::SlotsBusy, "every slot is busy with other sweeps")
     );
+}
+
+#[test]
+fn the_sweeps_of_one_owner_leave_room_for_those_of_others_and_admins_are_not_bound() {
+    let mut cluster = Cluster::new();
+    let submit = |cluster: &mut Cluster, issuer: &Issuer| {
+        let definition = SweepDefinition::new(SweepId(0), search(10_000, RATES)).unwrap();
+        let command = Submit::new(Box::new(definition), String::new()).unwrap().owned_by(issuer.owner());
+        cluster.try_order_as(issuer.clone(), command).map(|submitted| submitted.sweep.id())
+    };
+    let [ann, ben, root] = [Issuer::named("ann"), Issuer::named("ben"), Issuer::admin("root")];
+    submit(&mut cluster, &ann).unwrap();
+    cluster.order(Cancel(SweepId(1)));
+    let refused = loop {
+        if let Err(refused) = submit(&mut cluster, &ann) {
+            break refused;
+        }
+    };
+    let ControlError::TooManySpecificationsOfOwner { owner, kept, bytes } = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(owner, "ann");
+    assert!(kept <= SPECIFICATIONS_BYTES_OF_OWNER_MAX && kept + bytes > SPECIFICATIONS_BYTES_OF_OWNER_MAX);
+    // What goes on needs room, too, unless an admin has it go on.
+    let command = retry_of(&cluster, SweepId(1));
+    let refused = cluster.try_order_as(ann, command).unwrap_err();
+    assert!(matches!(refused, ControlError::TooManySpecificationsOfOwner { .. }), "{refused:?}");
+    let command = retry_of(&cluster, SweepId(1));
+    assert_eq!(cluster.try_order_as(root.clone(), command).unwrap_err(), ControlError::Overtaken);
+    submit(&mut cluster, &ben).unwrap();
+    let refused = loop {
+        if let Err(refused) = submit(&mut cluster, &root) {
+            break refused;
+        }
+    };
+    assert!(matches!(refused, ControlError::TooManySpecifications { .. }), "{refused:?}");
 }

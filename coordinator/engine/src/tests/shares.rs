@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// A sweep of an owner, whose number it returns.
-fn submit(cluster: &mut Cluster, owner: &str, specification: Specification) -> u64 {
+pub(super) fn submit(cluster: &mut Cluster, owner: &str, specification: Specification) -> u64 {
     let issuer = Issuer::named(owner);
     let definition = Box::new(SweepDefinition::new(SweepId(0), specification).unwrap());
     let command = Submit::new(definition, String::new()).unwrap().owned_by(issuer.owner());
@@ -30,11 +30,11 @@ fn priority(jobs: u32, priority: i32) -> Specification {
     specification(jobs, &format!("execution: {{priority: {priority}}}\n"))
 }
 
-fn quota(owner: &str, slots: Option<u32>, weight: u32) -> Quota {
+pub(super) fn quota(owner: &str, slots: Option<u32>, weight: u32) -> Quota {
     Quota { owner: owner.to_owned(), slots, weight, set_unix_ms: 7, set_by: "root".to_owned() }
 }
 
-fn set(cluster: &mut Cluster, quota: Quota) -> QuotaView {
+pub(super) fn set(cluster: &mut Cluster, quota: Quota) -> QuotaView {
     cluster.try_order_as(Issuer::admin("root"), KeepQuota(quota)).unwrap()
 }
 

@@ -211,6 +211,15 @@ mod tests {
                 "ann のジョブが 1 スロットを使用中です (割り当ての上限は 1 スロット)",
             ),
             (
+                "the jobs of ann hold 1 slot of a quota of 4, 2 more are kept for jobs with several GPUs, and a job takes 3 at once",
+                "ann のジョブが 1 スロットを使用中です (割り当ての上限は 4 スロット、ほかに 2 スロットを複数の GPU を使うジョブのために確保、1 件のジョブは同時に \
+                 3 スロットを使います)",
+            ),
+            (
+                "the jobs of ann hold 2 slots of a quota of 4, and 2 more are kept for jobs with several GPUs",
+                "ann のジョブが 2 スロットを使用中です (割り当ての上限は 4 スロット、ほかに 2 スロットを複数の GPU を使うジョブのために確保)",
+            ),
+            (
                 "the jobs of ann hold 4 slots of a quota of 4",
                 "ann のジョブが 4 スロットを使用中です (割り当ての上限は 4 スロット)",
             ),
@@ -286,6 +295,7 @@ mod tests {
                 "sweep {} has the",
                 "job {}",
                 "sweep {} is {} already",
+                "the sweeps of",
                 "no worker",
             ],
         ),

@@ -225,8 +225,32 @@ impl Rules {
 
     /// Whether the quota of its owner leaves room for a job.
     fn has_room(&self, row: &Sweep) -> bool {
+        self.has_room_beside(row, 0)
+    }
+
+    /// The same beside all that may be kept for jobs of the owner's other sweeps.
+    fn has_room_anyway(&self, row: &Sweep) -> bool {
+        let kept = self.kept_at_most(|other| other.owner == row.owner);
+        self.has_room_beside(row, kept.saturating_sub(row.gpus.map_or(0, u64::from)))
+    }
+
+    fn has_room_beside(&self, row: &Sweep, kept: u64) -> bool {
         let quota = self.quotas.get(&row.owner).and_then(|(slots, _)| *slots);
-        quota.is_none_or(|quota| self.held(&row.owner) + row.takes() <= quota.into())
+        quota.is_none_or(|quota| self.held(&row.owner) + kept + row.takes() <= quota.into())
+    }
+
+    /// The most GPUs that may be kept for jobs of these sweeps: they count as their owners'.
+    fn kept_at_most(&self, is_one: impl Fn(&Sweep) -> bool) -> u64 {
+        let waiting = self.sweeps.values().filter(|row| row.can_start() && is_one(row));
+        waiting.filter_map(|row| row.gpus).map(u64::from).sum()
+    }
+
+    /// What jobs may hold of it where GPUs are kept: it no longer counts as their owners'.
+    fn making_way_at_most(&self) -> u64 {
+        let gpus = self.gpus();
+        let on_one = gpus.values().flat_map(BTreeMap::values).map(|(free, busy)| u64::from(free + busy));
+        let of_several = self.attempts.values().filter_map(|placed| placed.gpus);
+        self.kept_at_most(|_| true) * on_one.chain(of_several).max().unwrap_or(0)
     }
 
     fn weight(&self, owner: &str) -> u64 {
@@ -275,28 +299,30 @@ impl Rules {
     }
 
     /// It is its owner's turn, and within the quota. What may have been kept for a job of several GPUs stays so whatever the shares are
-    /// by now: one job of its sweep comes out of turn.
+    /// by now, and whichever sweeps of its owner come first: one job of its sweep comes out of turn.
     fn check_turn(&mut self, attempt: AttemptKey) -> Result<(), Broken> {
         let sweep = attempt.job.sweep;
         let row = self.sweeps.get(&sweep).ok_or("a grant of no sweep")?;
         let owner = row.owner.as_str();
         rule(self.has_room(row), || format!("{attempt} of {owner} was granted beyond the quota"))?;
-        let mut larger = None;
-        for (other, them) in self.waiting().filter(|(_, them)| them.competes_with(row)) {
-            let theirs = self.held(&them.owner) * self.weight(owner);
-            if them.owner != owner && theirs < self.held(owner) * self.weight(&them.owner) {
-                larger = Some(format!(
+        let own = self.held(owner).saturating_sub(self.making_way_at_most());
+        let mut too_early = None;
+        let before = self.waiting().filter(|(_, them)| them.competes_with(row) && self.has_room_anyway(them));
+        for (other, them) in before {
+            let theirs = self.held(&them.owner) + self.kept_at_most(|row| row.owner == them.owner);
+            if them.owner != owner && theirs * self.weight(owner) < own * self.weight(&them.owner) {
+                too_early = Some(format!(
                     "{attempt} was granted to {owner}, who has a larger share than {} with sweep {other}",
                     them.owner
                 ));
             }
             let is_before = (-them.priority, *other) < (-row.priority, sweep);
-            rule(them.owner != owner || !is_before, || {
-                format!("{attempt} was granted before sweep {other} of the same owner")
-            })?;
+            if them.owner == owner && is_before {
+                too_early = Some(format!("{attempt} was granted before sweep {other} of the same owner"));
+            }
         }
-        let Some(larger) = larger else { return Ok(()) };
-        rule(self.waited.contains(&sweep) && self.out_of_turn.insert(sweep), || larger)
+        let Some(too_early) = too_early else { return Ok(()) };
+        rule(self.waited.contains(&sweep) && self.out_of_turn.insert(sweep), || too_early)
     }
 
     /// After each input: what the engine counts for the owners is what they have, and no slot is free while a job could have it, except
@@ -315,7 +341,7 @@ impl Rules {
         let of_several = || waiting.iter().filter_map(|(sweep, gpus)| Some((*sweep, (*gpus)?)));
         let kept: u32 = of_several().map(|(_, gpus)| gpus).sum();
         let gpus = self.gpus();
-        let some_take_one = waiting.iter().any(|(_, gpus)| gpus.is_none());
+        let some_take_one = self.waiting().any(|(_, row)| row.gpus.is_none() && self.has_room_anyway(row));
         if some_take_one {
             let is_other = |slot: &Slot, device: &str| !device.starts_with("cuda") && self.is_free(slot);
             let other = self.connected.iter().any(|(slot, device)| is_other(slot, device));

@@ -49,6 +49,12 @@ const PLAIN: Forms = &[
          書くか、別のストアを使うコーディネーターに投入してください",
     ),
     (
+        "the sweeps of {} have specifications and searched points of {} bytes, and with {} more they would have more than the {} that one \
+         owner may have; write ranges instead of long lists, or ask an admin to submit it",
+        "{} のスイープの定義と探索点は合計 {} バイトあり、さらに {} バイトを加えると、所有者 1 人あたりの上限 {} バイトを超えます。長いリストの代わりに\
+         範囲を書くか、管理者に投入を依頼してください",
+    ),
+    (
         "sweep {} has no point yet, so that it cannot end with those that it has; `sweep cancel {}` ends it",
         "スイープ {} にはまだ探索点がないため、停止できません (`sweep cancel {}` で取り消せます)",
     ),

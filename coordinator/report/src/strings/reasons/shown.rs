@@ -11,12 +11,30 @@ pub(super) const WAITING: Forms = &[
     ("1 job runs, which is all that max_parallel allows", "1 件のジョブが実行中です (max_parallel の上限)"),
     ("{} jobs run, which is all that max_parallel allows", "{} 件のジョブが実行中です (max_parallel の上限)"),
     (
+        "the jobs of {} hold 1 slot of a quota of {}, {} more are kept for jobs with several GPUs, and a job takes {} at once",
+        "{} のジョブが 1 スロットを使用中です (割り当ての上限は {} スロット、ほかに {} スロットを複数の GPU を使うジョブのために確保、1 件のジョブは同時に \
+         {} スロットを使います)",
+    ),
+    (
+        "the jobs of {} hold 1 slot of a quota of {}, and {} more are kept for jobs with several GPUs",
+        "{} のジョブが 1 スロットを使用中です (割り当ての上限は {} スロット、ほかに {} スロットを複数の GPU を使うジョブのために確保)",
+    ),
+    (
         "the jobs of {} hold 1 slot of a quota of {}, and a job takes {} at once",
         "{} のジョブが 1 スロットを使用中です (割り当ての上限は {} スロット、1 件のジョブは同時に {} スロットを使います)",
     ),
     (
         "the jobs of {} hold 1 slot of a quota of {}",
         "{} のジョブが 1 スロットを使用中です (割り当ての上限は {} スロット)",
+    ),
+    (
+        "the jobs of {} hold {} slots of a quota of {}, {} more are kept for jobs with several GPUs, and a job takes {} at once",
+        "{} のジョブが {} スロットを使用中です (割り当ての上限は {} スロット、ほかに {} スロットを複数の GPU を使うジョブのために確保、1 件のジョブは同時に \
+         {} スロットを使います)",
+    ),
+    (
+        "the jobs of {} hold {} slots of a quota of {}, and {} more are kept for jobs with several GPUs",
+        "{} のジョブが {} スロットを使用中です (割り当ての上限は {} スロット、ほかに {} スロットを複数の GPU を使うジョブのために確保)",
     ),
     (
         "the jobs of {} hold {} slots of a quota of {}, and a job takes {} at once",
