@@ -312,18 +312,18 @@ fn unwritable(error: serde_json::Error) -> Failure {
 pub(super) fn table(header: Option<&Vec<String>>, rows: &[Vec<Cell>]) -> String {
     let decimals = decimals::of_columns(rows);
     let alignment = |cell: &Cell| if cell.is_numeric() { CellAlignment::Right } else { CellAlignment::Left };
-    aligned(header, rows, alignment, |_, column| decimals[column])
+    aligned(header.map(Vec::as_slice), rows, alignment, |_, column| decimals[column])
 }
 
 /// The same where each row is a field and each column a thing, to the left: measurements have as many decimals all the way across.
-pub(super) fn table_of_fields(header: &Vec<String>, rows: &[Vec<Cell>]) -> String {
+pub(super) fn table_of_fields(header: &[String], rows: &[Vec<Cell>]) -> String {
     let decimals = decimals::of_rows(rows);
     aligned(Some(header), rows, |_| CellAlignment::Left, |row, _| decimals[row])
 }
 
 /// Rows as a table; `decimals` says how many a measurement has, by row and column.
 fn aligned(
-    header: Option<&Vec<String>>,
+    header: Option<&[String]>,
     rows: &[Vec<Cell>],
     alignment: impl Fn(&Cell) -> CellAlignment,
     decimals: impl Fn(usize, usize) -> Option<usize>,

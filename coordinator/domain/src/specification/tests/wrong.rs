@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use proptest::prelude::*;
 
 use super::*;
+use crate::definition::SweepDefinition;
 
 #[test]
 fn wrong_overrides_are_reported() {
