@@ -191,7 +191,7 @@ impl Sharing {
                 ToWorker::Revoke { attempts, .. } => {
                     told.extend(attempts.into_iter().map(|attempt| (machine, Told::End(attempt))));
                 }
-                ToWorker::Drain { .. } => {}
+                ToWorker::Drain { .. } | ToWorker::Acknowledged { .. } => {}
             }
         }
         let (ends, runs): (Vec<_>, Vec<_>) =
