@@ -357,6 +357,12 @@ impl Engine {
         before.into_iter().chain(best).min_by_key(weight)
     }
 
+    /// Whether the sweep's next job, which takes several GPUs, may start on a worker once enough of them are free.
+    pub(super) fn may_await(&self, now: Now, sweep: SweepId, name: &WorkerName) -> bool {
+        let enough = |worker: &WorkerState, gpus| (worker.gpus_of_a_job() >= gpus).then_some(());
+        self.on_candidate(now, sweep, name, enough).is_some()
+    }
+
     /// What is found for the sweep's next job, which takes so many GPUs, at a worker that it may start on.
     fn on_candidate<T>(
         &self,

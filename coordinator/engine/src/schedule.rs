@@ -14,7 +14,7 @@ use super::{
     resources::allows,
     sessions::send,
     settle,
-    shares::Turns,
+    shares::{Candidate, Turns},
     sweep_run::{ActiveAttempt, Lease, Placement, SweepRun, WaitingJob},
     workers::WorkerState,
 };
@@ -51,10 +51,12 @@ impl Engine {
         let mut granted = 0;
         self.serve_who_awaits(now, &before, &mut turns, &mut granted, out);
         let mut free = self.free_slots();
+        // What was kept before was for the jobs that have been served.
+        let nothing = Kept::default();
         while let Some(several) = turns.next_of_several().filter(|_| !free.is_empty()) {
             // What others get may change the order.
             if !self.fill(now, None, (&mut turns, &mut free), &mut granted, out)
-                && !self.serve_several_gpus(now, several, (&before, true), (&mut turns, &mut free), out)
+                && !self.serve_several_gpus(now, several, (&nothing, true), (&mut turns, &mut free), out)
             {
                 turns.pass(several);
             }
@@ -230,8 +232,10 @@ impl Engine {
         match kept_for {
             None => turns.before_several().find(starts_here),
             Some(kept_for) => {
-                let first = turns.in_order().map(|next| next.sweep).find(starts_here);
-                first.filter(|first| turns.is_own_before(*first, kept_for))
+                // Others who wait for several GPUs come first, too, although this slot alone is none for them.
+                let waits_here = |next: &Candidate| next.gpus > 1 && self.may_await(now, next.sweep, name);
+                let first = turns.in_order().find(|next| starts_here(&next.sweep) || waits_here(next))?;
+                (first.gpus <= 1 && turns.is_own_before(first.sweep, kept_for)).then_some(first.sweep)
             }
         }
     }

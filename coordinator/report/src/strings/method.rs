@@ -159,7 +159,7 @@ impl Strings {
         self.either_of(
             || {
                 format!(
-                    "planned: each point {planned}; there is a value of {} of {}",
+                    "planned: each point {planned}; with a value: {} of {}",
                     counted(trainings, "training"),
                     counted(configurations, "configuration")
                 )

@@ -240,7 +240,7 @@ const TEXTS = {
   rests_on: ['From {jobs} {jobs:job|jobs} of {points} {points:point|points}.', '{points} 通りの設定、{jobs} 件のジョブによります。'],
   separable: ['Job {first} is better than the runner-up, job {second}: by {difference} (95 % interval {interval}).', 'ジョブ {first} は次点のジョブ {second} より優れています (差 {difference}、95 % 信頼区間 {interval})。'],
   not_separable: ['Job {first} cannot be told from the runner-up, job {second}: they differ by {difference} (95 % interval {interval}). In all, the best cannot be said to be better than {others} {others:point|points}.', 'ジョブ {first} と次点のジョブ {second} に差があるとは言えません (差 {difference}、95 % 信頼区間 {interval})。最良より劣ると言えない設定は {others} 通りです。'],
-  runner_up_leads: ['Job {second}, the runner-up, has the better mean, but {second_trainings} of {planned} trainings, and so comes after job {first}, which has them all.', '平均は次点のジョブ {second} のほうが優れていますが、値のある学習が {planned} 回のうち {second_trainings} 回のため、すべてそろったジョブ {first} を最良としています。'],
+  runner_up_leads: ['Job {second}, the runner-up, has the better mean, but {second_trainings} of {planned} {planned:training|trainings}, and so comes after job {first}, which has them all.', '平均は次点のジョブ {second} のほうが優れていますが、値のある学習が {planned} 回のうち {second_trainings} 回のため、すべてそろったジョブ {first} を最良としています。'],
   differ_by: ['They differ by {difference} (95 % interval {interval}).', '差は {difference} (95 % 信頼区間 {interval}) です。'],
   untested_only_one: ['Job {first} is the only one to compare.', '比較できるのはジョブ {first} だけです。'],
   untested_no_repeats: ['Whether job {first} is really better than job {second} cannot be said: points were trained once. `repeats: 3` in the sweep file trains each three times.', 'ジョブ {first} がジョブ {second} より本当に優れているかはわかりません (各設定の学習は 1 回)。スイープのファイルに `repeats: 3` と書くと 3 回ずつ学習します。'],

@@ -355,7 +355,10 @@ impl Rules {
             let most = gpus.values().map(free).max().unwrap_or(0);
             rule(most < kept.max(takes) as usize, || format!("GPUs are free while a job of {sweep} waits"))?;
         }
-        self.waited = of_several().map(|(sweep, _)| sweep).collect();
+        // What is kept at a worker stays kept while it is away.
+        let goes_on = |sweep: &SweepId| self.sweeps.get(sweep).is_some_and(Sweep::can_start);
+        let before = self.waited.iter().filter(|sweep| goes_on(sweep)).copied();
+        self.waited = of_several().map(|(sweep, _)| sweep).chain(before).collect();
         Ok(())
     }
 
