@@ -150,12 +150,12 @@ async fn a_timeline_shows_attempts_as_they_begin_and_end() {
     let goes = site.cluster.folder.path().join("goes");
     let sweep = site.submit(Some(&goes));
     // Nothing is loaded again: events bring the slots that are busy, and what runs there.
-    tab.until("/[1-9]\\d* of \\d+ slots busy/.test(document.body.innerText)").await;
-    tab.until(&format!("/[1-9]\\d* attempts on/.test({figure}.innerText)")).await;
+    tab.until("/[1-9]\\d* of \\d+ slots? busy/.test(document.body.innerText)").await;
+    tab.until(&format!("/[1-9]\\d* attempts? on/.test({figure}.innerText)")).await;
     fs::write(goes, "").unwrap();
     site.wait(sweep);
     tab.until(&format!("{figure}.innerText.includes('12 attempts on')")).await;
-    tab.until("/(^|\\D)0 of \\d+ slots busy/.test(document.body.innerText)").await;
+    tab.until("/(^|\\D)0 of \\d+ slots? busy/.test(document.body.innerText)").await;
     assert!(tab.value::<bool>("window.same").await);
     focus(&tab, ".timeline").await;
     tab.press("ArrowRight").await;

@@ -138,7 +138,7 @@ async fn corrupt_files_are_refused(seeds: Range<u64>, with_log: bool) {
         }
     }
     println!("{count} corrupt: {refused} refused, {unharmed} unharmed");
-    assert!(with_log || refused > count / 2, "most corruption hits something that is read");
+    assert!(with_log || refused > count / 3, "much of the corruption hits something that is read");
 }
 
 #[tokio::test]

@@ -173,20 +173,21 @@ fn another_role_another_port_and_another_scheme_are_found_with_what_to_do() {
     let ca = format!("{certs}/ca.pem");
     let grpc =
         |cluster: &Cluster, scheme| format!("{scheme}://localhost:{}", cluster.coordinator.address.port());
-    let page =
-        |cluster: &Cluster, scheme| format!("{scheme}://localhost:{}", cluster.coordinator.http().port());
+    let (plain_port, secure_port) = (plain.coordinator.http().port(), secure.coordinator.http().port());
+    let page = |port: u16, scheme| format!("{scheme}://localhost:{port}");
     // Who may only look is no worker.
     let looks = ["--coordinator", &grpc(&plain, "http"), "--token-file", &viewer];
     let told = both(folder.path(), &looks);
     is(&told[0].1, "coordinator", "ok", "lets this user in as viewer, in the role viewer", "");
     is(&told[1].1, "coordinator", "failed", "for the role viewer", "another token");
-    let probes = |scheme| format!("{scheme}://{}", plain.coordinator.admin());
-    let (plain_page, secure_page) = (page(&plain, "http"), page(&secure, "https"));
+    let admin = plain.coordinator.admin();
+    let probes = |scheme| format!("{scheme}://{admin}");
+    let (plain_page, secure_page) = (page(plain_port, "http"), page(secure_port, "https"));
     let wrong = [
         (plain_page, false, "is for its page"),
         (secure_page, true, "that of its page"),
         (grpc(&plain, "https"), true, "name the coordinator with http://"),
-        (page(&plain, "https"), true, "is for its page"),
+        (page(plain_port, "https"), true, "is for its page"),
         (probes("https"), true, "this port is for probes and metrics"),
         (probes("http"), false, "this port is for probes and metrics"),
         (grpc(&secure, "http"), false, "name it with https://"),

@@ -334,7 +334,7 @@ fn a_run_is_stopped_while_it_looks_for_gpus_and_what_looks_for_them_is_gone() {
 #[test]
 fn a_folder_with_what_another_sweep_left_is_refused_before_anything_is_trained() {
     let other = r#"{"sweep": {"id": 1, "name": "other", "created_unix_ms": 7}, "jobs": []}"#;
-    for (file, what) in [("results.json", "the report"), ("best/model.json", "weights")] {
+    for (file, what) in [("results.json", "the report"), ("best/model.json", "weights or files")] {
         let folder = tempfile::tempdir().unwrap();
         let results = folder.path().join("results");
         fs::create_dir_all(results.join("best")).unwrap();

@@ -172,6 +172,48 @@ fn an_earlier_sweep_of_the_same_owner_takes_of_what_is_kept_only_in_its_turn() {
 }
 
 #[test]
+fn and_not_while_another_owner_who_waits_for_several_comes_first() {
+    let mut cluster = Cluster::new();
+    (cluster.runs_programs, cluster.devices) = (true, vec!["cuda:0", "cuda:1"]);
+    submit(&mut cluster, "ann", with(""));
+    cluster.order(Pause(SweepId(1)));
+    submit(&mut cluster, "ben", with(""));
+    cluster.connect(1, "y", 2, &[]);
+    assert_eq!(cluster.grants(), [(1, of(2, 1)), (1, of(2, 2))]);
+    cluster.order(Pause(SweepId(2)));
+    submit(&mut cluster, "ann", with(TWO_GPUS));
+    end(&mut cluster, 1, of(2, 1));
+    assert_eq!(cluster.grants(), []);
+    cluster.order(Resume(SweepId(1)));
+    assert_eq!(cluster.grants(), [(1, of(1, 1))]);
+    submit(&mut cluster, "cleo", with(TWO_GPUS));
+    // Cleo's jobs hold nothing; what is kept for ann stays so, and is all free next.
+    end(&mut cluster, 1, of(2, 2));
+    assert_eq!(cluster.grants(), []);
+    end(&mut cluster, 1, of(1, 1));
+    assert_eq!(cluster.grants(), [(1, of(3, 1))]);
+    end(&mut cluster, 1, of(3, 1));
+    assert_eq!(cluster.grants(), [(1, of(4, 1))]);
+}
+
+#[test]
+fn what_was_kept_for_a_job_is_not_kept_for_the_next_one() {
+    let mut cluster = busy("cleo", 1);
+    cluster.order(Pause(SweepId(1)));
+    submit(&mut cluster, "ben", with(TWO_GPUS));
+    end(&mut cluster, 1, of(1, 1));
+    assert_eq!(cluster.grants(), []);
+    // Its slot is free all the time, and no one's.
+    cluster.devices = vec!["cpu"];
+    cluster.connect(2, "c", 1, &[]);
+    submit(&mut cluster, "ann", with(TWO_GPUS));
+    end(&mut cluster, 1, of(1, 2));
+    assert_eq!(cluster.grants(), [(1, of(2, 1))]);
+    end(&mut cluster, 1, of(2, 1));
+    assert_eq!(cluster.grants(), [(1, of(3, 1))]);
+}
+
+#[test]
 fn a_sweep_of_several_gpus_has_its_turn_before_those_that_come_after_it() {
     let mut cluster = Cluster::new();
     (cluster.runs_programs, cluster.devices) = (true, vec!["cuda:0", "cuda:1", "cuda:2"]);

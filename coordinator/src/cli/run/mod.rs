@@ -277,7 +277,7 @@ async fn submit_here(wanted: &Wanted, folder: &Path, target: &Target) -> Result<
         let keys: Vec<_> = changes.into_iter().map(|change| change.key).collect();
         return Err(Failure::operation(format!(
             "{} holds the results of a sweep that is {name} ({}, {}), and this file has another {}; choose another \
-             folder with --output",
+             folder with --output (without it, another `name` in the file gives another folder)",
             folder.display(),
             sweep.name,
             count(sweep.job_count, "job"),
@@ -325,7 +325,7 @@ async fn go_on(
         // Anything else, such as a full disk, says nothing about the file.
         Failure::Refused(reason) => Failure::operation(format!(
             "{place} holds a sweep ({}, {jobs}) that cannot continue with this file: {reason}; to keep \
-             both, choose another folder with --output{}",
+             both, choose another folder with --output (without it, another `name` in the file gives another folder){}",
             before.name,
             if has_results(&counts) { "" } else { "; or remove that folder, where no job is done yet" }
         )),

@@ -244,7 +244,7 @@ const TEXTS = {
   differ_by: ['They differ by {difference} (95 % interval {interval}).', '差は {difference} (95 % 信頼区間 {interval}) です。'],
   untested_only_one: ['Job {first} is the only one to compare.', '比較できるのはジョブ {first} だけです。'],
   untested_no_repeats: ['Whether job {first} is really better than job {second} cannot be said: points were trained once. `repeats: 3` in the sweep file trains each three times.', 'ジョブ {first} がジョブ {second} より本当に優れているかはわかりません (各設定の学習は 1 回)。スイープのファイルに `repeats: 3` と書くと 3 回ずつ学習します。'],
-  untested_some_missing: ['Whether job {first} is really better than job {second} cannot be said: they have {first_trainings} and {second_trainings} trainings with a value, and a test needs two of each.', 'ジョブ {first} がジョブ {second} より本当に優れているかはわかりません (値のある学習は {first_trainings} 回と {second_trainings} 回で、検定にはそれぞれ 2 回必要です)。'],
+  untested_some_missing: ['Whether job {first} is really better than job {second} cannot be said: they have {first_trainings} and {second_trainings} {second_trainings:training|trainings} with a value, and a test needs two of each.', 'ジョブ {first} がジョブ {second} より本当に優れているかはわかりません (値のある学習は {first_trainings} 回と {second_trainings} 回で、検定にはそれぞれ 2 回必要です)。'],
   untested_no_variation: ['Jobs {first} and {second} vary too little to be compared by a test.', 'ジョブ {first} と {second} はばらつきがなく、検定できません。'],
   paired: ['Differences between jobs that are equal in everything else', 'ほかの条件が等しいジョブどうしの差'],
   difference: ['Difference', '差'],

@@ -138,7 +138,7 @@ fn a_changed_script_is_refused_by_name_with_the_ways_out() {
     assert_eq!(code, Some(0), "{stderr}");
     let (code, _, stderr) = told(folder.path(), &format!("{REPORTING}# changed\n"), sweep);
     assert_eq!(code, Some(1), "{stderr}");
-    for part in ["(train.py is another)", "--output", "another `name` in the file"] {
+    for part in ["(train.py is another)", "--output", "another `name` in the file gives another folder"] {
         assert!(stderr.contains(part), "{part}: {stderr}");
     }
     assert!(!stderr.contains("remove that folder"), "{stderr}");
