@@ -53,7 +53,13 @@ impl Engine {
         out: &mut Output,
     ) -> Result<Submitted, ControlError> {
         let request = Request { owner: owner.clone(), id: request_id.clone() };
-        if let Some(known) = self.requests.get(&request).and_then(|sweep| self.sweeps.get(*sweep)) {
+        // A sweep from before sweeps had owners is found by those who may change it.
+        let of_no_one = || {
+            let request = Request { owner: None, id: request_id.clone() };
+            self.requests.get(&request).filter(|_| by.bound().is_none())
+        };
+        let known = self.requests.get(&request).or_else(of_no_one);
+        if let Some(known) = known.and_then(|sweep| self.sweeps.get(*sweep)) {
             return Ok(Submitted { sweep: known.view(), created: false });
         }
         self.has_room_for(definition.kept_bytes_max(), by)?;

@@ -15,7 +15,7 @@ use terms::{AttemptKey, SweepId, WorkerName};
 use super::{
     Engine, Now, Output, SlotDescription,
     schedule::{Chosen, Place},
-    shares::Turns,
+    shares::{Holding, Turns},
     sweep_run::SweepRun,
     workers::{SlotState, WorkerState},
 };
@@ -293,7 +293,7 @@ impl Engine {
             && !mutants::is_on(Mutant::NothingIsKept)
             && let Some(next) = self.gpus_to_keep(now, sweep, before.awaited.get(&sweep), &names)
         {
-            turns.kept(sweep, gpus.into(), &self.held_of(&next));
+            turns.kept(sweep, gpus.into(), self.held_of(&next));
             self.kept.keep(sweep, next);
         }
         let (workers, kept) = (&self.workers, &self.kept);
@@ -304,8 +304,8 @@ impl Engine {
         !goes_on
     }
 
-    /// How many slots jobs hold that have to end before these GPUs are free, each with its owner's number.
-    fn held_of(&self, awaited: &Awaited) -> Vec<(usize, u64)> {
+    /// The jobs that have to end before these GPUs are free.
+    fn held_of(&self, awaited: &Awaited) -> Vec<Holding> {
         let slots = self.workers.get(&awaited.worker).map(WorkerState::slots).unwrap_or_default();
         let kept = awaited.slots.iter().filter_map(|position| slots.get(*position));
         // One for the jobs of a pack, and one for a job that has several of the slots.
@@ -314,7 +314,9 @@ impl Engine {
             let run = self.sweeps.get(attempt.job.sweep);
             if let Some((run, active)) = run.and_then(|run| Some((run, run.active(attempt)?))) {
                 let placement = active.placement();
-                held.insert(placement.slot, (run.account(), placement.slots()));
+                let job = (awaited.worker.clone(), placement.slot);
+                let holding = Holding { job, account: run.account(), slots: placement.slots() };
+                held.insert(placement.slot, holding);
             }
         }
         held.into_values().collect()
@@ -327,8 +329,8 @@ impl Engine {
         let others = others.filter_map(|(sweep, awaited)| Some((self.sweeps.get(*sweep)?, awaited)));
         let own = others.filter(|(other, _)| other.account() == account);
         let more = own.map(|(other, awaited)| {
-            let held = self.held_of(awaited).into_iter().filter(|(number, _)| *number == account);
-            u64::from(other.gpus()).saturating_sub(held.map(|(_, slots)| slots).sum())
+            let held = self.held_of(awaited).into_iter().filter(|holding| holding.account == account);
+            u64::from(other.gpus()).saturating_sub(held.map(|holding| holding.slots).sum())
         });
         more.sum()
     }

@@ -15,7 +15,7 @@ use domain::{
     record::{Quota, Record},
     text::count,
 };
-use terms::SweepId;
+use terms::{SweepId, WorkerName};
 
 use super::{ControlError, Engine, Output, sweep_run::SweepRun};
 use crate::mutants::{self, Mutant};
@@ -155,19 +155,36 @@ impl Standing {
     }
 }
 
+/// A job, or a pack of them, on slots that are kept for another one.
+#[derive(Debug)]
+pub(super) struct Holding {
+    /// Its worker, and the number of the slot that runs it.
+    pub(super) job: (WorkerName, u32),
+    /// Its owner's number.
+    pub(super) account: usize,
+    /// How many slots it counts as.
+    pub(super) slots: u64,
+}
+
 /// The sweeps with jobs to start, in the order in which free slots are given to them.
 #[derive(Debug, Default)]
-pub(super) struct Turns(Vec<Standing>);
+pub(super) struct Turns {
+    /// In the order of their turns.
+    owners: Vec<Standing>,
+    /// The jobs that make way for kept ones, by worker and by the slot that runs them, and how many of their slots count as kept for jobs
+    /// of the same owner.
+    making_way: BTreeMap<(WorkerName, u32), u64>,
+}
 
 impl Turns {
     /// Whether no sweep has a job to start.
     pub(super) fn are_over(&self) -> bool {
-        self.0.is_empty()
+        self.owners.is_empty()
     }
 
     /// The sweeps whose owners have room for a job of theirs, in their order.
     pub(super) fn in_order(&self) -> impl Iterator<Item = Candidate> + '_ {
-        self.0.iter().flat_map(|standing| {
+        self.owners.iter().flat_map(|standing| {
             let has_room = |candidate: &&Candidate| standing.has_room(candidate.gpus.max(1).into());
             standing.sweeps.iter().filter(has_room).copied()
         })
@@ -188,17 +205,17 @@ impl Turns {
         let of_owner = |standing: &Standing| -> Vec<SweepId> {
             standing.sweeps.iter().map(|next| next.sweep).filter(|sweep| is_wanted(*sweep)).collect()
         };
-        self.0.iter().map(of_owner).filter(|sweeps| !sweeps.is_empty()).collect()
+        self.owners.iter().map(of_owner).filter(|sweeps| !sweeps.is_empty()).collect()
     }
 
     /// The place of the owner of a sweep.
     fn place_of(&self, sweep: SweepId) -> Option<usize> {
-        self.0.iter().position(|standing| standing.place_of(sweep).is_some())
+        self.owners.iter().position(|standing| standing.place_of(sweep).is_some())
     }
 
     /// Whether the quota of a sweep's owner leaves room for a job of the sweep.
     pub(super) fn has_room_for(&self, sweep: SweepId) -> bool {
-        let owner = self.place_of(sweep).map(|place| &self.0[place]);
+        let owner = self.place_of(sweep).map(|place| &self.owners[place]);
         owner.is_some_and(|owner| {
             let candidate = owner.place_of(sweep).map(|place| &owner.sweeps[place]);
             candidate.is_some_and(|candidate| owner.has_room(candidate.gpus.max(1).into()))
@@ -207,7 +224,7 @@ impl Turns {
 
     /// Whether a sweep comes before another one of the same owner.
     pub(super) fn is_own_before(&self, sweep: SweepId, other: SweepId) -> bool {
-        let owner = self.place_of(other).map(|place| &self.0[place]);
+        let owner = self.place_of(other).map(|place| &self.owners[place]);
         owner.is_some_and(|owner| {
             owner.place_of(sweep).is_some_and(|place| Some(place) < owner.place_of(other))
         })
@@ -215,37 +232,44 @@ impl Turns {
 
     /// The sweep has had its turn: nothing more can be done for it.
     pub(super) fn pass(&mut self, sweep: SweepId) {
-        let mut all = self.0.iter_mut().flat_map(|standing| &mut standing.sweeps);
+        let mut all = self.owners.iter_mut().flat_map(|standing| &mut standing.sweeps);
         if let Some(candidate) = all.find(|candidate| candidate.sweep == sweep) {
             candidate.is_passed = true;
         }
     }
 
-    /// Slots are kept for a job of the sweep: for the rest of the turn they count as its owner's, and no longer as those of the owners,
-    /// by number, whose jobs still hold so many of them. What the owner's own jobs hold of them does not count twice.
-    pub(super) fn kept(&mut self, sweep: SweepId, slots: u64, held: &[(usize, u64)]) {
+    /// Slots are kept for a job of the sweep: for the rest of the turn they count as its owner's, and no longer as those of the owners
+    /// whose jobs still hold so many of them. What the owner's own jobs hold of them does not count twice, nor does a job that makes way
+    /// for several.
+    pub(super) fn kept(&mut self, sweep: SweepId, slots: u64, held: Vec<Holding>) {
         let Some(place) = self.place_of(sweep) else { return };
-        let (mut more, owner) = (slots, self.0[place].number);
-        for (number, held) in held {
-            let twice = if *number == owner { more.min(*held) } else { 0 };
+        let (mut more, owner) = (slots, self.owners[place].number);
+        for Holding { job, account, slots } in held {
+            let is_first = !self.making_way.contains_key(&job);
+            let claimed = self.making_way.entry(job).or_default();
+            let twice = if account == owner { more.min(slots - *claimed) } else { 0 };
+            *claimed += twice;
             more -= twice;
-            if let Some(standing) = self.0.iter_mut().find(|standing| standing.number == *number) {
-                standing.making_way += held - twice;
+            if let Some(standing) = self.owners.iter_mut().find(|standing| standing.number == account) {
+                standing.making_way += if is_first { slots } else { 0 };
+                standing.making_way -= twice;
             }
         }
-        self.0[place].slots += more;
-        self.0.sort_by(Standing::compare);
+        self.owners[place].slots += more;
+        self.owners.sort_by(Standing::compare);
     }
 
     /// Puts the owner back. Whether the order is still the same, and the quota leaves as much once more.
     fn granted(&mut self, number: usize, slots: u64, turn: u64) -> bool {
-        let Some(place) = self.0.iter().position(|standing| standing.number == number) else { return false };
-        self.0[place].slots += slots;
-        self.0[place].turn = turn;
-        let (mut now, has_room) = (place, self.0[place].has_room(slots));
+        let Some(place) = self.owners.iter().position(|standing| standing.number == number) else {
+            return false;
+        };
+        self.owners[place].slots += slots;
+        self.owners[place].turn = turn;
+        let (mut now, has_room) = (place, self.owners[place].has_room(slots));
         // The others are in order, and the owner only comes later.
-        while now + 1 < self.0.len() && self.0[now].compare(&self.0[now + 1]).is_gt() {
-            self.0.swap(now, now + 1);
+        while now + 1 < self.owners.len() && self.owners[now].compare(&self.owners[now + 1]).is_gt() {
+            self.owners.swap(now, now + 1);
             now += 1;
         }
         now == place && has_room
@@ -335,7 +359,7 @@ impl Engine {
             });
             started.fold(0, u64::saturating_add)
         };
-        self.turns().0.into_iter().map(of_owner).fold(0, u64::saturating_add)
+        self.turns().owners.into_iter().map(of_owner).fold(0, u64::saturating_add)
     }
 
     /// The order in which free slots are given out now.
@@ -373,7 +397,7 @@ impl Engine {
             });
         }
         turns.sort_by(Standing::compare);
-        Turns(turns)
+        Turns { owners: turns, making_way: BTreeMap::new() }
     }
 
     /// A job of the sweep was granted that takes so many slots: its owner's turn comes later. Whether the order is still the same, and

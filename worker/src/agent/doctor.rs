@@ -21,7 +21,7 @@ use super::{
     options::StartOptions,
     own_trainer::OwnTrainer,
     remote::Remote,
-    target::{CONNECT_WITHIN, Target, urls},
+    target::{CONNECT_WITHIN, Target, is_misled, urls},
 };
 
 /// Who asks where the worker has no name yet.
@@ -222,6 +222,12 @@ async fn coordinator(target: &Target) -> Vec<Check> {
     let theirs = date.and_then(|date| httpdate::parse_http_date(date).ok());
     let message = unreached::explained(url, status.message().to_owned(), CONNECT_WITHIN).await;
     let check = match status.code() {
+        // What a port says that is not the one for calls, or that speaks TLS.
+        _ if is_misled(&status) => Check::failed_with(
+            NAME,
+            &format!("{url} is not where workers are answered: {message}"),
+            "correct --coordinator: its scheme, and the port of the coordinator's --listen",
+        ),
         Code::NotFound => Check::ok(NAME, format!("{url} lets this worker in{taken_for}")),
         Code::Unavailable if status.metadata().get(proto::leader::LEADER_METADATA).is_some() => {
             Check::ok(NAME, format!("{url} answers: {message}"))
@@ -230,12 +236,6 @@ async fn coordinator(target: &Target) -> Vec<Check> {
             NAME,
             &format!("{url} refuses this worker: {message}"),
             "give a worker's token with --token-file, or a join token with --join-file",
-        ),
-        // What a port says that is not the one for calls, or that speaks TLS.
-        Code::InvalidArgument => Check::failed_with(
-            NAME,
-            &format!("{url} is not where workers are answered: {message}"),
-            "correct --coordinator: its scheme, and the port of the coordinator's --listen",
         ),
         // Something is there, and what to do about it is said.
         _ if message.contains("; ") => {

@@ -105,7 +105,10 @@ impl Remote {
         match call(&mut client, request).await {
             Ok(answer) => Ok(answer.into_inner()),
             // The coordinator is on its way to another address, or back.
-            Err(status) if is_misled(&status) => Err(Status::unavailable(status.message())),
+            Err(status) if is_misled(&status) => {
+                let metadata = status.metadata().clone();
+                Err(Status::with_metadata(Code::Unavailable, status.message(), metadata))
+            }
             Err(status) => Err(status),
         }
     }

@@ -6,7 +6,10 @@ use std::{
     fs::File,
     io,
     os::unix::fs::FileExt,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -50,7 +53,8 @@ impl Uploads {
     ) -> Self {
         let wake = Arc::new(Notify::new());
         let (told, rounds) = watch::channel(0);
-        let uploader = Uploader { remote, folder: Arc::clone(&folder), metrics, traced };
+        let is_told = AtomicBool::new(false);
+        let uploader = Uploader { remote, folder: Arc::clone(&folder), metrics, traced, is_told };
         let task = tokio::spawn(uploader.run(Arc::clone(&wake), told));
         Self { wake, folder, rounds, _task: AbortOnDropHandle::new(task) }
     }
@@ -91,6 +95,8 @@ struct Uploader {
     folder: Arc<WeightsFolder>,
     metrics: Arc<Metrics>,
     traced: Traced,
+    /// A refusal was told.
+    is_told: AtomicBool,
 }
 
 impl Uploader {
@@ -129,6 +135,14 @@ impl Uploader {
                 Ok(Offered::Later) => {}
                 Err(status) => {
                     self.metrics.upload_failed();
+                    if status.code() == Code::PermissionDenied && !self.is_told.swap(true, Ordering::Relaxed)
+                    {
+                        tracing::warn!(
+                            attempt = %file.attempt,
+                            "the coordinator refuses what the job left: {}; if this worker trained it under another name, start it with that --name",
+                            status.message()
+                        );
+                    }
                     tracing::debug!(attempt = %file.attempt, "what the job left is offered again later: {}", status.message());
                     if matches!(
                         status.code(),

@@ -240,6 +240,29 @@ fn jobs_with_several_gpus_count_as_them_where_the_quota_bounds_those_that_would_
 }
 
 #[test]
+fn a_job_that_makes_way_for_two_counts_once() {
+    let mut cluster = Cluster::new();
+    (cluster.runs_programs, cluster.devices) = (true, vec!["cuda:0", "cuda:1", "cuda:2", "cuda:3", "cuda:4"]);
+    submit(&mut cluster, "ben", with("resources: {gpus: 4}"));
+    cluster.connect(1, "x", 5, &[]);
+    assert_eq!(cluster.grants(), [(1, of(1, 1))]);
+    cluster.order(Pause(SweepId(1)));
+    for _ in 0..2 {
+        submit(&mut cluster, "ann", with(TWO_GPUS));
+    }
+    cluster.devices = vec!["cpu"];
+    submit(&mut cluster, "ben", with(""));
+    cluster.connect(2, "y", 4, &[]);
+    assert_eq!(cluster.grants(), [(1, 1), (2, 2), (2, 3), (2, 4), (2, 5)].map(|(at, job)| (at, of(4, job))));
+    submit(&mut cluster, "cleo", with(""));
+    cluster.connect(3, "z", 3, &[]);
+    assert_eq!(cluster.grants(), [1, 2, 3].map(|job| (3, of(5, job))));
+    // Of ben's nine slots four make way for both sweeps of ann, and five for no one: more than cleo has.
+    end(&mut cluster, 3, of(5, 1));
+    assert_eq!(cluster.grants(), [(3, of(5, 4))]);
+}
+
+#[test]
 fn what_the_jobs_of_the_same_owner_hold_of_what_is_kept_counts_once() {
     let mut cluster = Cluster::new();
     (cluster.runs_programs, cluster.devices) = (true, vec!["cuda:0", "cuda:1"]);

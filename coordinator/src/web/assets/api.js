@@ -39,9 +39,13 @@ function away({ name }) {
 }
 
 /** What an answer says, which may still break off. */
-async function json(response) {
+function json(response) {
+  return whole(response, 'json');
+}
+
+async function whole(response, as) {
   try {
-    return await response.json();
+    return await response[as]();
   } catch (error) {
     throw away(error);
   }
@@ -84,7 +88,7 @@ export async function columns(sweep, known) {
     await response.body?.cancel();
     return null;
   }
-  return new Columns(await response.arrayBuffer(), version);
+  return new Columns(await whole(response, 'arrayBuffer'), version);
 }
 
 const KINDS = { u8: Uint8Array, u16: Uint16Array, u32: Uint32Array, f32: Float32Array };

@@ -42,7 +42,7 @@ export class Curves {
       this.chosen = this.left.values.metric ?? metric.name;
       this.again();
     } else this.later();
-    const names = [...new Set([...metrics, this.chosen])];
+    const names = [...new Set([...metrics, metric.name, this.chosen])];
     if (names.join('\n') !== this.names) this.showControls(names);
     this.names = names.join('\n');
   }

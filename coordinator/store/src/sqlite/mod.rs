@@ -113,13 +113,8 @@ impl SqliteStore {
         Ok(Self { path, identity, writer, thread, readers, scanner, lookups, _lock: lock })
     }
 
-    /// # Errors
-    /// The database that is written no longer is the one at its path.
-    fn is_in_its_place(&self) -> Result<(), StoreError> {
-        match self.identity.has_left(&self.path) {
-            true => Err(StoreError::Removed { path: self.path.clone() }),
-            false => Ok(()),
-        }
+    fn removed(&self) -> StoreError {
+        StoreError::Removed { path: self.path.clone() }
     }
 }
 
@@ -206,8 +201,10 @@ impl Store for SqliteStore {
 
     async fn deposed(&self) -> StoreError {
         loop {
-            if let Err(error) = self.is_in_its_place() {
-                return error;
+            let (identity, path) = (self.identity, self.path.clone());
+            // A file system that hangs holds up no one else.
+            if tokio::task::spawn_blocking(move || identity.has_left(&path)).await.unwrap_or(false) {
+                return self.removed();
             }
             tokio::time::sleep(LOOK_INTERVAL).await;
         }
@@ -231,9 +228,12 @@ impl Store for SqliteStore {
         let mut readers = OnDemand { pool: &self.lookups, connection: None };
         rows.fetch(&mut readers, records).await?;
         let writes = rows.take(records)?;
-        let written = self.thread.run(move || writer.commit(&writes).map(|()| writer)).await;
-        *guard = Some((written.ok_or(sqlx::Error::WorkerCrashed)??, rows));
-        self.is_in_its_place()
+        let (identity, path) = (self.identity, self.path.clone());
+        let commit = move || writer.commit(&writes).map(|()| (writer, identity.has_left(&path)));
+        let written = self.thread.run(commit).await;
+        let (writer, has_left) = written.ok_or(sqlx::Error::WorkerCrashed)??;
+        *guard = Some((writer, rows));
+        if has_left { Err(self.removed()) } else { Ok(()) }
     }
 
     async fn has_room(&self) -> bool {

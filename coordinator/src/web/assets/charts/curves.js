@@ -95,7 +95,7 @@ export class Lines {
     const axis = { stroke: colour('muted'), grid: { stroke: colour('grid'), width: 1 }, ticks: { show: false }, font, labelFont: font, labelSize: 16, labelGap: 0, incrs: () => [ANY_STEP], filter: (_, splits) => splits, values: (_, values) => ticks(values) };
     const split = (isLog, isWhole, length, room) => (plot, _, min, max) => {
       const wanted = Math.max(2, Math.floor(length() / room));
-      return isLog ? logTicks(min, max, wanted) : evenTicks(min, max, wanted, isWhole);
+      return isLog ? logTicks(min, max, wanted, isWhole) : evenTicks(min, max, wanted, isWhole);
     };
     const { height, isLog, isLogY, isWhole } = this;
     const ranged = (range) => (_, min, max) => (typeof min === 'number' ? range(min, max) : [null, null]);

@@ -132,7 +132,8 @@ export class HeatMap {
     if (!Number.isFinite(value)) return RANK_COLOURS - 1;
     const [from, to, at] = [min, max, value].map((one) => scale.at(one));
     const part = to > from ? (at - from) / (to - from) : 1;
-    return Math.min(RANK_COLOURS - 1, Math.floor((metric.maximize ? 1 - part : part) * RANK_COLOURS));
+    // A mean of the cell may lie between 0 and the least value of a logarithmic scale.
+    return Math.max(0, Math.min(RANK_COLOURS - 1, Math.floor((metric.maximize ? 1 - part : part) * RANK_COLOURS)));
   }
 
   draw() {

@@ -1,7 +1,7 @@
 // The rungs of early stopping: what each job had where jobs are compared, and what became of it; with a table of the rungs, and of the jobs of one.
 
 import { get } from '../api.js';
-import { colour, el, fill, say, update } from '../dom.js';
+import { colour, el, fill, say } from '../dom.js';
 import { clipped, count, number } from '../format.js';
 import { badge, choice, problem } from '../parts.js';
 import { t } from '../strings.js';

@@ -1,4 +1,4 @@
-// Ranges of axes and the values that they are marked at, for numbers of any size. Reports draw the same data by the same rules.
+// Ranges of axes and the values that they are marked at, for numbers of any size.
 
 /** Largest number on an axis, so that no sum or difference of two is infinite; what is beyond it is beyond the axis. */
 const LARGEST = 1e307;
@@ -48,10 +48,10 @@ export function evenTicks(min, max, wanted, isWhole = false) {
 }
 
 /** About `wanted` powers of ten between two positive numbers: where they are too many, every so many. Where there are fewer than two, finer ones. */
-export function logTicks(min, max, wanted) {
+export function logTicks(min, max, wanted, isWhole = false) {
   const first = Math.ceil(Math.log10(min) - 1e-9);
   const last = Math.floor(Math.log10(max) + 1e-9);
-  if (last - first < 1) return finerTicks(min, max, first, last) ?? evenTicks(min, max, wanted);
+  if (last - first < 1) return finerTicks(min, max, first, last) ?? evenTicks(min, max, wanted, isWhole);
   const step = Math.ceil((last - first + 1) / Math.max(1, wanted));
   const ticks = [];
   for (let power = first; power <= last; power += step) ticks.push(Number(`1e${power}`));

@@ -40,7 +40,7 @@ export async function show(main) {
     const sweeps = found.filter(({ status }) => status === 'fulfilled').map(({ value }) => value);
     body.hidden = !sweeps.length;
     if (!sweeps.length) return false;
-    const metrics = new Set(sweeps.map(({ sweep }) => `${sweep.metric.name} ${sweep.metric.maximize}`));
+    const metrics = new Set(sweeps.map(({ sweep }) => `${sweep.metric.name} ${sweep.metric.maximize} ${sweep.metric.use}`));
     const cut = sweeps.filter(({ leftOut }) => leftOut > 0);
     update(notes, metrics.size > 1 && banner('note', '', t('compare_metrics')), cut.map(({ sweep, leftOut }) => banner('note', '', t('compare_jobs_left_out', { sweep: sweep.id, jobs: count(leftOut) }))));
     // On one axis they would say something else.
@@ -126,7 +126,7 @@ function tableColumns() {
     { label: t('jobs'), render: ({ sweep }) => [segments(sweep), el('span', { class: 'note' }, counts(sweep))] },
     { label: t('best'), measure: ({ compared }) => compared?.best, render: best },
     { label: t('trainings'), kind: 'number', render: ({ compared }) => compared && compared.trainings !== null && count(compared.trainings) },
-    { label: t('train_time'), kind: 'number', render: ({ compared }) => compared && duration(compared.train_seconds) },
+    { label: t('train_time'), kind: 'number', render: ({ compared, total }) => duration(compared?.train_seconds ?? total) },
   ];
 }
 
