@@ -64,7 +64,7 @@ impl Leadership {
         match &answer {
             Ok(_) => tracing::info!(target: "audit", who, from, token, what, result = "done", "changed"),
             Err(error) => {
-                tracing::info!(target: "audit", who, from, token, what, result = %error, "not changed")
+                tracing::info!(target: "audit", who, from, token, what, result = %error, "not changed");
             }
         }
         answer

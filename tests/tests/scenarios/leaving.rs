@@ -213,7 +213,7 @@ async fn a_coordinator_with_an_authority_ends_with_its_sweep_too() {
     init(&["sweep.example"]);
     let refused = Command::new(program("sweep"))
         .args(["serve", "--listen", "127.0.0.1:0", "--store", &format!("sqlite:{}", path("other.db"))])
-        .args(&serve)
+        .args(serve)
         .output()
         .unwrap();
     let told = String::from_utf8_lossy(&refused.stderr);

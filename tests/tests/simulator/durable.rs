@@ -225,8 +225,8 @@ impl Durable {
                 owner,
                 ..
             } => {
-                let request = (owner.clone(), request_id.clone());
-                rule(self.requests.insert(request), || "one request made two sweeps".into())?;
+                let is_new = self.requests.insert((owner.clone(), request_id.clone()));
+                rule(is_new, || "one request made two sweeps".into())?;
                 let row = Sweep {
                     request_id: request_id.clone(),
                     owner: owner.clone(),
@@ -272,10 +272,9 @@ impl Durable {
                 Ok(())
             }
             Record::CheckpointMissed { job } => {
-                let row =
-                    self.sweeps.get_mut(&job.sweep).ok_or("a checkpoint of a sweep that does not exist")?;
-                let before = row.without_checkpoint.replace(job.job);
-                rule(before.is_none(), || format!("{before:?} and {job} are the first without a checkpoint"))
+                let row = self.sweeps.get_mut(&job.sweep).ok_or("a checkpoint of no sweep")?;
+                let is_first = row.without_checkpoint.replace(job.job).is_none();
+                rule(is_first, || format!("{job} is not the first without a checkpoint"))
             }
             Record::MetricsNamed { sweep, first, names } => {
                 let row = self.sweeps.get_mut(sweep).ok_or("metrics of a sweep that does not exist")?;

@@ -151,7 +151,7 @@ impl Rules {
                 self.quotas.insert(quota.owner.clone(), (quota.slots, quota.weight));
             }
             Record::AttemptGranted { attempt, worker, slot, device, .. } => {
-                self.grant(*attempt, (worker.clone(), *slot), device)?;
+                self.grant(*attempt, &(worker.clone(), *slot), device)?;
             }
             Record::AttemptEnded { attempt, .. } => {
                 let held = self.attempts.remove(attempt);
@@ -170,7 +170,7 @@ impl Rules {
         Ok(())
     }
 
-    fn grant(&mut self, attempt: AttemptKey, slot: Slot, device: &str) -> Result<(), Broken> {
+    fn grant(&mut self, attempt: AttemptKey, slot: &Slot, device: &str) -> Result<(), Broken> {
         let placed = self.place(slot.clone(), device);
         let other = self.attempts.keys().find(|other| other.job == attempt.job);
         rule(other.is_none(), || format!("{attempt} was granted while {other:?} runs"))?;
@@ -179,7 +179,7 @@ impl Rules {
             self.check_slots(attempt, &placed)?;
             self.check_turn(attempt)?;
         } else {
-            let mut there = self.attempts.iter().filter(|(_, placed)| placed.occupies(&slot));
+            let mut there = self.attempts.iter().filter(|(_, placed)| placed.occupies(slot));
             let is_pack =
                 there.all(|(other, placed)| other.job.sweep == attempt.job.sweep && placed.gpus.is_none());
             rule(is_pack, || format!("{attempt} was granted a slot of another sweep's job"))?;
