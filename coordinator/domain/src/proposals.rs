@@ -6,9 +6,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use terms::ParameterMap;
-
-use crate::text::count;
+use terms::{ParameterMap, count};
 
 /// The point of a job, and what it was made from.
 #[derive(Debug, Clone, PartialEq)]

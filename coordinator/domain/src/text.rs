@@ -1,4 +1,4 @@
-//! Texts for people: of bounded length whatever was sent, numbers of things, and numbers without digits that no one reads.
+//! Texts for people: of bounded length whatever was sent, and numbers without digits that no one reads.
 
 /// What stands where a piece was cut out.
 const CUT: &str = " … ";
@@ -14,11 +14,6 @@ pub fn shortened(text: &str, bytes_max: usize) -> String {
     let start = (0..=room / 2).rev().find(is_boundary).unwrap_or(0);
     let end = (text.len() - room / 2..=text.len()).find(is_boundary).unwrap_or(text.len());
     format!("{}{CUT}{}", &text[..start], &text[end..])
-}
-
-/// A number of things: `1 slot`, `2 slots`.
-pub fn count(number: u64, thing: &str) -> String {
-    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 /// A number with at most six significant digits.

@@ -1,12 +1,9 @@
 //! Attempts: their events, their ends, their leases, and what their ends mean for their jobs.
 
-use domain::{
-    record::{History, Record},
-    text::count,
-};
+use domain::record::{History, Record};
 use terms::{
     AttemptKey, AttemptState, DatasetSummary, Epoch, EpochReport, JobState, Outcome, ParameterUse,
-    SweepState, WorkerName,
+    SweepState, WorkerName, count,
 };
 
 use super::{

@@ -8,9 +8,8 @@ use domain::{
     definition::SweepDefinition,
     points::CheckedPoint,
     record::{EndedJob, Quota, Record, Token, WeightsFile},
-    text::count,
 };
-use terms::{AttemptKey, JobKey, ParameterValue, SweepId, WorkerName};
+use terms::{AttemptKey, JobKey, ParameterValue, SweepId, WorkerName, count};
 
 use super::{
     ControlError, Effect, Engine, Issuer, Now, Output, QuotaView, Revived, SweepView, WeightsAnswer,

@@ -258,14 +258,14 @@ fn awaited(worker: &WorkerName, sweep: SweepId, gpus: &[Gpu]) -> Awaited {
 }
 
 impl Engine {
-    /// Grants the sweep's jobs, each with several GPUs, as long as there are some and it is its turn; or keeps GPUs for the next one, if
-    /// they can the same as `before`. Where it is not `in_turn`, that is for one job alone, for which they were kept. Takes what is granted or
-    /// kept out of `free`. Returns whether it may be its turn again.
+    /// Grants the sweep's jobs, each with several GPUs, as long as there are some and it is its turn; or keeps GPUs for the next one.
+    /// Out of its turn, that is for one job alone, for which GPUs were `kept_before`, and the same stay kept if they can. Takes what is
+    /// granted or kept out of `free`. Returns whether it may be its turn again.
     pub(super) fn serve_several_gpus(
         &mut self,
         now: Now,
         sweep: SweepId,
-        (before, in_turn): (&Kept, bool),
+        kept_before: Option<&Kept>,
         (turns, free): (&mut Turns, &mut Vec<FreeSlot>),
         out: &mut Output,
     ) -> bool {
@@ -283,7 +283,9 @@ impl Engine {
             {
                 let place = Place { name, slots: &slots, granted: 0 };
                 match self.grant(now, sweep, place, out) {
-                    Chosen::Job(_) => goes_on = self.has_turn_again(turns, sweep, gpus.into()) && in_turn,
+                    Chosen::Job(_) => {
+                        goes_on = self.has_turn_again(turns, sweep, gpus.into()) && kept_before.is_none();
+                    }
                     Chosen::Later => break,
                     Chosen::None => {}
                 }
@@ -291,7 +293,8 @@ impl Engine {
         }
         if goes_on
             && !mutants::is_on(Mutant::NothingIsKept)
-            && let Some(next) = self.gpus_to_keep(now, sweep, before.awaited.get(&sweep), &names)
+            && let Some(next) =
+                self.gpus_to_keep(now, sweep, kept_before.and_then(|kept| kept.awaited.get(&sweep)), &names)
         {
             turns.kept(sweep, gpus.into(), self.held_of(&next));
             self.kept.keep(sweep, next);

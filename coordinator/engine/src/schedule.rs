@@ -51,12 +51,10 @@ impl Engine {
         let mut granted = 0;
         self.serve_who_awaits(now, &before, &mut turns, &mut granted, out);
         let mut free = self.free_slots();
-        // What was kept before was for the jobs that have been served.
-        let nothing = Kept::default();
         while let Some(several) = turns.next_of_several().filter(|_| !free.is_empty()) {
             // What others get may change the order.
             if !self.fill(now, None, (&mut turns, &mut free), &mut granted, out)
-                && !self.serve_several_gpus(now, several, (&nothing, true), (&mut turns, &mut free), out)
+                && !self.serve_several_gpus(now, several, None, (&mut turns, &mut free), out)
             {
                 turns.pass(several);
             }
@@ -86,7 +84,7 @@ impl Engine {
                 }
                 self.fill(now, Some((sweep, before)), (&mut *turns, &mut free), granted, out);
                 if turns.has_room_for(sweep)
-                    && !self.serve_several_gpus(now, sweep, (before, false), (&mut *turns, &mut free), out)
+                    && !self.serve_several_gpus(now, sweep, Some(before), (&mut *turns, &mut free), out)
                 {
                     turns.pass(sweep);
                 }

@@ -11,11 +11,8 @@ use std::{
     sync::Arc,
 };
 
-use domain::{
-    record::{Quota, Record},
-    text::count,
-};
-use terms::{SweepId, WorkerName};
+use domain::record::{Quota, Record};
+use terms::{SweepId, WorkerName, count};
 
 use super::{ControlError, Engine, Output, sweep_run::SweepRun};
 use crate::mutants::{self, Mutant};

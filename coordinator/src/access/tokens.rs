@@ -15,8 +15,7 @@ use std::{
 use domain::record::Token;
 use proto::{client::read_token, join::JoinToken, secret_file};
 use subtle::ConstantTimeEq;
-use terminal::count;
-use terms::Role;
+use terms::{Role, count};
 use tokio_util::sync::CancellationToken;
 
 use super::{Caller, NotLoggedIn, Oidc, OidcConfig, Until, WorkerCertificate};

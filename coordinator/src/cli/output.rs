@@ -10,7 +10,7 @@ use terminal::{logging::GLOBAL, output, text};
 use terms::{ParameterValue, shortest};
 
 use super::{failure::Failure, settings::Settings};
-pub(super) use terminal::count;
+pub(super) use terms::count;
 
 /// Characters of a reason's beginning and of its end in a table: with both, a line of a job fits onto a wide terminal.
 const REASON_END_SHOWN: usize = 70;

@@ -25,11 +25,6 @@ pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(without_port)
 }
 
-/// A number of things: `1 job`, `2 jobs`.
-pub fn count(number: u64, thing: &str) -> String {
-    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -34,7 +34,7 @@ pub use metrics::{
     MetricName, MetricNameError, MetricRow, MetricRowError, MetricSchema, MetricUse, Objective,
     ReportedMetrics, RowBytes, Standing,
 };
-pub use number::shortest;
+pub use number::{count, shortest};
 pub use parameter::{ParameterMap, ParameterValue};
 pub use progress::Progress;
 pub use role::Role;

@@ -1,4 +1,4 @@
-//! How a number is written in full.
+//! How a number is written in full, and how many there are of something.
 
 /// From this size on, down to that, a number is written with all its digits, as in JavaScript: `0.00005`, not `5e-5`.
 const PLAIN_FROM: f64 = 1e-6;
@@ -10,6 +10,11 @@ pub fn shortest(value: f64) -> String {
     let size = value.abs();
     let is_plain = size == 0.0 || !value.is_finite() || (PLAIN_FROM..PLAIN_BELOW).contains(&size);
     if is_plain { value.to_string() } else { format!("{value:e}") }
+}
+
+/// A number of things: `1 job`, `2 jobs`.
+pub fn count(number: u64, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

@@ -89,7 +89,8 @@ async fn history_of_a_database(folder: &Path) -> (Vec<u8>, Vec<u8>, Vec<String>)
         sweep: SweepId(2),
         name: "second".into(),
         request_id: "key".into(),
-        specification: "name: y".into(),
+        // As long as files are, next to pages of tables and indexes that have few rows.
+        specification: format!("name: y\n# {}", "as files are ".repeat(1_000)),
         manifest: String::new(),
         objective: objective("train_loss"),
         job_count: 5,
@@ -138,7 +139,7 @@ async fn corrupt_files_are_refused(seeds: Range<u64>, with_log: bool) {
         }
     }
     println!("{count} corrupt: {refused} refused, {unharmed} unharmed");
-    assert!(with_log || refused > count / 3, "much of the corruption hits something that is read");
+    assert!(with_log || refused > count / 2, "most corruption hits something that is read");
 }
 
 #[tokio::test]

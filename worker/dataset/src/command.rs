@@ -123,7 +123,7 @@ fn pack_file(arguments: &PackArgs) -> anyhow::Result<()> {
     let images = packed.len();
     let mut told = format!(
         "{} of {size}×{size} pixels {} in {}\n",
-        terminal::count(images as u64, "image"),
+        terms::count(images as u64, "image"),
         if images == 1 { "is" } else { "are" },
         target.display()
     );
@@ -253,7 +253,7 @@ fn json(findings: &Findings) -> serde_json::Value {
 fn text(path: &Path, findings: &Findings) -> String {
     let images: usize = findings.classes.iter().map(|(_, count)| count).sum();
     let mut text =
-        format!("{}: {} with {}\n", path.display(), findings.kind, terminal::count(images as u64, "image"));
+        format!("{}: {} with {}\n", path.display(), findings.kind, terms::count(images as u64, "image"));
     for (class, count) in &findings.classes {
         text.push_str(&format!("  {class}: {count}\n"));
     }
@@ -270,7 +270,7 @@ fn text(path: &Path, findings: &Findings) -> String {
     if findings.skipped_count > 0 {
         text.push_str(&format!(
             "left out: {} that could not be decoded\n",
-            terminal::count(findings.skipped_count, "picture")
+            terms::count(findings.skipped_count, "picture")
         ));
         for skipped in &findings.skipped {
             text.push_str(&format!("  {skipped}\n"));

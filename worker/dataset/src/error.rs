@@ -106,7 +106,7 @@ pub enum DataError {
     /// Pictures cannot be decoded.
     #[error(
         "{path}: {} cannot be decoded; repair or remove them, or leave them out with --skip-corrupt:\n{list}", 
-        terminal::count(*count as u64, "picture")
+        terms::count(*count as u64, "picture")
     )]
     Corrupt {
         /// The data set.

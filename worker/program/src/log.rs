@@ -98,7 +98,7 @@ impl Log {
         let left_out = std::mem::take(&mut state.left_out);
         state.hidden = 0;
         if left_out > 0 {
-            terminal::say!("[{} left out: the program prints too fast]", terminal::count(left_out, "line"));
+            terminal::say!("[{} left out: the program prints too fast]", terms::count(left_out, "line"));
         }
         terminal::say!("{line}");
     }
@@ -114,7 +114,7 @@ impl Log {
         let (hidden, left_out) = (std::mem::take(&mut state.hidden), std::mem::take(&mut state.left_out));
         let unseen = left_out.saturating_sub(hidden as u64);
         if unseen > 0 {
-            terminal::say!("[{} left out: the program prints too fast]", terminal::count(unseen, "line"));
+            terminal::say!("[{} left out: the program prints too fast]", terms::count(unseen, "line"));
         }
         for line in state.last.iter().skip(state.last.len() - hidden) {
             terminal::say!("{line}");

@@ -39,7 +39,7 @@ pub(crate) fn hand_over(folder: &Path, wanted: Option<&Path>) -> io::Result<()> 
         if files > 0 {
             terminal::say!(
                 "nothing of the {} in SWEEP_OUTPUT_DIR is kept: the sweep keeps no artifacts",
-                terminal::count(files, "file")
+                terms::count(files, "file")
             );
         }
         return Ok(());
@@ -118,7 +118,7 @@ impl Found {
             let more = if *count > examples.len() as u64 { ", …" } else { "" };
             terminal::say!(
                 "not kept of SWEEP_OUTPUT_DIR: {}, as {reason} ({}{more})",
-                terminal::count(*count, "file"),
+                terms::count(*count, "file"),
                 examples.join(", ")
             );
         }

@@ -24,7 +24,7 @@ pub(super) fn claim(slots: usize) -> anyhow::Result<()> {
     anyhow::bail!(
         "a worker with {} needs {needed} open files and connections, but the system allows the process \
          {allowed}; raise the limit with `ulimit -n {}`, LimitNOFILE= of systemd or --ulimit nofile= of Docker",
-        terminal::count(slots as u64, "slot"),
+        terms::count(slots as u64, "slot"),
         SUGGESTED.max(needed)
     )
 }

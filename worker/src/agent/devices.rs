@@ -195,8 +195,8 @@ fn lay_out(
                 "cpu".to_owned(),
                 format!(
                     "{cpu}, one of {} on {}",
-                    terminal::count(count as u64, "slot"),
-                    terminal::count(cores as u64, "core")
+                    terms::count(count as u64, "slot"),
+                    terms::count(cores as u64, "core")
                 ),
             ),
         };

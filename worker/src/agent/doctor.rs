@@ -158,7 +158,7 @@ async fn trainer(start: &StartOptions) -> (Option<OwnTrainer>, Vec<Check>) {
 }
 
 fn described(slots: &[v1::Slot]) -> String {
-    let count = terminal::count(slots.len() as u64, "slot");
+    let count = terms::count(slots.len() as u64, "slot");
     match slots.first() {
         Some(first) => format!("{count}, the first on {}: {}", first.device, first.description),
         None => count,

@@ -74,7 +74,7 @@ pub fn predict(options: &PredictOptions) -> anyhow::Result<()> {
     if unreadable > 0 {
         anyhow::bail!(
             "{} could not be read and {} no row",
-            terminal::count(unreadable, "picture"),
+            terms::count(unreadable, "picture"),
             if unreadable == 1 { "has" } else { "have" }
         );
     }

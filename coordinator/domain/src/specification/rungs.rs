@@ -1,9 +1,9 @@
 //! What a rule of early stopping comes to in a sweep: after which epochs it compares jobs, and whether it ever acts.
 
-use terms::{EPOCHS_MAX, ParameterValue};
+use terms::{EPOCHS_MAX, ParameterValue, count};
 
 use super::{EarlyTermination, HyperbandRungs, Specification, StoppingRule};
-use crate::{space::Domain, text::count};
+use crate::space::Domain;
 
 /// A sweep, as far as its rule of early stopping is concerned.
 #[derive(Debug, Clone, Copy)]

@@ -1,7 +1,7 @@
 //! What the results say, in sentences that claim no more than the statistics carry.
 
 use analysis::{Method, NoInterval, SIGNIFICANT};
-use terminal::count as counted;
+use terms::count as counted;
 
 use super::{super::figures::percent, Strings};
 

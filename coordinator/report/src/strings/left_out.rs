@@ -1,8 +1,7 @@
 //! What the results do not hold, and what they do not say.
 
-use terminal::count as counted;
-
 use super::Strings;
+use terms::count as counted;
 
 impl Strings {
     /// Jobs that count for nothing, by what became of them.

@@ -1,7 +1,6 @@
 //! What a report says of its question, its method and how to do it again.
 
-use terminal::count as counted;
-use terms::{Goal, MetricUse};
+use terms::{Goal, MetricUse, count as counted};
 
 use super::Strings;
 

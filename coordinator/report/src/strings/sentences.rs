@@ -1,7 +1,7 @@
 //! Texts with numbers: singular, plural and word order depend on the language.
 
 use analysis::Level;
-use terminal::count as counted;
+use terms::count as counted;
 
 use super::{
     super::figures::{measured, percent, short, short_parameter},

@@ -1,7 +1,7 @@
 //! Whether the best configuration can be told from the runner-up, in sentences.
 
 use analysis::{NotTested, Test};
-use terminal::count as counted;
+use terms::count as counted;
 
 use super::{Strings, findings::p_value};
 

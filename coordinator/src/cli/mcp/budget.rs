@@ -2,9 +2,9 @@
 //! that nothing has to be ended later.
 
 use std::time::Duration;
+use terms::count;
 
 use domain::specification::Execution;
-use terminal::count;
 
 /// The bounds that the user has set.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

@@ -3,7 +3,8 @@
 use proto::v1;
 use report::{measured, view};
 use serde::Serialize;
-use terminal::{count, text};
+use terminal::text;
+use terms::count;
 
 use super::address::Form;
 use crate::{

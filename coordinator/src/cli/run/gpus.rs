@@ -61,7 +61,7 @@ pub(super) fn suffices(
     Err(Failure::operation(format!(
         "each job asks for {} (`resources: {{gpus: {wanted}}}`), but {found}; {cure}, or lower `gpus` in the file, or use \
          `sweep serve` with workers that have them",
-        terminal::count(wanted as u64, "GPU"),
+        terms::count(wanted as u64, "GPU"),
     )))
 }
 

@@ -3,8 +3,8 @@
 use domain::specification::{Program, Resources};
 use proto::v1;
 use serde_json::{Value, json};
-use terminal::{count, output::say, text};
-use terms::{DatasetSummary, manifest::ShareOf};
+use terminal::{output::say, text};
+use terms::{DatasetSummary, count, manifest::ShareOf};
 
 use super::{
     Again,

@@ -1,7 +1,7 @@
 //! A job as the coordinator has it: its numbers, how it ended, and on what it was trained.
 
 use proto::v1;
-use terminal::count;
+use terms::count;
 
 use super::training::is_gpu;
 use crate::cli::{client::Target, failure::Failure, tables::job_state_name};

@@ -86,8 +86,7 @@ impl LogFile {
         let lines = dropped.iter().filter(|byte| **byte == b'\n').count() as u64;
         // One of them said how many had been left out before.
         self.left_out += lines.saturating_sub(u64::from(self.left_out > 0));
-        let end =
-            [format!("[{} left out]\n", terminal::count(self.left_out, "line")).as_bytes(), kept].concat();
+        let end = [format!("[{} left out]\n", terms::count(self.left_out, "line")).as_bytes(), kept].concat();
         file.write_all_at(&end, self.head_end)?;
         self.length = self.head_end + end.len() as u64;
         file.set_len(self.length)
