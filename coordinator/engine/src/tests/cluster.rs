@@ -143,6 +143,20 @@ pub(super) fn stored(
     }
 }
 
+/// An attempt at the worker a that was running when the coordinator ended.
+pub(super) fn running_at_a(started: bool) -> StoredAttempt {
+    StoredAttempt {
+        worker: "a".parse().unwrap(),
+        slot: 0,
+        device: "cpu".into(),
+        pack_size: 1,
+        started,
+        train_seconds: 0.0,
+        last: None,
+        best: None,
+    }
+}
+
 impl Cluster {
     pub(super) fn new() -> Self {
         Self {
@@ -173,17 +187,7 @@ impl Cluster {
 
     /// With one sweep of one job, whose first attempt ran on the worker `a` when the coordinator was started again.
     pub(super) fn restarted(history: History, reason: &str, started: bool) -> Self {
-        let running = StoredAttempt {
-            worker: "a".parse().unwrap(),
-            slot: 0,
-            device: "cpu".into(),
-            pack_size: 1,
-            started,
-            train_seconds: 0.0,
-            last: None,
-            best: None,
-        };
-        let stored = stored(&specification(1, ""), running, history, reason);
+        let stored = stored(&specification(1, ""), running_at_a(started), history, reason);
         let mut cluster = Self::new();
         cluster.engine = Engine::restore(CONFIG, cluster.now(), vec![stored]).unwrap();
         cluster

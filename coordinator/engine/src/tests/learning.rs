@@ -3,12 +3,12 @@
 use domain::{
     definition::SweepDefinition,
     proposals::{Learned, LearnedResult, Proposed, Why},
-    record::{BestJobs, EndedJob, Record, StoredAttempt, StoredSearch, StoredSweep},
+    record::{BestJobs, EndedJob, Record, StoredSearch, StoredSweep},
     specification::{Specification, SpecificationSource},
 };
 use terms::{EpochReport, Goal, JobKey, JobState, Outcome, SweepId, SweepState, metrics::known};
 
-use super::cluster::{Cluster, ended, key, stored};
+use super::cluster::{Cluster, ended, key, running_at_a, stored};
 use crate::{
     AttemptEvent,
     command::{EndJob, JobEnd, Retry, Submit},
@@ -316,18 +316,8 @@ fn a_job_that_runs_knows_after_a_restart_how_many_epochs_were_proposed() {
     cluster.connect(1, "a", 1, &[]);
     let total = cluster.definition().budget(1);
     assert!(total.is_some());
-    let running = StoredAttempt {
-        worker: "a".parse().unwrap(),
-        slot: 0,
-        device: "cpu".into(),
-        pack_size: 1,
-        started: true,
-        train_seconds: 0.0,
-        last: None,
-        best: None,
-    };
     let search = recorded(&cluster);
-    let stored = StoredSweep { search, ..stored(&specification, running, Default::default(), "") };
+    let stored = StoredSweep { search, ..stored(&specification, running_at_a(true), Default::default(), "") };
     cluster.restart(stored);
     let restored = cluster.engine.sweep(SweepId(1)).unwrap().snapshot();
     assert_eq!(restored.running[0].epochs_total, total);

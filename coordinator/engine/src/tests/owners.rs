@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use domain::{
     definition::SweepDefinition,
-    record::{Record, StoredAttempt, StoredSweep},
+    record::{Record, StoredSweep},
 };
 use terms::{JobKey, SweepId};
 
-use super::cluster::{Cluster, specification, stored};
+use super::cluster::{Cluster, running_at_a, specification, stored};
 use crate::{
     Command, ControlError, EndsSeen, Issuer, JobEnd,
     command::{Cancel, EndJob, Extend, Pause, ProposePoints, Resume, Retry, Stop, Submit},
@@ -100,22 +100,22 @@ fn a_request_id_is_of_who_submits_with_it_also_after_a_restart() {
         assert_eq!(submit_as(&mut cluster, issuer, "serve"), (sweep, true), "{issuer:?}");
         assert_eq!(submit_as(&mut cluster, issuer, "serve"), (sweep, false), "{issuer:?}");
     }
-    let running = || StoredAttempt {
-        worker: "a".parse().unwrap(),
-        slot: 0,
-        device: "cpu".into(),
-        pack_size: 1,
-        started: true,
-        train_seconds: 0.0,
-        last: None,
-        best: None,
-    };
     let request_id = "serve".to_owned();
     let owner = Some("ben".to_owned());
-    let row = stored(&specification(3, ""), running(), Default::default(), "");
+    let row = stored(&specification(3, ""), running_at_a(true), Default::default(), "");
     cluster.restart(StoredSweep { request_id, owner, ..row });
     assert_eq!(submit_as(&mut cluster, &ben, "serve"), (1, false));
     assert_eq!(submit_as(&mut cluster, &local, "serve"), (2, true));
+}
+
+#[test]
+fn a_request_of_no_owner_is_found_by_admins_alone() {
+    let mut cluster = Cluster::new();
+    let row = stored(&specification(3, ""), running_at_a(true), Default::default(), "");
+    cluster.restart(StoredSweep { request_id: "serve".to_owned(), owner: None, ..row });
+    assert_eq!(submit_as(&mut cluster, &Issuer::admin("root"), "serve"), (1, false));
+    assert_eq!(submit_as(&mut cluster, &Issuer::local(), "serve"), (1, false));
+    assert_eq!(submit_as(&mut cluster, &Issuer::named("ann"), "serve"), (2, true));
 }
 
 #[test]
@@ -123,19 +123,9 @@ fn a_sweep_is_its_owners_after_a_restart() {
     let mut cluster = submitted_by(&Issuer::named("ann"));
     let Some(Record::SweepSubmitted { owner, .. }) = cluster.records.first() else { panic!("no sweep") };
     assert_eq!(owner.as_deref(), Some("ann"));
-    let running = StoredAttempt {
-        worker: "a".parse().unwrap(),
-        slot: 0,
-        device: "cpu".into(),
-        pack_size: 1,
-        started: true,
-        train_seconds: 0.0,
-        last: None,
-        best: None,
-    };
     let stored = StoredSweep {
         owner: owner.clone(),
-        ..stored(&specification(3, ""), running, Default::default(), "")
+        ..stored(&specification(3, ""), running_at_a(true), Default::default(), "")
     };
     cluster.restart(stored);
     assert_eq!(cluster.sweep().owner.as_deref(), Some("ann"));
