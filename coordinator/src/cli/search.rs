@@ -174,10 +174,18 @@ impl Proposing<'_> {
         Ok(())
     }
 
-    /// Proposes points, all of them or none, and says which numbers they have.
+    /// Proposes points, all of them or none, and says which numbers they have. Where they are refused and another searcher has taken
+    /// their numbers, they get the next ones: one that was killed may have had a point on its way.
     async fn propose_together(&mut self, points: &[(u64, v1::SearchPoint)]) -> Result<(), Failure> {
-        let first = self.next_point;
-        self.send(points.iter().map(|(_, point)| point.clone()).collect(), false).await?;
+        let proposed: Vec<_> = points.iter().map(|(_, point)| point.clone()).collect();
+        let first = loop {
+            let first = self.next_point;
+            let Err(failure) = self.send(proposed.clone(), false).await else { break first };
+            // Proposes nothing: the answer is the number of the next point.
+            if failure.is_passing() || self.send(Vec::new(), false).await.is_err() || self.next_point == first {
+                return Err(failure);
+            }
+        };
         let numbered = points.iter().zip(first..);
         let accepted = numbered.map(|(&(accepted, _), point)| Told::Accepted { accepted, point });
         print_lines(&accepted.collect::<Vec<_>>())

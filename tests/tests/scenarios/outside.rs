@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::Write,
+    io::{BufRead, BufReader, Write},
     path::Path,
     process::{Child, Command, Output, Stdio},
 };
@@ -189,6 +189,44 @@ async fn jobs_wait_for_points_wrong_points_are_named_and_a_searcher_may_end_the_
     assert!(sweep(&cluster, &["search", "2"], &point("0.003")).status.success());
     assert!(shown("2/1").contains("0.003") && !shown("2/1").contains("not proposed yet"), "{}", shown("2/1"));
     assert!(shown("2/2").contains("not proposed yet"), "{}", shown("2/2"));
+}
+
+#[tokio::test]
+async fn a_point_whose_number_another_searcher_has_taken_gets_the_next_one() {
+    let cluster = Cluster::start(light(20));
+    let _worker = cluster.worker("one");
+    let sweep_id = submit(&cluster, 3).await;
+    let mut late = command(&cluster, &program("sweep"))
+        .args(["search", "1"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(late.stdout.take().unwrap()).lines().map(Result::unwrap);
+    // It knows now that the next point is the first.
+    assert!(lines.next().unwrap().contains("\"next_point\":1"));
+    let point = |rate: f64| {
+        format!(r#"{{"parameters": {{"activation": "relu", "learning_rate": {rate}, "batch_size": 32}}}}"#)
+            + "\n"
+    };
+    let early = sweep(&cluster, &["search", "1"], &point(0.001));
+    assert!(String::from_utf8(early.stdout).unwrap().contains("{\"accepted\":1,\"point\":1}"));
+    let mut input = late.stdin.take().unwrap();
+    input.write_all((point(0.002) + &point(0.003)).as_bytes()).unwrap();
+    let answers: Vec<String> =
+        lines.by_ref().filter(|line| line.contains("accepted") || line.contains("error")).take(2).collect();
+    assert_eq!(answers, ["{\"accepted\":1,\"point\":2}", "{\"accepted\":2,\"point\":3}"]);
+    let ended = cluster.watch(sweep_id).await.until_end().await;
+    assert_eq!((ended.state(), ended.job_count), (v1::SweepState::Finished, 3));
+    let rates: BTreeSet<String> = told(&cluster, sweep_id)
+        .await
+        .iter()
+        .flat_map(|result| &result.parameters)
+        .filter(|parameter| parameter.name == "learning_rate")
+        .map(|parameter| format!("{:?}", parameter.value))
+        .collect();
+    assert_eq!(rates.len(), 3, "{rates:?}");
+    assert!(late.wait().unwrap().success());
 }
 
 #[tokio::test]
