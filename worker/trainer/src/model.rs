@@ -31,6 +31,7 @@ pub fn initial_parameters(seed: u64, layers: &Arc<Layers>) -> Result<Parameters,
         let fill = |described: &super::layers::Described| {
             let mut tensor = Tensor::f_empty(&described.shape, (described.kind, Device::Cpu))?;
             match described.initial {
+                #[expect(clippy::disallowed_methods, reason = "within `random::with_seed`")]
                 Initial::Uniform(bound) => tensor.f_uniform_(-bound, bound),
                 Initial::Constant(value) => tensor.f_fill_(value),
             }
@@ -289,7 +290,8 @@ mod tests {
                 let parameters = initial_parameters(1, &Layers::new(&architecture, 20, 3)).unwrap();
                 for (described, tensor) in parameters.named().filter(|(one, _)| one.is_of_norm) {
                     if described.kind == Kind::Float {
-                        let _ = tensor.shallow_clone().uniform_(0.2, 2.0);
+                        let values = random::uniform(&described.shape, 2).unwrap() * 1.8 + 0.2;
+                        tensor.shallow_clone().copy_(&values);
                     }
                 }
                 let activation = activation.parse().unwrap();

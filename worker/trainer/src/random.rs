@@ -1,6 +1,8 @@
 //! Random numbers that only depend on a seed: libtorch's CPU generator, seeded again for every draw, so that they are
 //! PyTorch's own and the same on every device.
 
+#![expect(clippy::disallowed_methods, reason = "all that draws does so here, with the generator's lock")]
+
 use std::sync::{Mutex, PoisonError};
 
 use tch::{Device, Kind, TchError, Tensor};
