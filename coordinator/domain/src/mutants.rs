@@ -106,6 +106,8 @@ pub enum Mutant {
     SeveralGpusHoldOneSlot,
     /// No GPUs are kept for a job that takes several.
     NothingIsKept,
+    /// Of a quota, nothing is left for a job that takes several GPUs.
+    QuotasAreLeftToNoOne,
     /// An attempt that is handed back is charged to its job.
     HandBacksAreCharged,
     /// A job whose memory runs out is charged although a worker has more.
@@ -119,7 +121,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Self; 56] = [
+    pub const ALL: [Self; 57] = [
         Self::NoFencing,
         Self::AcknowledgeBeforeCommit,
         Self::DuplicateOvertakesCommit,
@@ -171,6 +173,7 @@ impl Mutant {
         Self::PackedJobsHoldSlotsEach,
         Self::SeveralGpusHoldOneSlot,
         Self::NothingIsKept,
+        Self::QuotasAreLeftToNoOne,
         Self::HandBacksAreCharged,
         Self::MemoryIsCharged,
         Self::MemoryIsNeverCharged,

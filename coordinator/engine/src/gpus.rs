@@ -15,8 +15,8 @@ use terms::{AttemptKey, SweepId, WorkerName};
 use super::{
     Engine, Now, Output, SlotDescription,
     schedule::{Chosen, Place},
-    shares::{Holding, Turns},
     sweep_run::SweepRun,
+    turns::{Holding, Turns},
     workers::{SlotState, WorkerState},
 };
 use crate::mutants::{self, Mutant};
@@ -284,7 +284,8 @@ impl Engine {
                 let place = Place { name, slots: &slots, granted: 0 };
                 match self.grant(now, sweep, place, out) {
                     Chosen::Job(_) => {
-                        goes_on = self.has_turn_again(turns, sweep, gpus.into()) && kept_before.is_none();
+                        goes_on =
+                            self.has_turn_again(now, turns, sweep, gpus.into()) && kept_before.is_none();
                     }
                     Chosen::Later => break,
                     Chosen::None => {}
@@ -360,6 +361,18 @@ impl Engine {
         });
         // Of equal ones, the first.
         before.into_iter().chain(best).min_by_key(weight)
+    }
+
+    /// Whether the sweep's jobs take several GPUs, and some worker could run one more of them, next to those that it runs, once jobs of
+    /// other sweeps have ended there.
+    pub(super) fn has_place_for_several(&self, now: Now, run: &SweepRun) -> bool {
+        let (sweep, gpus) = (run.id(), run.gpus() as usize);
+        let has_place = |(name, worker): (&WorkerName, &WorkerState)| {
+            let others =
+                worker.gpus_for(name, &Kept::default(), sweep).into_iter().filter(|gpu| !gpu.runs(sweep));
+            self.may_await(now, sweep, name) && others.count() >= gpus
+        };
+        gpus > 1 && self.workers.iter().any(has_place)
     }
 
     /// Whether the sweep's next job, which takes several GPUs, may start on a worker once enough of them are free.

@@ -26,6 +26,7 @@ mod sessions;
 mod shares;
 mod sweep_run;
 mod sweeps;
+mod turns;
 mod view;
 mod waiting;
 mod weights;

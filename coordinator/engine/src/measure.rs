@@ -97,7 +97,7 @@ impl SlotCounts {
 impl Query for Measure {
     type Answer = Measured;
 
-    fn answer(&self, engine: &Engine, _: Now) -> Result<Measured, ControlError> {
+    fn answer(&self, engine: &Engine, now: Now) -> Result<Measured, ControlError> {
         let mut jobs = JobCounts::default();
         let (mut weights_bytes, mut weights_awaited) = (0, 0);
         let mut sweeps: Vec<(SweepState, u64)> = SweepState::all().iter().map(|state| (*state, 0)).collect();
@@ -109,7 +109,7 @@ impl Query for Measure {
                 *count += 1;
             }
         }
-        let startable_jobs = engine.startable_jobs();
+        let startable_jobs = engine.startable_jobs(now);
         let (workers, slots) = engine.count_workers();
         Ok(Measured { jobs, startable_jobs, sweeps, workers, slots, weights_bytes, weights_awaited })
     }

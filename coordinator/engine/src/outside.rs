@@ -104,8 +104,8 @@ impl Engine {
             .map(|(name, worker)| self.places_at(name, worker, run))
             .sum();
         let parallel = run.definition().execution.max_parallel.map_or(u64::MAX, u64::from);
-        let jobs =
-            free.min(parallel.saturating_sub(run.running_jobs() as u64)).saturating_sub(run.startable_jobs());
+        let parallel = parallel.saturating_sub(run.running_jobs() as u64);
+        let jobs = free.min(parallel).min(self.room_in_quota(run)).saturating_sub(run.startable_jobs());
         let left = outside.points_max().saturating_sub(outside.next_point() - 1);
         jobs.div_ceil(outside.repeats()).min(left)
     }

@@ -1,4 +1,4 @@
-//! Which free slot gets which jobs: one, or a pack of them. Sweeps are served in the order of `shares`; a sweep that has reached its
+//! Which free slot gets which jobs: one, or a pack of them. Sweeps are served in the order of `turns`; a sweep that has reached its
 //! limit, or that a worker cannot run, lets the next one pass. Jobs that take several slots are placed in `gpus`, in the same order.
 
 use std::{cell::OnceCell, sync::Arc};
@@ -14,8 +14,8 @@ use super::{
     resources::allows,
     sessions::send,
     settle,
-    shares::{Candidate, Turns},
     sweep_run::{ActiveAttempt, Lease, Placement, SweepRun, WaitingJob},
+    turns::{Candidate, Turns},
     workers::WorkerState,
 };
 use crate::mutants::{self, Mutant};
@@ -44,7 +44,7 @@ impl Engine {
         self.packing_slots.clear();
         self.sweeps.forget_touched();
         let before = std::mem::take(&mut self.kept);
-        let mut turns = self.turns();
+        let mut turns = self.turns(now);
         if turns.are_over() {
             return;
         }
@@ -118,7 +118,7 @@ impl Engine {
                 match self.grant(now, sweep, place, out) {
                     Chosen::Job(_) => {
                         *granted += u64::from(takes_packs);
-                        self.has_turn_again(turns, sweep, 1);
+                        self.has_turn_again(now, turns, sweep, 1);
                         return false;
                     }
                     Chosen::Later => return true,

@@ -12,6 +12,7 @@ mod jobs;
 mod kept;
 mod learning;
 mod leases;
+mod left;
 mod measure;
 mod memory;
 mod models;

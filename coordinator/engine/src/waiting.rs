@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use terms::{
-    SweepState, WorkerName,
+    SweepId, SweepState, WorkerName,
     manifest::{Described, ManifestHash},
 };
 
 use super::{
     Effect, Engine, Now, Observation, Output, WaitReason, Waiting, resources::short_of_gpus,
-    sweep_run::SweepRun, workers::WorkerState,
+    sweep_run::SweepRun, turns::LeftFor, workers::WorkerState,
 };
 
 /// Workers whose reasons are named; more would fill the screen.
@@ -26,16 +26,24 @@ struct Crowd<'a> {
     /// Whether some worker is available to every sweep, and whether one of them has a free slot that is kept for none.
     plain: bool,
     plain_has_free_slots: bool,
-    /// How many slots the jobs of each owner hold.
+    /// How many slots the jobs of each owner hold, and what is left of the quotas for earlier sweeps.
     held: Vec<u64>,
+    left: BTreeMap<SweepId, LeftFor>,
     /// The other available workers: sweeps may differ about them.
     marked: Vec<(&'a WorkerName, &'a WorkerState)>,
+}
+
+impl Crowd<'_> {
+    /// Whose quota leaves no room for a job of the sweep.
+    fn lacks_quota(&self, engine: &Engine, run: &SweepRun) -> Option<String> {
+        engine.lacks_quota(run, &self.held, self.left.get(&run.id()))
+    }
 }
 
 impl Engine {
     /// Why jobs of the sweep wait; nothing where none does, or where they are about to start.
     pub(super) fn waiting(&self, now: Now, run: &SweepRun) -> Option<Waiting> {
-        let crowd = self.crowd();
+        let crowd = self.crowd(now);
         let reason = self.why_waiting(&crowd, run)?;
         let text = self.why_in_words(&crowd, run, reason);
         let since = run.idle_since().unwrap_or(now);
@@ -44,7 +52,7 @@ impl Engine {
         Some(Waiting { reason, text, idle_ms, since_unix_ms })
     }
 
-    fn crowd(&self) -> Crowd<'_> {
+    fn crowd(&self, now: Now) -> Crowd<'_> {
         let connected: Vec<_> =
             self.workers.iter().filter(|(_, worker)| worker.session().is_some()).collect();
         let serving: Vec<_> = connected.iter().copied().filter(|(_, worker)| !worker.is_draining()).collect();
@@ -66,8 +74,8 @@ impl Engine {
         });
         let plain_has_free_slots =
             plain.iter().any(|(name, worker)| self.kept.leaves_free_slot(name, worker));
-        let held = self.slots_held();
-        Crowd { none_serves, plain: !plain.is_empty(), plain_has_free_slots, held, marked }
+        let (held, left) = (self.slots_held(), self.turns(now).left_from());
+        Crowd { none_serves, plain: !plain.is_empty(), plain_has_free_slots, held, left, marked }
     }
 
     fn why_waiting(&self, crowd: &Crowd<'_>, run: &SweepRun) -> Option<WaitReason> {
@@ -86,7 +94,7 @@ impl Engine {
         if run.room() == 0 {
             return Some(Why::MaxParallel);
         }
-        if self.lacks_quota(run, &crowd.held).is_some() {
+        if crowd.lacks_quota(self, run).is_some() {
             return Some(Why::Quota);
         }
         if crowd.none_serves.is_some() {
@@ -142,7 +150,7 @@ impl Engine {
             Why::MaxParallel => {
                 format!("{} jobs run, which is all that max_parallel allows", run.running_jobs())
             }
-            Why::Quota => self.lacks_quota(run, &crowd.held).unwrap_or_default(),
+            Why::Quota => crowd.lacks_quota(self, run).unwrap_or_default(),
             Why::NoWorker => crowd.none_serves.clone().unwrap_or_default(),
             Why::AllQuarantined => {
                 let why = of_those(&|worker| self.quarantine(worker).unwrap_or_default());
@@ -197,7 +205,7 @@ impl Engine {
     /// Finds sweeps with jobs that wait and none that runs, and tells their watchers why once that has lasted, and
     /// again when the reason changes.
     pub(super) fn note_idle_sweeps(&mut self, now: Now, out: &mut Output) {
-        let crowd = self.crowd();
+        let crowd = self.crowd(now);
         let idle = |run: &&SweepRun| run.running_jobs() == 0;
         let waiting: Vec<_> = self
             .sweeps

@@ -182,7 +182,8 @@ impl Proposing<'_> {
             let first = self.next_point;
             let Err(failure) = self.send(proposed.clone(), false).await else { break first };
             // Proposes nothing: the answer is the number of the next point.
-            if failure.is_passing() || self.send(Vec::new(), false).await.is_err() || self.next_point == first {
+            if failure.is_passing() || self.send(Vec::new(), false).await.is_err() || self.next_point == first
+            {
                 return Err(failure);
             }
         };

@@ -28,6 +28,7 @@ use super::{
 /// Things that happen in a world.
 const STEPS: u64 = 120;
 const OWNERS: u64 = 4;
+const WEIGHT_MAX: u64 = 3;
 const SWEEPS_MAX: u64 = 8;
 /// Longest time between two things that happen, in milliseconds: workers that live send their heartbeats in time.
 const PAUSE_MAX_MS: u64 = 700;
@@ -310,18 +311,23 @@ impl Sharing {
         Ok(())
     }
 
-    /// All machines are there from now on, and jobs stream: those of two owners take one slot each, those of a third two GPUs. What runs
-    /// longest ends first. No owner with a job that could start waits for long. How many things happened.
+    /// All machines are there from now on, and jobs stream: those of two owners take one slot each, those of a third two GPUs, and those of
+    /// a fourth first fill a quota with one slot each, and then want two GPUs. What runs longest ends first. No owner with a job that could
+    /// start waits for long. How many things happened.
     fn calm_down(&mut self) -> Result<u64, Broken> {
         for machine in 0..self.machines.len() {
             self.bring_back(machine)?;
         }
         self.go_on()?;
         let slots: usize = self.machines.iter().map(|machine| machine.slots.len()).sum();
-        let patience = 4 * slots as u64 + 8;
+        // For one job of an owner with weight 1, each of the others has as many as its weight, up to 3, and one more.
+        let patience = 4 * slots as u64 + (OWNERS - 1) * (WEIGHT_MAX + 1);
         let mut waited: BTreeMap<String, u64> = BTreeMap::new();
         self.rules.take_served();
-        for _ in 0..2 * patience {
+        for turn in 0..2 * patience {
+            if turn == slots as u64 {
+                self.want_several_gpus()?;
+            }
             self.pass_time()?;
             let oldest =
                 self.live_attempts().into_iter().min_by_key(|(attempt, _, since)| (*since, *attempt));
@@ -332,7 +338,9 @@ impl Sharing {
             for owner in waiting {
                 let waits = waited.entry(owner.clone()).or_default();
                 *waits += 1;
-                rule(*waits <= patience, || format!("{owner} starves: {waits} jobs of others ended"))?;
+                rule(*waits <= patience, || {
+                    format!("{owner} starves: {waits} jobs of others ended; {}", self.rules.summary())
+                })?;
             }
         }
         Ok(2 * patience)

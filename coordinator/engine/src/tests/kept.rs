@@ -19,11 +19,11 @@ use crate::{
 
 const TWO_GPUS: &str = "resources: {gpus: 2}";
 
-fn of(sweep: u64, job: u64) -> AttemptKey {
+pub(super) fn of(sweep: u64, job: u64) -> AttemptKey {
     AttemptKey::new(sweep, job, 1)
 }
 
-fn end(cluster: &mut Cluster, session: u64, attempt: AttemptKey) {
+pub(super) fn end(cluster: &mut Cluster, session: u64, attempt: AttemptKey) {
     let started = AttemptEvent::Started { dataset: Default::default(), resumed_epochs: 0 };
     cluster.event(session, attempt, started);
     cluster.event(session, attempt, ended(Outcome::Diverged, ""));

@@ -28,6 +28,8 @@ pub(super) struct Rules {
     /// Sweeps of several GPUs that could start a job before this turn, for which some may be kept, and those that got theirs out of turn.
     waited: BTreeSet<SweepId>,
     out_of_turn: BTreeSet<SweepId>,
+    /// Those for which some may be kept since this turn.
+    had_room: BTreeSet<SweepId>,
     /// Owners who were granted something.
     served: BTreeSet<String>,
 }
@@ -74,6 +76,11 @@ impl Sweep {
     /// What a job counts as.
     fn takes(&self) -> u64 {
         self.gpus.unwrap_or(1).into()
+    }
+
+    /// Whether it comes before a sweep of the same owner.
+    fn is_own_before(&self, number: SweepId, (sweep, row): (SweepId, &Self)) -> bool {
+        self.owner == row.owner && (-self.priority, number) < (-row.priority, sweep)
     }
 
     /// Whether its jobs could have what a job of the other was given.
@@ -213,8 +220,11 @@ impl Rules {
 
     /// What an owner's jobs hold: GPUs of jobs that have several, and slots, each once.
     fn held(&self, owner: &str) -> u64 {
-        let is_own =
-            |attempt: &AttemptKey| self.sweeps.get(&attempt.job.sweep).is_some_and(|row| row.owner == owner);
+        self.held_by(|attempt| self.sweeps.get(&attempt.job.sweep).is_some_and(|row| row.owner == owner))
+    }
+
+    /// The same of some attempts.
+    fn held_by(&self, is_own: impl Fn(&AttemptKey) -> bool) -> u64 {
         let own = || self.attempts.iter().filter(|(attempt, _)| is_own(attempt)).map(|(_, placed)| placed);
         let slots: BTreeSet<_> = own()
             .filter(|placed| placed.gpus.is_none())
@@ -262,11 +272,33 @@ impl Rules {
         !self.present.values().any(|placed| placed.occupies(slot))
     }
 
-    /// The sweeps with a job that could start on some worker that is there.
-    fn waiting(&self) -> impl Iterator<Item = (&SweepId, &Sweep)> {
+    /// The sweeps with a job that could start on some worker that is there, as far as the quota has room.
+    fn with_room(&self) -> impl Iterator<Item = (&SweepId, &Sweep)> {
         self.sweeps
             .iter()
             .filter(|(_, row)| row.can_start() && self.has_room(row) && self.some_worker_can(row))
+    }
+
+    /// Those that need not leave the room to others.
+    fn waiting(&self) -> impl Iterator<Item = (&SweepId, &Sweep)> {
+        self.with_room().filter(|(sweep, row)| !self.may_leave(**sweep, row))
+    }
+
+    /// Whether a sweep may leave what the quota has to an earlier one of its owner, whose next job takes several GPUs.
+    fn may_leave(&self, sweep: SweepId, row: &Sweep) -> bool {
+        self.sweeps.iter().any(|(other, them)| {
+            them.gpus.is_some()
+                && them.is_own_before(*other, (sweep, row))
+                && them.can_start()
+                && self.fits_quota(them.takes(), row)
+                && self.has_place_beside_its_own(*other, them)
+        })
+    }
+
+    /// Whether the quota of its owner would allow so many slots.
+    fn fits_quota(&self, slots: u64, row: &Sweep) -> bool {
+        let quota = self.quotas.get(&row.owner).and_then(|(slots, _)| *slots);
+        quota.is_none_or(|quota| slots <= quota.into())
     }
 
     fn some_worker_can(&self, row: &Sweep) -> bool {
@@ -301,6 +333,7 @@ impl Rules {
     /// It is its owner's turn, and within the quota. What may have been kept for a job of several GPUs stays so whatever the shares are
     /// by now, and whichever sweeps of its owner come first: one job of its sweep comes out of turn.
     fn check_turn(&mut self, attempt: AttemptKey) -> Result<(), Broken> {
+        self.check_what_is_left(attempt)?;
         let sweep = attempt.job.sweep;
         let row = self.sweeps.get(&sweep).ok_or("a grant of no sweep")?;
         let owner = row.owner.as_str();
@@ -316,8 +349,7 @@ impl Rules {
                     them.owner
                 ));
             }
-            let is_before = (-them.priority, *other) < (-row.priority, sweep);
-            if them.owner == owner && is_before {
+            if them.is_own_before(*other, (sweep, row)) {
                 too_early = Some(format!("{attempt} was granted before sweep {other} of the same owner"));
             }
         }
@@ -325,46 +357,124 @@ impl Rules {
         rule(self.waited.contains(&sweep) && self.out_of_turn.insert(sweep), || too_early)
     }
 
+    /// Of the quota, it leaves what the next job of an earlier sweep takes that needs several GPUs and could be somewhere. Where some may be
+    /// kept for that job, what its owner's jobs hold of them counts once.
+    fn check_what_is_left(&mut self, attempt: AttemptKey) -> Result<(), Broken> {
+        let sweep = attempt.job.sweep;
+        let of_several = |(sweep, row): (&SweepId, &Sweep)| row.gpus.map(|_| *sweep);
+        let with_room: Vec<SweepId> = self.with_room().filter_map(of_several).collect();
+        self.had_room.extend(with_room);
+        let row = self.sweeps.get(&sweep).ok_or("a grant of no sweep")?;
+        let earlier = |(other, them): &(&SweepId, &Sweep)| them.is_own_before(**other, (sweep, row));
+        let several =
+            self.sweeps.iter().filter(earlier).filter(|(_, them)| them.gpus.is_some() && them.can_start());
+        let first = several.min_by_key(|(other, them)| (-them.priority, **other));
+        let Some((other, them)) = first.filter(|_| !self.waited.contains(&sweep)) else { return Ok(()) };
+        let before = self.held_by(|held| {
+            let before = self.sweeps.get(&held.job.sweep);
+            held.job.sweep == *other
+                || before.is_some_and(|before| before.is_own_before(held.job.sweep, (*other, them)))
+        });
+        if !self.fits_quota(before + them.takes(), row) || !self.has_place_beside_its_own(*other, them) {
+            return Ok(());
+        }
+        let may_be_kept = self.waited.contains(other) || self.had_room.contains(other);
+        let once = if may_be_kept { self.held_on_gpus(&row.owner) } else { 0 };
+        let taken = (self.held(&row.owner) + row.takes() + them.takes()).saturating_sub(once);
+        rule(self.fits_quota(taken, row), || {
+            format!("{attempt} was granted what was left for sweep {other}; {}", self.summary())
+        })
+    }
+
+    /// Whether some worker has GPUs enough for a job of a sweep, next to those that its jobs have there.
+    fn has_place_beside_its_own(&self, sweep: SweepId, row: &Sweep) -> bool {
+        let runs = |slot: &Slot| {
+            let mut own = self.attempts.iter().filter(|(attempt, _)| attempt.job.sweep == sweep);
+            own.any(|(_, placed)| placed.occupies(slot))
+        };
+        let mut others: BTreeMap<&WorkerName, BTreeSet<&str>> = BTreeMap::new();
+        for (slot, device) in self.connected.iter().filter(|(_, device)| device.starts_with("cuda")) {
+            if !runs(slot) {
+                others.entry(&slot.0).or_default().insert(device);
+            }
+        }
+        others.values().any(|gpus| gpus.len() >= row.takes() as usize)
+    }
+
+    /// How many slots of GPUs an owner's jobs hold.
+    fn held_on_gpus(&self, owner: &str) -> u64 {
+        let is_on_gpu = |placed: &Placed| {
+            let device = self.connected.get(&(placed.worker.clone(), placed.slot));
+            device.is_some_and(|device| device.starts_with("cuda"))
+        };
+        self.held_by(|attempt| {
+            self.sweeps.get(&attempt.job.sweep).is_some_and(|row| row.owner == owner)
+                && self.attempts.get(attempt).is_some_and(is_on_gpu)
+        })
+    }
+
     /// After each input: what the engine counts for the owners is what they have, and no slot is free while a job could have it, except
     /// for those that may be kept for jobs of several GPUs.
     pub(super) fn check(&mut self, counted: &BTreeMap<SweepId, u64>) -> Result<(), Broken> {
         self.begun_now.clear();
         self.out_of_turn.clear();
+        self.had_room.clear();
         for (sweep, slots) in counted {
             let held = self.sweeps.get(sweep).map_or(0, |row| self.held(&row.owner));
             rule(held == *slots, || {
                 format!("{slots} slots count for the owner of sweep {sweep}, of {held}")
             })?;
         }
-        let waiting: Vec<(SweepId, Option<u32>)> =
-            self.waiting().map(|(sweep, row)| (*sweep, row.gpus)).collect();
-        let of_several = || waiting.iter().filter_map(|(sweep, gpus)| Some((*sweep, (*gpus)?)));
-        let kept: u32 = of_several().map(|(_, gpus)| gpus).sum();
+        let with_room = self.with_room().filter(|(_, row)| row.gpus.is_some()).map(|(sweep, _)| *sweep);
+        // What is kept stays kept while its worker is away, and also where jobs of the same owner that hold some of it, and count once, leave
+        // no room for as much again.
+        let goes_on = |sweep: &SweepId| self.sweeps.get(sweep).is_some_and(Sweep::can_start);
+        let before = self.waited.iter().filter(|sweep| goes_on(sweep)).copied();
+        let waited: BTreeSet<SweepId> = with_room.chain(before).collect();
+        let kept: u32 = waited.iter().filter_map(|sweep| self.sweeps.get(sweep)?.gpus).sum();
         let gpus = self.gpus();
         let some_take_one = self.waiting().any(|(_, row)| row.gpus.is_none() && self.has_room_anyway(row));
         if some_take_one {
             let is_other = |slot: &Slot, device: &str| !device.starts_with("cuda") && self.is_free(slot);
             let other = self.connected.iter().any(|(slot, device)| is_other(slot, device));
             let with_free = gpus.values().flat_map(BTreeMap::values).filter(|(free, _)| *free > 0).count();
-            rule(!other && with_free <= kept as usize, || "a slot is free while a job waits".to_owned())?;
+            rule(!other && with_free <= kept as usize, || {
+                format!("a slot is free while a job waits; {}", self.summary())
+            })?;
         }
-        for (sweep, takes) in of_several() {
+        for (sweep, takes) in self.waiting().filter_map(|(sweep, row)| Some((*sweep, row.gpus?))) {
             let free = |of_worker: &BTreeMap<&str, (u32, u32)>| {
                 of_worker.values().filter(|(_, busy)| *busy == 0).count()
             };
             let most = gpus.values().map(free).max().unwrap_or(0);
-            rule(most < kept.max(takes) as usize, || format!("GPUs are free while a job of {sweep} waits"))?;
+            rule(most < kept.max(takes) as usize, || {
+                format!("GPUs are free while a job of {sweep} waits; {}", self.summary())
+            })?;
         }
-        // What is kept at a worker stays kept while it is away.
-        let goes_on = |sweep: &SweepId| self.sweeps.get(sweep).is_some_and(Sweep::can_start);
-        let before = self.waited.iter().filter(|sweep| goes_on(sweep)).copied();
-        self.waited = of_several().map(|(sweep, _)| sweep).chain(before).collect();
+        self.waited = waited;
         Ok(())
     }
 
     /// The owners with a job that could start if it were their turn.
     pub(super) fn waiting_owners(&self) -> BTreeSet<String> {
         self.waiting().map(|(_, row)| row.owner.clone()).collect()
+    }
+
+    /// What the sweeps that go on have and want, in a line.
+    pub(super) fn summary(&self) -> String {
+        let rows = self.sweeps.iter().filter(|(_, row)| row.can_start() || row.running > 0).map(|(sweep, row)| {
+            let Sweep { owner, priority, max_parallel, gpus, running, .. } = row;
+            let quota = self.quotas.get(owner);
+            let places = self.attempts.iter().filter(|(attempt, _)| attempt.job.sweep == *sweep);
+            let places: Vec<_> = places.map(|(_, placed)| format!("{}/{:?}", placed.worker, placed.slots)).collect();
+            format!(
+                "sweep {sweep} of {owner} (quota {quota:?}, priority {priority}, at most {max_parallel:?}, GPUs {gpus:?}) runs {running} at {places:?}"
+            )
+        });
+        let gpus = self.gpus();
+        rows.chain(gpus.iter().map(|(worker, gpus)| format!("{worker}: {gpus:?}")))
+            .collect::<Vec<_>>()
+            .join("; ")
     }
 
     /// The owners who were granted something since the last time.

@@ -14,7 +14,7 @@ use engine::{
 };
 use terms::SweepId;
 
-use super::{Broken, OWNERS, Sharing};
+use super::{Broken, OWNERS, Sharing, WEIGHT_MAX};
 
 /// Jobs of a sweep that does not end while anyone looks.
 const MANY: u64 = 300;
@@ -55,7 +55,7 @@ impl Sharing {
 
     pub(super) fn set_quota(&mut self) -> Result<(), Broken> {
         let slots = if self.random.one_in(3) { None } else { Some(self.random.below(5) as u32) };
-        let (owner, weight) = (self.owner(), 1 + self.random.below(3) as u32);
+        let (owner, weight) = (self.owner(), 1 + self.random.below(WEIGHT_MAX) as u32);
         let quota = Quota { owner, slots, weight, set_unix_ms: 0, set_by: "root".to_owned() };
         self.order(Issuer::admin("root"), KeepQuota(quota)).map(drop)
     }
@@ -77,15 +77,28 @@ impl Sharing {
         }
     }
 
-    /// What was paused goes on, and jobs of three owners come without end.
+    /// What was paused goes on, and jobs of four owners come without end. One of them has a quota.
     pub(super) fn go_on(&mut self) -> Result<(), Broken> {
         for sweep in 1..=self.sweeps {
             self.order(Issuer::admin("root"), Resume(SweepId(sweep)))?;
         }
-        for owner in ["o0", "o1"] {
+        let quota = Quota {
+            owner: "o3".to_owned(),
+            slots: Some(2 + self.random.below(3) as u32),
+            weight: 1,
+            set_unix_ms: 0,
+            set_by: "root".to_owned(),
+        };
+        self.order(Issuer::admin("root"), KeepQuota(quota))?;
+        for owner in ["o0", "o1", "o3"] {
             self.submit_for(owner, of_a_model("seed", MANY, "priority: 0"))?;
         }
         self.submit_for("o2", several_gpus(2, MANY, "priority: 0"))
+    }
+
+    /// The owner whose quota may be full has jobs of two GPUs that come before the others.
+    pub(super) fn want_several_gpus(&mut self) -> Result<(), Broken> {
+        self.submit_for("o3", several_gpus(2, MANY, "priority: 1"))
     }
 }
 
