@@ -19,6 +19,11 @@ pub(super) const VALIDATION: &str = "dataset (where the validation images come f
 const SHARE: &str = "a share of the images";
 /// Keys that say who a sweep is, and not how it was made.
 const NAMES: [&str; 2] = ["name", "description"];
+/// Keys of a file that extended a sweep which count: all others are those of the sweep, or settings, of which the first file has the
+/// current values.
+const POINTS: [&str; 4] = ["parameters", "exclude", "include", "run_cap"];
+/// The key under which the text of a file stands that is not understood.
+const TEXT: &str = "specification";
 
 /// A key in which sweeps differ.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -52,19 +57,15 @@ pub(super) fn differences(sweeps: &[&Sweep]) -> (Vec<Difference>, usize) {
     (listed, left_out)
 }
 
-/// What a sweep's file and its data set come to.
+/// What a sweep's file and its data set come to. Of the files that extended it, what their points have of their own.
 fn facts(sweep: &Sweep) -> Vec<(String, String)> {
-    let mut facts = Vec::new();
-    for (place, document) in sweep.specification.split(SEPARATOR).enumerate() {
-        let within = if place == 0 { String::new() } else { format!("extension {place}.") };
-        // Of a file that this version does not understand, the text.
-        match serde_yaml::from_str::<Value>(document) {
-            Ok(Value::Object(file)) => {
-                let file = file.into_iter().filter(|(key, _)| !NAMES.contains(&key.as_str()));
-                file.for_each(|(key, value)| flatten(format!("{within}{key}"), value, &mut facts));
-            }
-            _ => facts.push((format!("{within}specification"), document.to_owned())),
-        }
+    let mut documents = sweep.specification.split(SEPARATOR).map(of_file);
+    let mut facts = documents.next().unwrap_or_default();
+    let own: BTreeMap<String, String> = facts.iter().cloned().collect();
+    for (place, extension) in (1..).zip(documents) {
+        let has = |key: &str| POINTS.contains(&key.split('.').next().unwrap_or_default()) || key == TEXT;
+        let added = extension.into_iter().filter(|(key, value)| has(key) && own.get(key) != Some(value));
+        facts.extend(added.map(|(key, value)| (format!("extension {place}.{key}"), value)));
     }
     if let Some(manifest) = &sweep.manifest {
         facts.push(("model (version)".to_owned(), manifest.version.to_string()));
@@ -84,6 +85,19 @@ fn facts(sweep: &Sweep) -> Vec<(String, String)> {
             ),
         ];
         facts.extend(found.into_iter().map(|(key, value)| (key.to_owned(), value)));
+    }
+    facts
+}
+
+/// The keys of a file with their values; of one that this version does not understand, its text.
+fn of_file(document: &str) -> Vec<(String, String)> {
+    let mut facts = Vec::new();
+    match serde_yaml::from_str::<Value>(document) {
+        Ok(Value::Object(file)) => {
+            let file = file.into_iter().filter(|(key, _)| !NAMES.contains(&key.as_str()));
+            file.for_each(|(key, value)| flatten(key, value, &mut facts));
+        }
+        _ => facts.push((TEXT.to_owned(), document.to_owned())),
     }
     facts
 }

@@ -220,6 +220,42 @@ fn files_differ_by_their_keys_and_a_value_that_one_lacks_is_absent() {
 }
 
 #[test]
+fn of_a_file_that_extended_a_sweep_what_its_points_have_of_their_own_is_listed() {
+    let head = "name: a\nmethod: grid\nmetric:\n  name: m\n  goal: maximize\nexecution:\n  attempts_max: 3\n  lease: 30s\n";
+    let parameters =
+        |rates: &str| format!("parameters:\n  rate:\n    values: {rates}\n  batch:\n    values: [32]\n");
+    let plain = format!("{head}{}", parameters("[0.1, 0.2]"));
+    // A setting of an older extension is not the one in effect, which the first file has.
+    let older = head.replace("attempts_max: 3", "attempts_max: 9");
+    let extended = format!("{plain}\n---\n{older}{}include:\n- rate: 0.9\n", parameters("[0.4]"));
+    let listed = |one: &str, other: &str| -> Vec<(String, Vec<Option<String>>)> {
+        let compared = compare(&[side(1, one, &[]), side(2, other, &[])]);
+        compared.differences.into_iter().map(|one| (one.key, one.values)).collect()
+    };
+    let only = |value: &str| vec![None, Some(value.to_owned())];
+    let expected = [
+        ("extension 1.include".to_owned(), only(r#"[{"rate":0.9}]"#)),
+        ("extension 1.parameters.rate.values".to_owned(), only("[0.4]")),
+    ];
+    assert_eq!(listed(&plain, &extended), expected);
+    assert_eq!(listed(&extended, &extended), []);
+    // A text that is not understood is not left out.
+    let (key, _) = listed(&plain, &format!("{plain}\n---\na: b: c")).remove(0);
+    assert_eq!(key, "extension 1.specification");
+}
+
+#[test]
+fn epochs_that_count_are_a_difference_of_their_own() {
+    let file = |used: &str| format!("name: a\nmetric:\n  name: val_accuracy\n  goal: maximize\n{used}");
+    let mut best = side(2, &file("  use: best\n"), &[(0.1, 0, 0.7)]);
+    best.sweep.objective.used = MetricUse::Best;
+    let compared = compare(&[side(1, &file(""), &[(0.1, 0, 0.7)]), best]);
+    let [Difference { key, values }] = compared.differences.as_slice() else { panic!("{compared:?}") };
+    assert_eq!((key.as_str(), values.as_slice()), ("metric.use", [None, Some("best".to_owned())].as_slice()));
+    assert_eq!(compared.against_first[0].not_compared, Some(NotCompared::OtherMetric));
+}
+
+#[test]
 fn programs_which_read_their_data_themselves_have_no_facts_of_a_data_set() {
     let of = |id, file: &str| {
         let mut side = side(id, file, &[(0.1, 0, 0.5)]);
