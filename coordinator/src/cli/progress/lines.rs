@@ -1,5 +1,7 @@
 //! One line per event, for pipes and log files.
 
+use std::collections::HashMap;
+
 use proto::v1::{self, watch_sweep_response::Event};
 
 use super::{super::tables::short_point, Notices, TimeLeft, best, epoch_of, finished, shown_metrics};
@@ -23,6 +25,8 @@ pub(in crate::cli) struct Lines {
     reason_told: String,
     /// The job for which it was printed.
     told_of: u64,
+    /// Of each job that runs, the attempt that was said to continue: it may turn out later that more epochs are those of an earlier one.
+    continued: HashMap<u64, u32>,
 }
 
 impl Lines {
@@ -42,16 +46,20 @@ impl Lines {
                     return None;
                 }
                 if record.epoch == epoch.resumed_epochs {
-                    return Some(format!(
-                        "job {}  continues after epoch {} (attempt {})  {}",
-                        point.job,
-                        match epoch.epochs_total {
-                            0 => record.epoch.to_string(),
-                            total => format!("{} of {total}", record.epoch),
-                        },
-                        epoch.attempt,
-                        short_point(point, &self.sweep.varying)
-                    ));
+                    let told = self.continued.insert(point.job, epoch.attempt);
+                    let line = || {
+                        format!(
+                            "job {}  continues after epoch {} (attempt {})  {}",
+                            point.job,
+                            match epoch.epochs_total {
+                                0 => record.epoch.to_string(),
+                                total => format!("{} of {total}", record.epoch),
+                            },
+                            epoch.attempt,
+                            short_point(point, &self.sweep.varying)
+                        )
+                    };
+                    return (told != Some(epoch.attempt)).then(line);
                 }
                 Some(format!(
                     "job {}  epoch {}  {}  {:.1} s  {}",
@@ -133,6 +141,9 @@ impl Lines {
 
     fn job(&mut self, changed: &v1::JobChanged) -> Option<String> {
         let point = changed.point.as_ref()?;
+        if changed.state() != v1::JobState::Running {
+            self.continued.remove(&point.job);
+        }
         let what = match changed.state() {
             v1::JobState::Done => "done",
             v1::JobState::Diverged => "diverged",
@@ -242,6 +253,28 @@ mod tests {
             .filter_map(|(second, event)| lines.line(event, start + Duration::from_secs(second as u64)))
             .collect();
         insta::assert_snapshot!(told.join("\n"));
+    }
+
+    #[test]
+    fn an_attempt_is_said_to_continue_once_though_it_takes_more_epochs_over_later() {
+        let point = v1::JobPoint { job: 3, ..v1::JobPoint::default() };
+        let epoch = |attempt, epoch, resumed_epochs| {
+            let record = Some(v1::EpochRecord { epoch, ..v1::EpochRecord::default() });
+            let point = Some(point.clone());
+            Event::Epoch(v1::EpochObserved { point, attempt, epochs_total: 9, record, resumed_epochs })
+        };
+        let (mut lines, now) = (Lines::default(), Instant::now());
+        let mut continues =
+            |event: &Event| lines.line(event, now).is_some_and(|line| line.contains("continues"));
+        // A program that skips reports shows only by the next one that what is between comes from its checkpoint.
+        let told =
+            [epoch(2, 1, 1), epoch(2, 2, 1), epoch(2, 3, 4), epoch(2, 4, 4), epoch(2, 5, 4), epoch(3, 5, 5)];
+        assert_eq!(told.each_ref().map(&mut continues), [true, false, false, false, false, true]);
+        let state = v1::JobState::Done.into();
+        let done =
+            v1::JobChanged { point: Some(point.clone()), state, attempt: 3, ..v1::JobChanged::default() };
+        continues(&Event::Job(done));
+        assert!(lines.continued.is_empty());
     }
 
     #[test]
