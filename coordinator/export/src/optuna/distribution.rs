@@ -9,6 +9,9 @@ use crate::space::{Kind, Parameter, number};
 /// Most choices: as many values as a sweep file may list.
 const CHOICES_MAX: usize = 10_000;
 
+/// How far, as a part of it, a listed number may be from what a logarithmic scale gives: 0.00316 is meant for 10^-2.5.
+const ROUNDED: f64 = 0.01;
+
 /// A distribution that holds every value that came.
 #[derive(Debug, Clone)]
 pub(super) struct Distribution {
@@ -81,15 +84,40 @@ impl Distribution {
     }
 }
 
-/// Numbers, on a logarithmic scale where the sweep file says so, or lists values as far apart as figures show on one.
+/// Numbers, on a logarithmic scale where the sweep file says so, or lists values as `scale: log` does, or as far apart as figures show
+/// on one. A stored sweep lists what its file gave as ends and a `count`.
 fn numbers(parameter: &Parameter, kind: Kind) -> Of {
     let listed = parameter.listed.iter().filter_map(number);
     let ends = parameter.range.and_then(|range| range.ends);
     let ends = listed.map(|value| (value, value)).chain(ends);
     let ends = ends.reduce(|(low, high), (least, most)| (f64::min(low, least), f64::max(high, most)));
     let is_spread = ends.is_some_and(|(low, high)| low > 0.0 && high / low >= LOGARITHMIC_FROM);
-    let is_log = parameter.range.map_or(is_spread, |range| range.is_log);
+    let is_log =
+        parameter.range.map_or(is_spread || is_even_by_factors(&parameter.listed), |range| range.is_log);
     Of::Numbers { ends, is_whole: kind == Kind::Whole, is_log }
+}
+
+/// Whether these are, in any order, the numbers that `scale: log` gives for their ends and their count, and lie less evenly on an even
+/// scale. Whole ones are rounded. Two are on any scale.
+fn is_even_by_factors(listed: &[ParameterValue]) -> bool {
+    let is_whole = listed.iter().all(|value| matches!(value, ParameterValue::Integer(_)));
+    let mut values: Vec<f64> = listed.iter().filter_map(number).collect();
+    values.sort_by(f64::total_cmp);
+    let (Some(&low), Some(&high)) = (values.first(), values.last()) else { return false };
+    if values.len() < 3 || low <= 0.0 {
+        return false;
+    }
+    let (mut off_even, mut off_factors) = (0.0, 0.0);
+    for (place, value) in values.iter().enumerate() {
+        let part = place as f64 / (values.len() - 1) as f64;
+        let by_factors = low * (high / low).powf(part);
+        if (value - by_factors).abs() > if is_whole { 0.5 } else { ROUNDED * by_factors } {
+            return false;
+        }
+        off_factors += (value - by_factors).abs();
+        off_even += (value - (low + part * (high - low))).abs();
+    }
+    off_factors < off_even
 }
 
 impl Of {
@@ -145,6 +173,19 @@ mod tests {
             mixed.first(),
             r#"{"attributes":{"choices":[1.0,null,"1"]},"name":"CategoricalDistribution"}"#
         );
+    }
+
+    #[test]
+    fn what_is_listed_as_a_logarithmic_scale_gives_it_is_on_one() {
+        let is_log = |values: &[ParameterValue]| listed(values).first().contains(r#""log":true"#);
+        let floats = |values: &[f64]| values.iter().copied().map(float).collect::<Vec<_>>();
+        let whole = |values: &[i64]| values.iter().copied().map(ParameterValue::Integer).collect::<Vec<_>>();
+        // `{min: 0.001, max: 0.01, count: 3, scale: log}` as a stored sweep has it.
+        assert!(is_log(&floats(&[0.001, 0.0031622776602, 0.01])));
+        assert!(is_log(&whole(&[64, 16, 32])) && is_log(&whole(&[1, 2, 5, 10])));
+        assert!(!is_log(&floats(&[0.001, 0.0055, 0.01])) && !is_log(&floats(&[0.001, 0.003, 0.01])));
+        assert!(is_log(&floats(&[0.001, 0.00316, 0.01])) && !is_log(&floats(&[1.0, 1.005, 1.01])));
+        assert!(!is_log(&whole(&[1, 2, 3])) && !is_log(&whole(&[32, 64])) && !is_log(&whole(&[0, 1, 2])));
     }
 
     #[test]
