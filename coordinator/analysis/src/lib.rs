@@ -42,7 +42,7 @@ pub use self::{
     interaction::{Interaction, Interactions, NoInteraction, Together},
     pairs::Pair,
     points::{RepeatedPoint, Repeats},
-    statistics::{Compared, Interval, Mean, mean_of, paired, t_interval, welch, wilson},
+    statistics::{Compared, Interval, Mean, gain, mean_of, paired, t_interval, welch, wilson},
 };
 
 /// The confidence of every interval: 95 %.

@@ -5,6 +5,7 @@ use statrs::function::{
     beta::{beta_reg, inv_beta_reg},
     erf::erfc,
 };
+use terms::Goal;
 use utoipa::ToSchema;
 
 use super::CONFIDENCE;
@@ -24,6 +25,25 @@ const ROUNDING: f64 = 1e-12;
 pub struct Interval {
     pub low: f64,
     pub high: f64,
+}
+
+impl Interval {
+    /// That of a difference, one less the other, as how much better the one is.
+    pub fn gain(self, goal: Goal) -> Self {
+        match goal {
+            Goal::Maximize => self,
+            Goal::Minimize => Self { low: gain(self.high, goal), high: gain(self.low, goal) },
+        }
+    }
+}
+
+/// A difference, one less the other, as how much better the one is; negative where it is worse.
+pub fn gain(difference: f64, goal: Goal) -> f64 {
+    match goal {
+        Goal::Maximize => difference,
+        // No -0.
+        Goal::Minimize => 0.0 - difference,
+    }
 }
 
 /// Some values together.

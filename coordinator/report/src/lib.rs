@@ -35,7 +35,7 @@ use tempfile::NamedTempFile;
 pub use self::{
     columns::{Columns, EPOCH_COLUMNS, JOB_COLUMNS},
     failures::FailureReasons,
-    figures::{LOGARITHMIC_FROM, measured},
+    figures::{LOGARITHMIC_FROM, measured, measured_alike},
     model::{BestJob, Epoch, Job, JobCounts, Share, Sweep, Weights},
     planned::planned_trainings,
     ranking::Ranking,

@@ -4,14 +4,14 @@ mod folder;
 
 use std::collections::BTreeSet;
 
-use analysis::Interval;
+use analysis::{Interval, gain};
 use proto::v1;
 use report::{
     compare::{Comparison, NotCompared, Pair, Side, Tested, Trained, compare},
     p_value,
 };
 use terminal::{output::say, text};
-use terms::JobState;
+use terms::{Goal, JobState};
 
 use super::{
     client::Target,
@@ -207,15 +207,16 @@ fn sentences(comparison: &Comparison, pair: &Pair) -> Vec<String> {
     }
     let sweep = |id: &u64| comparison.sweeps.iter().find(|sweep| sweep.id == *id);
     let maximize = sweep(first).is_none_or(|sweep| sweep.maximize);
-    let bests = format!("Best of {second} less best of {first}");
+    let goal = if maximize { Goal::Maximize } else { Goal::Minimize };
+    let lead = |difference, interval| Lead::of((*first, *second), difference, interval, goal);
+    let bests = format!("The bests of sweeps {first} and {second}");
     match (pair.bests, sweep(first).zip(sweep(second))) {
         (Some(found), _) => said.push(format!(
-            "{bests}: {} (95 % interval {}, by Welch). Each was chosen by its value, from more or fewer, so that this is no test.",
-            number(found.difference),
-            interval(found.interval)
+            "{}, by Welch). Each was chosen by its value, from more or fewer, so that this is no test.",
+            lead(found.difference, found.interval).of_bests()
         )),
         (None, Some((one, other))) if one.best_job.is_none() || other.best_job.is_none() => {
-            said.push(format!("{bests}: not tested, as a sweep has no job that is done with a value."));
+            said.push(format!("{bests}: not compared, as a sweep has no job that is done with a value."));
         }
         (None, Some((one, other))) if one.trainings < 2 || other.trainings < 2 => said.push(format!(
             "{bests}: not tested, as one of them was trained once; `repeats: 3` in the sweep file trains each configuration three times."
@@ -232,11 +233,10 @@ fn sentences(comparison: &Comparison, pair: &Pair) -> Vec<String> {
         (0, _) => "No configuration is in both with a value.".to_owned(),
         (1, _) => format!("A single configuration is in both, which no test can be made of; {wins}."),
         (common, Some(tested)) => format!(
-            "{common} configurations are in both; {second} less {first} on average: {} (95 % interval {}; paired t-test, {}): {}; {wins}.",
-            number(tested.difference),
-            interval(tested.interval),
+            "{common} configurations are in both; on average {}; paired t-test, {}): {}; {wins}.",
+            lead(tested.difference, tested.interval).on_average(),
             p_of(&tested),
-            verdict(&tested, (*first, *second), maximize)
+            if tested.separable { "significant at the 5 % level" } else { "not separable" }
         ),
         (common, None) => {
             format!("{common} configurations are in both, all with the same difference, which no test can be made of; {wins}.")
@@ -245,12 +245,64 @@ fn sentences(comparison: &Comparison, pair: &Pair) -> Vec<String> {
     said
 }
 
-fn number(value: f64) -> String {
-    report::measured(value, 4)
+/// Which of two sweeps is better, and by how much.
+struct Lead {
+    first: u64,
+    second: u64,
+    is_second: bool,
+    /// How much better the better one is; 0 where both are equal.
+    by: f64,
+    interval: Interval,
 }
 
-fn interval(interval: Interval) -> String {
-    format!("{} to {}", number(interval.low), number(interval.high))
+impl Lead {
+    /// Of a difference, the second less the first.
+    fn of((first, second): (u64, u64), difference: f64, interval: Interval, goal: Goal) -> Self {
+        let is_second = gain(difference, goal) >= 0.0;
+        // The first less the second, where the first is better.
+        let towards = match (goal, is_second) {
+            (goal, true) => goal,
+            (Goal::Maximize, false) => Goal::Minimize,
+            (Goal::Minimize, false) => Goal::Maximize,
+        };
+        Self { first, second, is_second, by: gain(difference, towards), interval: interval.gain(towards) }
+    }
+
+    /// The one that is better, and the other one; none where they are equal.
+    fn ordered(&self) -> Option<(u64, u64)> {
+        let ordered = if self.is_second { (self.second, self.first) } else { (self.first, self.second) };
+        (self.by != 0.0).then_some(ordered)
+    }
+
+    /// Of the best configurations, up to the interval, whose parenthesis is open.
+    fn of_bests(&self) -> String {
+        let Self { first, second, .. } = self;
+        match self.ordered() {
+            Some((better, worse)) => {
+                format!(
+                    "The best of sweep {better} is better than the best of sweep {worse} by {}",
+                    self.how()
+                )
+            }
+            None => format!("The bests of sweeps {first} and {second} are equal{}", self.how()),
+        }
+    }
+
+    /// Of the configurations that both have, as far.
+    fn on_average(&self) -> String {
+        match self.ordered() {
+            Some((better, _)) => format!("{better} is better by {}", self.how()),
+            None => format!("they are equal{}", self.how()),
+        }
+    }
+
+    fn how(&self) -> String {
+        let [by, low, high] = report::measured_alike([self.by, self.interval.low, self.interval.high], 4);
+        match self.ordered() {
+            Some(_) => format!("{by} (95 % interval {low} to {high}"),
+            None => format!(" (95 % interval of the difference {low} to {high}"),
+        }
+    }
 }
 
 /// Its p-value, also as it is corrected for several sweeps.
@@ -261,10 +313,35 @@ fn p_of(tested: &Tested) -> String {
     }
 }
 
-fn verdict(tested: &Tested, (first, second): (u64, u64), maximize: bool) -> String {
-    match (tested.separable, (tested.difference > 0.0) == maximize) {
-        (false, _) => "not separable".to_owned(),
-        (true, true) => format!("{second} is better"),
-        (true, false) => format!("{first} is better"),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_better_sweep_is_named_with_how_much_better_it_is_whichever_values_are_better() {
+        let interval = Interval { low: -0.05, high: 0.25 };
+        let told = |difference, goal| {
+            let lead = Lead::of((1, 2), difference, interval, goal);
+            [lead.of_bests(), lead.on_average()]
+        };
+        let [bests, average] = told(0.1, Goal::Maximize);
+        let best =
+            |better, worse| format!("The best of sweep {better} is better than the best of sweep {worse} by");
+        assert_eq!(bests, format!("{} 0.1000 (95 % interval -0.0500 to 0.2500", best(2, 1)));
+        assert_eq!(average, "2 is better by 0.1000 (95 % interval -0.0500 to 0.2500");
+        // More is worse.
+        let [bests, average] = told(0.1, Goal::Minimize);
+        assert_eq!(bests, format!("{} 0.1000 (95 % interval -0.0500 to 0.2500", best(1, 2)));
+        assert_eq!(average, "1 is better by 0.1000 (95 % interval -0.0500 to 0.2500");
+        let [_, average] = told(-0.1, Goal::Minimize);
+        assert_eq!(average, "2 is better by 0.1000 (95 % interval -0.2500 to 0.0500");
+        let [_, average] = told(-0.1, Goal::Maximize);
+        assert_eq!(average, "1 is better by 0.1000 (95 % interval -0.2500 to 0.0500");
+        let [bests, average] = told(0.0, Goal::Minimize);
+        assert_eq!(
+            bests,
+            "The bests of sweeps 1 and 2 are equal (95 % interval of the difference -0.2500 to 0.0500"
+        );
+        assert_eq!(average, "they are equal (95 % interval of the difference -0.2500 to 0.0500");
     }
 }

@@ -62,6 +62,17 @@ async fn axes_have_ticks_whatever_the_size_of_what_is_drawn() {
     assert_eq!(tab.value::<Vec<f64>>(&whole).await, [0.0, 1.0, 2.0, 3.0]);
     let wide = of_module("charts/ticks.js", "module.logTicks(5e-324, 1e300, 6).length");
     assert!((3..=8).contains(&tab.value::<u32>(&wide).await));
+    let row = of_module(
+        "format.js",
+        "[-0.0062, -0.0121, -0.000445, 0].map(module.even([-0.0062, -0.0121, -0.000445], 3))",
+    );
+    assert_eq!(tab.value::<Vec<String>>(&row).await, ["-0.00620", "-0.01210", "-0.00044", "0.00000"]);
+    let gain = of_module(
+        "format.js",
+        "[module.gain({ difference: -0.5, interval: { low: -2, high: 0 } }, false)].map(({ difference, interval }) => \
+         [difference, interval.low, interval.high])[0]",
+    );
+    assert_eq!(tab.value::<Vec<f64>>(&gain).await, [0.5, 0.0, 2.0]);
     chromium.end().await;
 }
 

@@ -29,6 +29,36 @@ pub fn measured(value: f64, decimals: usize) -> String {
     }
 }
 
+/// A number is shown with two significant digits at least, where those of a row have as many decimals.
+const LEAST_DIGITS: i32 = 2;
+/// Most decimals of the numbers of a row.
+const DECIMALS_MAX: i32 = 8;
+/// Numbers that are smaller by this factor than the largest of their row are nothing but rounding.
+const NOTHING: f64 = 1e-6;
+
+/// Measurements of one row for people, such as a mean and the ends of its interval: all with as many decimals, at least these. Where no
+/// number of decimals suits them, each by itself.
+pub fn measured_alike<const N: usize>(values: [f64; N], decimals: usize) -> [String; N] {
+    let sizes = values.map(f64::abs);
+    let largest = sizes.into_iter().fold(0.0, f64::max);
+    let smallest = sizes.into_iter().filter(|size| *size > largest * NOTHING).fold(largest, f64::min);
+    let is_suited = values.iter().all(|value| value.is_finite()) && (1e-4..FIXED_BELOW).contains(&largest);
+    if !is_suited {
+        return values.map(|value| measured(value, decimals));
+    }
+    // Decimals that a number needs for so many significant digits.
+    let needed = |value: f64, digits: i32| digits - 1 - value.log10().floor() as i32;
+    let least = i32::try_from(decimals).unwrap_or(DECIMALS_MAX);
+    // As one that stands alone has them.
+    let least = if largest < 10f64.powi(1 - least) { needed(largest, 4) } else { least };
+    let shown = needed(smallest, LEAST_DIGITS).max(least).min(DECIMALS_MAX);
+    values.map(|value| {
+        let text = format!("{value:.*}", shown as usize);
+        let is_zero = text.bytes().all(|byte| matches!(byte, b'-' | b'0' | b'.'));
+        if is_zero { text.trim_start_matches('-').to_owned() } else { text }
+    })
+}
+
 /// Longest small number that is written without an exponent.
 const PLAIN_CHARACTERS_MAX: usize = 8;
 
@@ -157,6 +187,21 @@ mod tests {
             (f64::NAN, "NaN"),
         ] {
             assert_eq!(short(value), text);
+        }
+    }
+
+    #[test]
+    fn measurements_of_a_row_have_as_many_decimals() {
+        for (values, texts) in [
+            ([0.657, 0.3619, 0.952], ["0.6570", "0.3619", "0.9520"]),
+            ([-0.0062, -0.0121, -0.000_445], ["-0.00620", "-0.01210", "-0.00044"]),
+            ([0.000_876_5, -0.000_2, 0.000_9], ["0.0008765", "-0.0002000", "0.0009000"]),
+            // Rounding alone is nothing, and has no sign.
+            ([0.5, -1e-17, 1.0], ["0.5000", "0.0000", "1.0000"]),
+            ([4.321e-7, 1e-7, 2e-6], ["4.321e-7", "1e-7", "0.000002"]),
+            ([1.0, f64::NAN, 2.0], ["1.0000", "NaN", "2.0000"]),
+        ] {
+            assert_eq!(measured_alike(values, 4), texts);
         }
     }
 

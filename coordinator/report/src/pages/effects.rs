@@ -4,7 +4,7 @@ use analysis::{Analysis, Effect, Interval, Level, Pair};
 use terms::Goal;
 
 use super::{Content, PARAMETERS_SHOWN_MAX, Table, TableRow, decimals};
-use crate::figures::{Weighed, percent, short_parameter};
+use crate::figures::{Weighed, measured_alike, percent, short_parameter};
 
 /// Most rows of the table of differences: no one reads more.
 const PAIRS_SHOWN_MAX: usize = 60;
@@ -41,12 +41,8 @@ impl Content<'_> {
             for level in &effect.levels {
                 let mut cells =
                     vec![self.headings.parameter(&effect.parameter).to_owned(), strings.level(level)];
-                cells.extend([
-                    level.count.to_string(),
-                    decimals(level.mean, 4),
-                    decimals(level.deviation, 4),
-                ]);
-                cells.push(self.interval(level.interval));
+                let (mean, interval) = self.with_interval(level.mean, level.interval);
+                cells.extend([level.count.to_string(), mean, decimals(level.deviation, 4), interval]);
                 cells.extend(has_importance.then(|| share.map(percent).unwrap_or_default()));
                 cells.extend(has_diverged.then(|| level.diverged.to_string()));
                 rows.push(TableRow { cells, best: level.mean.is_some() && level.mean == best });
@@ -79,16 +75,17 @@ impl Content<'_> {
         let rows: Vec<TableRow> = self
             .shown_pairs()
             .take(PAIRS_SHOWN_MAX)
-            .map(|(effect, pair)| TableRow {
-                cells: vec![
+            .map(|(effect, pair)| {
+                let (difference, interval) = self.with_interval(Some(pair.difference), pair.interval);
+                let cells = vec![
                     self.headings.parameter(&effect.parameter).to_owned(),
                     format!("{} \u{2212} {}", short_parameter(&pair.second), short_parameter(&pair.first)),
                     pair.pairs.to_string(),
-                    decimals(Some(pair.difference), 4),
-                    self.interval(pair.interval),
+                    difference,
+                    interval,
                     probability(pair.p),
-                ],
-                best: false,
+                ];
+                TableRow { cells, best: false }
             })
             .collect();
         (!rows.is_empty()).then(|| Table { headings: headings.map(str::to_owned).collect(), rows })
@@ -117,11 +114,13 @@ impl Content<'_> {
         sentences.join(strings.between_sentences())
     }
 
-    /// An interval as text; empty where there is none.
-    pub(super) fn interval(&self, interval: Option<Interval>) -> String {
-        let end = |value| decimals(Some(value), 4);
-        interval
-            .map_or_else(String::new, |Interval { low, high }| self.strings.interval(&end(low), &end(high)))
+    /// A value and its interval as texts, with as many decimals; empty where there is none.
+    pub(super) fn with_interval(&self, value: Option<f64>, interval: Option<Interval>) -> (String, String) {
+        let Some((value, Interval { low, high })) = value.zip(interval) else {
+            return (decimals(value, 4), String::new());
+        };
+        let [value, low, high] = measured_alike([value, low, high], 4);
+        (value, self.strings.interval(&low, &high))
     }
 }
 

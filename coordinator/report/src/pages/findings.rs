@@ -58,10 +58,11 @@ impl Content<'_> {
     }
 
     fn extreme(&self, level: &Level) -> Extreme {
+        let (mean, interval) = self.with_interval(level.mean, level.interval);
         Extreme {
             label: self.strings.level(level),
-            mean: decimals(level.mean, 4),
-            interval: Some(self.interval(level.interval)).filter(|interval| !interval.is_empty()),
+            mean,
+            interval: Some(interval).filter(|interval| !interval.is_empty()),
             count: level.count,
             ties: 0,
         }

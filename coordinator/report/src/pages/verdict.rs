@@ -1,6 +1,6 @@
 //! Whether the best configuration can be told from the runner-up, and what follows.
 
-use analysis::{Method, Verdict};
+use analysis::{Method, Verdict, gain};
 
 use super::{Content, decimals};
 use crate::figures::percent;
@@ -37,7 +37,11 @@ impl Content<'_> {
                 .collect::<Vec<_>>()
                 .join(strings.between_sentences());
         };
-        let (interval, difference) = (self.interval(verdict.interval), decimals(verdict.difference, 4));
+        // How much better the best is, whichever values are better.
+        let goal = self.sweep.objective.goal;
+        let by = verdict.difference.map(|difference| gain(difference, goal));
+        let (difference, interval) =
+            self.with_interval(by, verdict.interval.map(|interval| interval.gain(goal)));
         let how = strings.tested_by(test, &interval, verdict.p, verdict.freedom);
         match verdict.runner_up_leads {
             true => leads(Some((&difference, &how))),

@@ -76,6 +76,20 @@ fn a_best_that_cannot_be_told_from_the_runner_up_is_called_not_separable_with_th
     assert!(part(&page, "最良の設定").contains("検定できません"), "{page}");
 }
 
+#[test]
+fn a_best_of_smaller_values_is_better_by_what_it_has_less() {
+    let (mut header, mut jobs) = repeated(&[("relu", [0.9; 4]), ("tanh", [0.9; 4])]);
+    header.objective = objective("val_loss", Goal::Minimize, MetricUse::Last);
+    let losses = [0.10, 0.11, 0.12, 0.11, 0.30, 0.31, 0.32, 0.31];
+    for ((job, _), loss) in jobs.iter_mut().zip(losses) {
+        set(&mut job.metrics, VAL_LOSS, loss);
+    }
+    let page = read(&write(&header, &jobs, Language::English), "report.md");
+    let told = part(&page, "The best configuration");
+    let by = "is better than the runner-up, that of job 5, by 0.2000 (95 % interval 0.1";
+    assert!(told.contains(by), "{told}");
+}
+
 /// A sweep of one parameter with these values, each trained so often with these accuracies.
 fn repeated(values: &[(&str, [f64; 4])]) -> (Sweep, Vec<Trained>) {
     let count = 4 * values.len() as u64;

@@ -2,7 +2,7 @@
 
 import { get } from './api.js';
 import { coded, el, fill, foreign } from './dom.js';
-import { clipped, count, number, probability } from './format.js';
+import { clipped, count, even, gain, probability } from './format.js';
 import { problem } from './parts.js';
 import { t } from './strings.js';
 
@@ -62,17 +62,23 @@ function sentences({ first, second, not_compared: why, other_data: differs, best
   const of = (id) => sweeps.find((sweep) => sweep.id === id);
   if (why === 'other_metric') return [t('compare_other_metric', { first, second })];
   const told = why === 'other_data' ? [t('compare_other_data', { first, second, keys: differs.join(', ') })] : [];
-  const tested = (key, test, more) => t(key, { first, second, difference: number(test.difference, 3), interval: t('compare_interval', { low: number(test.interval.low, 3), high: number(test.interval.high, 3) }), ...more });
+  const tested = (key, test, more) => leading(key, test, [first, second], of(first).maximize, more);
   if (bests) told.push(tested('compare_bests', bests));
   else if (of(first).best_job === null || of(second).best_job === null) told.push(t('compare_no_best', { first, second }));
   else told.push(t(Math.min(of(first).trainings, of(second).trainings) < 2 ? 'compare_once' : 'compare_no_variation', { first, second }));
   const wins = { common: count(common), ahead: count(ahead), behind: count(behind) };
-  if (paired) told.push(tested('compare_paired', paired, { ...wins, p: probability(paired.p_corrected), verdict: verdict(paired, first, second, of(first).maximize) }));
+  if (paired) told.push(tested('compare_paired', paired, { ...wins, p: probability(paired.p_corrected), verdict: t(paired.separable ? 'compare_significant' : 'compare_not_separable') }));
   else told.push(t(common === 0 ? 'compare_none_common' : ahead + behind === 0 ? 'compare_equal' : 'compare_unpaired', { first, second, ...wins }));
   return told;
 }
 
-function verdict({ separable, difference }, first, second, maximize) {
-  if (!separable) return t('compare_not_separable');
-  return t('compare_better', { sweep: difference > 0 === maximize ? second : first });
+/** A difference, the second less the first, as which of the two is better and by how much. */
+function leading(key, test, [first, second], maximize, more) {
+  const isSecond = gain(test, maximize).difference >= 0;
+  const [better, worse] = isSecond ? [second, first] : [first, second];
+  // Where the first is better, the first less the second.
+  const { difference, interval } = gain(test, maximize === isSecond);
+  const all = [difference, interval.low, interval.high];
+  const [by, low, high] = all.map(even(all, 3));
+  return t(difference === 0 ? `${key}_equal` : key, { first, second, better, worse, difference: by, interval: t('compare_interval', { low, high }), ...more });
 }

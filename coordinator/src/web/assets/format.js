@@ -22,6 +22,13 @@ export function probability(p) {
   return `= ${p.toFixed(p < 0.001 || (p >= 0.045 && p < 0.055) ? 4 : 3)}`;
 }
 
+/** A difference, one less the other, as how much better the one is, with its interval. */
+export function gain({ difference, interval }, maximize) {
+  if (maximize || difference === null) return { difference, interval };
+  // No -0.
+  return { difference: 0 - difference, interval: interval && { low: 0 - interval.high, high: 0 - interval.low } };
+}
+
 /** A measurement with five significant digits; texts such as `nan`, which JSON has no numbers for, as they are. */
 export function number(value, digits = 5) {
   if (value === null || value === undefined) return '';
@@ -56,6 +63,21 @@ export function column(values, digits = 5, more = 4) {
   let decimals = least;
   while (decimals < most && new Set(all.map(fixed(decimals, digits))).size < different) decimals += 1;
   return fixed(decimals, digits);
+}
+
+/**
+ * What writes a value and the ends of its interval: all with as many decimals as the largest needs for so many significant digits, or as the
+ * smallest needs for two. Where no number of decimals suits them, each by itself.
+ */
+export function even(values, digits = 5) {
+  const sizes = values.filter((value) => typeof value === 'number' && Number.isFinite(value)).map(Math.abs);
+  const largest = Math.max(0, ...sizes);
+  if (largest < 1e-4 || largest >= 1e7 || sizes.every(Number.isInteger)) return (value) => number(value, digits);
+  // What is smaller yet is nothing but rounding.
+  const smallest = Math.min(...sizes.filter((size) => size > largest * 1e-6));
+  const needed = (size, shown) => shown - 1 - Math.floor(Math.log10(size));
+  const decimals = Math.min(8, Math.max(0, needed(largest, digits), needed(smallest, 2)));
+  return (value) => (typeof value === 'number' && Number.isFinite(value) ? value.toFixed(decimals).replace(/^-(0\.?0*)$/, '$1') : number(value, digits));
 }
 
 /** What writes numbers with so many significant digits, or with up to `more` where different ones would look equal. */

@@ -3,7 +3,7 @@
 
 import { get } from './api.js';
 import { coded, el, fill, foreign, update } from './dom.js';
-import { clipped, column, count, number, parameter, probability } from './format.js';
+import { clipped, count, even, gain, number, parameter, probability } from './format.js';
 import { choice, problem } from './parts.js';
 import { t } from './strings.js';
 
@@ -41,7 +41,7 @@ export class Meaning {
     const { importance, effects, best, jobs, points } = analysis;
     this.element.hidden = !jobs.counted;
     if (!jobs.counted) return;
-    fill(this.verdict, coded(verdict(best)));
+    fill(this.verdict, coded(verdict(best, analysis.metric.maximize)));
     this.verdict.hidden = !best;
     const items = [...importance.items].sort((a, b) => b.share - a.share);
     update(this.importance, items.map((item) => bar(item)));
@@ -68,7 +68,7 @@ export class Meaning {
     const ends = shown.flatMap(({ mean, interval }) => [mean, interval?.low, interval?.high]).filter((value) => typeof value === 'number');
     const [min, max] = [Math.min(...ends), Math.max(...ends)];
     const at = (value) => (max > min ? (value - min) / (max - min) : 0.5);
-    const written = column(ends, 4, 0);
+    const written = even(ends, 4);
     const best = Math[metric.maximize ? 'max' : 'min'](...shown.map(({ mean }) => mean).filter((mean) => typeof mean === 'number'));
     const left = leftOut + levels.length - shown.length;
     update(this.effect, shown.map((level) => dot(level, { at, written }, level.mean === best)), left > 0 && el('p', { class: 'note', text: t('levels_more', { levels: count(left) }) }));
@@ -79,14 +79,16 @@ export class Meaning {
   showPairs(pairs) {
     this.pairs.hidden = !pairs.length;
     const name = (value) => clipped(labelOf({ value }), 24);
-    const row = ({ first, second, pairs: jobs, difference, interval, p }) =>
-      el('tr', {}, [
+    const row = ({ first, second, pairs: jobs, difference, interval, p }) => {
+      const written = even([difference, interval?.low, interval?.high], 3);
+      return el('tr', {}, [
         el('td', {}, foreign(`${name(second)} − ${name(first)}`)),
         el('td', { 'data-kind': 'number', text: count(jobs) }),
-        el('td', { 'data-kind': 'number', text: number(difference, 3) }),
-        el('td', { 'data-kind': 'number', text: range(interval) }),
+        el('td', { 'data-kind': 'number', text: written(difference) }),
+        el('td', { 'data-kind': 'number', text: range(interval, written) }),
         el('td', { 'data-kind': 'number', text: p === null ? '' : probability(p).replace('= ', '') }),
       ]);
+    };
     const heads = [t('difference'), t('pair_count'), t('mean'), t('interval'), 'p'].map((label, place) => el('th', { scope: 'col', 'data-kind': place ? 'number' : null, text: label }));
     fill(this.pairs, el('summary', { text: t('paired') }), el('div', { class: 'scrolls', tabIndex: 0, role: 'region', 'aria-label': t('paired') }, el('table', {}, el('thead', {}, el('tr', {}, heads)), el('tbody', {}, pairs.slice(0, PAIRS_MAX).map(row)))));
   }
@@ -134,7 +136,7 @@ function labelOf({ value, range: ends, absent }) {
   return value === null ? 'null' : parameter(value);
 }
 
-function range(interval, written = (value) => number(value, 3)) {
+function range(interval, written) {
   return interval ? t('compare_interval', { low: written(interval.low), high: written(interval.high) }) : '';
 }
 
@@ -158,11 +160,13 @@ function cut({ bounds, effects }) {
 }
 
 /** Whether the best can be told from the runner-up. */
-function verdict(best) {
+function verdict(best, maximize) {
   if (!best) return '';
-  const { best: first, runner_up: second, planned, runner_up_leads: leads, not_tested: why, difference, interval, separable, not_separable: others } = best;
+  const { best: first, runner_up: second, planned, runner_up_leads: leads, not_tested: why, separable, not_separable: others } = best;
   const trainings = { first_trainings: count(first.count), second_trainings: count(second?.count ?? 0), planned: count(planned) };
-  const values = { first: first.job, second: second?.job, difference: number(difference, 3), interval: range(interval), others: count(others ?? 0), ...trainings };
+  const by = gain(best, maximize);
+  const written = even([by.difference, by.interval?.low, by.interval?.high], 3);
+  const values = { first: first.job, second: second?.job, difference: written(by.difference), interval: range(by.interval, written), others: count(others ?? 0), ...trainings };
   const told = leads ? [t('runner_up_leads', values)] : [];
   if (why || separable === null) {
     const once = first.count === 1 && second?.count === 1 && planned === 1;
