@@ -1,5 +1,5 @@
 //! What a file refers to and its jobs do not have: conditions that never hold, exclusions that match nothing, a target that no job
-//! can have. Only the target is refused. The others may be meant, as in a file whose values were narrowed, and get a note; values
+//! can have; and a name that stands for two things. Only the target is refused. The others may be meant, as in a file whose values were narrowed, and get a note; values
 //! that a manifest does not allow were refused while they were read. Not applied to stored sweeps.
 
 use terms::ParameterValue;
@@ -46,6 +46,7 @@ pub(super) fn check_reach(
     if !given.is_extension {
         let mut notes = unmet(given, &specification);
         notes.extend(unmatched(given, &specification.axes, &specification.exclude));
+        notes.extend(shared_name(given, &specification));
         specification.notes.extend(notes);
     }
     Ok(specification)
@@ -71,6 +72,16 @@ fn unmet(given: Given<'_>, specification: &Specification) -> Vec<String> {
         }
     }
     notes
+}
+
+/// A note where a parameter has the name of the metric that ranks the jobs; what else a program reports is not known before it runs.
+fn shared_name(given: Given<'_>, specification: &Specification) -> Option<String> {
+    let name = &*specification.metric.name;
+    let axis = specification.axes.iter().find(|axis| *axis.name == *name)?;
+    let message = format!(
+        "has the name of the metric that ranks the jobs, so that tables and JSON call the metric `metrics.{name}`; rename one of the two"
+    );
+    Some(given.note(parameter_line(given.text, &axis.name), &format!("parameters.{name}"), &message))
 }
 
 /// Whether the other parameter has one of the values, in the space or in a point beyond it.

@@ -37,6 +37,15 @@ fn a_condition_that_never_holds_is_noted_with_the_value_that_may_be_meant() {
 }
 
 #[test]
+fn a_parameter_with_the_name_of_the_metric_is_noted() {
+    let told = notes(&program("parameters:\n  rate: {values: [1, 2]}\n  val_loss: {values: [1, 2]}\n"), &[]);
+    let note = "grid.yaml:5: parameters.val_loss: has the name of the metric that ranks the jobs, so that tables and JSON call the metric \
+                `metrics.val_loss`; rename one of the two";
+    assert_eq!(told, [note]);
+    assert_eq!(notes(&program("parameters:\n  val_losses: {values: [1, 2]}\n"), &[]), Vec::<String>::new());
+}
+
+#[test]
 fn a_condition_may_hold_in_points_beyond_the_grid_and_a_narrowed_file_is_taken() {
     let with = |values: &str, include: &str| {
         let decay = "decay: {value: 0.01, when: {opt: adam}}";
