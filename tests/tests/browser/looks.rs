@@ -75,6 +75,33 @@ async fn the_comparison_fits_a_screen_and_the_axes_a_phone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_attempts_of_a_job_are_read_on_a_phone_without_scrolling_sideways() {
+    let Some(chromium) = Chromium::start().await else { return };
+    let (site, sweep) = Site::with_sweep();
+    let tab = chromium.tab(&site.url).await;
+    for (language, names) in [("en", ["Attempt", "Outcome", "Worker"]), ("ja", ["試行", "結果", "ワーカー"])]
+    {
+        tab.open("/").await;
+        tab.value::<String>(&format!("document.cookie = 'sweep-language={language}; path=/'")).await;
+        tab.resize(390).await;
+        tab.open(&format!("/sweeps/{sweep}/jobs/1")).await;
+        tab.until("document.querySelector('.stacks tbody td') !== null").await;
+        assert!(fits(&tab, ".stacks").await, "{language}");
+        // Each value has its name before it, one below the other.
+        let told = "[...document.querySelectorAll('.stacks tbody td')].slice(0, 3).map((cell) => \
+                    getComputedStyle(cell, '::before').content.slice(1, -1))";
+        assert_eq!(tab.value::<Vec<String>>(told).await, names);
+        let tops = "[...document.querySelectorAll('.stacks tbody td')].slice(0, 3).map((cell) => cell.getBoundingClientRect().top)";
+        assert!(tab.value::<Vec<f64>>(tops).await.is_sorted_by(|above, below| above < below), "{language}");
+        tab.resize(1200).await;
+        let next = tab.value::<Vec<f64>>(tops).await;
+        assert!(next.iter().all(|top| *top == next[0]), "{next:?}");
+    }
+    tab.check().await;
+    chromium.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn where_no_job_has_a_value_no_empty_chart_is_drawn_and_a_short_log_takes_little_room() {
     let Some(chromium) = Chromium::start().await else { return };
     let site = Site::start(&[]);

@@ -53,10 +53,10 @@ export function heading({ label, kind, sorts, isUnseen }, order, onSort) {
   return el('th', { scope: 'col', 'data-kind': kind, 'aria-sort': way }, content);
 }
 
-/** A cell. */
-export function cell({ render, measure, written, kind }, item) {
+/** A cell, with the name that it has where rows are stacked. */
+export function cell({ label, render, measure, written, kind }, item) {
   const text = measure && written(measure(item));
-  return el('td', { 'data-kind': kind }, render ? render(item, text) : text);
+  return el('td', { 'data-kind': kind, 'data-label': label }, render ? render(item, text) : text);
 }
 
 /** Takes over the cells that have changed. */

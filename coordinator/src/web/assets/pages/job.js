@@ -35,6 +35,7 @@ class Page {
     this.plots = el('div', { class: 'charts small' });
     this.byGroup = new Map();
     this.attempts = new LiveTable(t('attempts'), attemptColumns(), ({ attempt }) => attempt);
+    this.attempts.element.classList.add('stacks');
     this.log = el('pre', { class: 'log', tabIndex: 0, 'aria-label': t('job_log') });
     this.logTools = el('div', { class: 'controls' });
     this.logSection = el('section', {}, el('div', { class: 'caption' }, el('h2', { text: t('job_log') }), this.logTools), this.log);
