@@ -58,6 +58,19 @@ async fn axes_have_ticks_whatever_the_size_of_what_is_drawn() {
         tab.until("window.written.some(([, text]) => /\\d/.test(text))").await;
         tab.check().await;
     }
+    // Columns of charts have single precision, which the values in the table are not cut to.
+    let huge = site.submit_this(
+        "name: huge\nprogram: sizes.py\nmetric: {name: huge, goal: maximize}\nparameters:\n  rate: {values: [1, 2]}\n  width: {values: [1, 2]}\n",
+    );
+    site.wait(huge);
+    tab.open(&format!("/sweeps/{huge}")).await;
+    tab.until("document.body.innerText.includes('Charts leave out 4 jobs with a huge beyond 3.4e38.')").await;
+    tab.until("document.querySelector('#jobs tbody')?.innerText.includes('4e300')").await;
+    assert!(tab.value::<bool>("document.querySelector('figure:has(.heatmap)').hidden").await);
+    tab.check().await;
+    tab.open(&format!("/compare?sweeps=1,{huge}")).await;
+    tab.until(&format!("document.body.innerText.includes('The curves of sweep {huge} leave out 4 jobs')"))
+        .await;
     let whole = of_module("charts/ticks.js", "module.evenTicks(0, 3, 10, true)");
     assert_eq!(tab.value::<Vec<f64>>(&whole).await, [0.0, 1.0, 2.0, 3.0]);
     let wide = of_module("charts/ticks.js", "module.logTicks(5e-324, 1e300, 6).length");

@@ -123,6 +123,12 @@ export class Columns {
     return this.byName.get(name);
   }
 
+  /** How many jobs have an objective beyond the numbers that columns have: those that are infinite of themselves have diverged. */
+  get beyond() {
+    const diverged = this.state.values.indexOf('diverged');
+    return this.objective.reduce((jobs, value, row) => jobs + (Math.abs(value) === Infinity && this.state.data[row] !== diverged), 0);
+  }
+
   /** The row of a job, or -1: jobs are in order. */
   rowOf(job) {
     let low = 0;

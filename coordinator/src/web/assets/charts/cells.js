@@ -59,7 +59,7 @@ export function reached(columns, across, down, maximize, isIn) {
   const cells = new Map();
   for (let row = 0; row < columns.rows; row += 1) {
     const value = columns.objective[row];
-    if (Number.isNaN(value) || !isIn(row)) continue;
+    if (!Number.isFinite(value) || !isIn(row)) continue;
     const [x, y] = [across.cellOf(row), down.cellOf(row)];
     if (x < 0 || y < 0) continue;
     const at = y * across.length + x;

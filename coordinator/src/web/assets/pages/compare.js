@@ -42,7 +42,8 @@ export async function show(main) {
     if (!sweeps.length) return false;
     const metrics = new Set(sweeps.map(({ sweep }) => `${sweep.metric.name} ${sweep.metric.maximize} ${sweep.metric.use}`));
     const cut = sweeps.filter(({ leftOut }) => leftOut > 0);
-    update(notes, metrics.size > 1 && banner('note', '', t('compare_metrics')), cut.map(({ sweep, leftOut }) => banner('note', '', t('compare_jobs_left_out', { sweep: sweep.id, jobs: count(leftOut) }))));
+    const large = sweeps.filter(({ beyond }) => beyond > 0);
+    update(notes, metrics.size > 1 && banner('note', '', t('compare_metrics')), cut.map(({ sweep, leftOut }) => banner('note', '', t('compare_jobs_left_out', { sweep: sweep.id, jobs: count(leftOut) }))), large.map(({ sweep, beyond }) => banner('note', '', t('compare_beyond', { sweep: sweep.id, jobs: count(beyond) }))));
     // On one axis they would say something else.
     drawn.hidden = metrics.size > 1;
     const show = () => {
@@ -73,7 +74,7 @@ function history(columns, maximize) {
   for (let row = 0; row < columns.rows; row += 1) {
     // Jobs of a pack were trained in the same time.
     if (!Number.isNaN(columns.seconds[row])) seconds += columns.seconds[row] / columns.packSizes[row];
-    if (columns.stateOf(row) !== 'done' || Number.isNaN(columns.objective[row])) continue;
+    if (columns.stateOf(row) !== 'done' || !Number.isFinite(columns.objective[row])) continue;
     const value = columns.objective[row];
     done += 1;
     const isBetter = Number.isNaN(best) || (maximize ? value > best : value < best);
@@ -84,7 +85,7 @@ function history(columns, maximize) {
     all.seconds.push(seconds);
     all.best.push(best);
   }
-  return { ...all, total: seconds, leftOut: columns.leftOut };
+  return { ...all, total: seconds, leftOut: columns.leftOut, beyond: columns.beyond };
 }
 
 /** The best values over `jobs` or `seconds`. */

@@ -48,6 +48,7 @@ class Page {
     this.overview = el('div', { class: 'overview' });
     this.reasons = el('div');
     this.wrong = el('div');
+    this.beyond = el('div');
     this.running = new LiveTable(t('running_jobs'), runningColumns(id, this), ({ job }) => job, (row, { job }) => {
       row.addEventListener('pointerenter', () => this.selection.hover(job, this));
       row.addEventListener('pointerleave', () => this.selection.hover(null, this));
@@ -68,8 +69,8 @@ class Page {
     const details = el('details', { class: 'specification' }, el('summary', {}, el('h2', { text: t('specification') })), el('pre', { tabIndex: 0 }, el('code', { text: sweep.specification ?? '' })));
     // Charts come later, and jobs that run come and go: who reads the table, or is about to press something there, keeps it.
     const tail = (this.tail = el('div', { class: 'tail', hidden: true }, this.jobs.element, this.exports(), details));
-    staysPut(tail, [this.reasons, this.wrong, this.overview, this.runs, this.charts]);
-    this.element = el('div', { class: 'page' }, trail([t('sweeps'), '/'], [clipped(sweep.name, 80)]), this.title, this.reasons, this.wrong, this.overview, this.runs, this.charts, tail);
+    staysPut(tail, [this.reasons, this.wrong, this.overview, this.runs, this.beyond, this.charts]);
+    this.element = el('div', { class: 'page' }, trail([t('sweeps'), '/'], [clipped(sweep.name, 80)]), this.title, this.reasons, this.wrong, this.overview, this.runs, this.beyond, this.charts, tail);
   }
 
   /** Links to its results as files. */
@@ -184,7 +185,8 @@ class Page {
     const hasRows = columns.rows > 0;
     this.charts.hidden = !hasRows;
     // The parallel coordinates decide which rows the others show.
-    const hasValues = columns.objective.some((value) => !Number.isNaN(value));
+    const hasValues = columns.objective.some(Number.isFinite);
+    update(this.beyond, beyond(columns, sweep));
     // Without a value there is nothing to draw: their axes would say something else.
     for (const { element } of [this.parallel, this.scatter, this.curves]) element.hidden = !hasValues;
     this.heatmap.element.hidden = !hasValues || columns.parameters.length < 2;
@@ -198,6 +200,12 @@ class Page {
     if (!this.listed) this.jobs.show(sweep);
     this.listed = null;
   }
+}
+
+/** Says of how many jobs the charts cannot show the objective. */
+function beyond(columns, { metric }) {
+  const jobs = columns.beyond;
+  return jobs > 0 && banner('note', '', t('beyond_columns', { jobs: count(jobs), metric: clipped(metric.name, 60) }));
 }
 
 /** Why nothing moves, or moves otherwise than one would think. */
