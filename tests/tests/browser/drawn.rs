@@ -166,3 +166,23 @@ async fn a_map_has_its_colours_on_the_scale_of_the_other_charts() {
     tab.until(&format!("{above} !== '0,0,0,0' && {above} !== {below}")).await;
     chromium.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lies_beyond_the_cells_of_a_map_has_the_colour_of_its_best_or_its_worst() {
+    let Some(chromium) = Chromium::start().await else { return };
+    let site = Site::start(&[]);
+    let tab = chromium.tab(&site.url).await;
+    tab.open("/").await;
+    // Cells from 1 to 100 on a logarithmic scale, which has no place for 0: the mean of a cell may be there.
+    let shades = |maximize: bool| {
+        let map = format!(
+            "{{ min: 1, max: 100, metric: {{ maximize: {maximize} }}, scale: {{ at: Math.log10 }} }}"
+        );
+        let shade = format!("module.HeatMap.prototype.shade.call({map}, value)");
+        of_module("charts/heatmap.js", &format!("[100, 1000, 10, 1, 0.001, 0, NaN].map((value) => {shade})"))
+    };
+    assert_eq!(tab.value::<Vec<f64>>(&shades(true)).await, [0.0, 0.0, 12.0, 23.0, 23.0, 23.0, 23.0]);
+    assert_eq!(tab.value::<Vec<f64>>(&shades(false)).await, [23.0, 23.0, 12.0, 0.0, 0.0, 0.0, 23.0]);
+    tab.check().await;
+    chromium.end().await;
+}
