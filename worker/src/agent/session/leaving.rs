@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
+use terms::Outcome;
+
 use super::{
-    Link, STOP_TO_KILL_LEAVING, Session,
+    Session,
+    conversation::Link,
+    limits::STOP_TO_KILL_LEAVING,
     running::StopReason,
-    types::{Departure, Output, ToCoordinator},
+    slot::Slot,
+    types::{Departure, End, Output, ToCoordinator},
 };
 
 /// Longest wait for acknowledgements after the jobs were handed back.
@@ -150,7 +155,7 @@ impl Session {
     pub(super) fn leave_if_idle_for_long(&mut self, now: Duration) {
         let Some(limit) = self.exit_when_idle else { return };
         let is_connected = matches!(self.link, Link::Open { .. });
-        let has_nothing = self.slots.iter().all(super::Slot::is_idle) && self.outbox.is_empty();
+        let has_nothing = self.slots.iter().all(Slot::is_idle) && self.outbox.is_empty();
         if self.mode != Mode::Serving || !is_connected || !has_nothing {
             self.idle_since = None;
         } else if now >= *self.idle_since.get_or_insert(now) + limit {
@@ -174,7 +179,7 @@ impl Session {
     fn hand_back_waiting(&mut self) {
         for index in 0..self.slots.len() {
             for job in std::mem::take(&mut self.slots[index].waiting) {
-                let end = super::End::new(super::Outcome::HandedBack, "the worker is shutting down");
+                let end = End::new(Outcome::HandedBack, "the worker is shutting down");
                 self.end(job.attempt, end);
             }
         }
@@ -216,7 +221,7 @@ impl Session {
     }
 
     pub(super) fn leave_if_done(&mut self, now: Duration) {
-        let all_idle = self.slots.iter().all(super::Slot::is_idle);
+        let all_idle = self.slots.iter().all(Slot::is_idle);
         let soon = now + ACKNOWLEDGED_WITHIN;
         match self.mode {
             Mode::Draining { hand_back_at } if all_idle => {

@@ -5,8 +5,10 @@
 //! `Ended` event, unless the coordinator refused it. Events are numbered once and sent in order, again after every
 //! reconnection, until they are acknowledged. Running trainings do not depend on the coordinator's presence.
 
+mod conversation;
 mod handing_over;
 mod leaving;
+mod limits;
 mod outbox;
 mod running;
 mod several;
@@ -22,68 +24,14 @@ pub(super) mod tests;
 
 use std::time::Duration;
 
+use conversation::Link;
 use leaving::Mode;
 use outbox::Outbox;
-use running::{Phase, Running, StopReason};
-use slot::{Slot, Trainer};
-use terms::{AttemptKey, Outcome, Progress};
-use types::{
-    AttemptProgress, Departure, End, Event, EventKind, FromCoordinator, GrantedJob, Held, Input, Output,
-    ToCoordinator,
-};
+use slot::Slot;
+use terms::AttemptKey;
+use types::{Departure, End, Event, EventKind, Input, Output};
 
-pub(super) use outbox::EVENTS_IN_FLIGHT_MAX;
-
-/// How long a trainer may take to obey `Stop`: longer than any sensible batch.
-const STOP_TO_KILL: Duration = Duration::from_secs(10);
-
-/// How much longer than its program the trainer of a program may take.
-const PROGRAM_TO_TRAINER: Duration = Duration::from_secs(2);
-
-/// Longest time that a program may be given: the bound of a sweep file.
-const STOP_GRACE_PERIOD_MAX: Duration = Duration::from_secs(3600);
-
-/// How long a trainer may take to obey `Stop` when there is hardly any grace period.
-const STOP_TO_KILL_LEAVING: Duration = Duration::from_secs(2);
-
-/// How long a killed trainer may take to be gone: the system clears its memory, and a GPU's.
-const KILL_TO_GONE: Duration = Duration::from_secs(30);
-
-/// The same while the worker leaves, which is limited by itself.
-const KILL_TO_GONE_LEAVING: Duration = Duration::from_secs(5);
-
-/// How long a job waits for a slot whose trainer cannot be killed: if it were handed back at once, it would be granted
-/// again at once.
-const UNKILLABLE_TO_HANDED_BACK: Duration = Duration::from_secs(30);
-
-/// How long a trainer may take to start: loading libtorch and CUDA from a slow disk takes a minute at worst.
-pub(super) const TRAINER_READY_WITHIN: Duration = Duration::from_secs(120);
-
-/// How long the coordinator may take to answer `Hello` before the stream is reopened.
-const WELCOME_WITHIN: Duration = Duration::from_secs(15);
-
-/// Shortest time between two heartbeats, so that progress bars move without a message for each batch.
-const HEARTBEAT_GAP_MIN: Duration = Duration::from_millis(500);
-
-/// Shortest heartbeat interval that a coordinator can ask for.
-const HEARTBEAT_INTERVAL_MIN: Duration = Duration::from_millis(100);
-
-/// The stream to the coordinator.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Link {
-    Away,
-    /// `Hello` is sent.
-    Greeting {
-        welcome_by: Duration,
-    },
-    /// We closed the stream because the coordinator did not answer, and wait for `Disconnected`.
-    Closing,
-    Open {
-        heartbeat_interval: Duration,
-        heartbeat_at: Duration,
-        draining_told: bool,
-    },
-}
+pub(super) use self::{limits::TRAINER_READY_WITHIN, outbox::EVENTS_IN_FLIGHT_MAX};
 
 /// The worker's session; see the module's description.
 #[derive(Debug)]
@@ -198,217 +146,9 @@ impl Session {
         std::mem::take(&mut self.outputs)
     }
 
-    /// When `Tick` is needed if nothing else happens before.
-    pub fn next_deadline(&self) -> Option<Duration> {
-        let slots = self.slots.iter().flat_map(|slot| {
-            slot.running.iter().filter_map(|running| match running.phase {
-                // Its end will be reported.
-                _ if slot.trainer.is_dying() => None,
-                Phase::Training if slot.trainer == Trainer::Starting => Some(running.ready_by),
-                Phase::Training => running.deadline,
-                Phase::Stopping { kill_at, .. } => Some(kill_at),
-                Phase::Killed { .. } => None,
-            })
-        });
-        let unkillable = self.slots.iter().filter_map(|slot| match slot.trainer {
-            Trainer::Dying { gone_by, .. } => Some(gone_by),
-            _ => None,
-        });
-        let waiting = (0..self.slots.len()).filter(|index| self.waits_for_unkillable(*index));
-        let waiting = waiting.map(|index| self.slots[index].waiting_until);
-        let hand_overs = self.slots.iter().flat_map(|slot| slot.handing_over.iter().map(|one| one.until));
-        let silences = self.slots.iter().filter_map(|slot| slot.silent_at(self.silence_max));
-        let may_start = |(index, _): &(usize, &Slot)| !self.waits_for_other_slots(*index);
-        let starts = self.slots.iter().enumerate().filter(may_start).filter_map(|(_, slot)| slot.starts_at());
-        let link = match self.link {
-            Link::Away | Link::Closing => None,
-            Link::Greeting { welcome_by } => Some(welcome_by),
-            Link::Open { .. } => self.heartbeat_due(),
-        };
-        slots
-            .chain(unkillable)
-            .chain(waiting)
-            .chain(silences)
-            .chain(hand_overs)
-            .chain(self.idle_until())
-            .chain(starts)
-            .chain(link)
-            .chain(self.mode.deadline())
-            .min()
-    }
-
-    fn greet(&mut self, now: Duration) {
-        self.outbox.rewind();
-        let ended = self.outbox.ended();
-        let held = self.held_running().chain(ended.into_iter().map(|attempt| Held::Ended { attempt }));
-        let hello = ToCoordinator::Hello { held: held.collect(), draining: self.mode.is_draining() };
-        self.outputs.push(Output::Send(hello));
-        self.link = Link::Greeting { welcome_by: now + WELCOME_WITHIN };
-    }
-
-    /// Attempts that a trainer works on or is about to, except those that the coordinator has forgotten.
-    fn held_running(&self) -> impl Iterator<Item = Held> + '_ {
-        self.slots.iter().enumerate().flat_map(|(index, slot)| {
-            let running =
-                slot.running.iter().filter(|running| !running.is_refused()).map(|running| running.attempt);
-            let waiting = slot.waiting.iter().map(|job| job.attempt);
-            let handing_over = slot.handing_over.iter().map(|one| one.at.attempt);
-            running
-                .chain(waiting)
-                .chain(handing_over)
-                .map(move |attempt| Held::Running { attempt, slot: index })
-        })
-    }
-
     /// The attempts that trainers train now.
     pub(in crate::agent) fn running(&self) -> impl Iterator<Item = AttemptKey> + '_ {
         self.slots.iter().flat_map(|slot| slot.running.iter().map(|running| running.attempt))
-    }
-
-    fn on_message(&mut self, now: Duration, message: FromCoordinator) {
-        match message {
-            FromCoordinator::Welcome { heartbeat_interval, refused } => {
-                self.on_welcome(now, heartbeat_interval, &refused);
-            }
-            FromCoordinator::Grant { slot, jobs } => self.on_grant(now, slot, jobs),
-            FromCoordinator::Acknowledged { through } => {
-                let forgettable = self.outbox.acknowledge(through);
-                self.forget(forgettable);
-            }
-            FromCoordinator::Revoke { attempts, reason } => {
-                attempts.into_iter().for_each(|attempt| self.revoke(now, attempt, &reason));
-            }
-            FromCoordinator::Drain => self.on_drain(now),
-        }
-    }
-
-    fn on_welcome(&mut self, now: Duration, heartbeat_interval: Duration, refused: &[AttemptKey]) {
-        for attempt in refused {
-            let forgettable = self.outbox.drop_attempt(*attempt);
-            self.forget(forgettable);
-            for index in 0..self.slots.len() {
-                let slot = &mut self.slots[index];
-                slot.take_waiting(*attempt);
-                if slot.take_handing_over(*attempt).is_some() {
-                    self.close(*attempt, None);
-                }
-                self.stop(now, index, *attempt, StopReason::Refused, None);
-            }
-        }
-        if let Link::Greeting { .. } = self.link {
-            self.link = Link::Open {
-                heartbeat_interval: heartbeat_interval.max(HEARTBEAT_INTERVAL_MIN),
-                heartbeat_at: now,
-                draining_told: false,
-            };
-        }
-    }
-
-    fn on_grant(&mut self, now: Duration, slot: usize, jobs: Vec<GrantedJob>) {
-        let known = |attempt| {
-            self.held_running().any(|held| held.attempt() == attempt) || self.outbox.holds_end_of(attempt)
-        };
-        let jobs: Vec<GrantedJob> = jobs.into_iter().filter(|job| !known(job.attempt)).collect();
-        match self.obstacle(slot, &jobs) {
-            Some(reason) => {
-                for job in jobs {
-                    self.end(job.attempt, End::new(Outcome::HandedBack, reason.clone()));
-                }
-            }
-            None => {
-                self.slots[slot].waiting = jobs;
-                self.slots[slot].waiting_until = now + UNKILLABLE_TO_HANDED_BACK;
-                self.start_waiting(now, slot);
-            }
-        }
-    }
-
-    /// Why jobs granted to this slot, and to those that they occupy besides, cannot be accepted.
-    fn obstacle(&self, slot: usize, jobs: &[GrantedJob]) -> Option<String> {
-        if self.mode.is_draining() {
-            return Some("the worker takes no new jobs, it is about to leave".to_owned());
-        }
-        let also = jobs.iter().filter_map(|job| job.work.as_ref().ok()).flat_map(|work| &work.also_slots);
-        [slot].iter().chain(also).find_map(|index| match self.slots.get(*index) {
-            None => Some(format!("the worker has no slot {index}, it has {}", self.slots.len())),
-            Some(_) if !self.has_room(*index) => Some(format!("slot {index} is busy with another attempt")),
-            Some(_) => None,
-        })
-    }
-
-    fn revoke(&mut self, now: Duration, attempt: AttemptKey, reason: &str) {
-        let reason = if reason.is_empty() { "revoked by the coordinator" } else { reason };
-        for index in 0..self.slots.len() {
-            let slot = &mut self.slots[index];
-            if slot.take_waiting(attempt).is_some() || slot.take_handing_over(attempt).is_some() {
-                self.end(attempt, End::new(Outcome::Revoked, reason));
-            } else if slot.running_mut(attempt).is_some_and(|running| !running.is_refused()) {
-                let forgettable = self.outbox.drop_attempt(attempt);
-                self.forget(forgettable);
-                self.stop(now, index, attempt, StopReason::Revoked { reason: reason.to_owned() }, None);
-            }
-        }
-    }
-
-    fn on_time(&mut self, now: Duration) {
-        for index in 0..self.slots.len() {
-            let attempts: Vec<_> = self.slots[index].running.iter().map(|running| running.attempt).collect();
-            for attempt in attempts {
-                self.on_time_of(now, index, attempt);
-            }
-            self.end_if_silent(now, index);
-            self.give_up_if_unkillable(now, index);
-        }
-        for index in 0..self.slots.len() {
-            self.hand_back_if_unkillable(now, index);
-            self.start_waiting(now, index);
-        }
-        if matches!(self.link, Link::Greeting { welcome_by } if welcome_by <= now) {
-            self.link = Link::Closing;
-            self.outputs.push(Output::CloseSession);
-        }
-        self.hand_back_when_grace_is_over(now);
-        self.end_late_hand_overs(now);
-    }
-
-    fn on_time_of(&mut self, now: Duration, index: usize, attempt: AttemptKey) {
-        let slot = &mut self.slots[index];
-        let trainer = slot.trainer;
-        let Some(running) = slot.running_mut(attempt).filter(|_| !trainer.is_dying()) else { return };
-        match &running.phase {
-            Phase::Training if running.deadline.is_some_and(|deadline| deadline <= now) => {
-                let spent = running.time_spent(now);
-                self.stop(now, index, attempt, StopReason::TimedOut { spent }, None);
-            }
-            Phase::Training if trainer == Trainer::Starting && running.ready_by <= now => {
-                let limit = TRAINER_READY_WITHIN.as_secs();
-                self.break_trainer(now, index, &format!("the trainer was not ready within {limit} s"));
-            }
-            Phase::Stopping { why, kill_at } if *kill_at <= now => {
-                running.phase = Phase::Killed { why: why.clone() };
-                slot.killed_for = Some(format!(
-                    "the worker killed the trainer, which did not stop {attempt} when asked to,"
-                ));
-                self.kill(now, index);
-            }
-            _ => {}
-        }
-    }
-
-    /// Ends a trainer that is silent for too long: no one can wait for it.
-    fn end_if_silent(&mut self, now: Duration, index: usize) {
-        let slot = &self.slots[index];
-        let is_silent = slot.silent_at(self.silence_max).is_some_and(|deadline| deadline <= now);
-        let training = slot.running.iter().find(|running| running.phase == Phase::Training);
-        let Some(running) = training.filter(|_| is_silent) else { return };
-        let silence = humantime::format_duration(self.silence_max.unwrap_or_default());
-        let said_nothing = format!("the trainer said nothing for {silence} {}", running.place());
-        if slot.running.iter().any(Running::has_started) {
-            let reason = format!("{said_nothing}, as if it stood still (--trainer-silence)");
-            return self.break_trainer(now, index, &reason);
-        }
-        let reason = format!("{said_nothing}, as where a disk or share does not answer (--trainer-silence)");
-        self.end_trainer(now, index, &StopReason::Stalled { reason });
     }
 
     /// The end of an attempt; nothing where no one wants to know it.
@@ -431,44 +171,5 @@ impl Session {
 
     fn forget(&mut self, forgettable: Option<u64>) {
         self.outputs.extend(forgettable.map(|through| Output::Forget { through }));
-    }
-
-    fn heartbeat_due(&self) -> Option<Duration> {
-        let Link::Open { heartbeat_at, .. } = self.link else { return None };
-        let soon = self.last_heartbeat.map_or(Duration::ZERO, |last| last + HEARTBEAT_GAP_MIN);
-        Some(if self.progress_is_news { heartbeat_at.min(soon) } else { heartbeat_at })
-    }
-
-    fn send_what_is_due(&mut self, now: Duration) {
-        if self.mode == Mode::Gone {
-            return;
-        }
-        let is_due = self.heartbeat_due().is_some_and(|due| due <= now);
-        if self.mode.is_draining() {
-            self.tell_draining();
-        }
-        let Link::Open { heartbeat_interval, heartbeat_at, .. } = &mut self.link else { return };
-        if is_due {
-            *heartbeat_at = now + *heartbeat_interval;
-            self.last_heartbeat = Some(now);
-            self.progress_is_news = false;
-            self.outputs.push(Output::Send(ToCoordinator::Heartbeat(self.progress())));
-        }
-        while let Some(event) = self.outbox.next_to_send() {
-            self.outputs.push(Output::Send(ToCoordinator::Event(event)));
-        }
-    }
-
-    fn progress(&self) -> Vec<AttemptProgress> {
-        let of_slot = |slot: &Slot| {
-            let running = slot.running.iter().filter(|running| !running.is_refused()).map(Running::progress);
-            let waiting = slot
-                .waiting
-                .iter()
-                .map(|job| AttemptProgress { attempt: job.attempt, progress: Progress::NONE });
-            let handing_over = slot.handing_over.iter().map(|one| one.at);
-            running.chain(waiting).chain(handing_over).collect::<Vec<_>>()
-        };
-        self.slots.iter().flat_map(of_slot).collect()
     }
 }

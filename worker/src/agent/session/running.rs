@@ -6,7 +6,7 @@ use terms::{AttemptKey, EndDetails, EpochReport, Outcome, Progress};
 use trainer_protocol::TrainerOutcome;
 
 use super::{
-    PROGRAM_TO_TRAINER, STOP_GRACE_PERIOD_MAX, STOP_TO_KILL,
+    limits::{PROGRAM_TO_TRAINER, STOP_GRACE_PERIOD_MAX, STOP_TO_KILL},
     slot::Heard,
     time_spent::TimeSpent,
     types::{AttemptProgress, End, Weights, Work},

@@ -5,7 +5,8 @@ use std::time::Duration;
 use terms::{AttemptKey, Outcome};
 
 use super::{
-    KILL_TO_GONE, KILL_TO_GONE_LEAVING, Session, TRAINER_READY_WITHIN,
+    Session,
+    limits::{KILL_TO_GONE, KILL_TO_GONE_LEAVING, TRAINER_READY_WITHIN},
     running::{Exit, Phase, Running, StopReason},
     slot::{Heard, Trainer},
     types::{End, GrantedJob, OUTPUT_CLOSED, Output, TrainerEvent, Work},

@@ -1,6 +1,9 @@
 //! What the session tells its coordinator and does for it.
 
+use terms::Outcome;
+
 use super::*;
+use crate::agent::session::conversation::{HEARTBEAT_GAP_MIN, WELCOME_WITHIN};
 
 #[test]
 fn trainings_go_on_while_the_coordinator_is_away_and_their_events_follow_in_order() {

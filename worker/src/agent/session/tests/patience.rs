@@ -1,6 +1,9 @@
 //! How long the session waits for a trainer: until it is ready, trains, reports, stops, and is gone.
 
 use super::*;
+use crate::agent::session::limits::{
+    KILL_TO_GONE, KILL_TO_GONE_LEAVING, STOP_TO_KILL, UNKILLABLE_TO_HANDED_BACK,
+};
 
 #[test]
 fn a_trainer_that_does_not_stop_is_killed() {

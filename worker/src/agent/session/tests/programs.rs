@@ -1,6 +1,7 @@
 //! Jobs of users' programs next to those of models: one slot, two kinds of trainer, one process at a time.
 
 use super::*;
+use crate::agent::session::limits::{PROGRAM_TO_TRAINER, STOP_TO_KILL};
 
 /// A grant of a program's job.
 fn grant_program(slot: usize, job: u64) -> Input {

@@ -1,6 +1,7 @@
 //! Jobs that occupy several slots: nothing else runs there, not even an idle trainer.
 
 use super::*;
+use crate::agent::session::limits::{KILL_TO_GONE, STOP_TO_KILL};
 
 /// Trains a job of two epochs to its end.
 fn trained(slot: usize, job: u64) -> [Input; 4] {

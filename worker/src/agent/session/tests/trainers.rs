@@ -1,6 +1,7 @@
 //! What the session does with its trainers and believes of them.
 
 use super::*;
+use crate::agent::session::limits::STOP_TO_KILL;
 
 #[test]
 fn a_job_goes_to_its_slot_and_its_events_are_spooled_before_they_are_sent() {
