@@ -1,9 +1,11 @@
-//! The agent's asynchronous shell: collects events, lets the session decide, and carries out its decisions. One loop
-//! owns the session and the spool; nothing else touches them.
+//! The agent's asynchronous shell: what it consists of, how that is put together, and how it is taken apart when the worker leaves. What
+//! goes on in between is in `event_loop`, and what it does in `performing`.
 
 mod configuration;
+mod event_loop;
 mod log;
 mod opening;
+mod performing;
 
 use std::{
     path::{Path, PathBuf},
@@ -11,15 +13,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use proto::{
-    client::ClientError,
-    v1::{CoordinatorMessage, WorkerMessage},
-};
-use terms::{AttemptKey, manifest::Manifest};
-use tokio::{
-    sync::mpsc,
-    time::{Instant, sleep_until},
-};
+use proto::{client::ClientError, v1::WorkerMessage};
+use terms::manifest::Manifest;
+use tokio::{sync::mpsc, time::Instant};
 use tokio_util::{
     sync::CancellationToken,
     task::{AbortOnDropHandle, TaskTracker},
@@ -27,21 +23,18 @@ use tokio_util::{
 
 pub(crate) use self::{configuration::Configuration, opening::open_spool};
 use self::{
-    log::{Told, log_event},
+    log::Told,
     opening::{Found, open_snapshots, take_up},
 };
 use super::{
     connection::{self, LinkEvent},
     gpus::Gpus,
-    handovers::{Done, HandedOver, Handovers},
+    handovers::{HandedOver, Handovers},
     kept_checkpoints,
     metrics::{Metrics, Stage},
     notice::Notice,
     remote::Remote,
-    session::{
-        Session,
-        types::{Departure, End, EventKind, FromCoordinator, Input, Output, ToCoordinator, TrainerEvent},
-    },
+    session::{Session, types::Departure},
     slots::{Bringing, Slots, Trainers},
     snapshots::Snapshots,
     spool::{Recovered, Spool, SpoolError},
@@ -49,11 +42,8 @@ use super::{
     unfinished::Unfinished,
     uploads::Uploads,
     weights::WeightsFolder,
-    wire::{self, Identity},
+    wire::Identity,
 };
-
-/// How often to retry a spool that the disk refused.
-const SPOOL_RETRY: Duration = Duration::from_secs(1);
 
 /// How long the last messages may take to leave the process.
 const FAREWELL_WITHIN: Duration = Duration::from_millis(500);
@@ -61,10 +51,6 @@ const FAREWELL_WITHIN: Duration = Duration::from_millis(500);
 /// How long a worker that leaves in order continues to upload weights, at least and at most; the rest stays in its
 /// spool and is uploaded after the next start.
 const UPLOADS_WITHIN: std::ops::RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(30);
-
-/// A loop that wakes this much later than planned has not run meanwhile: the machine is overloaded, or the process was
-/// stopped.
-const STANDSTILL_MIN: Duration = Duration::from_secs(1);
 
 /// Why an agent ends without being asked to.
 #[derive(Debug, thiserror::Error)]
@@ -256,202 +242,6 @@ impl Shell {
             return Ok(Departure::AtOnce);
         }
         departure
-    }
-
-    async fn work(
-        &mut self,
-        link: &mut mpsc::Receiver<LinkEvent>,
-        trainers: &mut mpsc::Receiver<(usize, TrainerEvent)>,
-        handed: &mut mpsc::Receiver<Done>,
-        shutdown: &mut mpsc::Receiver<()>,
-    ) -> Result<Departure, AgentError> {
-        let mut spool_is_whole = true;
-        loop {
-            let wake_at = self.session.next_deadline().map(|deadline| self.start + deadline);
-            let listens = !self.is_full() || self.session.is_leaving();
-            let begun = Instant::now();
-            let input = tokio::select! {
-                Some(()) = shutdown.recv() => {
-                    self.was_asked_to_leave = true;
-                    self.metrics.reached(Stage::Leaving);
-                    Some(Input::Shutdown)
-                }
-                why = given(&mut self.notice) => Some(Input::Notice { why }),
-                Some(done) = handed.recv() => self.handovers.ended(done).map(|attempt| {
-                    self.traced.handed_over(attempt);
-                    Input::HandedOver(attempt)
-                }),
-                event = link.recv() => match event {
-                    Some(LinkEvent::Refused(reason)) => return Err(AgentError::Refused(reason)),
-                    Some(LinkEvent::NameTaken(reason)) if self.leaves_its_name => {
-                        return Err(AgentError::NameTaken(reason));
-                    }
-                    Some(event) => self.hear_link(event),
-                    None => return Err(AgentError::Refused("the connection's task has ended".to_owned())),
-                },
-                // While the spool is full, trainers wait; but one that must end has to be heard.
-                Some((slot, event)) = trainers.recv(), if listens => Some(Input::Trainer { slot, event }),
-                () = until(wake_at) => Some(Input::Tick),
-                () = tokio::time::sleep(SPOOL_RETRY), if !spool_is_whole => None,
-            };
-            // A process that was stopped itself has heard nothing.
-            let slept = wake_at.is_some_and(|wake_at| Instant::now() > wake_at + STANDSTILL_MIN);
-            if !listens || slept {
-                self.session.was_deaf(self.start.elapsed());
-            }
-            if !listens {
-                self.session.trainers_waited(begun.elapsed());
-            }
-            let outputs =
-                input.map(|input| self.session.apply(self.start.elapsed(), input)).unwrap_or_default();
-            for output in outputs {
-                if let Some(departure) = self.perform(output) {
-                    return Ok(departure);
-                }
-            }
-            self.unfinished.note(self.session.running());
-            spool_is_whole = self.spool.flush();
-            self.metrics.waits(self.spool.bytes(), self.weights.bytes());
-        }
-    }
-
-    /// Whether no more results may be made, because what waits for the coordinator occupies all the room allowed.
-    fn is_full(&self) -> bool {
-        self.spool.is_full() || self.weights.is_full()
-    }
-
-    fn hear_link(&mut self, event: LinkEvent) -> Option<Input> {
-        match event {
-            LinkEvent::Connected { outgoing, close } => {
-                self.stream = Some(Stream { outgoing, close });
-                self.uploads.wake();
-                Some(Input::Connected)
-            }
-            LinkEvent::NameTaken(_) => None,
-            LinkEvent::RefusedForLong(reason) => {
-                tracing::error!("{reason}: the worker leaves");
-                Some(Input::Refused { reason })
-            }
-            LinkEvent::Lost | LinkEvent::Refused(_) => {
-                self.stream = None;
-                Some(Input::Disconnected)
-            }
-            LinkEvent::Message(message) => self.hear(message),
-        }
-    }
-
-    fn hear(&mut self, message: CoordinatorMessage) -> Option<Input> {
-        self.traced.heard(&message);
-        match wire::decode(message) {
-            Ok(message) => {
-                if matches!(message, FromCoordinator::Drain) {
-                    self.metrics.reached(Stage::Leaving);
-                    tracing::info!("the coordinator tells this worker to leave");
-                }
-                Some(Input::Message(message))
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a message of the coordinator is not understood and ignored");
-                None
-            }
-        }
-    }
-
-    fn perform(&mut self, output: Output) -> Option<Departure> {
-        match output {
-            Output::Append(event) => {
-                log_event(&event, &mut self.told);
-                self.metrics.happened(&event);
-                self.traced.happened(&event);
-                if let EventKind::Ended(End { weights: Some(weights), .. }) = &event.kind {
-                    self.weights.count(event.attempt, weights);
-                }
-                if matches!(event.kind, EventKind::Ended(_)) {
-                    self.tidy_after(event.attempt);
-                }
-                self.spool.append(&wire::encode_event(event));
-            }
-            Output::Send(message) => self.send(message),
-            Output::Forget { through } => {
-                self.spool.forget(through);
-                // The coordinator knows more ends now, and so which weights it wants.
-                self.uploads.wake();
-            }
-            Output::StartJobs { slot, mut jobs, fresh } => {
-                let pack_size = jobs.len();
-                self.metrics.jobs_started(pack_size);
-                for (attempt, work) in &mut jobs {
-                    tracing::info!(slot, %attempt, pack_size, "training");
-                    self.traced.started(*attempt);
-                    if let Some(dataset) = &mut work.dataset {
-                        dataset.path = self.data_root.join(&dataset.path);
-                        dataset.val_path = dataset.val_path.take().map(|path| self.data_root.join(path));
-                    }
-                }
-                self.slots.start_jobs(slot, jobs, fresh);
-            }
-            Output::StopJob { slot, attempt, checkpoint } => {
-                tracing::info!(slot, %attempt, "stopping");
-                self.slots.stop_job(slot, attempt, checkpoint);
-            }
-            Output::KeepJob { slot, attempt } => {
-                tracing::info!(slot, %attempt, "keeping a checkpoint");
-                self.slots.keep_job(slot, attempt);
-            }
-            Output::HandOver { attempt, key } => {
-                self.traced.hands_over(attempt);
-                self.handovers.begin(attempt, &key);
-            }
-            Output::KillTrainer { slot } => {
-                tracing::warn!(slot, "killing the trainer");
-                self.slots.kill_trainer(slot);
-            }
-            Output::Dropped(attempt) => {
-                self.metrics.dropped(attempt);
-                self.traced.dropped(attempt);
-                self.tidy_after(attempt);
-            }
-            Output::CloseSession => self.close(),
-            Output::Exit(departure) => return Some(departure),
-        }
-        None
-    }
-
-    /// Removes the folder with the files of an attempt that has ended.
-    fn tidy_after(&self, attempt: AttemptKey) {
-        if let Some(snapshots) = self.snapshots.clone() {
-            self.tidying.spawn(async move { snapshots.remove(attempt).await });
-        }
-    }
-
-    fn send(&mut self, message: ToCoordinator) {
-        let Some(stream) = &self.stream else { return };
-        let message = wire::with_gpus(wire::encode(message, &self.identity), || self.gpus.seen());
-        if stream.outgoing.try_send(message).is_err() {
-            // Either the stream has ended, or the coordinator does not read: both need a new stream.
-            self.close();
-        }
-    }
-
-    fn close(&mut self) {
-        if let Some(stream) = self.stream.take() {
-            stream.close.cancel();
-        }
-    }
-}
-
-/// Waits for the notice, once.
-async fn given(notice: &mut Option<Notice>) -> String {
-    let Some(waiting) = notice else { return std::future::pending().await };
-    let why = waiting.given().await;
-    *notice = None;
-    why
-}
-
-async fn until(wake_at: Option<Instant>) {
-    match wake_at {
-        Some(wake_at) => sleep_until(wake_at).await,
-        None => std::future::pending().await,
     }
 }
 
