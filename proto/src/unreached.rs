@@ -25,6 +25,11 @@ pub async fn explained(url: &str, why: String, within: Duration) -> String {
     said_without_tls(url, within).await.unwrap_or(why)
 }
 
+/// What [`why`] said of a port that speaks no TLS, without what to do about it; none of others.
+pub fn without_tls(why: &str) -> Option<&str> {
+    why.strip_suffix(NO_TLS)?.strip_suffix("; ")
+}
+
 /// What a port says to a call in plain text that is for none.
 async fn said_without_tls(url: &str, within: Duration) -> Option<String> {
     let rest = url.strip_prefix("https://")?;

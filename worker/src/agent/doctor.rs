@@ -17,7 +17,7 @@ use tonic::Code;
 
 use super::{
     devices,
-    membership::Membership,
+    membership::{Kind, Membership},
     options::StartOptions,
     own_trainer::OwnTrainer,
     remote::Remote,
@@ -121,11 +121,15 @@ async fn joining(url: &str, membership: &Membership) -> Check {
     const NAME: &str = "coordinator";
     match membership.would_get_one().await {
         Ok(()) => Check::ok(NAME, format!("{url} gives this worker a certificate")),
-        Err(why) => Check::failed(
-            NAME,
-            format!("this worker cannot join: {why}"),
-            "make a join token with `sweep token create --role worker --name NAME --join`, and name its file with --join-file",
-        ),
+        Err(why) => {
+            let says = format!("this worker cannot join: {}", why.finding());
+            match why.kind() {
+                Kind::NotNow => Check::warning(NAME, says, why.advice()),
+                Kind::Unanswered | Kind::Misdirected | Kind::Refused => {
+                    Check::failed(NAME, says, why.advice())
+                }
+            }
+        }
     }
 }
 
@@ -248,4 +252,49 @@ async fn coordinator(target: &Target) -> Vec<Check> {
         ),
     };
     [Some(check), theirs.map(|theirs| clock(theirs, SystemTime::now()))].into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::join::{JoinToken, authority_hash};
+    use telemetry::doctor::Verdict;
+    use tokio::{io::AsyncWriteExt, net::TcpListener};
+
+    use super::{super::membership::JoinFrom, *};
+
+    /// What is said of a worker that has a join token, and this address for a coordinator.
+    async fn joining_at(url: &str) -> Check {
+        let folder = tempfile::tempdir().unwrap();
+        let token = JoinToken { token: "a.secret".to_owned(), authority: authority_hash(b"one") };
+        let from = Some(JoinFrom::Token(token.to_string()));
+        let name = "one".parse().unwrap();
+        joining(url, &Membership::new(url, from, folder.path().to_owned(), &name).unwrap()).await
+    }
+
+    #[tokio::test]
+    async fn who_names_a_wrong_address_is_told_to_correct_it_and_not_to_get_another_join_token() {
+        // No one listens there any more.
+        let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let refused = joining_at(&format!("https://{free}")).await;
+        assert!(refused.cure.starts_with("correct --coordinator"), "{refused:?}");
+        // A port that speaks no TLS, as that of the page.
+        let page = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let other = format!("https://{}", page.local_addr().unwrap());
+        let answers = async {
+            let (mut stream, _) = page.accept().await.unwrap();
+            stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+            stream
+        };
+        let (other, _stream) = tokio::join!(joining_at(&other), answers);
+        assert!(other.cure.contains("--listen") && !other.cure.contains("http://"), "{other:?}");
+        let plain = joining_at("http://127.0.0.1:1").await;
+        assert!(plain.cure.contains("https://HOST:PORT"), "{plain:?}");
+        let none = joining_at("nowhere").await;
+        assert!(none.cure.starts_with("correct --coordinator"), "{none:?}");
+        for check in [refused, other, plain, none] {
+            assert_eq!(check.verdict, Verdict::Failed, "{check:?}");
+            assert!(!check.cure.contains("token") && !check.cure.contains("; "), "{check:?}");
+            assert!(!check.says.contains("; "), "{check:?}");
+        }
+    }
 }

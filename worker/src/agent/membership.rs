@@ -1,9 +1,10 @@
 //! How a worker becomes known to a coordinator by a certificate: it makes a key, which never leaves it, shows a join token once, and gets a
 //! certificate for that key, which it renews at two thirds of its time without the token. What it has is in the spool's folder (`identity`); how
-//! coordinators are asked is in `asking`, and how one is known at first, by the hash of its authority, in `pinned`.
+//! coordinators are asked is in `asking`, why none gives one in `not_given`, and how one is known at first, by the hash of its authority, in `pinned`.
 
 mod asking;
 mod identity;
+mod not_given;
 mod pinned;
 
 use std::{
@@ -19,8 +20,9 @@ use proto::{
 };
 use terms::WorkerName;
 
+pub(crate) use self::not_given::{Kind, NotGiven};
 use self::{
-    asking::{By, Given, NotGiven},
+    asking::{By, Given},
     identity::Identity,
 };
 
@@ -50,17 +52,17 @@ impl JoinFrom {
     fn read(&self) -> Result<JoinToken, NotGiven> {
         match self {
             Self::Token(text) => text.parse().map_err(|error: NoJoinToken| {
-                NotGiven::Refused(format!("cannot use the join token of --join: {error}"))
+                NotGiven::refused(&format!("cannot use the join token of --join: {error}"))
             }),
             Self::File(path) => {
                 let unusable = |why: String| {
-                    NotGiven::Refused(format!("cannot use the join token in {}: {why}", path.display()))
+                    NotGiven::refused(&format!("cannot use the join token in {}: {why}", path.display()))
                 };
                 if let Some(why) = secret_file::exposed(path) {
                     tracing::warn!("{why}");
                 }
                 let text = client::read_secret(path).map_err(|error| match error {
-                    ClientError::Token { reason, .. } => NotGiven::Misdirected(format!(
+                    ClientError::Token { reason, .. } => NotGiven::misdirected(&format!(
                         "cannot use the join token in {}: {reason}; check --join-file",
                         path.display()
                     )),
@@ -126,9 +128,9 @@ impl Membership {
                     );
                     return Ok(AGAIN_AFTER_MIN);
                 }
-                Err(NotGiven::Refused(why)) => anyhow::bail!("{}", self.cannot_join(&why)),
-                Err(NotGiven::Misdirected(why)) => anyhow::bail!("this worker cannot join: {why}"),
-                Err(NotGiven::Unanswered(why)) => {
+                Err(why) if why.kind() == Kind::Refused => anyhow::bail!("{}", self.cannot_join(&why)),
+                Err(why) if !why.may_pass() => anyhow::bail!("this worker cannot join: {why}"),
+                Err(why) => {
                     if !std::mem::replace(&mut told, true) {
                         tracing::warn!(
                             "cannot join yet: {why}; the worker tries until a coordinator answers"
@@ -163,7 +165,7 @@ impl Membership {
                     tracing::info!("the certificate was renewed");
                     return after;
                 }
-                Err(NotGiven::Refused(why)) if !self.holds() => self.cannot_join(&why),
+                Err(error) if error.kind() == Kind::Refused && !self.holds() => self.cannot_join(&error),
                 Err(error) => error.to_string(),
             };
             if told.as_ref() != Some(&why) {
@@ -174,16 +176,19 @@ impl Membership {
         }
     }
 
-    /// Whether a coordinator would give a certificate, which is thrown away; or why it does not.
-    pub(crate) async fn would_get_one(&self) -> Result<(), String> {
-        self.ask().await.map(drop).map_err(|error| error.to_string())
+    /// Whether a coordinator would give a certificate, which is thrown away.
+    ///
+    /// # Errors
+    /// Why none does, and what to do.
+    pub(crate) async fn would_get_one(&self) -> Result<(), NotGiven> {
+        self.ask().await.map(drop)
     }
 
     async fn renew(&self) -> Result<Duration, NotGiven> {
         let Given { key, answer, joined } = self.ask().await?;
         let lasts = Duration::from_millis(answer.lasts_ms).clamp(LASTS_MIN, LASTS_MAX);
         let kept = self.identity.keep(&key, &answer, joined);
-        kept.map_err(|error| NotGiven::Refused(format!("{error:#}")))?;
+        kept.map_err(|error| NotGiven::refused(&format!("{error:#}")))?;
         Ok(lasts * 2 / 3)
     }
 
@@ -197,7 +202,7 @@ impl Membership {
             },
         };
         let Some(join) = &self.join else {
-            let none = || NotGiven::Refused("it was given no join token".to_owned());
+            let none = || NotGiven::refused("it was given no join token");
             return Err(first.unwrap_or_else(none));
         };
         let joined = match join.read() {
@@ -205,13 +210,13 @@ impl Membership {
             Err(error) => Err(error),
         };
         joined.map_err(|second| match first {
-            Some(first) => second.after(&first),
+            Some(first) => second.after(first),
             None => second,
         })
     }
 
-    /// What a worker says that has no certificate, and what to do.
-    fn cannot_join(&self, why: &str) -> String {
+    /// What a worker says that was refused a certificate and has none, and what to do.
+    fn cannot_join(&self, why: &NotGiven) -> String {
         let lost = match self.identity.kept() {
             None => String::new(),
             Some(kept) if kept.worker != self.name.as_str() => {
@@ -222,7 +227,10 @@ impl Membership {
                 humantime::format_rfc3339_seconds(kept.expires)
             ),
         };
-        format!("{lost}this worker cannot join: {why}. {JOIN_AGAIN}")
+        match why.advises() {
+            true => format!("{lost}this worker cannot join: {why}"),
+            false => format!("{lost}this worker cannot join: {why}. {JOIN_AGAIN}"),
+        }
     }
 }
 
@@ -258,7 +266,7 @@ mod tests {
         let pem = params.self_signed(&key).unwrap().pem();
         let answer = proto::v1::EnrolResponse { certificate: pem.clone(), authority: pem, lasts_ms: 1 };
         membership.identity.keep(&key, &answer, true).unwrap();
-        let why = membership.would_get_one().await.unwrap_err();
+        let why = membership.would_get_one().await.unwrap_err().to_string();
         assert!(why.contains("with the certificate: ") && why.contains("by TLS alone"), "{why}");
         assert!(why.contains("with the join token: cannot use the join token in"), "{why}");
     }
