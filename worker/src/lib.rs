@@ -9,3 +9,6 @@ pub mod agent;
 #[cfg(test)]
 #[path = "../dataset/src/corruption.rs"]
 mod corruption;
+/// What is logged, for tests of what is said.
+#[cfg(test)]
+mod heard;

@@ -20,7 +20,7 @@ use tonic::{Code, Status};
 
 use super::{
     metrics::Metrics,
-    remote::Remote,
+    remote::{Client, Remote},
     traced::Traced,
     weights::{Waiting, WeightsFolder, hash},
 };
@@ -33,6 +33,21 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// Calls for one file in one round beyond those of an uninterrupted transfer: the coordinator may have lost what it
 /// had.
 const CALLS_SPARE: u64 = 16;
+
+/// The coordinator, as far as what jobs left goes to it.
+trait Taker: Send + Sync + 'static {
+    /// Offers a file, or a piece of it.
+    fn take(
+        &self,
+        request: v1::WeightsRequest,
+    ) -> impl Future<Output = Result<v1::WeightsResponse, Status>> + Send;
+}
+
+impl Taker for Remote {
+    async fn take(&self, request: v1::WeightsRequest) -> Result<v1::WeightsResponse, Status> {
+        self.once(request, &async |client: &mut Client, request| client.weights(request).await).await
+    }
+}
 
 /// The task that uploads weights; ends when it is dropped.
 #[derive(Debug)]
@@ -54,7 +69,7 @@ impl Uploads {
         let wake = Arc::new(Notify::new());
         let (told, rounds) = watch::channel(0);
         let is_told = AtomicBool::new(false);
-        let uploader = Uploader { remote, folder: Arc::clone(&folder), metrics, traced, is_told };
+        let uploader = Uploader { taker: remote, folder: Arc::clone(&folder), metrics, traced, is_told };
         let task = tokio::spawn(uploader.run(Arc::clone(&wake), told));
         Self { wake, folder, rounds, _task: AbortOnDropHandle::new(task) }
     }
@@ -90,8 +105,8 @@ enum Offered {
     Later,
 }
 
-struct Uploader {
-    remote: Arc<Remote>,
+struct Uploader<T> {
+    taker: Arc<T>,
     folder: Arc<WeightsFolder>,
     metrics: Arc<Metrics>,
     traced: Traced,
@@ -99,7 +114,7 @@ struct Uploader {
     is_told: AtomicBool,
 }
 
-impl Uploader {
+impl<T: Taker> Uploader<T> {
     async fn run(self, wake: Arc<Notify>, told: watch::Sender<u64>) {
         let mut pause = PAUSE_MIN;
         loop {
@@ -170,7 +185,7 @@ impl Uploader {
             data: Vec::new(),
         };
         for _ in 0..file.bytes.div_ceil(PIECE_BYTES) + CALLS_SPARE {
-            let answer = match self.call(request.clone()).await {
+            let answer = match self.taker.take(request.clone()).await {
                 Err(status) if status.code() == Code::DataLoss => return self.check(file, request).await,
                 answer => answer?,
             };
@@ -212,12 +227,8 @@ impl Uploader {
     async fn give_up(&self, request: v1::WeightsRequest, problem: &str) -> Result<Offered, Status> {
         tracing::warn!("what a job left is lost: {problem}");
         let file = request.file.map(|file| v1::WeightsFile { problem: problem.to_owned(), ..file });
-        self.call(v1::WeightsRequest { file, data: Vec::new(), ..request }).await?;
+        self.taker.take(v1::WeightsRequest { file, data: Vec::new(), ..request }).await?;
         Ok(Offered::Over)
-    }
-
-    async fn call(&self, request: v1::WeightsRequest) -> Result<v1::WeightsResponse, Status> {
-        self.remote.once(request, &async |client, request| client.weights(request).await).await
     }
 }
 
@@ -228,3 +239,6 @@ fn read(file: &Waiting, offset: u64) -> io::Result<Vec<u8>> {
     File::open(&file.path)?.read_exact_at(&mut piece, offset)?;
     Ok(piece)
 }
+
+#[cfg(test)]
+mod tests;
