@@ -6,6 +6,7 @@ mod authority;
 mod follow;
 mod live;
 mod oidc;
+mod second_look;
 pub mod table;
 mod tokens;
 
@@ -23,6 +24,8 @@ pub use self::{
     tokens::{ADMIN, Identities, NotKnown, RESERVED, Secret, TokenFiles, VIEWER},
 };
 pub use proto::join::WorkerCertificate;
+#[cfg(test)]
+pub(crate) use tokens::tests::token;
 
 /// Someone who calls.
 #[derive(Debug, Clone)]

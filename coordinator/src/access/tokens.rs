@@ -16,9 +16,10 @@ use domain::record::Token;
 use proto::{client::read_token, join::JoinToken, secret_file};
 use subtle::ConstantTimeEq;
 use terms::{Role, count};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Caller, NotLoggedIn, Oidc, OidcConfig, Until, WorkerCertificate};
+use super::{Caller, NotLoggedIn, Oidc, OidcConfig, Until, WorkerCertificate, second_look::SecondLook};
 use crate::reread;
 
 /// Whose token is in the file that the coordinator starts with.
@@ -60,6 +61,8 @@ struct Inner {
     oidc: Option<Oidc>,
     known: RwLock<Known>,
     sure: OnceLock<Sure>,
+    /// Where the store is followed.
+    second_look: OnceLock<Arc<SecondLook>>,
 }
 
 /// Tells whether no other coordinator can make tokens now.
@@ -128,7 +131,7 @@ impl Identities {
         let read = read(&files)?;
         warn_of_weaknesses(&files, &read);
         (known.admin, known.viewer) = read;
-        Ok(Self(Arc::new(Inner { files, oidc, known: RwLock::new(known), sure: OnceLock::new() })))
+        Ok(Self(Arc::new(Inner { files, oidc, known: RwLock::new(known), ..Inner::default() })))
     }
 
     /// Whether anyone has to show who they are.
@@ -172,6 +175,18 @@ impl Identities {
     /// made tokens meanwhile. Only the first call counts.
     pub fn sure_while(&self, is_sure: impl Fn() -> bool + Send + Sync + 'static) {
         let _ = self.0.sure.set(Sure(Box::new(is_sure)));
+    }
+
+    /// Has the store looked at for who is [`NotKnown::Unsure`]. Only the first call counts.
+    pub(super) fn looking_again_by(&self, second_look: Arc<SecondLook>) {
+        let _ = self.0.second_look.set(second_look);
+    }
+
+    /// Waits until the store was looked at for someone who was [`NotKnown::Unsure`], unless it was just before.
+    pub async fn look_again(&self) {
+        if let Some(second_look) = self.0.second_look.get() {
+            second_look.ask(Instant::now()).await;
+        }
     }
 
     /// Whether there can be no other tokens in the store.
@@ -372,4 +387,4 @@ fn weaknesses(path: &Path, token: &str) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

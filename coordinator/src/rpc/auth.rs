@@ -60,20 +60,35 @@ impl<S> Guarded<S> {
         }
     }
 
-    /// Who calls.
+    /// Whose token or certificate comes with a call; none where no one is asked, or neither is there.
+    fn known<B>(&self, request: &http::Request<B>) -> Option<Result<Caller, NotKnown>> {
+        if !self.identities.wants_token() {
+            return None;
+        }
+        let peer = request.extensions().get::<Arc<Peer>>();
+        match (token(request.headers()), peer.and_then(|peer| peer.certificate())) {
+            (Some(token), _) => Some(self.identities.of_token(token)),
+            (None, Some(shown)) => Some(self.identities.of_certificate(shown)),
+            (None, None) => None,
+        }
+    }
+
+    /// Who calls, of whom that is `known`.
     ///
     /// # Errors
     /// They may not, with who they are where that is known.
-    fn admit<B>(&self, request: &http::Request<B>) -> Result<Caller, (Status, Option<Caller>)> {
+    fn admit<B>(
+        &self,
+        request: &http::Request<B>,
+        known: Option<Result<Caller, NotKnown>>,
+    ) -> Result<Caller, (Status, Option<Caller>)> {
         let who = table::call(request.uri().path());
         if !self.identities.wants_token() {
             return Ok(Caller::unasked());
         }
-        let peer = request.extensions().get::<Arc<Peer>>();
-        let caller = match (token(request.headers()), peer.and_then(|peer| peer.certificate())) {
-            (Some(token), _) => self.identities.of_token(token).map_err(|why| self.refused(why)),
-            (None, Some(shown)) => self.identities.of_certificate(shown).map_err(|why| self.refused(why)),
-            (None, None) => Err(Status::unauthenticated("this coordinator wants a token; give --token-file")),
+        let caller = match known {
+            Some(known) => known.map_err(|why| self.refused(why)),
+            None => Err(Status::unauthenticated("this coordinator wants a token; give --token-file")),
         };
         match caller {
             Ok(caller) if who.has(Some(caller.role)) => Ok(caller),
@@ -145,7 +160,9 @@ impl<S: NamedService> NamedService for Guarded<S> {
 impl<S, B> Service<http::Request<B>> for Guarded<S>
 where
     S: Service<http::Request<B>, Response = http::Response<Body>, Error = Infallible>,
+    S: Clone + Send + 'static,
     S::Future: Send + 'static,
+    B: Send + 'static,
 {
     type Response = http::Response<Body>;
     type Error = Infallible;
@@ -155,10 +172,37 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: http::Request<B>) -> Self::Future {
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        let known = self.known(&request);
+        let needs_to_be = !table::call(request.uri().path()).has(None);
+        if !needs_to_be || !matches!(known, Some(Err(NotKnown::Unsure))) {
+            return self.answer(request, known);
+        }
+        // The one that is ready is taken along.
+        let next = self.clone();
+        let mut ready = std::mem::replace(self, next);
+        Box::pin(async move {
+            ready.identities.look_again().await;
+            let known = ready.known(&request);
+            ready.answer(request, known).await
+        })
+    }
+}
+
+impl<S> Guarded<S> {
+    /// The answer to a call, if whose that is may make it.
+    fn answer<B>(
+        &mut self,
+        mut request: http::Request<B>,
+        known: Option<Result<Caller, NotKnown>>,
+    ) -> BoxFuture<http::Response<Body>, Infallible>
+    where
+        S: Service<http::Request<B>, Response = http::Response<Body>, Error = Infallible>,
+        S::Future: Send + 'static,
+    {
         let peer = request.extensions().get::<Arc<Peer>>().map(|peer| peer.address().to_string());
         let from = peer.unwrap_or_default();
-        let caller = match self.admit(&request) {
+        let caller = match self.admit(&request, known) {
             Ok(caller) => caller.at(&from),
             Err((status, who)) => {
                 let what = request.uri().path();
@@ -211,8 +255,12 @@ pub(super) fn issuer<T>(request: &Request<T>) -> Issuer {
 
 #[cfg(test)]
 mod tests {
+    use domain::record::Record;
+    use terms::Role;
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
-    use crate::access::{Secret, TokenFiles};
+    use crate::access::{self, Secret, TokenFiles, follow};
 
     fn admitted(admin: Option<&str>, path: &str, header: Option<&str>) -> Result<Option<Arc<str>>, Code> {
         let admin = admin.map(|admin| Secret::Text(admin.to_owned()));
@@ -225,7 +273,8 @@ mod tests {
         if let Some(header) = header {
             request = request.header("authorization", header);
         }
-        let caller = guarded.admit(&request.body(()).unwrap());
+        let request = request.body(()).unwrap();
+        let caller = guarded.admit(&request, guarded.known(&request));
         caller.map(|caller| caller.name).map_err(|(status, _)| status.code())
     }
 
@@ -237,7 +286,8 @@ mod tests {
         let guarded = Guarded::new((), identities, leadership.clone());
         let refusal = || {
             let request = http::Request::builder().uri("/sweep.v1.SweepService/ListSweeps");
-            guarded.admit(&request.header("authorization", "Bearer a.new").body(()).unwrap()).unwrap_err().0
+            let request = request.header("authorization", "Bearer a.new").body(()).unwrap();
+            guarded.admit(&request, guarded.known(&request)).unwrap_err().0
         };
         assert_eq!(
             (refusal().code(), refusal().metadata().len()),
@@ -249,6 +299,33 @@ mod tests {
         assert_eq!(status.code(), Code::Unavailable);
         assert_eq!(status.metadata().get(proto::leader::LEADER_METADATA).unwrap(), "http://a:1");
         assert!(status.message().contains("does not know this token yet"), "{status:?}");
+    }
+
+    #[tokio::test]
+    async fn who_shows_a_token_that_another_coordinator_has_just_made_is_let_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store::open(&format!("sqlite:{}", folder.path().join("sweep.db").display())).await;
+        let (store, leadership, stop) = (store.unwrap(), Leadership::default(), CancellationToken::new());
+        let admin = Some(Secret::Text("all-of-it".to_owned()));
+        let identities = Identities::open(TokenFiles { admin, viewer: None }).unwrap();
+        follow(&identities, None, (&store, &leadership), &stop);
+        let made = Record::TokenKept(Box::new(access::token("a", Role::Viewer)));
+        store.commit(&[made]).await.unwrap();
+        let inner = tower::service_fn(|_: http::Request<()>| async {
+            Ok::<_, Infallible>(http::Response::new(Body::empty()))
+        });
+        let mut guarded = Guarded::new(inner, identities, leadership);
+        let mut status_of = async |token: &str| {
+            let request = http::Request::builder().uri("/sweep.v1.SweepService/ListSweeps");
+            let request = request.header("authorization", format!("Bearer {token}")).body(()).unwrap();
+            let answer = guarded.call(request).await.unwrap();
+            Status::from_header_map(answer.headers()).map(|status| status.code())
+        };
+        assert_eq!(status_of("a.secret").await, None);
+        assert_eq!(status_of("a.secrets").await, Some(Code::Unauthenticated));
+        assert_eq!(status_of("b.secret").await, Some(Code::Unavailable), "the leader may know it");
+        stop.cancel();
+        store.close().await;
     }
 
     #[test]

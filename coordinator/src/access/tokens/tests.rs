@@ -4,7 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::*;
 
-fn token(id: &str, role: Role) -> Token {
+/// A token of that number and role, whose secret is `secret`.
+pub(crate) fn token(id: &str, role: Role) -> Token {
     Token {
         id: id.to_owned(),
         name: "ann".to_owned(),
