@@ -279,7 +279,8 @@ fn a_worker_that_would_join_is_told_whether_it_could() {
     // Where the address is wrong, no other join token helps.
     let plain = checks(&join, &url.replace("https", "http"));
     is(&plain, "coordinator", "failed", "joins by TLS alone", "https://HOST:PORT");
-    is(&checks(&join, "https://127.0.0.1:1"), "coordinator", "failed", "cannot join", "correct --coordinator");
+    let nowhere = checks(&join, "https://127.0.0.1:1");
+    is(&nowhere, "coordinator", "failed", "cannot join", "correct --coordinator");
     assert!(!folder.path().join("spool").exists(), "nothing is kept");
 }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use proto::v1;
-use tests::{Client, Cluster, ClusterOptions, program, write};
+use tests::{Client, Cluster, ClusterOptions, Postgres, program, write};
 use tonic::{Code, Request};
 
 mod calls;

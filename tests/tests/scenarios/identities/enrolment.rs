@@ -22,13 +22,19 @@ struct Enrolling {
 impl Enrolling {
     /// Whose workers' certificates hold for this long.
     fn start(certificates_last: &str) -> Self {
+        Self::on(None, certificates_last)
+    }
+
+    /// The same on this store, or on one of its own.
+    fn on(store: Option<String>, certificates_last: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let certs = folder.path().join("certs").display().to_string();
         init(&certs);
         let admin = write(folder.path(), "admin", "all-of-it\n");
         let serve = ["--token-file", &admin, "--authority", &certs, "--certificates-last", certificates_last];
         let serve = serve.map(str::to_owned).to_vec();
-        Self { cluster: Cluster::start(ClusterOptions { serve, ..ClusterOptions::default() }), folder }
+        let options = ClusterOptions { store, serve, ..ClusterOptions::default() };
+        Self { cluster: Cluster::start(options), folder }
     }
 
     fn path(&self, name: &str) -> String {
@@ -202,6 +208,23 @@ async fn a_worker_that_has_joined_starts_again_without_its_token_and_joins_again
     assert_eq!(enrolling.sweep(&["token", "revoke", &id]).0, Some(0));
     let (code, log) = enrolling.worker("two", "farm").end();
     assert!(code != Some(0) && log.contains("the token was revoked"), "{log}");
+}
+
+#[tokio::test]
+async fn a_worker_that_knows_only_the_standby_joins_there_with_a_token_that_the_leader_has_just_made() {
+    let Some(server) = Postgres::shared() else { return };
+    let mut enrolling = Enrolling::on(Some(server.database()), "24h");
+    let standby = enrolling.cluster.stand_by();
+    enrolling.cluster.forget_others();
+    enrolling.join_token("farm", &[]);
+    // The worker is given the standby's address alone.
+    let _leader = std::mem::replace(&mut enrolling.cluster.coordinator, standby);
+    let worker = enrolling.worker("one", "farm");
+    worker.line(|line| {
+        assert!(!line.contains("cannot join yet"), "{line}");
+        line.contains("going on at the one that leads").then_some(())
+    });
+    worker.until_connected();
 }
 
 /// Waits until a stream ends because what let it in has run out.
