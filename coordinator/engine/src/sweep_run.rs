@@ -16,6 +16,7 @@ mod queue;
 mod restored;
 pub(crate) mod stopping;
 mod transitions;
+mod waiting_job;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -36,8 +37,9 @@ use terms::{
 
 use self::plan::Plan;
 pub(super) use self::{
-    active::{ActiveAttempt, Lease, WaitingJob},
+    active::{ActiveAttempt, Lease},
     plan::Placement,
+    waiting_job::WaitingJob,
 };
 use self::{held::HeldSlots, metrics::LeftOutMetrics, queue::Queue, stopping::Stopping};
 use super::{

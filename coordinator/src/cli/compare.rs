@@ -280,7 +280,7 @@ impl Lead {
         match self.ordered() {
             Some((better, worse)) => {
                 format!(
-                    "The best of sweep {better} is better than the best of sweep {worse} by {}",
+                    "The best of sweep {better} is ahead of the best of sweep {worse} by {}",
                     self.how()
                 )
             }
@@ -291,7 +291,7 @@ impl Lead {
     /// Of the configurations that both have, as far.
     fn on_average(&self) -> String {
         match self.ordered() {
-            Some((better, _)) => format!("{better} is better by {}", self.how()),
+            Some((better, _)) => format!("{better} is ahead by {}", self.how()),
             None => format!("they are equal{}", self.how()),
         }
     }
@@ -326,17 +326,17 @@ mod tests {
         };
         let [bests, average] = told(0.1, Goal::Maximize);
         let best =
-            |better, worse| format!("The best of sweep {better} is better than the best of sweep {worse} by");
+            |better, worse| format!("The best of sweep {better} is ahead of the best of sweep {worse} by");
         assert_eq!(bests, format!("{} 0.1000 (95 % interval -0.0500 to 0.2500", best(2, 1)));
-        assert_eq!(average, "2 is better by 0.1000 (95 % interval -0.0500 to 0.2500");
+        assert_eq!(average, "2 is ahead by 0.1000 (95 % interval -0.0500 to 0.2500");
         // More is worse.
         let [bests, average] = told(0.1, Goal::Minimize);
         assert_eq!(bests, format!("{} 0.1000 (95 % interval -0.0500 to 0.2500", best(1, 2)));
-        assert_eq!(average, "1 is better by 0.1000 (95 % interval -0.0500 to 0.2500");
+        assert_eq!(average, "1 is ahead by 0.1000 (95 % interval -0.0500 to 0.2500");
         let [_, average] = told(-0.1, Goal::Minimize);
-        assert_eq!(average, "2 is better by 0.1000 (95 % interval -0.2500 to 0.0500");
+        assert_eq!(average, "2 is ahead by 0.1000 (95 % interval -0.2500 to 0.0500");
         let [_, average] = told(-0.1, Goal::Maximize);
-        assert_eq!(average, "1 is better by 0.1000 (95 % interval -0.2500 to 0.0500");
+        assert_eq!(average, "1 is ahead by 0.1000 (95 % interval -0.2500 to 0.0500");
         let [bests, average] = told(0.0, Goal::Minimize);
         assert_eq!(
             bests,

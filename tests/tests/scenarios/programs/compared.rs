@@ -63,7 +63,7 @@ async fn sweeps_are_compared_by_their_files_their_bests_and_what_both_have() {
     for expected in [
         "once",
         "twice",
-        "The best of sweep 1 is better than the best of sweep 2 by 0.1250",
+        "The best of sweep 1 is ahead of the best of sweep 2 by 0.1250",
         "this is no test",
         "3 configurations are in both",
     ] {
