@@ -328,15 +328,48 @@ impl Engine {
 
     /// How many slots are kept for other sweeps of the same owner, apart from those that the owner's jobs hold there.
     pub(super) fn kept_beside(&self, run: &SweepRun) -> u64 {
-        let account = run.account();
-        let others = self.kept.awaited.iter().filter(|(sweep, _)| **sweep != run.id());
-        let others = others.filter_map(|(sweep, awaited)| Some((self.sweeps.get(*sweep)?, awaited)));
-        let own = others.filter(|(other, _)| other.account() == account);
-        let more = own.map(|(other, awaited)| {
-            let held = self.held_of(awaited).into_iter().filter(|holding| holding.account == account);
-            u64::from(other.gpus()).saturating_sub(held.map(|holding| holding.slots).sum())
+        let others = self.kept.awaited.keys().filter(|sweep| **sweep != run.id());
+        let others = others.filter_map(|sweep| self.sweeps.get(*sweep));
+        let own = others.filter(|other| other.account() == run.account());
+        own.filter_map(|other| self.kept_besides(other)).sum()
+    }
+
+    /// Where GPUs are kept for a sweep's next job, how many of them its owner's jobs do not hold.
+    pub(super) fn kept_besides(&self, run: &SweepRun) -> Option<u64> {
+        let awaited = self.kept.awaited.get(&run.id())?;
+        Some(u64::from(run.gpus()).saturating_sub(self.own_held_of(awaited, run)))
+    }
+
+    /// How many slots the jobs of a sweep's owner hold of GPUs that are kept for the sweep.
+    fn own_held_of(&self, awaited: &Awaited, run: &SweepRun) -> u64 {
+        let held = self.held_of(awaited).into_iter().filter(|holding| holding.account == run.account());
+        held.map(|holding| holding.slots).sum()
+    }
+
+    /// Whether what was kept `before` for a sweep's next job stays so: its owner's quota has room for the job as soon as the owner's jobs
+    /// on these GPUs have ended.
+    pub(super) fn stays_kept(&self, sweep: SweepId, before: &Kept, turns: &Turns) -> bool {
+        let found = self.sweeps.get(sweep).zip(before.awaited.get(&sweep));
+        found.is_some_and(|(run, awaited)| turns.fits_quota(sweep, self.own_held_of(awaited, run)))
+    }
+
+    /// Keeps the same GPUs as before for a sweep, where they are still there, and takes them out of `free`.
+    pub(super) fn keep_again(
+        &mut self,
+        now: Now,
+        sweep: SweepId,
+        before: &Kept,
+        (turns, free): (&mut Turns, &mut Vec<FreeSlot>),
+    ) {
+        let Some(before) = before.awaited.get(&sweep) else { return };
+        let still = self.on_candidate(now, sweep, &before.worker, |worker, gpus| {
+            Some((worker.still_awaited(before, &self.kept, sweep, gpus)?, gpus))
         });
-        more.sum()
+        if let Some((awaited, gpus)) = still {
+            turns.kept(sweep, gpus.into(), self.held_of(&awaited));
+            self.kept.keep(sweep, awaited);
+        }
+        free.retain(|(name, position)| !self.kept.is_kept(name, *position));
     }
 
     /// The GPUs to keep for the sweep's next job: those of before, unless fewer jobs have to end elsewhere.
@@ -368,17 +401,20 @@ impl Engine {
     pub(super) fn has_place_for_several(&self, now: Now, run: &SweepRun) -> bool {
         let (sweep, gpus) = (run.id(), run.gpus() as usize);
         let has_place = |(name, worker): (&WorkerName, &WorkerState)| {
-            let others =
-                worker.gpus_for(name, &Kept::default(), sweep).into_iter().filter(|gpu| !gpu.runs(sweep));
-            self.may_await(now, sweep, name) && others.count() >= gpus
+            let others = || {
+                let all = worker.gpus_for(name, &Kept::default(), sweep);
+                all.iter().filter(|gpu| !gpu.runs(sweep)).count()
+            };
+            self.may_await(now, sweep, name) && others() >= gpus
         };
         gpus > 1 && self.workers.iter().any(has_place)
     }
 
     /// Whether the sweep's next job, which takes several GPUs, may start on a worker once enough of them are free.
     pub(super) fn may_await(&self, now: Now, sweep: SweepId, name: &WorkerName) -> bool {
-        let enough = |worker: &WorkerState, gpus| (worker.gpus_of_a_job() >= gpus).then_some(());
-        self.on_candidate(now, sweep, name, enough).is_some()
+        let found = self.workers.get(name).zip(self.sweeps.get(sweep));
+        found.is_some_and(|(worker, run)| worker.gpus_of_a_job() >= run.gpus())
+            && self.on_candidate(now, sweep, name, |_, _| Some(())).is_some()
     }
 
     /// What is found for the sweep's next job, which takes so many GPUs, at a worker that it may start on.

@@ -92,7 +92,7 @@ impl Engine {
         Ok(SearchNews { results, has_more, wanted, next_point, points_max, state: run.state() })
     }
 
-    /// How many points would be trained at once if they were there.
+    /// How many points would be trained at once if they were there; at least one where no job of the sweep waits for a slot or runs.
     fn wanted_points(&self, now: Now, run: &SweepRun, outside: &Outside) -> u64 {
         if run.state() != SweepState::Running {
             return 0;
@@ -105,7 +105,10 @@ impl Engine {
             .sum();
         let parallel = run.definition().execution.max_parallel.map_or(u64::MAX, u64::from);
         let parallel = parallel.saturating_sub(run.running_jobs() as u64);
-        let jobs = free.min(parallel).min(self.room_in_quota(run)).saturating_sub(run.startable_jobs());
+        let room = parallel.min(self.room_in_quota(run));
+        // Where none waits or runs, no one would know that the sweep needs a worker.
+        let first = u64::from(run.running_jobs() as u64 + run.startable_jobs() == 0);
+        let jobs = free.max(first).min(room).saturating_sub(run.startable_jobs());
         let left = outside.points_max().saturating_sub(outside.next_point() - 1);
         jobs.div_ceil(outside.repeats()).min(left)
     }

@@ -79,13 +79,16 @@ impl Engine {
             sweeps.iter().for_each(|sweep| self.kept.release(*sweep));
             let mut free = self.free_slots();
             for sweep in sweeps {
-                if !turns.has_room_for(sweep) {
+                if !self.stays_kept(sweep, before, turns) {
                     continue;
                 }
                 self.fill(now, Some((sweep, before)), (&mut *turns, &mut free), granted, out);
-                if turns.has_room_for(sweep)
-                    && !self.serve_several_gpus(now, sweep, Some(before), (&mut *turns, &mut free), out)
-                {
+                if !turns.fits_quota(sweep, 0) {
+                    if self.stays_kept(sweep, before, turns) {
+                        self.keep_again(now, sweep, before, (&mut *turns, &mut free));
+                        turns.pass(sweep);
+                    }
+                } else if !self.serve_several_gpus(now, sweep, Some(before), (&mut *turns, &mut free), out) {
                     turns.pass(sweep);
                 }
             }
@@ -109,7 +112,6 @@ impl Engine {
                 return true;
             }
             loop {
-                let kept_for = kept_for.map(|(sweep, _)| sweep);
                 let Some(sweep) = self.next_sweep_for(now, turns, kept_for, name, *position) else {
                     return true;
                 };
@@ -217,25 +219,42 @@ impl Engine {
         &self,
         now: Now,
         turns: &Turns,
-        kept_for: Option<SweepId>,
+        kept_for: Option<(SweepId, &Kept)>,
         name: &WorkerName,
         position: usize,
     ) -> Option<SweepId> {
         let worker = self.workers.get(name)?;
-        let slot = &worker.slots().get(position)?.description;
-        let starts_here = |sweep: &SweepId| {
-            let run = self.sweeps.get(*sweep);
-            run.is_some_and(|run| allows(run, worker, slot) && self.may_start_on(now, run, worker))
-        };
+        let starts_here = |sweep: &SweepId| self.starts_in(now, *sweep, worker, position);
         match kept_for {
             None => turns.before_several().find(starts_here),
-            Some(kept_for) => {
+            Some((kept_for, before)) => {
                 // Others who wait for several GPUs come first, too, although this slot alone is none for them.
                 let waits_here = |next: &Candidate| next.gpus > 1 && self.may_await(now, next.sweep, name);
                 let first = turns.in_order().find(|next| starts_here(&next.sweep) || waits_here(next))?;
-                (first.gpus <= 1 && turns.is_own_before(first.sweep, kept_for)).then_some(first.sweep)
+                let is_earlier = first.gpus <= 1 && turns.is_own_before(first.sweep, kept_for);
+                // Where another slot is free, it leaves this one: otherwise one job after another would be here.
+                let is_its_turn = is_earlier && !self.starts_beside(now, first.sweep, kept_for, before);
+                is_its_turn.then_some(first.sweep)
             }
         }
+    }
+
+    /// Whether a job of the sweep may start in a slot of a worker once that is free.
+    fn starts_in(&self, now: Now, sweep: SweepId, worker: &WorkerState, position: usize) -> bool {
+        let slot = worker.slots().get(position).map(|slot| &slot.description);
+        let found = self.sweeps.get(sweep).zip(slot);
+        found.is_some_and(|(run, slot)| allows(run, worker, slot) && self.may_start_on(now, run, worker))
+    }
+
+    /// Whether a job of the sweep may start in a free slot that is kept for no one, and was not kept `before` for this other one.
+    fn starts_beside(&self, now: Now, sweep: SweepId, kept_for: SweepId, before: &Kept) -> bool {
+        self.workers.iter().any(|(name, worker)| {
+            let slots = worker.slots().iter().enumerate().filter(|(_, slot)| slot.is_free());
+            let mut others = slots.filter(|(position, _)| {
+                !self.kept.is_kept(name, *position) && !before.is_kept_for(kept_for, name, *position)
+            });
+            others.any(|(position, _)| self.starts_in(now, sweep, worker, position))
+        })
     }
 
     /// Whether a job of the sweep may start on the worker, as far as slots do not matter. A worker that cannot run a sweep gets its

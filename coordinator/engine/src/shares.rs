@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, sync::Arc};
 use domain::record::{Quota, Record};
 use terms::count;
 
-use super::{ControlError, Engine, Output, sweep_run::SweepRun, turns::LeftFor};
+use super::{
+    ControlError, Engine, Output,
+    sweep_run::SweepRun,
+    turns::{LeftFor, order},
+};
 use crate::mutants::{self, Mutant};
 
 /// Quotas that hold: one for each person of a large organisation.
@@ -150,22 +154,24 @@ impl Engine {
         Some(Share { slots, quota: account.quota, weight: account.weight })
     }
 
-    /// How many more jobs of the sweep its owner's quota leaves room for.
+    /// How many more jobs of the sweep its owner's quota has room for, next to its own and those of the owner's earlier sweeps: those of
+    /// later ones are followed by its own as they end.
     pub(super) fn room_in_quota(&self, run: &SweepRun) -> u64 {
         let quota = self.shares.accounts.get(run.account()).and_then(|account| account.quota);
         let Some(quota) = quota else { return u64::MAX };
-        let held = self.slots_held().get(run.account()).copied().unwrap_or(0) + self.kept_beside(run);
+        let is_own = |other: &&SweepRun| other.account() == run.account() && order(other) <= order(run);
+        let held: u64 = self.sweeps.moving().filter(is_own).map(SweepRun::slots_held).sum();
         u64::from(quota).saturating_sub(held) / u64::from(run.gpus().max(1))
     }
 
-    /// Whose quota leaves no room for a job of the sweep, for people; `left` is what is left of it for an earlier sweep.
+    /// Whose quota leaves no room for a job of the sweep, for people; `left` is what is left of it for earlier sweeps.
     pub(super) fn lacks_quota(&self, run: &SweepRun, held: &[u64], left: Option<&LeftFor>) -> Option<String> {
         let Share { slots, quota, .. } = self.share_of(run, held)?;
         let quota = quota?;
         let takes = run.gpus().max(1);
         let kept = self.kept_beside(run);
         let wanted = slots + kept + u64::from(takes);
-        let left = left.filter(|left| wanted > left.slots_max);
+        let left = left.filter(|left| wanted + left.slots > quota.into());
         if wanted <= quota.into() && left.is_none() {
             return None;
         }
@@ -175,9 +181,9 @@ impl Engine {
         if kept > 0 {
             reasons.push(format!("{kept} more are kept for jobs with several GPUs"));
         }
-        if let Some(LeftFor { sweep, gpus, .. }) = left {
+        if let Some(LeftFor { sweep, slots }) = left {
             reasons
-                .push(format!("what becomes free is for sweep {sweep}, whose next job takes {gpus} at once"));
+                .push(format!("{slots} are left for jobs with several GPUs, those of sweep {sweep} first"));
         }
         if takes > 1 {
             reasons.push(format!("a job takes {takes} at once"));

@@ -15,14 +15,13 @@ use terms::{SweepId, WorkerName};
 use super::{Engine, Now, sweep_run::SweepRun};
 use crate::mutants::{self, Mutant};
 
-/// What is left of an owner's quota for a sweep.
+/// What is left of an owner's quota for sweeps before one.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LeftFor {
+    /// The first of them.
     pub(super) sweep: SweepId,
-    /// How many GPUs its next job takes.
-    pub(super) gpus: u32,
-    /// Most slots that the owner may hold with a job of a later sweep.
-    pub(super) slots_max: u64,
+    /// How many slots are left for all of them.
+    pub(super) slots: u64,
 }
 
 /// A sweep with jobs to start.
@@ -37,11 +36,10 @@ pub(super) struct Candidate {
     held_between: u64,
     /// Its jobs take several GPUs, and some worker could run one more of them once other jobs have ended.
     has_place: bool,
-    /// GPUs are kept for its next job, which count as its owner's.
-    is_kept: bool,
+    /// Where GPUs are kept for its next job: how many of them count as its owner's besides what the owner's jobs hold of them.
+    kept: Option<u64>,
     /// Most slots that its owner may hold with one more job of it: the quota, without what is left for sweeps before it.
     slots_max: Option<u64>,
-    /// The last sweep before it that something is left for.
     left_for: Option<LeftFor>,
     /// It has had its turn.
     is_passed: bool,
@@ -102,13 +100,17 @@ impl Standing {
         for candidate in &mut self.sweeps {
             (candidate.slots_max, candidate.left_for) = (Some(slots_max), left_for);
             earlier += candidate.held_between + candidate.held;
-            let &mut Candidate { sweep, gpus, has_place, is_kept, .. } = candidate;
             let takes = candidate.takes();
-            let fits = has_place && earlier + takes <= quota;
-            earlier += if is_kept || fits { takes } else { 0 };
-            if fits && !is_kept && !mutants::is_on(Mutant::QuotasAreLeftToNoOne) {
+            if let Some(kept) = candidate.kept {
+                earlier += kept;
+            } else if candidate.has_place
+                && earlier + takes <= quota
+                && !mutants::is_on(Mutant::QuotasAreLeftToNoOne)
+            {
+                earlier += takes;
                 slots_max = slots_max.saturating_sub(takes);
-                left_for = Some(LeftFor { sweep, gpus, slots_max });
+                let sweep = left_for.map_or(candidate.sweep, |left: LeftFor| left.sweep);
+                left_for = Some(LeftFor { sweep, slots: quota - slots_max });
             }
         }
     }
@@ -185,12 +187,21 @@ impl Turns {
         self.owners.iter().position(|standing| standing.place_of(sweep).is_some())
     }
 
-    /// Whether the quota of a sweep's owner leaves room for a job of the sweep.
-    pub(super) fn has_room_for(&self, sweep: SweepId) -> bool {
+    /// Whether the quota of a sweep's owner has room for a job of the sweep, whatever it leaves for others, once `making_way` of the slots
+    /// that the owner's jobs hold are free.
+    pub(super) fn fits_quota(&self, sweep: SweepId, making_way: u64) -> bool {
         let owner = self.place_of(sweep).map(|place| &self.owners[place]);
         owner.is_some_and(|owner| {
-            owner.place_of(sweep).is_some_and(|place| owner.has_room(&owner.sweeps[place]))
+            let takes = owner.place_of(sweep).map(|place| owner.sweeps[place].takes());
+            let slots = owner.slots.saturating_sub(making_way);
+            takes.is_some_and(|takes| owner.quota.is_none_or(|quota| slots + takes <= quota))
         })
+    }
+
+    /// Whether something may be left for one more job of a sweep.
+    fn has_place(&self, sweep: SweepId) -> bool {
+        let mut candidates = self.owners.iter().flat_map(|owner| &owner.sweeps);
+        candidates.any(|candidate| candidate.sweep == sweep && candidate.has_place)
     }
 
     /// Whether a sweep comes before another one of the same owner.
@@ -228,11 +239,9 @@ impl Turns {
         }
         let owner = &mut self.owners[place];
         owner.slots += more;
-        owner
-            .sweeps
-            .iter_mut()
-            .filter(|candidate| candidate.sweep == sweep)
-            .for_each(|one| one.is_kept = true);
+        if let Some(place) = owner.place_of(sweep) {
+            owner.sweeps[place].kept = Some(more);
+        }
         owner.divide();
         self.owners.sort_by(Standing::compare);
     }
@@ -244,7 +253,7 @@ impl Turns {
         let owner = &mut self.owners[place];
         let Some(own) = owner.place_of(sweep) else { return false };
         owner.turn = turn;
-        owner.sweeps[own].has_place &= has_place;
+        owner.sweeps[own].has_place = has_place;
         owner.hold(own, slots);
         let (mut now, has_room) = (place, owner.has_room(&owner.sweeps[own]));
         // The others are in order, and the owner only comes later.
@@ -262,6 +271,15 @@ impl Turns {
     }
 }
 
+/// The order of one owner's sweeps.
+pub(super) fn order(run: &SweepRun) -> (Reverse<i32>, SweepId) {
+    let priority = match mutants::is_on(Mutant::PrioritiesAreIgnored) {
+        true => 0,
+        false => run.definition().execution.priority,
+    };
+    (Reverse(priority), run.id())
+}
+
 impl Engine {
     /// How many jobs would start at once if there were slots for them, as far as `max_parallel` and quotas allow.
     pub(super) fn startable_jobs(&self, now: Now) -> u64 {
@@ -270,6 +288,7 @@ impl Engine {
                 let candidate = standing.sweeps[place];
                 let room = self.sweeps.get(candidate.sweep).map_or(0, SweepRun::room);
                 let jobs = room.min(candidate.room(standing.slots));
+                standing.sweeps[place].has_place &= jobs < room;
                 standing.hold(place, jobs * candidate.takes());
                 jobs
             });
@@ -281,23 +300,19 @@ impl Engine {
     /// The order in which free slots are given out now.
     pub(super) fn turns(&self, now: Now) -> Turns {
         let held = self.slots_held();
-        let order = |run: &&SweepRun| {
-            let priority = match mutants::is_on(Mutant::PrioritiesAreIgnored) {
-                true => 0,
-                false => run.definition().execution.priority,
-            };
-            (run.account(), Reverse(priority), run.id())
-        };
         let mut runs: Vec<&SweepRun> =
             self.sweeps.moving().filter(|run| run.can_start() || run.slots_held() > 0).collect();
         // Those of one owner without priorities are in order already.
-        runs.sort_unstable_by_key(order);
+        runs.sort_unstable_by_key(|run| (run.account(), order(run)));
         let of_owner = |runs: &[&SweepRun]| {
             let number = runs.first()?.account();
             let account = self.shares.account(number)?;
             let slots = held.get(number).copied().unwrap_or(0);
             let quota = account.quota.map(u64::from);
-            let sweeps = self.candidates(now, runs, quota.is_some());
+            let mut sweeps = self.candidates(runs);
+            if quota.is_some() {
+                self.find_places(now, &mut sweeps);
+            }
             let oldest = sweeps.iter().map(|candidate| candidate.sweep).min()?;
             let (weight, turn) = (account.weight, account.turn);
             let mut owner = Standing { number, slots, making_way: 0, quota, weight, turn, oldest, sweeps };
@@ -310,8 +325,18 @@ impl Engine {
         Turns { owners, making_way: BTreeMap::new() }
     }
 
+    /// Finds out which sweeps of an owner with a quota have a place for one more job of several GPUs, as far as later ones leave them
+    /// something.
+    fn find_places(&self, now: Now, sweeps: &mut [Candidate]) {
+        let Some((_, before)) = sweeps.split_last_mut() else { return };
+        for candidate in before.iter_mut().filter(|candidate| candidate.gpus > 1) {
+            let run = self.sweeps.get(candidate.sweep);
+            candidate.has_place = run.is_some_and(|run| self.has_place_for_several(now, run));
+        }
+    }
+
     /// Of an owner's sweeps in their order, those with a job that can start.
-    fn candidates(&self, now: Now, runs: &[&SweepRun], has_quota: bool) -> Vec<Candidate> {
+    fn candidates(&self, runs: &[&SweepRun]) -> Vec<Candidate> {
         let mut held_between = 0;
         let mut candidates = Vec::new();
         for run in runs {
@@ -324,8 +349,8 @@ impl Engine {
                 gpus: run.gpus(),
                 held: run.slots_held(),
                 held_between: std::mem::take(&mut held_between),
-                has_place: has_quota && self.has_place_for_several(now, run),
-                is_kept: self.kept.awaits(run.id()),
+                has_place: false,
+                kept: self.kept_besides(run),
                 slots_max: None,
                 left_for: None,
                 is_passed: false,
@@ -340,7 +365,8 @@ impl Engine {
         let Some(number) = self.sweeps.get(sweep).map(SweepRun::account) else { return false };
         self.shares.granted(number, slots);
         let turn = self.shares.account(number).map_or(0, |account| account.turn);
-        let has_place = self.sweeps.get(sweep).is_some_and(|run| self.has_place_for_several(now, run));
+        let has_place = turns.has_place(sweep)
+            && self.sweeps.get(sweep).is_some_and(|run| self.has_place_for_several(now, run));
         turns.granted(sweep, slots, turn, has_place)
     }
 }

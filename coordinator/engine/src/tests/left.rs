@@ -44,7 +44,7 @@ fn the_slots_of_a_full_quota_are_left_to_the_sweep_that_comes_first_as_they_beco
     };
     assert_eq!(
         why(&cluster, 1),
-        "the jobs of ann hold 1 slot of a quota of 4, and what becomes free is for sweep 2, whose next job takes 4 at once"
+        "the jobs of ann hold 1 slot of a quota of 4, and 4 are left for jobs with several GPUs, those of sweep 2 first"
     );
     assert_eq!(why(&cluster, 2), "the jobs of ann hold 1 slot of a quota of 4, and a job takes 4 at once");
     end(&mut cluster, 1, of(1, 4));
@@ -88,7 +88,7 @@ fn nothing_is_left_for_a_job_that_no_worker_could_run() {
     }
     cluster.grants();
     cluster.devices = vec!["cpu"];
-    cluster.connect(2, "w2", 9, &[]);
+    cluster.connect(2, "w2", 13, &[]);
     assert_eq!(cluster.grants(), [5, 6, 7, 8].map(|job| (2, of(1, job))));
     end(&mut cluster, 2, of(1, 5));
     assert_eq!(cluster.grants(), [(2, of(1, 9))]);
@@ -130,4 +130,64 @@ fn two_sweeps_of_several_gpus_leave_the_later_ones_what_neither_needs() {
     assert_eq!(cluster.grants(), [(1, of(2, 1))]);
     end(&mut cluster, 1, of(1, 4));
     assert_eq!(cluster.grants(), [(1, of(1, 5))]);
+}
+
+#[test]
+fn what_would_start_is_counted_without_what_is_left_for_a_job_that_is_not_there() {
+    let mut cluster = Cluster::new();
+    (cluster.runs_programs, cluster.devices) = (true, vec!["cuda:0", "cuda:1", "cuda:2", "cuda:3"]);
+    submit(&mut cluster, "ben", with(""));
+    cluster.connect(1, "w1", 4, &[]);
+    assert_eq!(cluster.grants().len(), 4);
+    cluster.order(Pause(SweepId(1)));
+    set(&mut cluster, quota("ann", Some(12), 1));
+    submit(&mut cluster, "ann", with("resources: {gpus: 4}\nexecution: {max_parallel: 1}"));
+    submit(&mut cluster, "ann", with(""));
+    assert_eq!(cluster.ask(&Measure).startable_jobs, 9, "one with four GPUs, and eight");
+}
+
+#[test]
+fn what_is_kept_stays_so_also_where_the_owners_jobs_on_it_leave_no_room_for_as_much_again() {
+    let mut cluster = full(8, &[4]);
+    assert_eq!(cluster.grants().len(), 4);
+    submit(&mut cluster, "ann", with(FOUR_GPUS));
+    end(&mut cluster, 1, of(1, 1));
+    assert_eq!(cluster.grants(), [], "it is kept");
+    submit(&mut cluster, "ben", with(""));
+    // The three jobs on the GPUs that are kept count once: four more have room in the quota.
+    cluster.devices = vec!["cpu"];
+    cluster.connect(2, "w2", 13, &[]);
+    let at_others = cluster.grants();
+    assert_eq!(
+        at_others.iter().filter(|(_, attempt)| attempt.job.sweep == SweepId(1)).count(),
+        4,
+        "{at_others:?}"
+    );
+    for job in [2, 3] {
+        end(&mut cluster, 1, of(1, job));
+        assert_eq!(cluster.grants(), [], "still");
+    }
+    end(&mut cluster, 1, of(1, 4));
+    assert_eq!(cluster.grants(), [(1, of(2, 1))]);
+}
+
+#[test]
+fn an_earlier_sweep_takes_nothing_of_what_is_kept_where_another_slot_is_free() {
+    let mut cluster = Cluster::new();
+    (cluster.runs_programs, cluster.devices) = (true, vec!["cuda:0", "cuda:1"]);
+    submit(&mut cluster, "ben", with(""));
+    cluster.connect(1, "w1", 2, &[]);
+    assert_eq!(cluster.grants(), [(1, of(1, 1)), (1, of(1, 2))]);
+    cluster.order(Pause(SweepId(1)));
+    submit(&mut cluster, "ann", with("execution: {max_parallel: 1}"));
+    cluster.devices = vec!["cpu"];
+    cluster.connect(2, "w2", 1, &[]);
+    assert_eq!(cluster.grants(), [(2, of(2, 1))]);
+    submit(&mut cluster, "ann", with("resources: {gpus: 2}"));
+    end(&mut cluster, 1, of(1, 1));
+    assert_eq!(cluster.grants(), [], "it is kept");
+    end(&mut cluster, 2, of(2, 1));
+    assert_eq!(cluster.grants(), [(2, of(2, 2))]);
+    end(&mut cluster, 1, of(1, 2));
+    assert_eq!(cluster.grants(), [(1, of(3, 1))]);
 }

@@ -9,7 +9,10 @@ use domain::{
 };
 use terms::{JobKey, JobState, ParameterMap, ParameterValue, SweepId, SweepState};
 
-use super::cluster::{Cluster, key};
+use super::{
+    cluster::{Cluster, key, specification},
+    shares::{quota, set, submit},
+};
 use crate::{
     ControlError, WaitReason,
     command::{Cancel, EndJob, JobEnd, Pause, ProposePoints, Proposed, Resume, Retry},
@@ -100,7 +103,11 @@ fn cancelled(job: u64) -> EndJob {
 fn jobs_wait_for_their_points_and_as_many_are_wanted_as_slots_are_free() {
     let mut cluster = Cluster::new();
     cluster.submit_this(search(10, "execution: {max_parallel: 3}\n"));
-    assert_eq!(cluster.wanted(), 0, "no worker is there");
+    assert_eq!(
+        cluster.wanted(),
+        1,
+        "no worker is there, and none would come for a sweep without a job that waits"
+    );
     cluster.connect(1, "a", 2, &[]);
     assert_eq!(cluster.counts(), [10, 0, 0, 0, 0, 0]);
     let waiting = cluster.sweep().waiting.unwrap();
@@ -285,4 +292,18 @@ fn each_training_of_a_point_is_told_and_points_are_wanted_for_all_of_them() {
     (1..=4).for_each(|job| cluster.train(1, key(job, 1)));
     let points: Vec<u64> = cluster.news(0).results.iter().map(|result| result.point).collect();
     assert_eq!(points, [1, 1, 2, 2]);
+}
+
+#[test]
+fn a_point_is_wanted_where_only_later_sweeps_of_its_owner_fill_the_quota() {
+    let mut cluster = Cluster::new();
+    set(&mut cluster, quota("ann", Some(1), 1));
+    submit(&mut cluster, "ann", specification(9, ""));
+    cluster.connect(1, "a", 2, &[]);
+    assert_eq!(cluster.grants().len(), 1);
+    submit(&mut cluster, "ann", search(5, "execution: {priority: 1}\n"));
+    let wanted = |cluster: &Cluster| cluster.ask(&AskSearch { sweep: SweepId(2), after: 0 }).wanted;
+    assert_eq!(wanted(&cluster), 1, "its job is the next one");
+    set(&mut cluster, quota("ann", Some(0), 1));
+    assert_eq!(wanted(&cluster), 0);
 }

@@ -12,7 +12,7 @@ const PRINTED: &[(&str, &str)] = &[
     ),
     (
         "{\"wanted\":2,\"next_point\":2,\"points_max\":100}",
-        "2 points would be trained at once; printed again whenever that changes",
+        "2 points would be trained at once; at least one is wanted while no job waits for a slot or runs; printed again whenever that changes",
     ),
     (
         "{\"accepted\":3,\"point\":2}",

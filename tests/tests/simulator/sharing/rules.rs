@@ -291,8 +291,18 @@ impl Rules {
                 && them.is_own_before(*other, (sweep, row))
                 && them.can_start()
                 && self.fits_quota(them.takes(), row)
+                && !self.has_room_beside(row, self.wanted_beside(sweep, row))
                 && self.has_place_beside_its_own(*other, them)
         })
+    }
+
+    /// What may be left or kept for jobs of several GPUs of its owner's other sweeps.
+    fn wanted_beside(&self, sweep: SweepId, row: &Sweep) -> u64 {
+        let others = self
+            .sweeps
+            .iter()
+            .filter(|(other, them)| them.owner == row.owner && them.can_start() && **other != sweep);
+        others.filter_map(|(_, them)| them.gpus).map(u64::from).sum()
     }
 
     /// Whether the quota of its owner would allow so many slots.
@@ -426,12 +436,15 @@ impl Rules {
             })?;
         }
         let with_room = self.with_room().filter(|(_, row)| row.gpus.is_some()).map(|(sweep, _)| *sweep);
-        // What is kept stays kept while its worker is away, and also where jobs of the same owner that hold some of it, and count once, leave
-        // no room for as much again.
+        // What is kept at a worker stays kept while it is away.
         let goes_on = |sweep: &SweepId| self.sweeps.get(sweep).is_some_and(Sweep::can_start);
         let before = self.waited.iter().filter(|sweep| goes_on(sweep)).copied();
         let waited: BTreeSet<SweepId> = with_room.chain(before).collect();
-        let kept: u32 = waited.iter().filter_map(|sweep| self.sweeps.get(sweep)?.gpus).sum();
+        let may_be_kept = |row: &&Sweep| {
+            let once = self.held(&row.owner).saturating_sub(self.held_on_gpus(&row.owner));
+            row.can_start() && self.some_worker_can(row) && self.fits_quota(once + row.takes(), row)
+        };
+        let kept: u32 = self.sweeps.values().filter(may_be_kept).filter_map(|row| row.gpus).sum();
         let gpus = self.gpus();
         let some_take_one = self.waiting().any(|(_, row)| row.gpus.is_none() && self.has_room_anyway(row));
         if some_take_one {
