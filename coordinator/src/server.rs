@@ -88,7 +88,11 @@ pub struct ServerConfig {
 impl ServerConfig {
     /// Where others are told that a coordinator is that listens on this address: one that stands for all of a host's becomes its name.
     pub fn advertised(&self, address: SocketAddr) -> String {
-        self.advertise.clone().unwrap_or_else(|| advertised(address, self.tls.is_some()))
+        let given = self.advertise.as_ref().map(|given| match given.contains("://") {
+            true => given.clone(),
+            false => format!("{}{given}", scheme(self.tls.is_some())),
+        });
+        given.unwrap_or_else(|| advertised(address, self.tls.is_some()))
     }
 }
 
@@ -253,7 +257,7 @@ async fn admin(config: &ServerConfig, watched: &Arc<Watched>) -> anyhow::Result<
 fn open_artifacts(config: &ServerConfig) -> anyhow::Result<MaybeArtifacts> {
     let Some(location) = config.artifacts.clone().or_else(|| default_location(&config.store_url)) else {
         tracing::warn!(
-            "trained weights are not kept: a database on a server has no folder next to it; name a folder or a URL that all \
+            "trained weights are not kept, nor checkpoints that workers hand over as they leave: a database on a server has no folder next to it; name a folder or a URL that all \
              coordinators reach with --artifacts, such as s3://bucket/folder"
         );
         return Ok(None);
@@ -286,13 +290,18 @@ fn why(ended: Result<anyhow::Result<()>, tokio::task::JoinError>) -> anyhow::Err
 
 /// The default address for others: an address that stands for all of a host's becomes its name.
 fn advertised(address: SocketAddr, secure: bool) -> String {
-    let scheme = if secure { "https" } else { "http" };
+    let scheme = scheme(secure);
     if address.ip().is_unspecified() {
         let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        format!("{scheme}://{name}:{}", address.port())
+        format!("{scheme}{name}:{}", address.port())
     } else {
-        format!("{scheme}://{address}")
+        format!("{scheme}{address}")
     }
+}
+
+/// How an address begins.
+fn scheme(secure: bool) -> &'static str {
+    if secure { "https://" } else { "http://" }
 }
 
 /// The gRPC services behind authentication, with the limits that tonic leaves open.

@@ -113,6 +113,9 @@ fn hint(error: &TlsError) -> Option<&'static str> {
         TlsError::InvalidCertificate(CertificateError::UnknownIssuer) => {
             "name the certificate of the coordinator's authority with --tls-ca"
         }
+        TlsError::InvalidCertificate(CertificateError::BadSignature) => {
+            "the certificates of --tls-ca are those of another authority of the same name: give the coordinator's own"
+        }
         TlsError::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
         ) => {

@@ -19,7 +19,10 @@ use std::cmp::Reverse;
 use analysis::mixed;
 use terms::ParameterValue;
 
-pub use self::{axis::LOGARITHMIC_FROM, numbers::{measured, measured_alike}};
+pub use self::{
+    axis::LOGARITHMIC_FROM,
+    numbers::{measured, measured_alike},
+};
 pub(super) use self::{
     effects::Weighed,
     numbers::{percent, short, short_parameter, short_text},

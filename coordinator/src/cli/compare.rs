@@ -265,7 +265,9 @@ impl Lead {
             (Goal::Maximize, false) => Goal::Minimize,
             (Goal::Minimize, false) => Goal::Maximize,
         };
-        Self { first, second, is_second, by: gain(difference, towards), interval: interval.gain(towards) }
+        // Where they are equal, the second less the first, as everywhere.
+        let interval = if difference == 0.0 { interval } else { interval.gain(towards) };
+        Self { first, second, is_second, by: gain(difference, towards), interval }
     }
 
     /// The one that is better, and the other one; none where they are equal.
@@ -279,10 +281,7 @@ impl Lead {
         let Self { first, second, .. } = self;
         match self.ordered() {
             Some((better, worse)) => {
-                format!(
-                    "The best of sweep {better} is ahead of the best of sweep {worse} by {}",
-                    self.how()
-                )
+                format!("The best of sweep {better} is ahead of the best of sweep {worse} by {}", self.how())
             }
             None => format!("The bests of sweeps {first} and {second} are equal{}", self.how()),
         }
@@ -291,7 +290,7 @@ impl Lead {
     /// Of the configurations that both have, as far.
     fn on_average(&self) -> String {
         match self.ordered() {
-            Some((better, _)) => format!("{better} is ahead by {}", self.how()),
+            Some((better, _)) => format!("sweep {better} is ahead by {}", self.how()),
             None => format!("they are equal{}", self.how()),
         }
     }
@@ -328,20 +327,20 @@ mod tests {
         let best =
             |better, worse| format!("The best of sweep {better} is ahead of the best of sweep {worse} by");
         assert_eq!(bests, format!("{} 0.1000 (95 % interval -0.0500 to 0.2500", best(2, 1)));
-        assert_eq!(average, "2 is ahead by 0.1000 (95 % interval -0.0500 to 0.2500");
+        assert_eq!(average, "sweep 2 is ahead by 0.1000 (95 % interval -0.0500 to 0.2500");
         // More is worse.
         let [bests, average] = told(0.1, Goal::Minimize);
         assert_eq!(bests, format!("{} 0.1000 (95 % interval -0.0500 to 0.2500", best(1, 2)));
-        assert_eq!(average, "1 is ahead by 0.1000 (95 % interval -0.0500 to 0.2500");
+        assert_eq!(average, "sweep 1 is ahead by 0.1000 (95 % interval -0.0500 to 0.2500");
         let [_, average] = told(-0.1, Goal::Minimize);
-        assert_eq!(average, "2 is ahead by 0.1000 (95 % interval -0.2500 to 0.0500");
+        assert_eq!(average, "sweep 2 is ahead by 0.1000 (95 % interval -0.2500 to 0.0500");
         let [_, average] = told(-0.1, Goal::Maximize);
-        assert_eq!(average, "1 is ahead by 0.1000 (95 % interval -0.2500 to 0.0500");
+        assert_eq!(average, "sweep 1 is ahead by 0.1000 (95 % interval -0.2500 to 0.0500");
         let [bests, average] = told(0.0, Goal::Minimize);
         assert_eq!(
             bests,
-            "The bests of sweeps 1 and 2 are equal (95 % interval of the difference -0.2500 to 0.0500"
+            "The bests of sweeps 1 and 2 are equal (95 % interval of the difference -0.0500 to 0.2500"
         );
-        assert_eq!(average, "they are equal (95 % interval of the difference -0.2500 to 0.0500");
+        assert_eq!(average, "they are equal (95 % interval of the difference -0.0500 to 0.2500");
     }
 }

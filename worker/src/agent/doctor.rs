@@ -181,7 +181,7 @@ fn folders(start: &StartOptions) -> Vec<Check> {
     }
     checks.push(folder("cache", &start.files_cache(), "--cache-dir"));
     checks.push(match &start.checkpoints {
-        None => Check::skipped("checkpoints", "--checkpoints names no place: what is killed starts over"),
+        None => Check::skipped("checkpoints", "--checkpoints names no place: what is killed starts over, and what leaves as well, unless the coordinator has a place for files"),
         Some(place) if place.contains("://") => Check::skipped(
             "checkpoints",
             format!("{place} is reached by trainers alone; `sweep doctor --artifacts` looks at such places"),

@@ -1,6 +1,6 @@
 //! What the files of sweeps differ in, key by key.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -22,6 +22,8 @@ const NAMES: [&str; 2] = ["name", "description"];
 /// Keys of a file that extended a sweep which count: all others are those of the sweep, or settings, of which the first file has the
 /// current values.
 const POINTS: [&str; 4] = ["parameters", "exclude", "include", "run_cap"];
+/// What an extension says of a section that the first file has and it has not.
+const LACKS: &str = "none";
 /// The key under which the text of a file stands that is not understood.
 const TEXT: &str = "specification";
 
@@ -63,8 +65,14 @@ fn facts(sweep: &Sweep) -> Vec<(String, String)> {
     let mut facts = documents.next().unwrap_or_default();
     let own: BTreeMap<String, String> = facts.iter().cloned().collect();
     for (place, extension) in (1..).zip(documents) {
-        let has = |key: &str| POINTS.contains(&key.split('.').next().unwrap_or_default()) || key == TEXT;
-        let added = extension.into_iter().filter(|(key, value)| has(key) && own.get(key) != Some(value));
+        let section = |key: &str| key.split('.').next().unwrap_or_default().to_owned();
+        let has = |key: &str| POINTS.contains(&section(key).as_str()) || key == TEXT;
+        let sections: BTreeSet<String> = extension.iter().map(|(key, _)| section(key)).collect();
+        let lacks = |name: &str| !sections.contains(name) && own.keys().any(|key| section(key) == name);
+        let lacking = POINTS.iter().filter(|name| !sections.contains(TEXT) && lacks(name));
+        let lacking = lacking.map(|name| ((*name).to_owned(), LACKS.to_owned()));
+        let added = extension.iter().filter(|(key, value)| has(key) && own.get(key) != Some(value)).cloned();
+        let added = added.chain(lacking.collect::<Vec<_>>());
         facts.extend(added.map(|(key, value)| (format!("extension {place}.{key}"), value)));
     }
     if let Some(manifest) = &sweep.manifest {

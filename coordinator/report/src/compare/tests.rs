@@ -239,6 +239,11 @@ fn of_a_file_that_extended_a_sweep_what_its_points_have_of_their_own_is_listed()
     ];
     assert_eq!(listed(&plain, &extended), expected);
     assert_eq!(listed(&extended, &extended), []);
+    // Nor that it has no exclusions where the first file has some.
+    let excluding = format!("{head}exclude:\n- rate: 0.1\n{}", parameters("[0.1, 0.2]"));
+    let with = format!("{excluding}\n---\n{excluding}include:\n- rate: 0.9\n");
+    let without = format!("{excluding}\n---\n{plain}include:\n- rate: 0.9\n");
+    assert_eq!(listed(&with, &without), [("extension 1.exclude".to_owned(), only("none"))]);
     // A text that is not understood is not left out.
     let (key, _) = listed(&plain, &format!("{plain}\n---\na: b: c")).remove(0);
     assert_eq!(key, "extension 1.specification");

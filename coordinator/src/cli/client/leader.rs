@@ -67,8 +67,9 @@ impl Target {
                 Ok(_) => {}
                 Err(reason) => {
                     return Err(Failure::Unreachable(format!(
-                        "the coordinator at {url} stands by for the one at {leader}, which does not answer ({reason}); it has to be reached \
-                         from here, too: name its address with --coordinator, or give it one with --advertise"
+                        "the coordinator at {url} stands by for the one at {leader}, which does not answer ({reason}); if it \
+                         has just died, another one leads within ten seconds; else it has to be reached from here, too: name its address with \
+                         --coordinator, or give it one with --advertise"
                     )));
                 }
             }

@@ -77,7 +77,7 @@ function leading(key, test, [first, second], maximize, more) {
   const isSecond = gain(test, maximize).difference >= 0;
   const [better, worse] = isSecond ? [second, first] : [first, second];
   // Where the first is better, the first less the second.
-  const { difference, interval } = gain(test, maximize === isSecond);
+  const { difference, interval } = test.difference === 0 ? test : gain(test, maximize === isSecond);
   const all = [difference, interval.low, interval.high];
   const [by, low, high] = all.map(even(all, 3));
   return t(difference === 0 ? `${key}_equal` : key, { first, second, better, worse, difference: by, interval: t('compare_interval', { low, high }), ...more });
