@@ -93,6 +93,10 @@ async fn the_attempts_of_a_job_are_read_on_a_phone_without_scrolling_sideways() 
         assert_eq!(tab.value::<Vec<String>>(told).await, names);
         let tops = "[...document.querySelectorAll('.stacks tbody td')].slice(0, 3).map((cell) => cell.getBoundingClientRect().top)";
         assert!(tab.value::<Vec<f64>>(tops).await.is_sorted_by(|above, below| above < below), "{language}");
+        // What an attempt has not, such as a reason, has no line.
+        let empty = "[...document.querySelectorAll('.stacks tbody td')].filter((cell) => \
+                     cell.offsetHeight > 0 && !cell.textContent).length";
+        assert_eq!(tab.value::<u64>(empty).await, 0, "{language}");
         tab.resize(1200).await;
         let next = tab.value::<Vec<f64>>(tops).await;
         assert!(next.iter().all(|top| *top == next[0]), "{next:?}");

@@ -122,6 +122,10 @@ const PLAIN: Forms = &[
         "{} reports are being read already; try again in 10 s",
         "既に {} 件のレポートを読み出し中です。10 秒後にもう一度お試しください",
     ),
+    (
+        "the coordinator is shutting down, or no longer leads, as where its database is away; its log says why",
+        "コーディネーターは終了処理中か、データベースに接続できないなどの理由で担当を外れました。理由はログにあります",
+    ),
     ("the coordinator is shutting down", "コーディネーターは終了処理中です"),
     (
         "the disk of the coordinator's store is full; it goes on by itself when there is room",

@@ -185,6 +185,6 @@ function attemptColumns() {
     { label: t('time'), kind: 'number', render: ({ granted, ended }) => duration(between(granted, ended)) },
     { label: t('resumed'), kind: 'number', render: ({ resumed_epochs: resumed }) => (resumed ? String(resumed) : '') },
     { label: t('pack_size'), kind: 'number', render: ({ pack_size: size }) => (size > 1 ? String(size) : '') },
-    { label: t('reason'), kind: 'text', render: ({ reason }) => sentence(clipped(reason, 2_000)) },
+    { label: t('reason'), kind: 'text', render: ({ reason }) => (reason ? sentence(clipped(reason, 2_000)) : '') },
   ];
 }
