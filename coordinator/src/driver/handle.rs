@@ -60,7 +60,9 @@ pub enum CallError {
     #[error(transparent)]
     Refused(#[from] ControlError),
     /// The driver has stopped.
-    #[error("the coordinator is shutting down, or no longer leads, as where its database is away; its log says why")]
+    #[error(
+        "the coordinator is shutting down, or no longer leads, as where its database is away; its log says why"
+    )]
     Stopped,
     /// The store cannot keep what was asked for.
     #[error("{0}; send it without what the store cannot keep")]

@@ -190,7 +190,7 @@ async fn what_the_system_says_is_in_the_readers_language() {
     for (language, said) in
         [("en", "the program ended with exit status 3"), ("ja", "終了コード 3 で終了しました")]
     {
-        tab.value::<String>(&format!("document.cookie = 'sweep-language={language}; path=/'")).await;
+        tab.speak(language).await;
         for path in [format!("/sweeps/{sweep}"), format!("/sweeps/{sweep}/jobs/1")] {
             tab.open(&path).await;
             tab.until(&format!("document.body.innerText.includes({said:?})")).await;

@@ -187,6 +187,14 @@ impl Tab {
         self.value::<bool>(&format!("{{ {statement}; }} true")).await;
     }
 
+    /// Has the pages that are opened from now on in this language.
+    pub(crate) async fn speak(&self, language: &str) {
+        let cookie = format!("sweep-language={language}");
+        self.run(&format!("document.cookie = '{cookie}; path=/'")).await;
+        // It is set while the script goes on: a page that is opened before may not have it.
+        self.until(&format!("document.cookie.split('; ').includes('{cookie}')")).await;
+    }
+
     /// Waits until an expression is true.
     pub(crate) async fn until(&self, expression: &str) {
         let patience = Instant::now() + PATIENCE;

@@ -117,7 +117,7 @@ async fn what_is_kept_of_a_job_is_listed_and_downloaded_and_never_shown() {
     assert_eq!(hash, blake3::hash(&expected).to_hex().as_str());
     tab.check().await;
     // What does not work is said in the reader's language, and then by the server.
-    tab.value::<String>("document.cookie = 'sweep-language=ja; path=/'").await;
+    tab.speak("ja").await;
     tab.open_plain("/sweeps/77").await;
     tab.until("document.querySelector('.banner[data-kind=error]') !== null").await;
     let text = tab.text().await;

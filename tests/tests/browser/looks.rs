@@ -60,7 +60,7 @@ async fn the_comparison_fits_a_screen_and_the_axes_a_phone() {
     let tab = chromium.tab(&site.url).await;
     for language in ["en", "ja"] {
         tab.open("/").await;
-        tab.value::<String>(&format!("document.cookie = 'sweep-language={language}; path=/'")).await;
+        tab.speak(language).await;
         tab.resize(1200).await;
         tab.open(&format!("/compare?sweeps={first},{second}")).await;
         tab.until("document.querySelectorAll('.page > .scrolls tbody a').length >= 4").await;
@@ -82,7 +82,7 @@ async fn the_attempts_of_a_job_are_read_on_a_phone_without_scrolling_sideways() 
     for (language, names) in [("en", ["Attempt", "Outcome", "Worker"]), ("ja", ["試行", "結果", "ワーカー"])]
     {
         tab.open("/").await;
-        tab.value::<String>(&format!("document.cookie = 'sweep-language={language}; path=/'")).await;
+        tab.speak(language).await;
         tab.resize(390).await;
         tab.open(&format!("/sweeps/{sweep}/jobs/1")).await;
         tab.until("document.querySelector('.stacks tbody td') !== null").await;

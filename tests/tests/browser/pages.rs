@@ -12,7 +12,7 @@ async fn every_page_is_whole_in_both_languages_and_on_a_phone() {
     let pages = ["/", "/sweeps/1", "/sweeps/1/jobs/1", "/sweeps/1/jobs/2", "/workers", "/compare?sweeps=1"];
     for (language, says) in [("en", "Sweeps"), ("ja", "スイープ")] {
         tab.open("/").await;
-        tab.value::<String>(&format!("document.cookie = 'sweep-language={language}; path=/'")).await;
+        tab.speak(language).await;
         for path in pages {
             for width in [1280, 390] {
                 tab.resize(width).await;
@@ -153,7 +153,7 @@ async fn whose_a_sweep_is_and_when_its_turn_comes_stands_in_the_list_and_on_its_
         ("/sweeps/1", "ja", ["所有者\nadmin", "所有者のスロット数\n0 / 8 · 重み 2", "優先度\n7"]),
     ] {
         tab.until("document.body.dataset.role === 'admin'").await;
-        tab.run(&format!("document.cookie = 'sweep-language={language}; path=/'")).await;
+        tab.speak(language).await;
         tab.open(path).await;
         for says in says {
             tab.until(&format!("document.body.innerText.includes({says:?})")).await;

@@ -110,7 +110,7 @@ async fn sweeps_are_compared_on_a_page_by_their_files_and_by_tests() {
         ("ja", "学習回数", ["ファイルの違い", "両方にある設定は 3 通り", "学習が 1 回の設定があるため"]),
     ] {
         tab.open("/").await;
-        tab.value::<String>(&format!("document.cookie = 'sweep-language={language}; path=/'")).await;
+        tab.speak(language).await;
         for width in [1280, 390] {
             tab.resize(width).await;
             tab.open(&format!("/compare?sweeps={first},{second}")).await;

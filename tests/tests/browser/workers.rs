@@ -51,7 +51,7 @@ async fn the_use_of_gpus_is_on_the_page_in_both_languages_and_in_json() {
         ("ja", "cuda:0: 使用率 87%、メモリ 12.5 / 139.0 GiB", "cuda:1: メモリ 12.5 / 139.0 GiB"),
     ] {
         tab.open("/").await;
-        tab.value::<String>(&format!("document.cookie = 'sweep-language={language}; path=/'")).await;
+        tab.speak(language).await;
         tab.open("/workers").await;
         for line in [first, second] {
             tab.until(&format!("document.body.innerText.includes({line:?})")).await;
