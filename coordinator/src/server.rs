@@ -88,11 +88,7 @@ pub struct ServerConfig {
 impl ServerConfig {
     /// Where others are told that a coordinator is that listens on this address: one that stands for all of a host's becomes its name.
     pub fn advertised(&self, address: SocketAddr) -> String {
-        let given = self.advertise.as_ref().map(|given| match given.contains("://") {
-            true => given.clone(),
-            false => format!("{}{given}", scheme(self.tls.is_some())),
-        });
-        given.unwrap_or_else(|| advertised(address, self.tls.is_some()))
+        advertised(self.advertise.as_deref(), address, self.tls.is_some())
     }
 }
 
@@ -288,20 +284,19 @@ fn why(ended: Result<anyhow::Result<()>, tokio::task::JoinError>) -> anyhow::Err
     }
 }
 
-/// The default address for others: an address that stands for all of a host's becomes its name.
-fn advertised(address: SocketAddr, secure: bool) -> String {
-    let scheme = scheme(secure);
-    if address.ip().is_unspecified() {
-        let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        format!("{scheme}{name}:{}", address.port())
-    } else {
-        format!("{scheme}{address}")
+/// The address for others: the given one, whose scheme follows from how calls are served where it has none; or that of the port, where an
+/// address that stands for all of a host's becomes its name.
+fn advertised(given: Option<&str>, address: SocketAddr, secure: bool) -> String {
+    let scheme = if secure { "https" } else { "http" };
+    match given {
+        Some(given) if given.contains("://") => given.to_owned(),
+        Some(given) => format!("{scheme}://{given}"),
+        None if address.ip().is_unspecified() => {
+            let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+            format!("{scheme}://{name}:{}", address.port())
+        }
+        None => format!("{scheme}://{address}"),
     }
-}
-
-/// How an address begins.
-fn scheme(secure: bool) -> &'static str {
-    if secure { "https://" } else { "http://" }
 }
 
 /// The gRPC services behind authentication, with the limits that tonic leaves open.
@@ -340,4 +335,22 @@ fn transport(
         .add_service(one.of(Bounded::new(sweeps, bounds.clone(), true)))
         .add_service(one.of(Bounded::new(workers, bounds, true)))
         .add_service(one))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_are_told_has_a_scheme_also_where_none_was_given() {
+        let address: SocketAddr = "127.0.0.1:7070".parse().unwrap();
+        for (given, secure, expected) in [
+            (Some("one.example:71"), true, "https://one.example:71"),
+            (Some("one.example:71"), false, "http://one.example:71"),
+            (Some("http://proxy:80"), true, "http://proxy:80"),
+            (None, true, "https://127.0.0.1:7070"),
+        ] {
+            assert_eq!(advertised(given, address, secure), expected);
+        }
+    }
 }

@@ -141,6 +141,9 @@ mod tests {
         let outer = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, inner));
         let told = why(&outer);
         assert!(told.contains("UnknownIssuer") && told.ends_with("with --tls-ca"), "{told}");
+        let same_name = TlsError::InvalidCertificate(CertificateError::BadSignature);
+        let told = why(&io::Error::other(same_name));
+        assert!(told.contains("BadSignature") && told.ends_with("give the coordinator's own"), "{told}");
         let at = |seconds| UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
         let early = CertificateError::NotValidYetContext { time: at(0), not_before: at(86_400) };
         let told = why(&io::Error::other(TlsError::InvalidCertificate(early)));

@@ -353,7 +353,7 @@ impl Engine {
         found.is_some_and(|(run, awaited)| turns.fits_quota(sweep, self.own_held_of(awaited, run)))
     }
 
-    /// Keeps the same GPUs as before for a sweep, where they are still there, and takes them out of `free`.
+    /// Keeps the same GPUs as before for a sweep, where they are still there and [stay kept](Self::stays_kept), and takes them out of `free`.
     pub(super) fn keep_again(
         &mut self,
         now: Now,
@@ -361,7 +361,8 @@ impl Engine {
         before: &Kept,
         (turns, free): (&mut Turns, &mut Vec<FreeSlot>),
     ) {
-        let Some(before) = before.awaited.get(&sweep) else { return };
+        let stays = self.stays_kept(sweep, before, turns);
+        let Some(before) = before.awaited.get(&sweep).filter(|_| stays) else { return };
         let still = self.on_candidate(now, sweep, &before.worker, |worker, gpus| {
             Some((worker.still_awaited(before, &self.kept, sweep, gpus)?, gpus))
         });

@@ -83,12 +83,13 @@ impl Engine {
                     continue;
                 }
                 self.fill(now, Some((sweep, before)), (&mut *turns, &mut free), granted, out);
-                if !turns.fits_quota(sweep, 0) {
-                    if self.stays_kept(sweep, before, turns) {
-                        self.keep_again(now, sweep, before, (&mut *turns, &mut free));
-                        turns.pass(sweep);
-                    }
-                } else if !self.serve_several_gpus(now, sweep, Some(before), (&mut *turns, &mut free), out) {
+                let has_room = turns.fits_quota(sweep, 0);
+                if !has_room {
+                    self.keep_again(now, sweep, before, (&mut *turns, &mut free));
+                }
+                if !has_room
+                    || !self.serve_several_gpus(now, sweep, Some(before), (&mut *turns, &mut free), out)
+                {
                     turns.pass(sweep);
                 }
             }

@@ -91,6 +91,11 @@ impl Shares {
         self.quotas.len() >= QUOTAS_MAX && !quota.is_lifted() && !self.quotas.contains_key(&quota.owner)
     }
 
+    /// Whether any owner has one.
+    pub(super) fn have_quotas(&self) -> bool {
+        self.quotas.values().any(|quota| quota.slots.is_some())
+    }
+
     /// What is known of the owner of this number.
     pub(super) fn account(&self, number: usize) -> Option<&Account> {
         self.accounts.get(number)

@@ -198,12 +198,6 @@ impl Turns {
         })
     }
 
-    /// Whether something may be left for one more job of a sweep.
-    fn has_place(&self, sweep: SweepId) -> bool {
-        let mut candidates = self.owners.iter().flat_map(|owner| &owner.sweeps);
-        candidates.any(|candidate| candidate.sweep == sweep && candidate.has_place)
-    }
-
     /// Whether a sweep comes before another one of the same owner.
     pub(super) fn is_own_before(&self, sweep: SweepId, other: SweepId) -> bool {
         let owner = self.place_of(other).map(|place| &self.owners[place]);
@@ -246,10 +240,12 @@ impl Turns {
         self.owners.sort_by(Standing::compare);
     }
 
-    /// Puts the owner of a sweep back, a job of which was granted; `has_place` says whether one more could have a place. Whether the order
-    /// is still the same, and the quota leaves room for another one.
-    fn granted(&mut self, sweep: SweepId, slots: u64, turn: u64, has_place: bool) -> bool {
-        let Some(place) = self.place_of(sweep) else { return false };
+    /// Puts the owner of this number back until `turn`, of whose sweep a job was granted that holds so many slots; `has_place` says whether
+    /// one more of several GPUs could have a place. Whether the order is still the same, and the quota leaves room for another one.
+    fn granted(&mut self, number: usize, turn: u64, (sweep, slots, has_place): (SweepId, u64, bool)) -> bool {
+        let Some(place) = self.owners.iter().position(|standing| standing.number == number) else {
+            return false;
+        };
         let owner = &mut self.owners[place];
         let Some(own) = owner.place_of(sweep) else { return false };
         owner.turn = turn;
@@ -262,12 +258,6 @@ impl Turns {
             now += 1;
         }
         now == place && has_room
-    }
-
-    /// What is left of quotas for sweeps whose jobs take several GPUs, by the later sweeps that it is left from.
-    pub(super) fn left_from(&self) -> BTreeMap<SweepId, LeftFor> {
-        let candidates = self.owners.iter().flat_map(|owner| &owner.sweeps);
-        candidates.filter_map(|candidate| Some((candidate.sweep, candidate.left_for?))).collect()
     }
 }
 
@@ -297,6 +287,15 @@ impl Engine {
         self.turns(now).owners.into_iter().map(of_owner).fold(0, u64::saturating_add)
     }
 
+    /// What is left of quotas for sweeps whose jobs take several GPUs, by the later sweeps that it is left from.
+    pub(super) fn left_of_quotas(&self, now: Now) -> BTreeMap<SweepId, LeftFor> {
+        if !self.shares.have_quotas() {
+            return BTreeMap::new();
+        }
+        let candidates = self.turns(now).owners.into_iter().flat_map(|owner| owner.sweeps);
+        candidates.filter_map(|candidate| Some((candidate.sweep, candidate.left_for?))).collect()
+    }
+
     /// The order in which free slots are given out now.
     pub(super) fn turns(&self, now: Now) -> Turns {
         let held = self.slots_held();
@@ -310,8 +309,8 @@ impl Engine {
             let slots = held.get(number).copied().unwrap_or(0);
             let quota = account.quota.map(u64::from);
             let mut sweeps = self.candidates(runs);
-            if quota.is_some() {
-                self.find_places(now, &mut sweeps);
+            if let Some(quota) = quota {
+                self.find_places(now, &mut sweeps, quota);
             }
             let oldest = sweeps.iter().map(|candidate| candidate.sweep).min()?;
             let (weight, turn) = (account.weight, account.turn);
@@ -325,11 +324,11 @@ impl Engine {
         Turns { owners, making_way: BTreeMap::new() }
     }
 
-    /// Finds out which sweeps of an owner with a quota have a place for one more job of several GPUs, as far as later ones leave them
-    /// something.
-    fn find_places(&self, now: Now, sweeps: &mut [Candidate]) {
+    /// Finds out which sweeps of an owner with a quota have a place for one more job of several GPUs, as far as that matters: the quota
+    /// allows as much at once, and later sweeps could leave it to them.
+    fn find_places(&self, now: Now, sweeps: &mut [Candidate], quota: u64) {
         let Some((_, before)) = sweeps.split_last_mut() else { return };
-        for candidate in before.iter_mut().filter(|candidate| candidate.gpus > 1) {
+        for candidate in before.iter_mut().filter(|candidate| candidate.takes() <= quota) {
             let run = self.sweeps.get(candidate.sweep);
             candidate.has_place = run.is_some_and(|run| self.has_place_for_several(now, run));
         }
@@ -364,9 +363,10 @@ impl Engine {
     pub(super) fn has_turn_again(&mut self, now: Now, turns: &mut Turns, sweep: SweepId, slots: u64) -> bool {
         let Some(number) = self.sweeps.get(sweep).map(SweepRun::account) else { return false };
         self.shares.granted(number, slots);
-        let turn = self.shares.account(number).map_or(0, |account| account.turn);
-        let has_place = turns.has_place(sweep)
-            && self.sweeps.get(sweep).is_some_and(|run| self.has_place_for_several(now, run));
-        turns.granted(sweep, slots, turn, has_place)
+        let (Some(run), Some(account)) = (self.sweeps.get(sweep), self.shares.account(number)) else {
+            return false;
+        };
+        let has_place = account.quota.is_some() && self.has_place_for_several(now, run);
+        turns.granted(number, account.turn, (sweep, slots, has_place))
     }
 }

@@ -74,7 +74,7 @@ impl Engine {
         });
         let plain_has_free_slots =
             plain.iter().any(|(name, worker)| self.kept.leaves_free_slot(name, worker));
-        let (held, left) = (self.slots_held(), self.turns(now).left_from());
+        let (held, left) = (self.slots_held(), self.left_of_quotas(now));
         Crowd { none_serves, plain: !plain.is_empty(), plain_has_free_slots, held, left, marked }
     }
 

@@ -178,6 +178,12 @@ impl Cluster {
         }
     }
 
+    /// Whose workers run programs, with so many GPUs each.
+    pub(super) fn with_gpus(gpus: usize) -> Self {
+        let devices = ["cuda:0", "cuda:1", "cuda:2", "cuda:3", "cuda:4"][..gpus].to_vec();
+        Self { runs_programs: true, devices, ..Self::new() }
+    }
+
     /// With one sweep submitted.
     pub(super) fn with_sweep(jobs: u32, more: &str) -> Self {
         let mut cluster = Self::new();

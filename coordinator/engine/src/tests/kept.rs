@@ -31,8 +31,7 @@ pub(super) fn end(cluster: &mut Cluster, session: u64, attempt: AttemptKey) {
 
 /// Workers with two GPUs each, numbered from 1, all busy with jobs of an owner's sweep, which are numbered in the same order.
 fn busy(owner: &str, workers: u64) -> Cluster {
-    let mut cluster = Cluster::new();
-    (cluster.runs_programs, cluster.devices) = (true, vec!["cuda:0", "cuda:1"]);
+    let mut cluster = Cluster::with_gpus(2);
     submit(&mut cluster, owner, with(""));
     for worker in 1..=workers {
         cluster.connect(worker, &format!("w{worker}"), 2, &[]);
@@ -105,8 +104,7 @@ fn nor_more_than_a_share_of_what_jobs_hold_that_make_way_for_it() {
 
 #[test]
 fn what_is_kept_stays_so_although_an_earlier_sweep_of_its_owner_waits_for_other_workers() {
-    let mut cluster = Cluster::new();
-    (cluster.runs_programs, cluster.devices) = (true, vec!["cuda:0", "cuda:1"]);
+    let mut cluster = Cluster::with_gpus(2);
     submit(&mut cluster, "ann", of_a_model());
     submit(&mut cluster, "ben", with(""));
     cluster.connect(1, "y", 2, &[]);
@@ -124,8 +122,7 @@ fn what_is_kept_stays_so_although_an_earlier_sweep_of_its_owner_waits_for_other_
 
 #[test]
 fn or_has_no_room_in_the_quota() {
-    let mut cluster = Cluster::new();
-    (cluster.runs_programs, cluster.devices) = (true, vec!["cuda:0", "cuda:1"]);
+    let mut cluster = Cluster::with_gpus(2);
     set(&mut cluster, quota("ann", Some(3), 1));
     submit(&mut cluster, "ann", with("execution: {max_parallel: 1}"));
     cluster.connect(1, "x", 1, &[]);
@@ -154,8 +151,7 @@ fn what_is_kept_for_one_owner_is_not_given_to_another_who_waits_as_well() {
 
 #[test]
 fn an_earlier_sweep_of_the_same_owner_takes_of_what_is_kept_only_in_its_turn() {
-    let mut cluster = Cluster::new();
-    (cluster.runs_programs, cluster.devices) = (true, vec!["cuda:0", "cuda:1"]);
+    let mut cluster = Cluster::with_gpus(2);
     submit(&mut cluster, "ann", with(""));
     cluster.order(Pause(SweepId(1)));
     submit(&mut cluster, "ben", with(""));
@@ -173,8 +169,7 @@ fn an_earlier_sweep_of_the_same_owner_takes_of_what_is_kept_only_in_its_turn() {
 
 #[test]
 fn and_not_while_another_owner_who_waits_for_several_comes_first() {
-    let mut cluster = Cluster::new();
-    (cluster.runs_programs, cluster.devices) = (true, vec!["cuda:0", "cuda:1"]);
+    let mut cluster = Cluster::with_gpus(2);
     submit(&mut cluster, "ann", with(""));
     cluster.order(Pause(SweepId(1)));
     submit(&mut cluster, "ben", with(""));
@@ -215,8 +210,7 @@ fn what_was_kept_for_a_job_is_not_kept_for_the_next_one() {
 
 #[test]
 fn a_sweep_of_several_gpus_has_its_turn_before_those_that_come_after_it() {
-    let mut cluster = Cluster::new();
-    (cluster.runs_programs, cluster.devices) = (true, vec!["cuda:0", "cuda:1", "cuda:2"]);
+    let mut cluster = Cluster::with_gpus(3);
     set(&mut cluster, quota("ann", Some(2), 1));
     submit(&mut cluster, "ann", with("execution: {max_parallel: 1}"));
     submit(&mut cluster, "ann", with(TWO_GPUS));
@@ -241,8 +235,7 @@ fn jobs_with_several_gpus_count_as_them_where_the_quota_bounds_those_that_would_
 
 #[test]
 fn a_job_that_makes_way_for_two_counts_once() {
-    let mut cluster = Cluster::new();
-    (cluster.runs_programs, cluster.devices) = (true, vec!["cuda:0", "cuda:1", "cuda:2", "cuda:3", "cuda:4"]);
+    let mut cluster = Cluster::with_gpus(5);
     submit(&mut cluster, "ben", with("resources: {gpus: 4}"));
     cluster.connect(1, "x", 5, &[]);
     assert_eq!(cluster.grants(), [(1, of(1, 1))]);
@@ -264,8 +257,7 @@ fn a_job_that_makes_way_for_two_counts_once() {
 
 #[test]
 fn what_the_jobs_of_the_same_owner_hold_of_what_is_kept_counts_once() {
-    let mut cluster = Cluster::new();
-    (cluster.runs_programs, cluster.devices) = (true, vec!["cuda:0", "cuda:1"]);
+    let mut cluster = Cluster::with_gpus(2);
     set(&mut cluster, quota("ann", Some(4), 1));
     submit(&mut cluster, "ann", with(TWO_GPUS));
     submit(&mut cluster, "ann", with(""));

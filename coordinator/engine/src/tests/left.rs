@@ -96,8 +96,7 @@ fn nothing_is_left_for_a_job_that_no_worker_could_run() {
 
 #[test]
 fn nor_where_earlier_sweeps_hold_what_it_would_need() {
-    let mut cluster = Cluster::new();
-    (cluster.runs_programs, cluster.devices) = (true, vec!["cuda:0", "cuda:1", "cuda:2", "cuda:3"]);
+    let mut cluster = Cluster::with_gpus(4);
     set(&mut cluster, quota("ann", Some(4), 1));
     submit(&mut cluster, "ann", with("execution: {priority: 2, max_parallel: 1}"));
     submit(&mut cluster, "ann", with(FOUR_GPUS));
@@ -134,8 +133,7 @@ fn two_sweeps_of_several_gpus_leave_the_later_ones_what_neither_needs() {
 
 #[test]
 fn what_would_start_is_counted_without_what_is_left_for_a_job_that_is_not_there() {
-    let mut cluster = Cluster::new();
-    (cluster.runs_programs, cluster.devices) = (true, vec!["cuda:0", "cuda:1", "cuda:2", "cuda:3"]);
+    let mut cluster = Cluster::with_gpus(4);
     submit(&mut cluster, "ben", with(""));
     cluster.connect(1, "w1", 4, &[]);
     assert_eq!(cluster.grants().len(), 4);
@@ -173,8 +171,7 @@ fn what_is_kept_stays_so_also_where_the_owners_jobs_on_it_leave_no_room_for_as_m
 
 #[test]
 fn an_earlier_sweep_takes_nothing_of_what_is_kept_where_another_slot_is_free() {
-    let mut cluster = Cluster::new();
-    (cluster.runs_programs, cluster.devices) = (true, vec!["cuda:0", "cuda:1"]);
+    let mut cluster = Cluster::with_gpus(2);
     submit(&mut cluster, "ben", with(""));
     cluster.connect(1, "w1", 2, &[]);
     assert_eq!(cluster.grants(), [(1, of(1, 1)), (1, of(1, 2))]);

@@ -19,8 +19,7 @@ pub(super) fn with(resources: &str) -> Specification {
 
 /// A sweep, and a worker with two GPUs of two slots each.
 pub(super) fn two_gpus(resources: &str) -> Cluster {
-    let mut cluster = Cluster::new();
-    (cluster.runs_programs, cluster.devices) = (true, vec!["cuda:0", "cuda:1"]);
+    let mut cluster = Cluster::with_gpus(2);
     cluster.submit_this(with(resources));
     cluster.connect(1, "a", 4, &[]);
     cluster

@@ -216,8 +216,7 @@ fn a_pack_counts_as_its_slot_and_a_job_of_several_gpus_as_them() {
     }
     assert_eq!(cluster.packs().len(), 1);
 
-    let mut cluster = Cluster::new();
-    (cluster.runs_programs, cluster.devices) = (true, vec!["cuda:0", "cuda:1", "cuda:2", "cuda:3"]);
+    let mut cluster = Cluster::with_gpus(4);
     set(&mut cluster, quota("ann", Some(3), 1));
     submit(&mut cluster, "ann", with("resources: {gpus: 2}"));
     assert_eq!(cluster.ask(&Measure).startable_jobs, 1);
@@ -230,8 +229,7 @@ fn a_pack_counts_as_its_slot_and_a_job_of_several_gpus_as_them() {
 
 #[test]
 fn slots_that_are_kept_for_a_job_of_several_gpus_stay_kept_whatever_the_shares_are() {
-    let mut cluster = Cluster::new();
-    (cluster.runs_programs, cluster.devices) = (true, vec!["cuda:0", "cuda:1"]);
+    let mut cluster = Cluster::with_gpus(2);
     cluster.connect(1, "a", 2, &[]);
     submit(&mut cluster, "ann", with(""));
     let first = running(&mut cluster);
