@@ -8,6 +8,7 @@ mod chromium;
 mod downloads;
 mod drawn;
 mod followed;
+mod lasting;
 mod loading;
 mod looks;
 mod measured;

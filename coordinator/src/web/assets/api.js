@@ -4,6 +4,8 @@ import { t } from './strings.js';
 
 const ROOT = '/api/v1';
 const PATIENCE_MS = 20_000;
+/** Columns of a large sweep are some megabytes, which a slow line takes a while for. */
+const PATIENCE_COLUMNS_MS = 120_000;
 
 /** An answer that is an error; `code` is the server's word for its kind, or `offline` where nothing answered. */
 export class Refused extends Error {
@@ -14,10 +16,15 @@ export class Refused extends Error {
   }
 }
 
-async function ask(path, options) {
+/** Whether what was refused may be answered later: the coordinator is away, or has too much to do. */
+export function passes({ status }) {
+  return status === 0 || status === 429 || status >= 500;
+}
+
+async function ask(path, options, patience = PATIENCE_MS) {
   let response;
   try {
-    response = await fetch(ROOT + path, { signal: AbortSignal.timeout(PATIENCE_MS), ...options });
+    response = await fetch(ROOT + path, { signal: AbortSignal.timeout(patience), ...options });
   } catch (error) {
     throw away(error);
   }
@@ -82,7 +89,7 @@ export async function list(path, most) {
 /** The columns of a sweep's jobs; null where they are those of the version that is known. */
 export async function columns(sweep, known) {
   // The server says that a browser must ask again each time; the first answer is one that the page itself asked for (`frame.html`).
-  const response = await ask(`/sweeps/${sweep}/columns`);
+  const response = await ask(`/sweeps/${sweep}/columns`, {}, PATIENCE_COLUMNS_MS);
   const version = response.headers.get('etag');
   if (version && version === known) {
     await response.body?.cancel();

@@ -52,7 +52,7 @@ export class JobsTable {
     if (!this.search) this.showTools();
     else if (names !== this.names) this.showChooser();
     this.names = names;
-    if (!this.isListingUnborn) await this.ask();
+    if (!this.unborn) await this.ask();
   }
 
   /** All columns there are. */
@@ -128,7 +128,7 @@ export class JobsTable {
   /** From the first page, as other jobs match. */
   restart() {
     this.page = 1;
-    this.isListingUnborn = false;
+    this.unborn = null;
     return this.ask();
   }
 
@@ -186,6 +186,10 @@ export class JobsTable {
 
   render() {
     if (!this.found) return;
+    if (this.unborn) {
+      this.renderUnborn(this.unborn);
+      return;
+    }
     const list = this.list().filter(({ name }) => name === 'job' || name === 'state' || this.shown.has(name));
     const order = (name) => (this.sort.name === name ? this.sort.way : 0);
     update(this.head, list.map((column) => {
@@ -230,25 +234,33 @@ export class JobsTable {
 
   /** Lists the jobs that have not begun, page by page from the server. */
   async listUnborn(after = '') {
+    const turn = (this.turn = {});
     try {
-      const { items, next } = await get(`/sweeps/${this.id}/jobs?state=pending&rows=${PAGE}${after && `&after=${encodeURIComponent(after)}`}`);
-      this.isListingUnborn = true;
-      const names = [...new Set(items.flatMap((job) => Object.keys(job.parameters)))].slice(0, 20);
-      const isNumber = (name) => items.some((job) => typeof job.parameters[name] === 'number');
-      const columns = [
-        { label: t('job'), kind: 'number', render: (job) => el('a', { href: `/sweeps/${this.id}/jobs/${job.job}`, text: String(job.job) }) },
-        { label: t('state'), render: (job) => badge(job.state) },
-        ...names.map((name) => ({ label: name, kind: isNumber(name) ? 'number' : null, render: (job) => value(job.parameters[name]) })),
-      ];
-      fill(this.head, columns.map((column) => heading(column)));
-      fill(this.body, items.map((job) => el('tr', {}, columns.map((column) => cell(column, job)))));
-      const back = el('button', { type: 'button', text: t('back_to_jobs'), onclick: () => this.restart() });
-      const more = el('button', { type: 'button', text: t('next'), disabled: !next, onclick: () => this.listUnborn(next) });
-      fill(this.pager, back, more);
-      back.focus();
+      const page = await get(`/sweeps/${this.id}/jobs?begun=false&rows=${PAGE}${after && `&after=${encodeURIComponent(after)}`}`);
+      if (turn !== this.turn) return;
+      this.unborn = page;
+      fill(this.wrong);
+      this.render();
+      this.pager.querySelector('button').focus({ preventScroll: true });
     } catch (error) {
-      fill(this.wrong, problem(error));
+      if (turn === this.turn) fill(this.wrong, problem(error));
     }
+  }
+
+  renderUnborn({ items, next }) {
+    const names = [...new Set(items.flatMap((job) => Object.keys(job.parameters)))].slice(0, 20);
+    const isNumber = (name) => items.some((job) => typeof job.parameters[name] === 'number');
+    const columns = [
+      { label: t('job'), kind: 'number', render: (job) => el('a', { href: `/sweeps/${this.id}/jobs/${job.job}`, text: String(job.job) }) },
+      { label: t('state'), render: (job) => badge(job.state) },
+      ...names.map((name) => ({ label: name, kind: isNumber(name) ? 'number' : null, render: (job) => value(job.parameters[name]) })),
+    ];
+    fill(this.head, columns.map((column) => heading(column)));
+    fill(this.body, items.map((job) => el('tr', {}, columns.map((column) => cell(column, job)))));
+    if (!items.length) fill(this.body, el('tr', {}, el('td', { colSpan: columns.length, class: 'empty', text: t('all_begun') })));
+    const back = el('button', { type: 'button', text: t('back_to_jobs'), onclick: () => this.restart() });
+    const more = el('button', { type: 'button', text: t('next'), disabled: !next, onclick: () => this.listUnborn(next) });
+    fill(this.pager, back, more);
   }
 
   mark(job) {

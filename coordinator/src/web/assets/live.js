@@ -4,7 +4,10 @@
 import { get } from './api.js';
 
 const WAIT_MIN_MS = 1_000;
-const WAIT_MAX_MS = 30_000;
+/** The longest time between two questions that fail. */
+export const WAIT_MAX_MS = 30_000;
+/** How often one looks whether what has ended goes on. */
+export const RESTING_MS = 15_000;
 /** What costs little, and is refused to who has no session any more. */
 const CHEAP = '/sweeps?rows=1';
 
@@ -69,10 +72,11 @@ export function follow(address, handlers, onState) {
 }
 
 /**
- * Asks now and again every `every_ms` while the page is visible, never twice at the same time, and less often while it fails. `ask` gives
- * false to end it. Gives a function that asks at once.
+ * Asks now and again every `every_ms` while the page is visible, never twice at the same time, and less often while it fails. Where `ask` gives
+ * false, what it asks for has ended: it looks now and then whether that goes on, as others may try it again or extend it. Gives a function that
+ * asks at once, and one that ends it. The first question waits for `delay_ms`.
  */
-export function poll(ask, every_ms, onState) {
+export function poll(ask, every_ms, onState, delay_ms = 0) {
   let timer = 0;
   let wait = every_ms;
   let isAsking = false;
@@ -83,22 +87,25 @@ export function poll(ask, every_ms, onState) {
     if (isAsking || isOver || document.hidden) return;
     isAsking = true;
     try {
-      isOver = (await ask()) === false;
-      wait = every_ms;
-      onState?.(isOver ? 'ended' : 'live');
+      const goesOn = (await ask()) !== false;
+      wait = goesOn ? every_ms : RESTING_MS;
+      if (!isOver) onState?.(goesOn ? 'live' : 'ended');
     } catch (error) {
       wait = Math.min(wait * 2, WAIT_MAX_MS);
-      onState?.('waiting', error);
+      if (!isOver) onState?.('waiting', error);
     }
     isAsking = false;
     if (!isOver) timer = setTimeout(run, wait);
   };
   document.addEventListener('visibilitychange', run);
-  run();
-  return () => {
-    isOver = false;
-    return run();
+  if (delay_ms) timer = setTimeout(run, delay_ms);
+  else run();
+  const stop = () => {
+    isOver = true;
+    clearTimeout(timer);
+    document.removeEventListener('visibilitychange', run);
   };
+  return { now: run, stop };
 }
 
 /**

@@ -28,7 +28,8 @@ export function head() {
     text: isJapanese ? 'English' : '日本語',
     onclick: () => {
       document.cookie = `sweep-language=${other}; path=/; max-age=31536000; samesite=lax`;
-      location.reload();
+      // Chromium sets a cookie while the script goes on, and answers who reads after it: the page that comes is asked for with it.
+      if (document.cookie) location.reload();
     },
   });
   const hasSession = document.body.dataset.session === 'true';

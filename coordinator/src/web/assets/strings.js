@@ -202,6 +202,8 @@ const TEXTS = {
   to: ['To', '上限'],
   add: ['Add', '追加'],
   log: ['(log)', '(対数)'],
+  log_axes: ['Log axes', '対数軸'],
+  log_axes_hint: ['Logarithmic axes, in all charts:', 'すべてのグラフで対数にする軸:'],
   more_parameters: ['and {left} more {left:parameter|parameters}', 'ほか {left} 個のパラメーター'],
 
   heatmap: ['Two parameters', '2 つのパラメーター'],
@@ -270,6 +272,8 @@ const TEXTS = {
   filter_state: ['Filter by state', '状態で絞り込み'],
   not_begun: ['{jobs} have not begun: list', '未開始 {jobs} 件を表示'],
   beyond_columns: ['Charts leave out {jobs} {jobs:job|jobs} with a {metric} beyond 3.4e38. The table has the values, and sorts these jobs as equal.', '{metric} が 3.4e38 を超えるジョブ {jobs} 件はグラフに含めていません。表には値がありますが、並べ替えでは等しいものとして扱います。'],
+  all_begun: ['All jobs have begun by now.', 'すべてのジョブが開始済みです。'],
+  columns_left_out: ['The charts leave out {jobs} {jobs:job|jobs}; the table has all.', 'グラフではジョブ {jobs} 件を省いています。表にはすべてあります。'],
   left_out: ['{jobs} more {jobs:job is|jobs are} not shown.', 'ほか {jobs} 件は表示していません。'],
   back_to_jobs: ['Back to jobs that began', '開始済みのジョブに戻る'],
   no_match: ['No job matches.', '該当するジョブはありません。'],

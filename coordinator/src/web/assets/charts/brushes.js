@@ -32,30 +32,34 @@ export class Brushes {
     return axes.map((axis) => ({ axis, ranges: this.of(axis.name) })).filter(({ ranges }) => ranges.length);
   }
 
-  /** The ranges as values, by the names of axes; null is an end of the axis, wherever it may be later. */
+  /**
+   * The ranges by the names of axes, as an axis has them later: as values, where null is an end of the axis, or as the names within, as
+   * further ones may come between.
+   */
   values(axes) {
-    const end = ({ scale }, part) => (part <= 0 || part >= 1 ? null : scale.value(part));
-    return Object.fromEntries(this.active(axes).map(({ axis, ranges }) => [axis.name, ranges.map(([from, to]) => [end(axis, from), end(axis, to)])]));
+    const end = (scale, part) => (part <= 0 || part >= 1 ? null : scale.value(part));
+    const kept = ({ scale }, range) => (scale.names ? { names: within(scale, [range]) } : range.map((part) => end(scale, part)));
+    return Object.fromEntries(this.active(axes).map(({ axis, ranges }) => [axis.name, ranges.map((range) => kept(axis, range))]));
   }
 
   /** Which numbers of an axis these ranges leave, and how the server is asked for them: by values, or of names by the names. */
   wanted({ name, numbers, scale }, ranges) {
     if (scale.names) {
-      const isLeft = (place) => ranges.some(([from, to]) => scale.at(place) >= from && scale.at(place) <= to);
-      return { numbers, isLeft, where: { column: name, values: scale.names.filter((_, place) => isLeft(place)) } };
+      const values = within(scale, ranges);
+      const places = new Set(values.map((value) => scale.names.indexOf(value)));
+      return { numbers, isLeft: (place) => places.has(place), where: { column: name, values } };
     }
     const limits = ranges.map(([from, to]) => [from <= 0 ? null : scale.value(from), to >= 1 ? null : scale.value(to)]);
     const isLeft = (value) => !Number.isNaN(value) && limits.some(([from, to]) => (from === null || value >= from) && (to === null || value <= to));
     return { numbers, isLeft, where: { column: name, ranges: limits } };
   }
 
-  /** Takes ranges of values to where they are on these axes. */
+  /** Takes ranges of values to where they are on these axes; those that are dragged stay where the pointer is. */
   place(values, axes) {
-    if (this.isDragging) return;
-    this.byAxis.clear();
+    const dragged = this.dragged?.name;
+    for (const name of [...this.byAxis.keys()]) if (name !== dragged) this.byAxis.delete(name);
     for (const { name, scale } of axes) {
-      const ranges = (values[name] ?? []).map(([from, to]) => [from === null ? -OVER : scale.at(from), to === null ? 1 + OVER : scale.at(to)]);
-      this.byAxis.set(name, ranges);
+      if (name !== dragged) this.byAxis.set(name, (values[name] ?? []).flatMap((kept) => placed(scale, kept)));
     }
   }
 
@@ -105,7 +109,7 @@ export class Brushes {
   /** The same for those who type: an axis and from where to where. `now` gives the axes as they are. */
   form(now) {
     const range = el('span', { class: 'range' });
-    let name = now()[0].name;
+    let { name } = now()[0];
     const chosen = () => now().find((axis) => axis.name === name);
     const add = (from, to) => {
       const ends = [chosen().scale.at(from), chosen().scale.at(to)].sort((a, b) => a - b);
@@ -113,21 +117,50 @@ export class Brushes {
       this.add(name, [ends[0] - OVER, ends[1] + OVER]);
       this.changed();
     };
-    const show = () => fill(range, chosen().scale.names ? nameForm(chosen(), add) : numberForm(chosen, add));
+    const show = () => fill(range, chosen().scale.names ? nameForm(chosen, add) : numberForm(chosen, add));
     const axis = choice(t('axis'), now().map((axis) => [axis.name, clipped(axis.label, 40)]), name, (other) => {
       name = other;
       show();
     });
     show();
-    return el('details', { class: 'menu' }, el('summary', { text: t('limit') }), el('div', { class: 'pane' }, axis, range));
+    // Who opens it finds the values that there are by then.
+    return el('details', { class: 'menu', ontoggle: ({ target }) => target.open && show() }, el('summary', { text: t('limit') }), el('div', { class: 'pane' }, axis, range));
   }
 }
 
-function nameForm(axis, add) {
-  const options = axis.scale.names.map((name, place) => [String(place), clipped(String(name), 60)]);
-  let chosen = 0;
-  const button = el('button', { type: 'button', text: t('add'), onclick: () => add(chosen - 0.5, chosen + 0.5) });
-  return [choice(t('value'), options, '0', (place) => (chosen = Number(place))), button];
+/** The names of an axis whose middles are within one of these ranges. */
+function within(scale, ranges) {
+  return scale.names.filter((_, place) => ranges.some(([from, to]) => scale.at(place) >= from && scale.at(place) <= to));
+}
+
+/** Where on an axis a range is that was kept: of values, as it is; of names, one around each that the axis has, and neighbours in one. */
+function placed(scale, kept) {
+  const isNames = Boolean(kept.names);
+  // The axis of numbers became one of names, or was one of another sweep.
+  if (isNames !== Boolean(scale.names)) return [];
+  if (!isNames) {
+    const [from, to] = kept;
+    return [[from === null ? -OVER : scale.at(from), to === null ? 1 + OVER : scale.at(to)]];
+  }
+  const places = kept.names.map((name) => scale.names.indexOf(name)).filter((place) => place >= 0).sort((a, b) => a - b);
+  const runs = [];
+  for (const place of places) {
+    if (runs.at(-1)?.[1] === place - 1) runs.at(-1)[1] = place;
+    else runs.push([place, place]);
+  }
+  return runs.map(([first, last]) => [scale.at(first - 0.5) - OVER, scale.at(last + 0.5) + OVER]);
+}
+
+function nameForm(now, add) {
+  const { names } = now().scale;
+  const options = names.map((name, place) => [String(place), clipped(String(name), 60)]);
+  let [chosen] = names;
+  const limit = () => {
+    const place = now().scale.names.indexOf(chosen);
+    if (place >= 0) add(place - 0.5, place + 0.5);
+  };
+  const button = el('button', { type: 'button', text: t('add'), onclick: limit });
+  return [choice(t('value'), options, '0', (place) => (chosen = names[place])), button];
 }
 
 function numberForm(now, add) {

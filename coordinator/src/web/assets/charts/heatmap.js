@@ -40,7 +40,8 @@ export class HeatMap {
     this.scaled = el('span');
     const legend = el('span', { class: 'note ramp' }, this.worst, this.ramp, this.best, this.scaled);
     this.element = el('figure', {}, el('figcaption', {}, el('h2', { text: t('heatmap') }), this.controls), this.surface.element, el('div', { class: 'under' }, this.note, legend));
-    selection.on('mask', () => this.columns && this.arrange());
+    // A sweep of one parameter has no cells.
+    for (const what of ['mask', 'axes']) selection.on(what, () => this.cells && this.arrange());
   }
 
   /** Shows these columns. */
@@ -107,7 +108,8 @@ export class HeatMap {
     const values = [...this.cells.values()].map((cell) => cell[measure]).filter(Number.isFinite);
     [this.min, this.max] = [Math.min(...values), Math.max(...values)];
     // Colours follow the scale on which the other charts have the objective.
-    this.scale = new Scale(columns.get('objective'));
+    const objective = columns.get('objective');
+    this.scale = new Scale(objective, selection.axis(objective, metric));
     this.scaled.textContent = this.scale.isLog ? t('log') : '';
     this.written = column(values, 3, 0);
     const jobs = [...this.cells.values()].reduce((sum, cell) => sum + cell.count, 0);

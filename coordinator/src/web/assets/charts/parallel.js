@@ -9,6 +9,7 @@ import { choice } from '../parts.js';
 import { t } from '../strings.js';
 import { drawAxis } from './axis.js';
 import { Brushes } from './brushes.js';
+import { kinds } from './kinds.js';
 import { Lines, RASTER_FROM, trace } from './lines.js';
 import { Scale, css, jitter, rankColours } from './scale.js';
 import { Surface, isDark, note, open, spoken } from './surface.js';
@@ -51,6 +52,7 @@ export class Parallel {
     const caption = el('figcaption', {}, el('h2', { text: t('parallel') }), this.controls);
     this.element = el('figure', { class: 'wide' }, caption, this.sideways, scrolls, el('div', { class: 'under' }, this.count, el('span', { class: 'note ramp' }, t('worst'), this.ramp, t('best'))));
     selection.on('hover', () => this.drawOver());
+    selection.on('axes', () => this.columns && this.show(this.columns, this.metric));
     // Of very many lines only every now and then, so that there is something to see while a brush is dragged.
     const linesSoon = atMost(() => this.lines.draw(this), () => (this.columns.rows > RASTER_FROM ? BRUSHED_MS : 0));
     this.brushed = () => {
@@ -89,7 +91,7 @@ export class Parallel {
       name: column.name,
       label: column.isParameter ? column.label : metric.name,
       numbers: column.numbers,
-      scale: new Scale(column),
+      scale: new Scale(column, this.selection.axis(column, metric)),
     }));
     for (const axis of this.axes) {
       axis.parts = new Float32Array(columns.rows);
@@ -120,6 +122,7 @@ export class Parallel {
         this.choose();
       }),
       this.brushes.form(() => this.axes),
+      kinds(this.selection, () => this.axes),
       this.clearing,
     );
   }

@@ -12,10 +12,13 @@ const MARKED_MAX = 8;
 /** The part of a logarithmic axis that zero has. */
 const FOOT = 0.1;
 
+/** Columns that count: as many jobs or epochs are as far apart everywhere. */
+const COUNTS = ['job', 'epochs_done'];
+
 /** A scale from values to places between 0 and 1. */
 export class Scale {
-  /** Of a column: of its numbers, or of its values where these are names. */
-  constructor(column) {
+  /** Of a column: of its numbers, or of its values where these are names. `isLog` says whether it is logarithmic; otherwise its numbers do. */
+  constructor(column, { isLog, isForLarge } = {}) {
     const { numbers, values, isCategorical } = column;
     const names = isCategorical ? column.names : undefined;
     this.names = names;
@@ -33,9 +36,11 @@ export class Scale {
       }
     }
     if (min > max) [min, max] = [0, 1];
-    const isDrawn = column.isParameter && !this.marks;
+    const isDrawn = isForLarge || (column.isParameter && !this.marks);
     const isFar = isDrawn ? isEvenByFactors(numbers, minPositive, max) : max / minPositive > LOG_FROM || isGeometric(this.marks?.filter((mark) => mark > 0));
-    this.isLog = !names && min >= 0 && max > 0 && isFar;
+    /** Whether its numbers have logarithms, but for zero. */
+    this.canBeLog = !names && min >= 0 && max > 0;
+    this.isLog = this.canBeLog && (isLog ?? (isFar && !COUNTS.includes(column.name)));
     /** Zero, which has no logarithm, has a place of its own below the others: many a rate or decay may be 0. */
     this.foot = this.isLog && min === 0 ? FOOT : 0;
     if (this.foot) min = minPositive;

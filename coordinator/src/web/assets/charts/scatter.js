@@ -5,6 +5,7 @@ import { count } from '../format.js';
 import { pareto, rising } from '../order.js';
 import { choice } from '../parts.js';
 import { t } from '../strings.js';
+import { kinds } from './kinds.js';
 import { Cloud } from './raster.js';
 import { Scale, jitter, triple } from './scale.js';
 import { Surface, note, open, spoken } from './surface.js';
@@ -45,6 +46,7 @@ export class Scatter {
     this.element = el('figure', {}, el('figcaption', {}, el('h2', { text: t('scatter') }), this.controls), this.surface.element, this.front);
     selection.on('hover', () => this.drawHover());
     selection.on('mask', () => this.surface.redraw());
+    selection.on('axes', () => this.columns && this.against(this.x));
   }
 
   /** Shows these columns. */
@@ -65,9 +67,17 @@ export class Scatter {
       fill(this.controls, choice(t('horizontal'), options, columns.get(this.x) ? this.x : 'train_seconds', (x) => {
         this.left.keep({ x });
         this.against(x);
-      }));
+      }), kinds(this.selection, () => this.axes()));
     }
     this.against(this.x);
+  }
+
+  /** Its two axes, for their menu. */
+  axes() {
+    return [
+      { name: this.x, label: this.title, scale: this.horizontal },
+      { name: 'objective', label: this.metric.name, scale: this.vertical },
+    ];
   }
 
   against(x) {
@@ -76,8 +86,9 @@ export class Scatter {
     const column = columns.get(this.x);
     this.across = column.numbers;
     this.orders = {};
-    this.horizontal = new Scale(column).padded(0.02);
-    this.vertical = new Scale(columns.get('objective')).padded(0.04);
+    const scale = (of) => new Scale(of, this.selection.axis(of, this.metric));
+    this.horizontal = scale(column).padded(0.02);
+    this.vertical = scale(columns.get('objective')).padded(0.04);
     const isDone = (row) => columns.stateOf(row) === 'done';
     this.pareto = this.x === 'train_seconds' ? pareto(columns.seconds, columns.objective, this.metric.maximize, isDone) : [];
     this.title = this.x === 'train_seconds' ? t('train_time_axis') : this.x === 'job' ? t('job_number') : this.x === 'epochs_done' ? t('epochs') : column.label;
@@ -188,12 +199,13 @@ export class Scatter {
     }
     layer.stroke();
     layer.fillStyle = colour('text');
-    layer.fillText(this.title.slice(0, 80), MARGIN.left + inner.width / 2, bottom + 24, inner.width);
+    const title = (text, { isLog }) => (isLog ? `${text.slice(0, 80)} ${t('log')}` : text.slice(0, 80));
+    layer.fillText(title(this.title, horizontal), MARGIN.left + inner.width / 2, bottom + 24, inner.width);
     layer.save();
     layer.translate(10, MARGIN.top + inner.height / 2);
     layer.rotate(-Math.PI / 2);
     layer.textBaseline = 'middle';
-    layer.fillText(this.metric.name.slice(0, 80), 0, 0, inner.height);
+    layer.fillText(title(this.metric.name, vertical), 0, 0, inner.height);
     layer.restore();
   }
 

@@ -1,12 +1,12 @@
 // Sweeps next to each other: their counts and best configurations, and how good the best job was after so many jobs and so many seconds of training.
 
-import { columns as readColumns, get } from '../api.js';
+import { columns as readColumns, get, passes } from '../api.js';
 import { Lines } from '../charts/curves.js';
 import { Compared } from '../compared.js';
 import { el, foreign, update } from '../dom.js';
 import { clipped, column, count, duration, number, parameters } from '../format.js';
 import { poll } from '../live.js';
-import { FINAL, banner, entitle, problem, segments, sweepBadge, trail } from '../parts.js';
+import { FINAL, banner, entitle, liveness, problem, segments, sweepBadge, trail } from '../parts.js';
 import { t } from '../strings.js';
 import { LiveTable } from '../table.js';
 
@@ -22,7 +22,8 @@ export async function show(main) {
   entitle(t('compare'));
   const asked = new URLSearchParams(location.search).get('sweeps') ?? '';
   const ids = [...new Set(asked.split(',').map(Number).filter((id) => Number.isSafeInteger(id) && id > 0))];
-  main.append(trail([t('sweeps'), '/'], [t('compare')]), el('div', { class: 'caption' }, el('h1', { text: t('compare') })));
+  const live = liveness();
+  main.append(trail([t('sweeps'), '/'], [t('compare')]), el('div', { class: 'caption' }, el('h1', { text: t('compare') }), live.element));
   if (ids.length < 2) main.append(el('p', { class: 'note', text: t('compare_hint') }));
   if (ids.length > SWEEPS_MAX) main.append(banner('note', '', t('compare_most', { most: SWEEPS_MAX })));
   const wrong = el('div', { class: 'wraps' });
@@ -36,7 +37,11 @@ export async function show(main) {
   const known = new Map();
   const ask = async () => {
     const found = await Promise.allSettled(ids.slice(0, SWEEPS_MAX).map((id) => read(id, known)));
-    update(wrong, found.filter(({ status }) => status === 'rejected').map(({ reason }) => problem(reason)));
+    const wrongs = found.filter(({ status }) => status === 'rejected').map(({ reason }) => reason);
+    update(wrong, wrongs.map(problem));
+    // What was shown stays while a coordinator does not answer, or not for all of them.
+    const passing = wrongs.find(passes);
+    if (passing) throw passing;
     const sweeps = found.filter(({ status }) => status === 'fulfilled').map(({ value }) => value);
     body.hidden = !sweeps.length;
     if (!sweeps.length) return false;
@@ -56,8 +61,13 @@ export async function show(main) {
     show();
     return sweeps.some(({ sweep }) => !FINAL.has(sweep.state));
   };
-  // The first answers are waited for; what follows comes by itself.
-  if (await ask()) setTimeout(() => poll(ask, AGAIN_MS), AGAIN_MS);
+  // The first answers are waited for, whatever they are; what follows comes by itself.
+  await new Promise((answered) => {
+    poll(ask, AGAIN_MS, (...said) => {
+      live.set(...said);
+      answered();
+    });
+  });
 }
 
 /** A sweep with its history; that of columns that have not changed is the one that is known. */

@@ -55,7 +55,7 @@ class Page {
     );
   }
 
-  /** Asks again until the job has ended and nothing of it is on its way. */
+  /** Asks again; seldom once the job has ended and nothing of it is on its way. */
   start() {
     this.again = poll(async () => {
       await this.read();
@@ -66,8 +66,10 @@ class Page {
   async read() {
     const { sweep } = this;
     const job = await get(`/sweeps/${sweep.id}/jobs/${this.number}`);
-    // Only the first epoch tells which metrics there are.
-    if (job.epochs?.length && !this.job.epochs?.length) this.sweep = await get(`/sweeps/${sweep.id}`);
+    // Epochs may tell of further metrics, and at its end it may be the best.
+    const keys = Object.keys(job.epochs?.at(-1) ?? {}).join();
+    if (job.state !== this.job.state || keys !== this.keys) this.sweep = await get(`/sweeps/${sweep.id}`);
+    this.keys = keys;
     this.show(job);
     await this.readLog();
   }
@@ -77,7 +79,7 @@ class Page {
     this.job = job;
     if (job.state !== this.shownState) {
       this.shownState = job.state;
-      const actions = isAdmin ? ofJob(sweep.id, job, () => this.again()) : [];
+      const actions = isAdmin ? ofJob(sweep.id, job, () => this.again.now()) : [];
       fill(this.title, el('h1', { text: `${t('job')} ${job.job}` }), badge(job.state), this.live.element, el('div', { class: 'controls' }, actions));
     }
     update(this.notes, job.reason && banner(job.state === 'failed' ? 'bad' : 'note', t('reason'), clipped(job.reason, 4_000)), job.proposal && banner('note', t('proposal'), job.proposal));
@@ -91,7 +93,7 @@ class Page {
   showCurves(epochs) {
     const { metrics: names, keys } = this.sweep;
     const keyOf = (metric) => keys.epochs[names.indexOf(metric)];
-    const groups = grouped(names.filter((name) => keyOf(name) in (epochs[0] ?? {})));
+    const groups = grouped(names.filter((name) => epochs.some((epoch) => keyOf(name) in epoch)));
     for (const [name, metrics] of groups) {
       if (!this.byGroup.has(name)) {
         const lines = new Lines({ label: `${t('curves')}: ${clipped(name, 60)}`, height: 220 });

@@ -1,7 +1,7 @@
 // One sweep: what it does now, its best job, charts of all jobs, and their table. What happens comes as events; the columns that charts are
 // drawn from are read again at most every few seconds.
 
-import { columns as readColumns, get } from '../api.js';
+import { columns as readColumns, get, passes } from '../api.js';
 import { ofSweep } from '../actions.js';
 import { Curves } from '../best.js';
 import { HeatMap } from '../charts/heatmap.js';
@@ -12,7 +12,7 @@ import { Timeline } from '../charts/timeline.js';
 import { el, fill, foreign, staysPut, update, whenSeen } from '../dom.js';
 import { ago, between, clipped, count, duration, number, parameter, rough } from '../format.js';
 import { JobsTable } from '../jobs.js';
-import { atMost, follow } from '../live.js';
+import { RESTING_MS, WAIT_MAX_MS, atMost, follow, poll } from '../live.js';
 import { Meaning } from '../meaning.js';
 import { FINAL, banner, entitle, facts, isAdmin, legend, liveness, ownersSlots, problem, progress, segments, sentence, sweepBadge, timeLeft, trail } from '../parts.js';
 import { Selection } from '../select.js';
@@ -32,22 +32,27 @@ export async function show(main, id) {
   // Where the sweep is not there, this is said once.
   columns.catch(() => {});
   const sweep = await get(`/sweeps/${id}`);
-  entitle(sweep.name);
   const page = new Page(id, sweep);
   main.append(page.element);
   page.begin();
-  page.start(await columns);
+  await page.start(columns);
 }
 
 class Page {
   constructor(id, sweep) {
     Object.assign(this, { id, sweep });
-    this.selection = new Selection();
+    this.selection = new Selection(id);
     this.live = liveness();
     this.title = el('div', { class: 'caption' });
     this.overview = el('div', { class: 'overview' });
     this.reasons = el('div');
     this.wrong = el('div');
+    this.refresh = atMost(() => this.read(), () => Math.max(COLUMNS_EVERY_MS, (1000 * (this.columns?.rows ?? 0)) / ROWS_A_SECOND));
+    /** How often something newer than an answer on its way was heard. */
+    this.heard = 0;
+    this.wait = COLUMNS_EVERY_MS;
+    /** The first columns are on their way. */
+    this.isStarting = true;
     this.beyond = el('div');
     this.running = new LiveTable(t('running_jobs'), runningColumns(id, this), ({ job }) => job, (row, { job }) => {
       row.addEventListener('pointerenter', () => this.selection.hover(job, this));
@@ -85,38 +90,70 @@ class Page {
   begin() {
     this.showHead();
     if (!this.parallel.isBrushed) this.listed = this.jobs.show(this.sweep);
-  }
-
-  start(columns) {
-    this.columns = columns;
-    this.showColumns();
-    this.tail.hidden = false;
-    this.refresh = atMost(() => this.read(), () => Math.max(COLUMNS_EVERY_MS, (1000 * this.columns.rows) / ROWS_A_SECOND));
     this.follow();
   }
 
-  /** Listens for what happens, unless nothing will. */
+  /** Shows the first columns. Without them the rest of the page is there, and they are asked for again. */
+  async start(first) {
+    try {
+      this.take(await first);
+    } catch (error) {
+      this.failed(error);
+      if (!this.listed) this.jobs.show(this.sweep);
+    }
+    this.isStarting = false;
+    this.tail.hidden = false;
+    if (this.heard) this.refresh();
+  }
+
+  /** Listens for what happens. Of a sweep that has ended, one looks now and then whether it goes on. */
   follow() {
     this.stop?.();
     if (FINAL.has(this.sweep.state)) {
-      this.live.set('ended');
+      this.rest();
       return;
     }
     const changed = () => this.refresh();
     const handlers = { snapshot: (seen) => this.seen(seen), epoch: (seen) => this.epoch(seen), job: changed };
+    let isFirst = true;
     this.stop = follow(`/api/v1/sweeps/${this.id}/events`, handlers, (state) => {
       this.live.set(state);
-      if (state === 'ended') this.read();
+      // What happened while no one listened is not told again.
+      if (state === 'live' && !isFirst) this.refresh();
+      if (state === 'live') isFirst = false;
+      if (state === 'ended') this.read().then(() => this.rest());
     });
   }
 
-  seen({ sweep, waiting, running, running_count: all }) {
-    const hasChanged = !this.last || JSON.stringify(this.last) !== JSON.stringify(sweep);
-    this.last = sweep;
-    Object.assign(this.sweep, sweep, { waiting });
+  /** A sweep that has ended may be tried again or extended by others. */
+  rest() {
+    this.stop?.();
+    this.showRunning([], 0);
+    const look = async () => {
+      const sweep = await get(`/sweeps/${this.id}`);
+      if (FINAL.has(sweep.state)) return false;
+      this.sweep = sweep;
+      this.showHead();
+      this.follow();
+      this.refresh();
+      return true;
+    };
+    this.live.set('ended');
+    this.stop = poll(look, RESTING_MS, null, RESTING_MS).stop;
+  }
+
+  showRunning(running, all) {
     this.running.show(running);
     this.runs.hidden = !running.length;
     this.runningCount.textContent = all > running.length ? t('running_shown', { shown: count(running.length), all: count(all) }) : '';
+  }
+
+  seen({ sweep, waiting, running, running_count: all }) {
+    const hasChanged = JSON.stringify(this.last) !== JSON.stringify(sweep);
+    this.heard += 1;
+    this.last = sweep;
+    Object.assign(this.sweep, sweep, { waiting });
+    this.showRunning(running, all);
     if (!hasChanged) return;
     this.showHead();
     this.refresh();
@@ -127,24 +164,41 @@ class Page {
     this.refresh();
   }
 
-  /** Reads what has changed. */
+  /** Reads what has changed. Of two answers on their way the later question counts; what was heard meanwhile is newer than both. */
   async read() {
+    const turn = (this.turn = {});
+    const { heard } = this;
     try {
-      const [sweep, columns] = await Promise.all([get(`/sweeps/${this.id}`), readColumns(this.id, this.columns.version)]);
+      const [sweep, columns] = await Promise.all([get(`/sweeps/${this.id}`), !this.isStarting && readColumns(this.id, this.columns?.version)]);
+      if (turn !== this.turn) return;
+      this.wait = COLUMNS_EVERY_MS;
       fill(this.wrong);
-      this.sweep = sweep;
+      this.sweep = heard === this.heard ? sweep : { ...sweep, ...this.last, waiting: this.sweep.waiting };
       this.showHead();
-      if (!columns) return;
-      this.columns = columns;
-      this.showColumns();
+      if (columns) this.take(columns);
     } catch (error) {
-      fill(this.wrong, problem(error));
+      if (turn === this.turn) this.failed(error);
     }
+  }
+
+  /** What could not be read is asked for again, unless it never will be. */
+  failed(error) {
+    fill(this.wrong, problem(error));
+    if (!passes(error)) return;
+    setTimeout(() => this.refresh(), this.wait);
+    this.wait = Math.min(2 * this.wait, WAIT_MAX_MS);
+  }
+
+  take(columns) {
+    this.columns = columns;
+    this.showColumns();
   }
 
   showHead() {
     const { sweep } = this;
     const then = (after) => {
+      this.heard += 1;
+      this.last = { ...this.last, ...after };
       Object.assign(this.sweep, after);
       this.showHead();
       this.follow();
@@ -152,8 +206,9 @@ class Page {
     };
     const actions = isAdmin ? ofSweep(() => this.sweep, then) : [];
     // What is asked for stays where it is while its button has the focus.
-    const state = [sweep.state, sweep.failed, sweep.cancelled].join();
+    const state = [sweep.name, sweep.state, sweep.failed, sweep.cancelled].join();
     if (state !== this.shownState) {
+      entitle(sweep.name);
       fill(this.title, el('h1', {}, foreign(clipped(sweep.name, 300))), sweepBadge(sweep), this.live.element, el('div', { class: 'controls' }, actions));
       this.shownState = state;
     }
@@ -186,7 +241,7 @@ class Page {
     this.charts.hidden = !hasRows;
     // The parallel coordinates decide which rows the others show.
     const hasValues = columns.objective.some(Number.isFinite);
-    update(this.beyond, beyond(columns, sweep));
+    update(this.beyond, beyond(columns, sweep), columns.leftOut > 0 && banner('note', '', t('columns_left_out', { jobs: count(columns.leftOut) })));
     // Without a value there is nothing to draw: their axes would say something else.
     for (const { element } of [this.parallel, this.scatter, this.curves]) element.hidden = !hasValues;
     this.heatmap.element.hidden = !hasValues || columns.parameters.length < 2;
