@@ -4,8 +4,20 @@ import { coded, el, fill, foreign, say, svg } from './dom.js';
 import { between, count } from './format.js';
 import { isJapanese, isKnown, t } from './strings.js';
 
-/** Whether the reader may change something. */
-export const isAdmin = document.body.dataset.role !== 'viewer';
+const { role, name } = document.body.dataset;
+
+/** Whether the reader may change everything; who may not is refused, so that nothing is offered that asks first and fails then. */
+export const isAdmin = role === 'admin';
+/** Whether the reader may change nothing. */
+const isViewer = role === 'viewer';
+
+/** Whether the reader may change any sweep. */
+export const mayChangeSome = !isViewer;
+
+/** Whether the reader may change a sweep and its jobs: admins may, and of those who submit its owner. */
+export function mayChange({ owner }) {
+  return isAdmin || (!isViewer && owner === name);
+}
 
 /** States of jobs, in the order in which bars show them. */
 export const JOB_STATES = ['done', 'stopped', 'diverged', 'failed', 'cancelled', 'paused', 'running', 'pending'];
@@ -39,7 +51,7 @@ export function head() {
     document.getElementById('top'),
     el('a', { class: 'brand', href: '/' }, mark(), el('span', { text: 'sweep' })),
     el('nav', { 'aria-label': t('pages') }, link('/', 'sweeps'), link('/workers', 'workers')),
-    el('div', { class: 'end' }, isAdmin ? null : el('span', { class: 'note', text: t('looks_only') }), language, hasSession && logOut),
+    el('div', { class: 'end' }, isViewer && el('span', { class: 'note', text: t('looks_only') }), language, hasSession && logOut),
   );
 }
 

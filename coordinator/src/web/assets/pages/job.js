@@ -7,7 +7,7 @@ import { el, fill, foreign, update } from '../dom.js';
 import { Files } from '../files.js';
 import { ago, between, clipped, duration, number, parameter } from '../format.js';
 import { poll } from '../live.js';
-import { badge, banner, choice, entitle, facts, isAdmin, liveness, section, sentence, trail } from '../parts.js';
+import { badge, banner, choice, entitle, facts, liveness, mayChange, section, sentence, trail } from '../parts.js';
 import { t } from '../strings.js';
 import { LiveTable } from '../table.js';
 
@@ -77,7 +77,7 @@ class Page {
     this.job = job;
     if (job.state !== this.shownState) {
       this.shownState = job.state;
-      const actions = isAdmin ? ofJob(sweep.id, job, () => this.again()) : [];
+      const actions = mayChange(sweep) ? ofJob(sweep.id, job, () => this.again()) : [];
       fill(this.title, el('h1', { text: `${t('job')} ${job.job}` }), badge(job.state), this.live.element, el('div', { class: 'controls' }, actions));
     }
     update(this.notes, job.reason && banner(job.state === 'failed' ? 'bad' : 'note', t('reason'), clipped(job.reason, 4_000)), job.proposal && banner('note', t('proposal'), job.proposal));

@@ -14,7 +14,7 @@ import { ago, between, clipped, count, duration, number, parameter, rough } from
 import { JobsTable } from '../jobs.js';
 import { atMost, follow } from '../live.js';
 import { Meaning } from '../meaning.js';
-import { FINAL, banner, entitle, facts, isAdmin, legend, liveness, ownersSlots, problem, progress, segments, sentence, sweepBadge, timeLeft, trail } from '../parts.js';
+import { FINAL, banner, entitle, facts, legend, liveness, mayChange, ownersSlots, problem, progress, segments, sentence, sweepBadge, timeLeft, trail } from '../parts.js';
 import { Selection } from '../select.js';
 import { t } from '../strings.js';
 import { LiveTable } from '../table.js';
@@ -150,7 +150,7 @@ class Page {
       this.follow();
       this.refresh();
     };
-    const actions = isAdmin ? ofSweep(() => this.sweep, then) : [];
+    const actions = mayChange(sweep) ? ofSweep(() => this.sweep, then) : [];
     // What is asked for stays where it is while its button has the focus.
     const state = [sweep.state, sweep.failed, sweep.cancelled].join();
     if (state !== this.shownState) {
