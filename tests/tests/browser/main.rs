@@ -14,6 +14,7 @@ mod measured;
 mod named;
 mod pages;
 mod report;
+mod times;
 mod workers;
 
 use std::{fs, path::Path, process::Command};

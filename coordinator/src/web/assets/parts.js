@@ -1,7 +1,7 @@
 // Parts that several pages have: the head of all pages, states, bars, banners, and questions before something changes.
 
 import { coded, el, fill, foreign, say, svg } from './dom.js';
-import { between, count } from './format.js';
+import { count, estimated } from './format.js';
 import { isJapanese, isKnown, t } from './strings.js';
 
 const { role, name } = document.body.dataset;
@@ -119,11 +119,11 @@ export function legend(sweep) {
   return el('ul', { class: 'legend' }, JOB_STATES.filter((state) => sweep[state] > 0).map(one));
 }
 
-/** How long a sweep may still take, in seconds, as long as jobs end as they did so far; null where that cannot be said. */
-export function timeLeft({ state, created, jobs, pending, running, paused }) {
+/** About how long a sweep may still take, in a text of the page, as long as jobs end as they did so far; null where that cannot be said. */
+export function timeLeft(key, { state, created, jobs, pending, running, paused }) {
   const ended = jobs - pending - running - paused;
-  if (state !== 'running' || ended < ENDED_MIN || running === 0) return null;
-  return (between(created) * (jobs - ended)) / ended;
+  if (state !== 'running' || !created || ended < ENDED_MIN || running === 0) return null;
+  return estimated(key, created, (jobs - ended) / ended);
 }
 
 /** What a sweep's owner has of the slots, where the coordinator knows owners: how many, of how many, and how large the share is. */

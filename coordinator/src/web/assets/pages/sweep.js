@@ -10,7 +10,7 @@ import { Rungs } from '../charts/rungs.js';
 import { Scatter } from '../charts/scatter.js';
 import { Timeline } from '../charts/timeline.js';
 import { el, fill, foreign, staysPut, update, whenSeen } from '../dom.js';
-import { ago, between, clipped, count, duration, number, parameter, rough } from '../format.js';
+import { ago, clipped, count, duration, lasted, number, parameter } from '../format.js';
 import { JobsTable } from '../jobs.js';
 import { atMost, follow } from '../live.js';
 import { Meaning } from '../meaning.js';
@@ -228,7 +228,6 @@ function waits({ running, waiting }) {
 function counts(sweep) {
   const isFinal = FINAL.has(sweep.state);
   const ended = sweep.jobs - sweep.pending - sweep.running - sweep.paused;
-  const left = timeLeft(sweep);
   return el(
     'div',
     { class: 'card' },
@@ -241,8 +240,8 @@ function counts(sweep) {
       [t('priority'), sweep.priority !== 0 || sweep.owner ? String(sweep.priority) : null],
       [t('created'), ago(sweep.created)],
       [t('ended'), ago(sweep.ended)],
-      [t('time'), duration(Math.max(0, Math.round(between(sweep.created, isFinal ? sweep.ended : null) ?? NaN)))],
-      [t('time_left'), left === null ? null : t('about', { time: duration(rough(left)) })],
+      [t('time'), lasted(sweep.created, isFinal ? sweep.ended : null)],
+      [t('time_left'), timeLeft('about', sweep)],
       [t('images'), sweep.images ? count(sweep.images) : null],
       [t('weights'), sweep.weights && sentence(sweep.weights), true],
     ]),

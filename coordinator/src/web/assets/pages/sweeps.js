@@ -2,7 +2,7 @@
 
 import { list } from '../api.js';
 import { el, fill, foreign } from '../dom.js';
-import { ago, between, clipped, count, duration, number, parameters, rough } from '../format.js';
+import { ago, clipped, count, lasted, named, number, parameters } from '../format.js';
 import { atMost, follow } from '../live.js';
 import { FINAL, entitle, liveness, ownersSlots, problem, segments, sweepBadge, timeLeft } from '../parts.js';
 import { t } from '../strings.js';
@@ -81,17 +81,17 @@ function tableColumns(chosen, choose) {
       render: ({ id, name }) => el('input', { type: 'checkbox', checked: chosen.has(id), 'aria-label': t('choose_sweep', { name: clipped(name, 60) }), onchange: choose(id) }),
     },
     { label: t('number'), kind: 'number', render: ({ id }) => String(id) },
-    { label: t('name'), render: named },
+    { label: t('name'), render: whose },
     { label: t('state'), render: sweepBadge },
     { label: t('jobs'), render: (sweep) => [segments(sweep), el('span', { class: 'note' }, ended(sweep), sweep.failed > 0 && el('span', { class: 'bad', text: ` · ${t('failed_count', { failed: count(sweep.failed) })}` }))] },
     { label: t('best'), render: best },
-    { label: t('time'), kind: 'number', render: (sweep) => (sweep.created ? lasted(sweep) : '') },
+    { label: t('time'), kind: 'number', render: time },
     { label: t('created'), render: ({ created }) => ago(created) },
   ];
 }
 
 /** A sweep's name, whose it is where the coordinator knows, and when its turn comes. */
-function named(sweep) {
+function whose(sweep) {
   const { id, name, owner, priority, state } = sweep;
   // Of a sweep that has ended, no job waits for a slot.
   const [slots, turn] = FINAL.has(state) ? [] : [ownersSlots(sweep), priority !== 0 && `${t('priority')}: ${priority}`];
@@ -117,12 +117,9 @@ function best({ id, state, best: value, best_trainings: trainings, best_job: job
   ];
 }
 
-function lasted(sweep) {
-  const left = timeLeft(sweep);
-  return [
-    duration(Math.max(0, Math.round(between(sweep.created, FINAL.has(sweep.state) ? sweep.ended : null)))),
-    left !== null && el('div', { class: 'note', text: t('about_left', { time: duration(rough(left)) }) }),
-  ];
+function time(sweep) {
+  const left = timeLeft('about_left', sweep);
+  return [lasted(sweep.created, FINAL.has(sweep.state) ? sweep.ended : null), left && el('div', { class: 'note' }, left)];
 }
 
 function nothing() {
