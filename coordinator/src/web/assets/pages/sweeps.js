@@ -4,7 +4,8 @@ import { list } from '../api.js';
 import { el, fill, foreign } from '../dom.js';
 import { ago, clipped, count, lasted, named, number, parameters } from '../format.js';
 import { atMost, follow } from '../live.js';
-import { FINAL, entitle, liveness, ownersSlots, problem, segments, sweepBadge, timeLeft } from '../parts.js';
+import { FINAL, entitle, liveness, ownersSlots, segments, sweepBadge, timeLeft } from '../parts.js';
+import { patiently } from '../patience.js';
 import { t } from '../strings.js';
 import { LiveTable } from '../table.js';
 
@@ -31,17 +32,18 @@ export async function show(main) {
     row.addEventListener('click', (event) => !event.target.closest('a, input') && !getSelection().toString() && location.assign(row.dataset.address));
   });
   const body = el('div', { class: 'page' });
+  const wrong = el('div');
   let most = PAGE;
   const more = el('button', {
     type: 'button',
     text: t('more'),
     onclick: () => {
       most += PAGE;
-      return ask();
+      return patient();
     },
   });
   const below = el('div', { class: 'pager', hidden: true }, more);
-  main.append(el('div', { class: 'caption' }, el('h1', { text: t('sweeps') }), live.element, el('div', { class: 'controls' }, compare)), body);
+  main.append(el('div', { class: 'caption' }, el('h1', { text: t('sweeps') }), live.element, el('div', { class: 'controls' }, compare)), wrong, body);
   const showAll = (items, isWhole) => {
     compare.hidden = items.length < 2;
     if (!items.length) {
@@ -56,20 +58,12 @@ export async function show(main) {
     const { items, isWhole } = await list('/sweeps', most);
     showAll(items, isWhole);
   };
-  await first(ask, body);
+  const patient = patiently(ask, wrong, AGAIN_MS);
+  await patient();
   // An event has the newest sweeps; with more of them on the page, all are read again.
-  const again = atMost(ask, () => AGAIN_MS);
+  const again = atMost(patient, () => AGAIN_MS);
   const seen = ({ items, next }) => (most > PAGE && next ? again() : showAll(items, !next));
   follow('/api/v1/sweeps/events', { snapshot: seen }, live.set);
-}
-
-/** The first answer, or what is wrong with it; later ones come by themselves. */
-async function first(ask, body) {
-  try {
-    await ask();
-  } catch (error) {
-    fill(body, problem(error));
-  }
 }
 
 function tableColumns(chosen, choose) {
