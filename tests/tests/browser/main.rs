@@ -15,6 +15,7 @@ mod measured;
 mod named;
 mod pages;
 mod report;
+mod roles;
 mod times;
 mod workers;
 

@@ -67,6 +67,8 @@ const TEXTS = {
   not_now: ['Close', '閉じる'],
   just_now: ['just now', 'たった今'],
   actions: ['Actions', '操作'],
+  actions_of: ['Actions for {name}', '{name} の操作'],
+  no_actions: ['There is nothing to change.', '可能な操作はありません。'],
   none: ['none', 'なし'],
   chart: ['chart', 'グラフ'],
 

@@ -1,10 +1,12 @@
 // All sweeps, the latest first.
 
+import { ofSweep } from '../actions.js';
 import { list } from '../api.js';
 import { el, fill, foreign } from '../dom.js';
 import { ago, clipped, count, lasted, named, number, parameters } from '../format.js';
 import { atMost, follow } from '../live.js';
-import { FINAL, entitle, liveness, ownersSlots, segments, sweepBadge, timeLeft } from '../parts.js';
+import { RowMenu } from '../menu.js';
+import { FINAL, entitle, liveness, mayChange, mayChangeSome, ownersSlots, segments, sweepBadge, timeLeft } from '../parts.js';
 import { patiently } from '../patience.js';
 import { t } from '../strings.js';
 import { LiveTable } from '../table.js';
@@ -27,9 +29,11 @@ export async function show(main) {
     else compare.removeAttribute('href');
     compare.setAttribute('aria-disabled', String(!isEnough));
   };
-  const table = new LiveTable(t('sweeps'), tableColumns(chosen, choose), (sweep) => sweep.id, (row, { id }) => {
+  const shown = new Map();
+  const menu = new RowMenu((id) => ofSweep(() => shown.get(id), (after) => showAll([...shown.values()].map((sweep) => (sweep.id === id ? { ...sweep, ...after } : sweep)))));
+  const table = new LiveTable(t('sweeps'), tableColumns(chosen, choose, menu), (sweep) => sweep.id, (row, { id }) => {
     row.dataset.address = `/sweeps/${id}`;
-    row.addEventListener('click', (event) => !event.target.closest('a, input') && !getSelection().toString() && location.assign(row.dataset.address));
+    row.addEventListener('click', (event) => !event.target.closest('a, button, input') && !getSelection().toString() && location.assign(row.dataset.address));
   });
   const body = el('div', { class: 'page' });
   const wrong = el('div');
@@ -43,14 +47,17 @@ export async function show(main) {
     },
   });
   const below = el('div', { class: 'pager', hidden: true }, more);
-  main.append(el('div', { class: 'caption' }, el('h1', { text: t('sweeps') }), live.element, el('div', { class: 'controls' }, compare)), wrong, body);
-  const showAll = (items, isWhole) => {
+  main.append(el('div', { class: 'caption' }, el('h1', { text: t('sweeps') }), live.element, el('div', { class: 'controls' }, compare)), wrong, body, menu.element);
+  const showAll = (items, isWhole = below.hidden) => {
     compare.hidden = items.length < 2;
     if (!items.length) {
       if (!body.querySelector('.nothing')) fill(body, nothing());
       return;
     }
+    shown.clear();
+    items.forEach((sweep) => shown.set(sweep.id, sweep));
     table.show(items);
+    menu.renew();
     below.hidden = isWhole;
     if (!table.element.isConnected) fill(body, table.element, below);
   };
@@ -66,7 +73,7 @@ export async function show(main) {
   follow('/api/v1/sweeps/events', { snapshot: seen }, live.set);
 }
 
-function tableColumns(chosen, choose) {
+function tableColumns(chosen, choose, menu) {
   return [
     {
       label: t('compare'),
@@ -77,6 +84,7 @@ function tableColumns(chosen, choose) {
     { label: t('number'), kind: 'number', render: ({ id }) => String(id) },
     { label: t('name'), render: whose },
     { label: t('state'), render: sweepBadge },
+    ...(mayChangeSome ? [{ label: t('actions'), isUnseen: true, kind: 'menu', render: (sweep) => mayChange(sweep) && menu.button(sweep.id, t('actions_of', { name: named(sweep.name) })) }] : []),
     { label: t('jobs'), render: (sweep) => [segments(sweep), el('span', { class: 'note' }, ended(sweep), sweep.failed > 0 && el('span', { class: 'bad', text: ` · ${t('failed_count', { failed: count(sweep.failed) })}` }))] },
     { label: t('best'), render: best },
     { label: t('time'), kind: 'number', render: time },
