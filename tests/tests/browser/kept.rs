@@ -2,6 +2,74 @@
 
 use crate::{Site, chromium::Chromium};
 
+/// An expression with `Lines` of the page.
+const LINES: &str = "import(new URL('charts/curves.js', document.querySelector('script[type=module]').src)).then(({ Lines }) => { \
+    window.opened = []; \
+    window.lines = new Lines({ label: 'loss', onOpen: (key) => window.opened.push(key) }); \
+    document.getElementById('main').prepend(window.lines.element); \
+    window.show = (last, ...more) => window.lines.show([{ key: 1, title: 'a', x: [...Array(last).keys()], y: [...Array(last).keys()] }, ...more], { y: 'loss' }); \
+    window.show(11); })";
+/// Where the line has a point in the part that the test looks at.
+const POINT: (f64, f64) = (1.0 / 3.0, 0.64);
+const RANGE: &str = "[window.lines.plot.scales.x.min, window.lines.plot.scales.x.max]";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_of_curves_stays_while_they_grow_until_the_whole_is_asked_for() {
+    let Some(chromium) = Chromium::start().await else { return };
+    let site = Site::start(&[]);
+    let tab = chromium.tab(&site.url).await;
+    tab.open("/").await;
+    tab.run(LINES).await;
+    tab.until("window.lines?.plot?.scales.x.max === 10").await;
+    let button = "document.querySelector('.unzoom')";
+    assert!(tab.value::<bool>(&format!("{button}.hidden")).await);
+    let over = ".lines .u-over";
+    let zoom = async || {
+        let (from, to) = (tab.within(over, (0.3, 0.5)).await, tab.within(over, (0.6, 0.5)).await);
+        tab.drag(from, to).await;
+        tab.until(&format!("!{button}.hidden")).await;
+        let [min, max]: [f64; 2] = tab.value(RANGE).await;
+        assert!((2.5..3.5).contains(&min) && (5.5..6.5).contains(&max), "{min} to {max}");
+        [min, max]
+    };
+    let chosen = zoom().await;
+    // Values come, then a line, then other colours.
+    tab.run("window.show(21)").await;
+    tab.until("window.lines.plot.data[0].length === 21").await;
+    assert_eq!(tab.value::<[f64; 2]>(RANGE).await, chosen);
+    tab.run("window.show(21, { key: 2, title: 'b', x: [0, 1], y: [1, 2] })").await;
+    tab.until("window.lines.plot.series.length === 3").await;
+    assert_eq!(tab.value::<[f64; 2]>(RANGE).await, chosen);
+    tab.darken(true).await;
+    tab.until(&format!("JSON.stringify({RANGE}) === '{}'", serde_json::to_string(&chosen).unwrap())).await;
+    // By two clicks on a line, of which neither opens its job.
+    let on_line = tab.within(over, POINT).await;
+    tab.point(on_line).await;
+    tab.until("window.lines.focused === 1").await;
+    tab.clicks(on_line, 2).await;
+    tab.until(&format!("{button}.hidden && {RANGE}[1] === 20")).await;
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    assert!(tab.value::<Vec<u32>>("window.opened").await.is_empty());
+    // By the keyboard, which goes on in the chart.
+    tab.run("window.show(11)").await;
+    tab.until(&format!("{RANGE}[1] === 10")).await;
+    zoom().await;
+    tab.run(&format!("{button}.focus()")).await;
+    tab.press("Enter").await;
+    tab.until(&format!("{button}.hidden && {RANGE}[1] === 10")).await;
+    assert!(tab.value::<bool>("document.activeElement === window.lines.host").await);
+    // One click opens, with a part and without.
+    let on_line = tab.within(over, (0.5, 0.5)).await;
+    tab.clicks(on_line, 1).await;
+    tab.until("window.opened.length === 1").await;
+    zoom().await;
+    let on_line = tab.within(over, POINT).await;
+    tab.clicks(on_line, 1).await;
+    tab.until("window.opened.length === 2").await;
+    tab.check().await;
+    chromium.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_that_cannot_be_read_say_so_and_are_asked_for_until_they_can() {
     let Some(chromium) = Chromium::start().await else { return };

@@ -8,6 +8,7 @@ mod chromium;
 mod downloads;
 mod drawn;
 mod followed;
+mod hands;
 mod kept;
 mod loading;
 mod looks;
