@@ -1,6 +1,8 @@
 //! What stays as a reader left it, and what must not: choices, a part of a chart, the focus, and what was asked for.
 
-use crate::{Site, chromium::Chromium};
+use std::fs;
+
+use crate::{Site, chromium::Chromium, free_address};
 
 /// An expression with `Lines` of the page.
 const LINES: &str = "import(new URL('charts/curves.js', document.querySelector('script[type=module]').src)).then(({ Lines }) => { \
@@ -67,6 +69,52 @@ async fn a_part_of_curves_stays_while_they_grow_until_the_whole_is_asked_for() {
     tab.clicks(on_line, 1).await;
     tab.until("window.opened.length === 2").await;
     tab.check().await;
+    chromium.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn choices_of_a_sweep_are_not_those_of_another_stores_sweep_of_its_number() {
+    let Some(chromium) = Chromium::start().await else { return };
+    let mut site = Site::start_at(&free_address(), &[]);
+    let sweep = site.submit(None);
+    site.wait(sweep);
+    let tab = chromium.tab(&site.url).await;
+    tab.open("/").await;
+    // What an older page kept of any sweep goes.
+    tab.run("localStorage.setItem('sweep:columns:1', '[\"objective\"]')").await;
+    let columns = "[...document.querySelectorAll('#jobs th')].map((heading) => heading.dataset.column).filter((name) => name.startsWith('parameter:'))";
+    let shows = |count: u32| {
+        format!("document.querySelectorAll('#jobs th').length > 2 && ({columns}).length === {count}")
+    };
+    tab.open(&format!("/sweeps/{sweep}")).await;
+    tab.until(&shows(3)).await;
+    tab.run("document.querySelector('#jobs details.menu').open = true").await;
+    for name in ["rate", "width", "label"] {
+        tab.run(&format!(
+            "[...document.querySelectorAll('#jobs .checks label')].find((one) => one.innerText === {name:?}).querySelector('input').click()"
+        ))
+        .await;
+    }
+    tab.open(&format!("/sweeps/{sweep}")).await;
+    tab.until(&shows(0)).await;
+    let keys = "Object.keys(localStorage).filter((key) => key.startsWith('sweep:columns:'))";
+    let kept: Vec<String> = tab.value(keys).await;
+    assert!(kept.len() == 1 && kept[0].starts_with("sweep:columns:1@"), "{kept:?}");
+    tab.check().await;
+    tab.open_plain("/assets/none").await;
+    site.cluster.coordinator.kill();
+    for name in ["sweep.db", "sweep.db-wal", "sweep.db-shm"] {
+        let _ = fs::remove_file(site.cluster.folder.path().join(name));
+    }
+    site.cluster.start_plain_coordinator();
+    assert_eq!(site.submit(None), sweep);
+    site.wait(sweep);
+    tab.open(&format!("/sweeps/{sweep}")).await;
+    tab.until(&shows(3)).await;
+    // What is kept is bounded.
+    let kept = "(async () => { const { remember } = await import(document.querySelector('script[src$=\"main.js\"]').src.replace('main.js', 'dom.js')); \
+                for (let at = 0; at < 300; at += 1) remember(`columns:${at}@then`, {}); return Object.keys(localStorage).length; })()";
+    assert_eq!(tab.value::<u32>(kept).await, 201);
     chromium.end().await;
 }
 

@@ -2,9 +2,11 @@
 
 import { perFrame } from './dom.js';
 
-/** A selection of jobs. Listeners are called once a frame, however much changed. */
+/** A selection of jobs of a sweep. Listeners are called once a frame, however much changed. */
 export class Selection {
-  constructor() {
+  constructor({ id, created }) {
+    /** What is remembered of the sweep has this in its key: another store of this address has other sweeps of the same numbers. */
+    this.key = `${id}@${created}`;
     /** The number of the job that is pointed at, or null. */
     this.hovered = null;
     /** For each row of the columns whether brushes leave it; null without brushes. */

@@ -20,7 +20,7 @@ const LABEL_WIDTH_MAX = 120;
 export class HeatMap {
   constructor(sweep, selection) {
     Object.assign(this, { sweep, selection });
-    this.left = new Left(`heatmap:${sweep}`, { across: null, down: null, measure: 'mean' });
+    this.left = new Left(`heatmap:${selection.key}`, { across: null, down: null, measure: 'mean' });
     Object.assign(this, this.left.values);
     this.surface = new Surface(2, () => this.draw(), {
       class: 'surface heatmap',

@@ -27,7 +27,7 @@ export class Parallel {
   constructor(sweep, selection) {
     this.sweep = sweep;
     this.selection = selection;
-    this.left = new Left(`parallel:${sweep}`, { share: 100, brushes: {} });
+    this.left = new Left(`parallel:${selection.key}`, { share: 100, brushes: {} });
     this.share = this.left.values.share;
     this.brushes = new Brushes(() => this.choose());
     this.surface = new Surface(3, () => this.draw(), {

@@ -25,7 +25,7 @@ const STEPS = [1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21_600, 43_
 export class Timeline {
   constructor({ sweep = null, selection = null, span = SPANS[1] }) {
     Object.assign(this, { sweep, selection });
-    this.left = new Left(`timeline:${sweep ?? ''}`, { span: sweep === null ? span : 0 });
+    this.left = new Left(`timeline:${selection?.key ?? ''}`, { span: sweep === null ? span : 0 });
     this.span = this.left.values.span;
     this.end = null;
     this.surface = new Surface(2, () => this.draw(), {

@@ -42,7 +42,7 @@ export async function show(main, id) {
 class Page {
   constructor(id, sweep) {
     Object.assign(this, { id, sweep });
-    this.selection = new Selection();
+    this.selection = new Selection(sweep);
     this.live = liveness();
     this.title = el('div', { class: 'caption' });
     this.overview = el('div', { class: 'overview' });
