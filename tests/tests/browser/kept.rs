@@ -119,6 +119,55 @@ async fn choices_of_a_sweep_are_not_those_of_another_stores_sweep_of_its_number(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_takes_brushes_away_by_keyboard_goes_on_next_to_the_button() {
+    let Some(chromium) = Chromium::start().await else { return };
+    let (site, sweep) = Site::with_sweep();
+    let tab = chromium.tab(&site.url).await;
+    tab.open(&format!("/sweeps/{sweep}")).await;
+    tab.until("document.querySelectorAll('tbody tr[data-job]').length === 12").await;
+    let clear =
+        "[...document.querySelectorAll('.wide .controls button')].find((one) => one.textContent === 'Clear')";
+    tab.run("document.querySelector('.wide .range button').click()").await;
+    tab.until(&format!("!{clear}.disabled")).await;
+    tab.run(&format!("{clear}.focus()")).await;
+    tab.press("Enter").await;
+    tab.until(&format!("{clear}.disabled")).await;
+    assert!(
+        tab.value::<bool>("document.activeElement === document.querySelector('.wide .controls select')")
+            .await
+    );
+    tab.check().await;
+    chromium.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_after_its_dialogue_was_closed_is_said_all_the_same() {
+    let Some(chromium) = Chromium::start().await else { return };
+    let site = Site::start(&[]);
+    let sweep = site.submit(Some(&site.cluster.folder.path().join("never")));
+    let tab = chromium.tab(&site.url).await;
+    tab.before_each_page(
+        "const ask = window.fetch; const held = new Promise((_, fail) => { window.fail = () => fail(new TypeError('away')); }); \
+         window.fetch = (address, ...more) => (more[0]?.method === 'POST' ? held : ask(address, ...more));",
+    )
+    .await;
+    tab.open(&format!("/sweeps/{sweep}")).await;
+    tab.run("[...document.querySelectorAll('.caption button')].find((one) => one.textContent === 'Pause').click()").await;
+    tab.click("dialog[open] .buttons button:last-child").await;
+    tab.press("Escape").await;
+    tab.until("document.querySelector('dialog') === null").await;
+    tab.run("window.fail()").await;
+    tab.until("document.querySelector('dialog[open] .banner')?.innerText.includes('The coordinator cannot be reached.')").await;
+    assert!(
+        tab.value::<bool>("document.querySelector('dialog[open]').contains(document.activeElement)").await
+    );
+    tab.press("Escape").await;
+    tab.until("document.querySelector('dialog') === null").await;
+    tab.check().await;
+    chromium.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn lists_that_cannot_be_read_say_so_and_are_asked_for_until_they_can() {
     let Some(chromium) = Chromium::start().await else { return };
     let (site, _) = Site::with_sweep();

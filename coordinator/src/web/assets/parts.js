@@ -192,9 +192,9 @@ function ask(label, question, act, kind) {
   const wrong = el('div');
   const yes = el('button', { type: 'button', class: kind === 'danger' ? 'danger' : 'primary', text: label });
   const no = el('button', { type: 'button', text: t('not_now'), onclick: () => dialog.close() });
-  const title = el('h2', { id: 'question', text: question.title });
+  const title = el('h2', { text: question.title });
   const body = question.body.map((part) => (typeof part === 'string' ? el('p', { text: part }) : part));
-  const dialog = el('dialog', { 'aria-labelledby': 'question' }, title, body, wrong, el('div', { class: 'buttons' }, no, yes));
+  const dialog = el('dialog', { 'aria-label': question.title }, title, body, wrong, el('div', { class: 'buttons' }, no, yes));
   yes.addEventListener('click', async () => {
     yes.disabled = true;
     try {
@@ -203,6 +203,8 @@ function ask(label, question, act, kind) {
     } catch (error) {
       fill(wrong, problem(error));
       yes.disabled = false;
+      // Who has closed it meanwhile would never know that nothing was done.
+      if (!dialog.isConnected) show();
     }
   });
   dialog.addEventListener('close', () => {
@@ -210,9 +212,12 @@ function ask(label, question, act, kind) {
     // The button that asked may be gone by now.
     if (document.activeElement === document.body) document.getElementById('main').focus();
   });
-  document.body.append(dialog);
-  dialog.showModal();
-  no.focus();
+  const show = () => {
+    document.body.append(dialog);
+    dialog.showModal();
+    no.focus();
+  };
+  show();
 }
 
 /** Names and values: [name, value, whether it takes the whole width]. */

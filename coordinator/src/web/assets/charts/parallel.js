@@ -111,6 +111,8 @@ export class Parallel {
       this.share = 100;
       this.brushes.clear();
       this.showControls();
+      // The button is made anew and off: who pressed it goes on next to it.
+      this.controls.querySelector('select').focus({ preventScroll: true });
     };
     this.clearing = el('button', { type: 'button', text: t('clear_brushes'), onclick: clear });
     fill(
