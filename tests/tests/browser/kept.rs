@@ -191,3 +191,37 @@ async fn lists_that_cannot_be_read_say_so_and_are_asked_for_until_they_can() {
     tab.check().await;
     chromium.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_map_has_the_parameters_that_tell_most_by_now_unless_the_reader_chose() {
+    let Some(chromium) = Chromium::start().await else { return };
+    let site = Site::start(&[]);
+    let tab = chromium.tab(&site.url).await;
+    tab.open("/").await;
+    // Of three parameters with two values each, `places` says which one counts, and which one counts half.
+    let load = "Promise.all(['charts/heatmap.js', 'select.js', 'api.js'].map((file) => import(new URL(file, document.querySelector('script[type=module]').src)))) \
+        .then(([{ HeatMap }, { Selection }, { Column }]) => { \
+          const bits = [0, 1, 2].map((bit) => Uint8Array.from({ length: 8 }, (_, row) => (row >> bit) & 1)); \
+          const parameters = ['a', 'b', 'c'].map((name, at) => new Column(`parameter:${name}`, bits[at], [1, 2])); \
+          const map = new HeatMap(1, new Selection({ id: 1, created: 'then' })); \
+          document.getElementById('main').prepend(map.element); \
+          window.tell = (most, next) => { \
+            const objective = Float32Array.from({ length: 8 }, (_, row) => 1 + 4 * bits[most][row] + 2 * bits[next][row]); \
+            const of = { objective: new Column('objective', objective), state: new Column('state', new Uint8Array(8), ['done']) }; \
+            map.show({ rows: 8, parameters, objective, state: of.state, job: Uint32Array.from({ length: 8 }, (_, row) => row + 1), \
+              get: (name) => of[name] ?? parameters.find((one) => one.name === name) }, { name: 'score', maximize: true }); \
+          }; })";
+    tab.run(load).await;
+    tab.until("typeof window.tell === 'function'").await;
+    let shown = "[...document.querySelectorAll('figure:has(.heatmap) select')].slice(0, 2).map((list) => list.value.slice(10)).join()";
+    for (most, next, expected) in [(0, 1, "a,b"), (2, 1, "c,b"), (1, 0, "b,a")] {
+        tab.run(&format!("window.tell({most}, {next})")).await;
+        assert_eq!(tab.value::<String>(shown).await, expected);
+    }
+    tab.run("{ const list = document.querySelector('figure:has(.heatmap) select'); list.value = 'parameter:c'; list.dispatchEvent(new Event('change')); list.blur(); }")
+        .await;
+    tab.run("document.activeElement.blur(); window.tell(0, 1)").await;
+    assert_eq!(tab.value::<String>(shown).await, "c,a");
+    tab.check().await;
+    chromium.end().await;
+}
