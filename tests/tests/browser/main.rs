@@ -9,6 +9,7 @@ mod downloads;
 mod drawn;
 mod followed;
 mod hands;
+mod hostile;
 mod kept;
 mod loading;
 mod looks;
