@@ -290,6 +290,12 @@ impl Tab {
         waited.expect("the page tells what it says on its console").unwrap();
     }
 
+    /// What happened on the page that must not, without the rest; it is forgotten then.
+    pub(crate) async fn faults(&self) -> Vec<String> {
+        self.hear().await;
+        std::mem::take(&mut *self.faults.lock().unwrap())
+    }
+
     /// Nothing has happened on the page that must not.
     pub(crate) async fn check(&self) {
         self.check_with_scripts(0).await;

@@ -17,6 +17,7 @@ mod measured;
 mod named;
 mod pages;
 mod report;
+mod restarts;
 mod roles;
 mod times;
 mod workers;
