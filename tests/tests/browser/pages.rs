@@ -214,6 +214,8 @@ async fn a_sweep_is_cancelled_after_asking_by_keyboard_alone() {
     tab.until("document.querySelector('dialog[open]') !== null").await;
     tab.click("dialog[open] .buttons button:last-child").await;
     tab.until("document.querySelector('h1').parentElement.innerText.includes('cancelled')").await;
+    // Nothing runs any more, and nothing is said to.
+    tab.until("![...document.querySelectorAll('h2')].some((one) => one.textContent === 'Running jobs' && one.checkVisibility())").await;
     assert_eq!(site.sweep(&["show", &sweep.to_string(), "-o", "json"])["state"], "cancelled");
     tab.check().await;
     chromium.end().await;
