@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 use askama::Template;
 use axum::{
     Extension, Form, Router,
-    extract::{Path, Query, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    extract::{FromRequestParts, Path, Query, State, rejection::ExtensionRejection},
+    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
     response::{Html, IntoResponse, Redirect, Response},
     routing::{get, post},
 };
@@ -56,6 +56,8 @@ struct Frame<'a> {
     language: &'a str,
     version: &'a str,
     role: &'a str,
+    /// Whose the sweeps are that the reader may change, unless the role says that these are all.
+    name: &'a str,
     /// Whether there is a session to end.
     has_session: bool,
     /// What the page asks for first: a browser asks before it has read the script.
@@ -84,6 +86,22 @@ struct Shown {
     next: Option<String>,
 }
 
+/// Who asks for a page: it offers what they may do.
+struct Asker {
+    role: Role,
+    issuer: Issuer,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Asker {
+    type Rejection = ExtensionRejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ExtensionRejection> {
+        let Extension(role) = Extension::from_request_parts(parts, state).await?;
+        let Extension(issuer) = Extension::from_request_parts(parts, state).await?;
+        Ok(Self { role, issuer })
+    }
+}
+
 /// The routes.
 pub(super) fn routes() -> Router<Web> {
     Router::new()
@@ -97,36 +115,31 @@ pub(super) fn routes() -> Router<Web> {
         .route("/assets/{version}/{*name}", get(file))
 }
 
-async fn sweeps(State(web): State<Web>, Extension(role): Extension<Role>, reader: Reader) -> Response {
-    frame(&web, role, reader, ("pages/sweeps.js", Vec::new()))
+async fn sweeps(State(web): State<Web>, asker: Asker, reader: Reader) -> Response {
+    frame(&web, &asker, reader, ("pages/sweeps.js", Vec::new()))
 }
 
-async fn sweep(
-    State(web): State<Web>,
-    Extension(role): Extension<Role>,
-    Path(id): Path<String>,
-    reader: Reader,
-) -> Response {
+async fn sweep(State(web): State<Web>, asker: Asker, Path(id): Path<String>, reader: Reader) -> Response {
     let api = |id: u64| vec![format!("/api/v1/sweeps/{id}/columns"), format!("/api/v1/sweeps/{id}")];
-    frame(&web, role, reader, ("pages/sweep.js", number(&id).map(api).unwrap_or_default()))
+    frame(&web, &asker, reader, ("pages/sweep.js", number(&id).map(api).unwrap_or_default()))
 }
 
 async fn job(
     State(web): State<Web>,
-    Extension(role): Extension<Role>,
+    asker: Asker,
     Path((id, job)): Path<(String, String)>,
     reader: Reader,
 ) -> Response {
     let api = |(id, job)| vec![format!("/api/v1/sweeps/{id}"), format!("/api/v1/sweeps/{id}/jobs/{job}")];
-    frame(&web, role, reader, ("pages/job.js", number(&id).zip(number(&job)).map(api).unwrap_or_default()))
+    frame(&web, &asker, reader, ("pages/job.js", number(&id).zip(number(&job)).map(api).unwrap_or_default()))
 }
 
-async fn workers(State(web): State<Web>, Extension(role): Extension<Role>, reader: Reader) -> Response {
-    frame(&web, role, reader, ("pages/workers.js", Vec::new()))
+async fn workers(State(web): State<Web>, asker: Asker, reader: Reader) -> Response {
+    frame(&web, &asker, reader, ("pages/workers.js", Vec::new()))
 }
 
-async fn compare(State(web): State<Web>, Extension(role): Extension<Role>, reader: Reader) -> Response {
-    frame(&web, role, reader, ("pages/compare.js", Vec::new()))
+async fn compare(State(web): State<Web>, asker: Asker, reader: Reader) -> Response {
+    frame(&web, &asker, reader, ("pages/compare.js", Vec::new()))
 }
 
 /// A number of an address as the script writes it again in what it asks for; of anything else nothing is asked in advance.
@@ -135,11 +148,13 @@ fn number(text: &str) -> Option<u64> {
 }
 
 /// A page with its script and what that asks for first.
-fn frame(web: &Web, role: Role, reader: Reader, (script, answers): (&str, Vec<String>)) -> Response {
-    let role = role.as_str();
+fn frame(web: &Web, asker: &Asker, reader: Reader, (script, answers): (&str, Vec<String>)) -> Response {
+    let role = asker.role.as_str();
+    let owner = asker.issuer.owner();
+    let name = owner.as_deref().unwrap_or_default();
     let has_session = web.access.wants_token();
     let modules = modules::of(script);
-    page(&Frame { language: reader.code(), version: &VERSION, role, has_session, answers, modules })
+    page(&Frame { language: reader.code(), version: &VERSION, role, name, has_session, answers, modules })
 }
 
 async fn ask(

@@ -206,3 +206,48 @@ async fn what_the_system_says_is_in_the_readers_language() {
     tab.check().await;
     chromium.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_brush_is_dragged_by_a_mouse_and_on_a_phone_by_a_finger() {
+    let Some(chromium) = Chromium::start().await else { return };
+    let (site, sweep) = Site::with_sweep();
+    for (width, is_touch) in [(1280, false), (390, false), (390, true)] {
+        let tab = chromium.tab(&site.url).await;
+        tab.resize(width).await;
+        tab.open(&format!("/sweeps/{sweep}")).await;
+        let rows = "document.querySelectorAll('tbody tr[data-job]').length";
+        tab.until(&format!("{rows} === 12 && document.querySelectorAll('.parallel .grip').length === 4"))
+            .await;
+        // The last axis is the objective's: all jobs but the worst are above its foot.
+        tab.run("document.querySelectorAll('.parallel .grip')[3].id = 'objective'").await;
+        let (from, to) =
+            (tab.within("#objective", (0.5, 0.02)).await, tab.within("#objective", (0.5, 0.5)).await);
+        let before: f64 = tab.value("scrollY").await;
+        if is_touch {
+            tab.swipe(from, to).await;
+        } else {
+            tab.drag(from, to).await;
+        }
+        let said =
+            "Number(/(\\d+) of 12 jobs/.exec(document.querySelector('.wide .under').innerText)?.[1] ?? 12)";
+        tab.until(&format!("{said} < 12")).await;
+        let left: u32 = tab.value(said).await;
+        assert!((1..12).contains(&left), "{left}");
+        tab.until(&format!("{rows} === {left}")).await;
+        assert_eq!(tab.value::<f64>("scrollY").await.to_bits(), before.to_bits(), "a brush moves no page");
+        assert!(
+            tab.value::<String>("location.pathname").await.ends_with(&sweep.to_string()),
+            "nothing was opened"
+        );
+        // A click takes it away.
+        let within = tab.within("#objective", (0.5, 0.25)).await;
+        if is_touch {
+            tab.swipe(within, within).await;
+        } else {
+            tab.clicks(within, 1).await;
+        }
+        tab.until(&format!("{rows} === 12")).await;
+        tab.check().await;
+    }
+    chromium.end().await;
+}

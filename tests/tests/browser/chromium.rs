@@ -3,7 +3,10 @@
 use std::{
     env,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -30,7 +33,7 @@ use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 use tests::{PATIENCE, skipped};
-use tokio::task::JoinHandle;
+use tokio::{sync::watch, task::JoinHandle};
 
 /// How often a page is asked again for what is to appear on it.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
@@ -39,6 +42,9 @@ const PROGRAMS: &[&str] = &["chromium", "chromium-browser", "google-chrome"];
 /// Listens from within a page, as what the DevTools protocol evaluates is not held to the page's policy.
 const LISTENER: &str = "window.violations = []; document.addEventListener('securitypolicyviolation', (event) => \
                         window.violations.push(`${event.violatedDirective} ${event.blockedURI} ${event.sample}`));";
+
+/// What a page says on its console so that a test knows that it has heard all that was said before.
+const MARK: &str = "heard up to here";
 
 /// A browser, which ends with its owner.
 pub(crate) struct Chromium {
@@ -66,10 +72,13 @@ impl Downloads {
 
 /// A page in it.
 pub(crate) struct Tab {
-    page: Page,
+    pub(crate) page: Page,
     site: String,
     /// What must not happen: errors on the console, exceptions, requests to others.
     faults: Arc<Mutex<Vec<String>>>,
+    /// How many marks were set, and how many were heard of.
+    marks: AtomicU64,
+    heard: watch::Receiver<u64>,
 }
 
 impl Chromium {
@@ -105,8 +114,10 @@ impl Chromium {
     pub(crate) async fn tab(&self, site: &str) -> Tab {
         let page = self.browser.new_page("about:blank").await.unwrap();
         page.execute(AddScriptToEvaluateOnNewDocumentParams::new(LISTENER)).await.unwrap();
-        let tab = Tab { page, site: site.to_owned(), faults: Arc::default() };
-        tab.listen().await;
+        let (hears, heard) = watch::channel(0);
+        let marks = AtomicU64::default();
+        let tab = Tab { page, site: site.to_owned(), faults: Arc::default(), marks, heard };
+        tab.listen(hears).await;
         tab
     }
 
@@ -130,7 +141,7 @@ impl Chromium {
 }
 
 impl Tab {
-    async fn listen(&self) {
+    async fn listen(&self, hears: watch::Sender<u64>) {
         let mut requests = self.page.event_listener::<EventRequestWillBeSent>().await.unwrap();
         let mut console = self.page.event_listener::<EventConsoleApiCalled>().await.unwrap();
         let mut exceptions = self.page.event_listener::<EventExceptionThrown>().await.unwrap();
@@ -138,20 +149,25 @@ impl Tab {
         let (site, faults) = (self.site.clone(), Arc::clone(&self.faults));
         tokio::spawn(async move {
             loop {
+                // The console comes last: a mark on it is heard once all that came before it was.
                 let fault = tokio::select! {
+                    biased;
                     Some(request) = requests.next() => {
                         let url = &request.request.url;
                         let is_own = url.starts_with(&site) || url.starts_with("data:") || url.starts_with("about:");
                         (!is_own).then(|| format!("a request to {url}"))
                     }
-                    Some(call) = console.next() => {
-                        let kind = format!("{:?}", call.r#type);
-                        matches!(kind.as_str(), "Error" | "Warning" | "Assert").then(|| format!("console: {:?}", call.args))
-                    }
                     Some(thrown) = exceptions.next() => Some(format!("exception: {:?}", thrown.exception_details)),
                     Some(entry) = log.next() => {
                         let level = format!("{:?}", entry.entry.level);
                         matches!(level.as_str(), "Error" | "Warning").then(|| format!("log: {} {:?}", entry.entry.text, entry.entry.url))
+                    }
+                    Some(call) = console.next() => {
+                        if let Some(mark) = marked(&call) {
+                            hears.send_replace(mark);
+                        }
+                        let kind = format!("{:?}", call.r#type);
+                        matches!(kind.as_str(), "Error" | "Warning" | "Assert").then(|| format!("console: {:?}", call.args))
                     }
                     else => return,
                 };
@@ -265,6 +281,21 @@ impl Tab {
         self.page.execute(size).await.unwrap();
     }
 
+    /// Waits until all is heard of that has happened on the page so far: what it tells comes by another way than what it answers.
+    pub(crate) async fn hear(&self) {
+        let mark = self.marks.fetch_add(1, Ordering::Relaxed) + 1;
+        self.run(&format!("console.debug({MARK:?}, {mark})")).await;
+        let mut heard = self.heard.clone();
+        let waited = tokio::time::timeout(PATIENCE, heard.wait_for(|heard| *heard >= mark)).await;
+        waited.expect("the page tells what it says on its console").unwrap();
+    }
+
+    /// What happened on the page that must not, without the rest; it is forgotten then.
+    pub(crate) async fn faults(&self) -> Vec<String> {
+        self.hear().await;
+        std::mem::take(&mut *self.faults.lock().unwrap())
+    }
+
     /// Nothing has happened on the page that must not.
     pub(crate) async fn check(&self) {
         self.check_with_scripts(0).await;
@@ -273,6 +304,7 @@ impl Tab {
     /// The same of a page with so many scripts of its own within it.
     pub(crate) async fn check_with_scripts(&self, scripts: u32) {
         assert_eq!(self.value::<Vec<String>>("window.violations ?? []").await, Vec::<String>::new());
+        self.hear().await;
         assert_eq!(*self.faults.lock().unwrap(), Vec::<String>::new());
         let harmed: bool = self
             .value(&format!(
@@ -289,4 +321,10 @@ impl Tab {
             self.value("[document.documentElement.scrollWidth, document.documentElement.clientWidth]").await;
         assert!(wide <= window, "{path} is {wide} wide in a window of {window}");
     }
+}
+
+/// The number of a mark.
+fn marked(call: &EventConsoleApiCalled) -> Option<u64> {
+    let [text, mark] = call.args.as_slice() else { return None };
+    (text.value.as_ref()? == MARK).then_some(mark.value.as_ref()?.as_u64()?)
 }

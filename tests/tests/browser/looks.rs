@@ -212,3 +212,66 @@ async fn sweeps_of_different_metrics_are_not_drawn_on_one_axis() {
     tab.check().await;
     chromium.end().await;
 }
+
+/// The texts of a page that are hard to read, with their colours: what a person of weak sight needs is a contrast of 4.5 (WCAG, AA), and 3 of
+/// large text. What is off may be pale.
+const PALE: &str = "(() => { \
+    const numbers = (colour) => { const [red, green, blue, alpha = 1] = colour.match(/[\\d.]+/g).map(Number); return { of: [red, green, blue], alpha }; }; \
+    const over = ({ of, alpha }, under) => of.map((one, at) => one * alpha + under[at] * (1 - alpha)); \
+    const ground = (element) => { const own = numbers(getComputedStyle(element).backgroundColor); \
+      return own.alpha === 1 ? own.of : over(own, element.parentElement ? ground(element.parentElement) : [255, 255, 255]); }; \
+    const light = (colour) => colour.map((one) => one / 255).map((one) => (one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4)) \
+      .reduce((sum, one, at) => sum + one * [0.2126, 0.7152, 0.0722][at], 0); \
+    const pale = []; \
+    for (const element of document.body.querySelectorAll('*')) { \
+      const text = [...element.childNodes].filter((node) => node.nodeType === 3).map((node) => node.data.trim()).join(''); \
+      if (!text || !element.checkVisibility() || element.closest('svg, [disabled], [aria-disabled=true], noscript, .skip, .unseen')) continue; \
+      const style = getComputedStyle(element); \
+      const under = ground(element); \
+      const [high, low] = [light(over(numbers(style.color), under)), light(under)].sort((a, b) => b - a); \
+      const contrast = (high + 0.05) / (low + 0.05); \
+      const isLarge = parseFloat(style.fontSize) >= 24 || (parseFloat(style.fontSize) >= 18.66 && style.fontWeight >= 700); \
+      if (contrast < (isLarge ? 3 : 4.5)) pale.push(`${element.className || element.tagName}: ${text.slice(0, 30)} (${contrast.toFixed(2)})`); \
+    } \
+    return [...new Set(pale)]; })()";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_can_be_read_in_the_light_and_in_the_dark() {
+    let Some(chromium) = Chromium::start().await else { return };
+    let (site, sweep) = Site::with_sweep();
+    let fails = site.submit_this(
+        "name: fails\nprogram: train.py\nmetric: {name: score, goal: maximize}\nparameters:\n  label: {values: [fails, plain]}\n\
+         execution: {attempts_max: 1, env: {WAIT_FOR: ''}}\n",
+    );
+    let stuck = site.submit(Some(&site.cluster.folder.path().join("never")));
+    let tab = chromium.tab(&site.url).await;
+    let ground = "getComputedStyle(document.documentElement).backgroundColor";
+    let pages = [
+        "/".to_owned(),
+        format!("/sweeps/{sweep}"),
+        format!("/sweeps/{fails}"),
+        format!("/sweeps/{stuck}"),
+        format!("/sweeps/{sweep}/jobs/1"),
+        format!("/sweeps/{fails}/jobs/1"),
+        "/workers".to_owned(),
+        format!("/compare?sweeps={sweep},{fails}"),
+        "/login".to_owned(),
+    ];
+    let mut grounds = Vec::new();
+    for is_dark in [false, true] {
+        tab.darken(is_dark).await;
+        for path in &pages {
+            if path == "/login" {
+                tab.open_plain(path).await;
+            } else {
+                tab.open(path).await;
+            }
+            tab.until("document.querySelector('main') !== null").await;
+            assert_eq!(tab.value::<Vec<String>>(PALE).await, Vec::<String>::new(), "{path}, dark: {is_dark}");
+        }
+        grounds.push(tab.value::<String>(ground).await);
+    }
+    assert_ne!(grounds[0], grounds[1]);
+    tab.check().await;
+    chromium.end().await;
+}

@@ -8,6 +8,9 @@ mod chromium;
 mod downloads;
 mod drawn;
 mod followed;
+mod hands;
+mod hostile;
+mod kept;
 mod lasting;
 mod loading;
 mod looks;
@@ -15,9 +18,12 @@ mod measured;
 mod named;
 mod pages;
 mod report;
+mod restarts;
+mod roles;
+mod times;
 mod workers;
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, net::TcpListener, path::Path, process::Command};
 
 use serde_json::Value;
 use tests::{Cluster, ClusterOptions, Worker, program};
@@ -40,6 +46,11 @@ for epoch in range(1, 5):
     sweep.report(epoch, score=p.rate * epoch / p.width, loss=p.width / epoch)
 ";
 
+/// An address that nothing listens at, for coordinators that follow each other there.
+fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
 /// A coordinator that serves the page, and a worker that runs programs.
 struct Site {
     cluster: Cluster,
@@ -50,7 +61,12 @@ struct Site {
 impl Site {
     /// Serves the page, with more arguments of `sweep serve`.
     fn start(serve: &[&str]) -> Self {
-        let serve = ["--http", "127.0.0.1:0"].iter().chain(serve).map(ToString::to_string).collect();
+        Self::start_at("127.0.0.1:0", serve)
+    }
+
+    /// The same at this address, where another coordinator may follow it.
+    fn start_at(address: &str, serve: &[&str]) -> Self {
+        let serve = ["--http", address].iter().chain(serve).map(ToString::to_string).collect();
         let worker = vec!["--allow-commands".to_owned()];
         let cluster = Cluster::start(ClusterOptions { serve, worker, ..ClusterOptions::default() });
         let url = format!("http://{}", cluster.coordinator.http());

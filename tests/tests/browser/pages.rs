@@ -27,6 +27,30 @@ async fn every_page_is_whole_in_both_languages_and_on_a_phone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_language_is_changed_by_its_button_and_stays_so() {
+    let Some(chromium) = Chromium::start().await else { return };
+    let (site, sweep) = Site::with_sweep();
+    let tab = chromium.tab(&site.url).await;
+    let path = format!("/sweeps/{sweep}");
+    tab.open(&path).await;
+    for (button, says) in [("日本語", "ジョブ"), ("English", "Jobs")] {
+        let is_button = format!(
+            "[...document.querySelectorAll('#top button')].find((one) => one.textContent.includes({button:?}))"
+        );
+        tab.run(&format!("{is_button}.id = 'language'")).await;
+        tab.click("#language").await;
+        tab.until(&format!("document.body.innerText.includes({says:?}) && document.querySelector('main')?.dataset.ready === 'true'")).await;
+        assert_eq!(tab.value::<String>("location.pathname").await, path);
+        tab.check().await;
+        tab.open("/workers").await;
+        let language = if button == "日本語" { "ja" } else { "en" };
+        assert_eq!(tab.value::<String>("document.documentElement.lang").await, language);
+        tab.open(&path).await;
+    }
+    chromium.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_sweep_is_seen_as_it_goes_on() {
     let Some(chromium) = Chromium::start().await else { return };
     let site = Site::start(&[]);
@@ -190,6 +214,8 @@ async fn a_sweep_is_cancelled_after_asking_by_keyboard_alone() {
     tab.until("document.querySelector('dialog[open]') !== null").await;
     tab.click("dialog[open] .buttons button:last-child").await;
     tab.until("document.querySelector('h1').parentElement.innerText.includes('cancelled')").await;
+    // Nothing runs any more, and nothing is said to.
+    tab.until("![...document.querySelectorAll('h2')].some((one) => one.textContent === 'Running jobs' && one.checkVisibility())").await;
     assert_eq!(site.sweep(&["show", &sweep.to_string(), "-o", "json"])["state"], "cancelled");
     tab.check().await;
     chromium.end().await;

@@ -1,5 +1,6 @@
 // The JSON API: requests, errors, and the columns of a sweep's jobs.
 
+import { heard } from './clock.js';
 import { t } from './strings.js';
 
 const ROOT = '/api/v1';
@@ -28,6 +29,7 @@ async function ask(path, options, patience = PATIENCE_MS) {
   } catch (error) {
     throw away(error);
   }
+  heard(response);
   if (response.ok) return response;
   // The session has ended: the server sends a page that asks for the token.
   if (response.status === 401) location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);

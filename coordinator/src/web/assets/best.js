@@ -17,7 +17,7 @@ const AGAIN_MS = 3_000;
 export class Curves {
   constructor(sweep, selection) {
     Object.assign(this, { sweep, selection });
-    this.left = new Left(`curves:${sweep}`, { most: 10, metric: null });
+    this.left = new Left(`curves:${selection.key}`, { most: 10, metric: null });
     this.most = this.left.values.most;
     this.lines = new Lines({
       label: t('curves'),

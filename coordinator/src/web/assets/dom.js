@@ -158,6 +158,10 @@ export function staysPut(element, above) {
   }).observe(element);
 }
 
+/** Of how many things the latest choice is kept. */
+const KEPT_MAX = 200;
+const KEPT = 'sweep:kept';
+
 /** What the reader chose before, on this browser (or, of `sessionStorage`, in this tab); `otherwise` where there is nothing. */
 export function remembered(key, otherwise, storage = () => localStorage) {
   try {
@@ -170,10 +174,21 @@ export function remembered(key, otherwise, storage = () => localStorage) {
 /** Keeps what the reader chose. A browser that keeps nothing is fine. */
 export function remember(key, value, storage = () => localStorage) {
   try {
+    outlast(`sweep:${key}`, storage());
     storage().setItem(`sweep:${key}`, JSON.stringify(value));
   } catch {
     // Storage may be full or forbidden.
   }
+}
+
+/** Notes that this is the latest choice, and forgets those before the last so many, as well as what an older page kept. */
+function outlast(key, storage) {
+  const kept = remembered('kept', [], () => storage);
+  if (kept.at(-1) === key) return;
+  const latest = [...kept.filter((other) => other !== key), key].slice(-KEPT_MAX);
+  const all = Array.from({ length: storage.length }, (_, place) => storage.key(place));
+  all.filter((other) => other.startsWith('sweep:') && other !== KEPT && !latest.includes(other)).forEach((other) => storage.removeItem(other));
+  storage.setItem(KEPT, JSON.stringify(latest));
 }
 
 /** How a part of a page was left in this tab: who goes to a job and back finds it so. */

@@ -1,7 +1,8 @@
 // Numbers, durations and times as people read them.
 
-import { isJapanese, language, t } from './strings.js';
+import { everyNowAndAgain, now } from './clock.js';
 import { el } from './dom.js';
+import { isJapanese, language, t } from './strings.js';
 
 const counts = new Intl.NumberFormat(language);
 const moments = new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'medium' });
@@ -186,14 +187,51 @@ const STEPS = [
 /** How long ago, with the moment itself as the title. */
 export function ago(text) {
   if (!text) return '';
-  const moment = new Date(text);
-  const seconds = (moment - Date.now()) / 1000;
+  return el('time', { dateTime: text, title: moments.format(new Date(text)), text: agoNow(text) });
+}
+
+function agoNow(text) {
+  const seconds = (new Date(text) - now()) / 1000;
   const [unit, size] = STEPS.find(([, size, most]) => Math.abs(seconds) / size < most);
-  const shown = Math.abs(seconds) < 5 ? t('just_now') : relative.format(Math.round(seconds / size), unit);
-  return el('time', { dateTime: text, title: moments.format(moment), text: shown });
+  return Math.abs(seconds) < 5 ? t('just_now') : relative.format(Math.round(seconds / size), unit);
 }
 
 /** Seconds from one moment to another, or to now. */
 export function between(from, to) {
-  return from ? ((to ? new Date(to) : Date.now()) - new Date(from)) / 1000 : null;
+  return from ? ((to ? new Date(to) : now()) - new Date(from)) / 1000 : null;
+}
+
+/** How long something took, or has gone on by now. */
+export function lasted(from, to) {
+  if (!from) return '';
+  return to ? whole(between(from, to)) : going({ 'data-since': from });
+}
+
+/** About how long something will take that takes `times` as long as it has gone on, within a text of the page that has a hole for the time. */
+export function estimated(key, from, times) {
+  return going({ 'data-since': from, 'data-times': String(times), 'data-key': key });
+}
+
+function going(properties) {
+  const element = el('span', properties);
+  element.textContent = goingNow(element);
+  return element;
+}
+
+function goingNow({ dataset: { since, times, key } }) {
+  const seconds = between(since);
+  return key ? t(key, { time: duration(rough(seconds * Number(times))) }) : whole(seconds);
+}
+
+function whole(seconds) {
+  return duration(Math.max(0, Math.round(seconds)));
+}
+
+/** Writes times again that are shown and have become others: also of what sends nothing any more. */
+export function keepTimes() {
+  const renew = (element, text) => element.textContent !== text && (element.textContent = text);
+  everyNowAndAgain(() => {
+    document.querySelectorAll('time[datetime]').forEach((element) => renew(element, agoNow(element.dateTime)));
+    document.querySelectorAll('[data-since]').forEach((element) => renew(element, goingNow(element)));
+  });
 }

@@ -20,7 +20,7 @@ const BRUSHED_MS = 300;
 export class JobsTable {
   constructor(sweep, selection) {
     Object.assign(this, { id: sweep, selection });
-    this.left = new Left(`jobs:${sweep}`, { sort: { name: 'objective', way: 0 }, states: [], text: '', page: 1 });
+    this.left = new Left(`jobs:${selection.key}`, { sort: { name: 'objective', way: 0 }, states: [], text: '', page: 1 });
     const { sort, states, text, page } = this.left.values;
     Object.assign(this, { sort, text, page });
     this.states = new Set(states);
@@ -46,7 +46,10 @@ export class JobsTable {
   async show(sweep) {
     const { varying, metrics } = sweep;
     this.sweep = sweep;
-    this.shown = new Set(remembered(`columns:${this.id}`, ['objective', 'epochs_done', 'train_seconds', 'worker', 'reason', ...varying.slice(0, SHOWN_MAX).map((name) => `parameter:${name}`)]));
+    this.usual = new Set(['objective', 'epochs_done', 'train_seconds', 'worker', 'reason', ...varying.slice(0, SHOWN_MAX).map((name) => `parameter:${name}`)]);
+    // What the reader did to them, so that parameters that come later are shown.
+    const { added, hidden } = remembered(`columns:${this.selection.key}`, { added: [], hidden: [] });
+    this.shown = new Set([...this.usual, ...added].filter((name) => !hidden.includes(name)));
     this.sort.way ||= sweep.metric.maximize ? -1 : 1;
     const names = [...varying, ...metrics].join('\n');
     if (!this.search) this.showTools();
@@ -117,7 +120,8 @@ export class JobsTable {
       const change = (event) => {
         if (event.target.checked) this.shown.add(name);
         else this.shown.delete(name);
-        remember(`columns:${this.id}`, [...this.shown]);
+        const usual = [...this.usual];
+        remember(`columns:${this.selection.key}`, { added: [...this.shown].filter((one) => !this.usual.has(one)), hidden: usual.filter((one) => !this.shown.has(one)) });
         this.render();
       };
       return el('label', {}, el('input', { type: 'checkbox', checked: this.shown.has(name), onchange: change }), foreign(clipped(label, 60)));

@@ -1,6 +1,7 @@
 // Which page an address is, and its start.
 
 import { Left } from './dom.js';
+import { keepTimes } from './format.js';
 import { head, problem, trail } from './parts.js';
 import { t } from './strings.js';
 
@@ -14,6 +15,7 @@ const PAGES = [
 
 async function start() {
   head();
+  keepTimes();
   const main = document.getElementById('main');
   main.replaceChildren();
   try {

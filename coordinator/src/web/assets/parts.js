@@ -1,11 +1,23 @@
 // Parts that several pages have: the head of all pages, states, bars, banners, and questions before something changes.
 
 import { coded, el, fill, foreign, say, svg } from './dom.js';
-import { between, count } from './format.js';
+import { count, estimated } from './format.js';
 import { isJapanese, isKnown, t } from './strings.js';
 
-/** Whether the reader may change something. */
-export const isAdmin = document.body.dataset.role !== 'viewer';
+const { role, name } = document.body.dataset;
+
+/** Whether the reader may change everything; who may not is refused, so that nothing is offered that asks first and fails then. */
+export const isAdmin = role === 'admin';
+/** Whether the reader may change nothing. */
+const isViewer = role === 'viewer';
+
+/** Whether the reader may change any sweep. */
+export const mayChangeSome = !isViewer;
+
+/** Whether the reader may change a sweep and its jobs: admins may, and of those who submit its owner. */
+export function mayChange({ owner }) {
+  return isAdmin || (!isViewer && owner === name);
+}
 
 /** States of jobs, in the order in which bars show them. */
 export const JOB_STATES = ['done', 'stopped', 'diverged', 'failed', 'cancelled', 'paused', 'running', 'pending'];
@@ -40,7 +52,7 @@ export function head() {
     document.getElementById('top'),
     el('a', { class: 'brand', href: '/' }, mark(), el('span', { text: 'sweep' })),
     el('nav', { 'aria-label': t('pages') }, link('/', 'sweeps'), link('/workers', 'workers')),
-    el('div', { class: 'end' }, isAdmin ? null : el('span', { class: 'note', text: t('looks_only') }), language, hasSession && logOut),
+    el('div', { class: 'end' }, isViewer && el('span', { class: 'note', text: t('looks_only') }), language, hasSession && logOut),
   );
 }
 
@@ -108,11 +120,11 @@ export function legend(sweep) {
   return el('ul', { class: 'legend' }, JOB_STATES.filter((state) => sweep[state] > 0).map(one));
 }
 
-/** How long a sweep may still take, in seconds, as long as jobs end as they did so far; null where that cannot be said. */
-export function timeLeft({ state, created, jobs, pending, running, paused }) {
+/** About how long a sweep may still take, in a text of the page, as long as jobs end as they did so far; null where that cannot be said. */
+export function timeLeft(key, { state, created, jobs, pending, running, paused }) {
   const ended = jobs - pending - running - paused;
-  if (state !== 'running' || ended < ENDED_MIN || running === 0) return null;
-  return (between(created) * (jobs - ended)) / ended;
+  if (state !== 'running' || !created || ended < ENDED_MIN || running === 0) return null;
+  return estimated(key, created, (jobs - ended) / ended);
 }
 
 /** What a sweep's owner has of the slots, where the coordinator knows owners: how many, of how many, and how large the share is. */
@@ -181,9 +193,9 @@ function ask(label, question, act, kind) {
   const wrong = el('div');
   const yes = el('button', { type: 'button', class: kind === 'danger' ? 'danger' : 'primary', text: label });
   const no = el('button', { type: 'button', text: t('not_now'), onclick: () => dialog.close() });
-  const title = el('h2', { id: 'question', text: question.title });
+  const title = el('h2', { text: question.title });
   const body = question.body.map((part) => (typeof part === 'string' ? el('p', { text: part }) : part));
-  const dialog = el('dialog', { 'aria-labelledby': 'question' }, title, body, wrong, el('div', { class: 'buttons' }, no, yes));
+  const dialog = el('dialog', { 'aria-label': question.title }, title, body, wrong, el('div', { class: 'buttons' }, no, yes));
   yes.addEventListener('click', async () => {
     yes.disabled = true;
     try {
@@ -192,6 +204,8 @@ function ask(label, question, act, kind) {
     } catch (error) {
       fill(wrong, problem(error));
       yes.disabled = false;
+      // Who has closed it meanwhile would never know that nothing was done.
+      if (!dialog.isConnected) show();
     }
   });
   dialog.addEventListener('close', () => {
@@ -199,9 +213,12 @@ function ask(label, question, act, kind) {
     // The button that asked may be gone by now.
     if (document.activeElement === document.body) document.getElementById('main').focus();
   });
-  document.body.append(dialog);
-  dialog.showModal();
-  no.focus();
+  const show = () => {
+    document.body.append(dialog);
+    dialog.showModal();
+    no.focus();
+  };
+  show();
 }
 
 /** Names and values: [name, value, whether it takes the whole width]. */

@@ -3,9 +3,11 @@
 
 import { Left, perFrame } from './dom.js';
 
-/** A selection of jobs. Listeners are called once a frame, however much changed. */
+/** A selection of jobs of a sweep. Listeners are called once a frame, however much changed. */
 export class Selection {
-  constructor(sweep) {
+  constructor({ id, created }) {
+    /** What is remembered of the sweep has this in its key: another store of this address has other sweeps of the same numbers. */
+    this.key = `${id}@${created}`;
     /** The number of the job that is pointed at, or null. */
     this.hovered = null;
     /** For each row of the columns whether brushes leave it; null without brushes. */
@@ -15,7 +17,7 @@ export class Selection {
     /** What holds of the jobs that they leave, as the server is asked for them. */
     this.where = [];
     /** By the names of columns, whether the reader wants their axes logarithmic. */
-    this.left = new Left(`axes:${sweep}`, { logs: {} });
+    this.left = new Left(`axes:${this.key}`, { logs: {} });
     this.listeners = { hover: [], mask: [], axes: [] };
     this.tellHover = perFrame(() => this.listeners.hover.forEach((listener) => listener(this.hovered, this.by)));
     this.tellAxes = perFrame(() => this.listeners.axes.forEach((listener) => listener()));

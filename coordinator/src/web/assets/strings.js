@@ -67,6 +67,8 @@ const TEXTS = {
   not_now: ['Close', '閉じる'],
   just_now: ['just now', 'たった今'],
   actions: ['Actions', '操作'],
+  actions_of: ['Actions for {name}', '{name} の操作'],
+  no_actions: ['There is nothing to change.', '可能な操作はありません。'],
   none: ['none', 'なし'],
   chart: ['chart', 'グラフ'],
 
@@ -185,6 +187,7 @@ const TEXTS = {
   front: ['Circled: jobs that no other beats in both time and value ({jobs}).', '丸印: 時間と値の両方で上回るジョブがないもの (パレートフロント、{jobs} 件)'],
   points: ['{jobs} {jobs:job has|jobs have} a value.', '値のあるジョブは {jobs} 件です。'],
   curves: ['Learning curves', '学習曲線'],
+  show_whole: ['Show the whole', '全体を表示'],
   best_k: ['best {most}', '上位 {most} 件'],
   parallel: ['Parameters and results', 'パラメーターと結果'],
   parallel_label: ['{jobs} {jobs:job as a line|jobs as lines} across the axes {axes}. Arrow keys move from the best job to the worst, Enter opens one; “Limit” leaves a part of an axis.', '{jobs} 件のジョブを、軸 {axes} を通る線で示しています。矢印キーで良い順に移動、Enter で開きます。「範囲を指定」で軸の範囲を絞り込めます。'],

@@ -63,6 +63,10 @@ export function cell({ label, render, measure, written, kind }, item) {
 function renew(row, made) {
   const fresh = [...made.children];
   [...row.children].forEach((old, place) => {
-    if (!old.isEqualNode(fresh[place])) replace(old, fresh[place]);
+    if (old.isEqualNode(fresh[place])) return;
+    const held = old.contains(document.activeElement);
+    replace(old, fresh[place]);
+    // What had the focus may be gone: who goes on from there goes on in the row.
+    if (held && document.activeElement === document.body) row.querySelector('a, button, input')?.focus({ preventScroll: true });
   });
 }

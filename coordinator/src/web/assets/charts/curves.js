@@ -16,6 +16,9 @@ const TICK_WIDTH = 64;
 const TICK_HEIGHT = 38;
 const NUMBERS_WIDTH_MIN = 44;
 const NUMBERS_GAP = 8;
+/** A drag over fewer pixels is a click; and how long a click waits for a second one, which shows the whole again. */
+const DRAG = 5;
+const DOUBLE_MS = 350;
 /** A step that uPlot takes for any: it looks for one before it asks for our ticks. */
 const ANY_STEP = 1e308;
 /** What texts are measured with. */
@@ -29,6 +32,8 @@ export class Lines {
     this.series = [];
     this.plot = null;
     this.focused = null;
+    /** The part of the horizontal axis that the reader chose, {min, max}; null for all of it. */
+    this.zoom = null;
     this.host = el('div', {
       class: 'lines',
       tabIndex: 0,
@@ -36,11 +41,12 @@ export class Lines {
       'aria-roledescription': t('chart'),
       'aria-label': label,
       onkeydown: (event) => this.key(event),
-      onclick: (event) => event.pointerType !== 'touch' && this.focused !== null && this.onOpen?.(this.focused, event),
+      onclick: (event) => this.click(event),
     });
     this.value = el('p', { class: 'note value' });
     this.legend = el('ul', { class: 'legend lines-legend' });
-    this.element = el('div', { class: 'lines-box' }, this.host, this.value, this.legend);
+    this.unzoom = el('button', { type: 'button', class: 'unzoom', hidden: true, text: t('show_whole'), onclick: () => this.whole() });
+    this.element = el('div', { class: 'lines-box' }, this.host, this.unzoom, this.value, this.legend);
     this.host.style.minHeight = `${height}px`;
     new ResizeObserver(() => this.plot?.setSize({ width: this.host.clientWidth, height })).observe(this.host);
     onTheme(() => this.draw());
@@ -52,15 +58,55 @@ export class Lines {
    */
   async show(series, { y, x, isStepped = false, isLog = false, isWhole = true }) {
     this.uPlot ??= (await import('../uplot.js')).default;
+    // A part of one axis is no part of another.
+    if (isLog !== (this.isLog ?? isLog) || (x ?? this.x) !== this.x) this.zoomTo(null);
     Object.assign(this, { series, y, x: x ?? this.x, isStepped, isLog, isWhole });
     this.data = joined(series);
     this.isLogY = isWide(this.data.slice(1));
     // While only values are added, what is drawn stays where it is.
     const shape = JSON.stringify([series.map((line) => [line.key, line.title]), y, isLog, this.isLogY]);
-    if (this.plot && shape === this.shape) this.attempt(() => this.plot.batch(() => this.plot.setData(this.data)));
+    if (this.plot && shape === this.shape) this.attempt(() => this.plot.batch(() => this.renew()));
     else this.draw();
     this.shape = shape;
     this.showLegend();
+  }
+
+  /** Puts the data into what is drawn, which shows the same part of the axis as before. */
+  renew() {
+    this.plot.setData(this.data, !this.zoom);
+    if (this.zoom) this.plot.setScale('x', { ...this.zoom });
+  }
+
+  /** Shows a part of the horizontal axis, or all of it. */
+  zoomTo(zoom) {
+    this.zoom = zoom;
+    this.unzoom.hidden = !zoom;
+    if (this.plot) this.attempt(() => this.plot.batch(() => this.renew()));
+  }
+
+  /** All of the axis. The button that asked for it goes: the keyboard goes on in the chart. */
+  whole() {
+    clearTimeout(this.opening);
+    if (!this.zoom) return;
+    if (document.activeElement === this.unzoom) this.host.focus({ preventScroll: true });
+    this.zoomTo(null);
+  }
+
+  /** The reader has dragged over a part. */
+  selected(plot) {
+    const { left, width } = plot.select;
+    plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+    const [min, max] = [left, left + width].map((at) => plot.posToVal(at, 'x'));
+    if (max > min) this.zoomTo({ min, max });
+  }
+
+  /** Opens what is pointed at; of two clicks, where they show the whole, the first opens nothing. */
+  click(event) {
+    clearTimeout(this.opening);
+    const { focused } = this;
+    if (event.pointerType === 'touch' || focused === null || !this.onOpen) return;
+    if (!this.zoom) this.onOpen(focused, event);
+    else if (event.detail < 2) this.opening = setTimeout(() => this.onOpen(focused, event), DOUBLE_MS);
   }
 
   draw() {
@@ -104,10 +150,10 @@ export class Lines {
       height,
       legend: { show: false },
       padding: [10, 22, 0, 0],
-      cursor: { focus: { prox: 24 }, drag: { x: true, y: false }, points: { size: 6 } },
+      cursor: { focus: { prox: 24 }, drag: { x: true, y: false, dist: DRAG, setScale: false }, points: { size: 6 }, bind: { dblclick: () => () => this.whole() } },
       focus: { alpha: 0.25 },
       scales: {
-        x: { time: false, distr: isLog ? 3 : 1, range: isLog ? ranged(logRange) : undefined },
+        x: { time: false, distr: isLog ? 3 : 1, range: isLog ? ranged(logRange) : undefined, ...this.zoom },
         y: { distr: isLogY ? 3 : 1, range: ranged(isLogY ? logRange : evenRange) },
       },
       axes: [
@@ -115,7 +161,7 @@ export class Lines {
         { ...axis, splits: split(isLogY, false, () => height, TICK_HEIGHT), label: this.y, size: (_, texts) => NUMBERS_GAP + numbersWidth(texts, font) },
       ],
       series: [{}, ...this.series.map((_, place) => this.line(place))],
-      hooks: { setSeries: [(plot, place) => this.pointed(place)], setCursor: [(plot) => this.tell(plot)] },
+      hooks: { setSeries: [(plot, place) => this.pointed(place)], setCursor: [(plot) => this.tell(plot)], setSelect: [(plot) => this.selected(plot)] },
     };
   }
 
@@ -175,6 +221,7 @@ export class Lines {
   key(event) {
     const step = { ArrowUp: -1, ArrowDown: 1 }[event.key];
     const along = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (event.key === 'Escape') this.whole();
     if (event.key === 'Enter' && this.focused !== null) this.onOpen?.(this.focused, event);
     if ((!step && !along) || !this.series.length) return;
     event.preventDefault();

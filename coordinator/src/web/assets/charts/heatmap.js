@@ -20,8 +20,10 @@ const LABEL_WIDTH_MAX = 120;
 export class HeatMap {
   constructor(sweep, selection) {
     Object.assign(this, { sweep, selection });
-    this.left = new Left(`heatmap:${sweep}`, { across: null, down: null, measure: 'mean' });
+    this.left = new Left(`heatmap:${selection.key}`, { across: null, down: null, measure: 'mean' });
     Object.assign(this, this.left.values);
+    /** Whether the reader has chosen the parameters. */
+    this.isChosen = this.across !== null;
     this.surface = new Surface(2, () => this.draw(), {
       class: 'surface heatmap',
       tabIndex: 0,
@@ -51,10 +53,10 @@ export class HeatMap {
     this.element.hidden = parameters.length < 2;
     if (this.element.hidden) return;
     const isThere = (name) => parameters.some((column) => column.name === name);
-    if (!isThere(this.across) || !isThere(this.down)) this.chooseBy(columns);
-    const names = parameters.map(({ name }) => name).join('\n');
-    if (names !== this.names) this.showControls();
-    this.names = names;
+    // The first jobs say little of which tell most; who looks at a map keeps it.
+    const isFree = !this.isChosen && !this.element.matches(':hover, :focus-within');
+    if (isFree || !isThere(this.across) || !isThere(this.down)) this.chooseBy(columns);
+    if (this.offered() !== this.shown) this.showControls();
     this.arrange();
   }
 
@@ -70,12 +72,19 @@ export class HeatMap {
     return (row) => columns.state.data[row] === done;
   }
 
+  /** What there is to choose from, and what is chosen. */
+  offered() {
+    return [this.across, this.down, ...this.columns.parameters.map(({ name }) => name)].join('\n');
+  }
+
   showControls() {
+    this.shown = this.offered();
     const options = this.columns.parameters.map(({ name, label }) => [name, label]);
     const chosen = (key, other) => (name) => {
       // A parameter against itself says nothing: the two change places.
       if (this[other] === name) this[other] = this[key];
       this[key] = name;
+      this.isChosen = true;
       this.keep();
       this.showControls();
       this.arrange();
@@ -95,8 +104,8 @@ export class HeatMap {
   }
 
   keep() {
-    const { across, down, measure } = this;
-    this.left.keep({ across, down, measure });
+    const { across, down, measure, isChosen } = this;
+    this.left.keep(isChosen ? { across, down, measure } : { measure });
   }
 
   /** What is in the cells. */

@@ -28,7 +28,7 @@ export class Parallel {
   constructor(sweep, selection) {
     this.sweep = sweep;
     this.selection = selection;
-    this.left = new Left(`parallel:${sweep}`, { share: 100, brushes: {} });
+    this.left = new Left(`parallel:${selection.key}`, { share: 100, brushes: {} });
     this.share = this.left.values.share;
     this.brushes = new Brushes(() => this.choose());
     this.surface = new Surface(3, () => this.draw(), {
@@ -113,6 +113,8 @@ export class Parallel {
       this.share = 100;
       this.brushes.clear();
       this.showControls();
+      // The button is made anew and off: who pressed it goes on next to it.
+      this.controls.querySelector('select').focus({ preventScroll: true });
     };
     this.clearing = el('button', { type: 'button', text: t('clear_brushes'), onclick: clear });
     fill(

@@ -29,7 +29,7 @@ export class Scatter {
   constructor(sweep, selection) {
     this.sweep = sweep;
     this.selection = selection;
-    this.left = new Left(`scatter:${sweep}`, { x: 'train_seconds' });
+    this.left = new Left(`scatter:${selection.key}`, { x: 'train_seconds' });
     this.x = this.left.values.x;
     this.surface = new Surface(2, () => this.draw(), {
       class: 'surface scatter',

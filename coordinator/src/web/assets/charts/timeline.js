@@ -1,6 +1,7 @@
 // Who ran what when: a lane for each slot of each worker, and a bar for each attempt on it.
 
 import { get } from '../api.js';
+import { now } from '../clock.js';
 import { Left, colour, el, fill, foreign, perFrame, say } from '../dom.js';
 import { between, clipped, count, duration } from '../format.js';
 import { badge, choice, problem, sentence } from '../parts.js';
@@ -24,7 +25,7 @@ const STEPS = [1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21_600, 43_
 export class Timeline {
   constructor({ sweep = null, selection = null, span = SPANS[1] }) {
     Object.assign(this, { sweep, selection });
-    this.left = new Left(`timeline:${sweep ?? ''}`, { span: sweep === null ? span : 0 });
+    this.left = new Left(`timeline:${selection?.key ?? ''}`, { span: sweep === null ? span : 0 });
     this.span = this.left.values.span;
     this.end = null;
     this.surface = new Surface(2, () => this.draw(), {
@@ -54,7 +55,7 @@ export class Timeline {
     const step = (way) => () => {
       const { since, until } = this.window();
       const end = until + way * (until - since);
-      this.end = end >= Date.now() ? null : end;
+      this.end = end >= now() ? null : end;
       this.read();
     };
     const choose = (span) => {
@@ -77,8 +78,8 @@ export class Timeline {
 
   /** The span that is shown, in milliseconds. */
   window() {
-    if (this.span === 0) return { since: this.began, until: (this.ended ?? Date.now()) + 1 };
-    const until = this.end ?? (this.sweep !== null && this.ended !== null ? this.ended + 1 : Date.now());
+    if (this.span === 0) return { since: this.began, until: (this.ended ?? now()) + 1 };
+    const until = this.end ?? (this.sweep !== null && this.ended !== null ? this.ended + 1 : now());
     return { since: until - this.span * 1000, until };
   }
 

@@ -5,9 +5,9 @@ import { ofJob } from '../actions.js';
 import { Lines } from '../charts/curves.js';
 import { el, fill, foreign, update } from '../dom.js';
 import { Files } from '../files.js';
-import { ago, between, clipped, duration, number, parameter } from '../format.js';
+import { ago, between, clipped, duration, lasted, number, parameter } from '../format.js';
 import { poll } from '../live.js';
-import { badge, banner, choice, entitle, facts, isAdmin, liveness, section, sentence, trail } from '../parts.js';
+import { badge, banner, choice, entitle, facts, liveness, mayChange, section, sentence, trail } from '../parts.js';
 import { t } from '../strings.js';
 import { LiveTable } from '../table.js';
 
@@ -79,7 +79,7 @@ class Page {
     this.job = job;
     if (job.state !== this.shownState) {
       this.shownState = job.state;
-      const actions = isAdmin ? ofJob(sweep.id, job, () => this.again.now()) : [];
+      const actions = mayChange(sweep) ? ofJob(sweep.id, job, () => this.again.now()) : [];
       fill(this.title, el('h1', { text: `${t('job')} ${job.job}` }), badge(job.state), this.live.element, el('div', { class: 'controls' }, actions));
     }
     update(this.notes, job.reason && banner(job.state === 'failed' ? 'bad' : 'note', t('reason'), clipped(job.reason, 4_000)), job.proposal && banner('note', t('proposal'), job.proposal));
@@ -184,7 +184,7 @@ function attemptColumns() {
     { label: t('worker'), render: ({ worker }) => foreign(clipped(worker, 200), { class: 'foreign clip' }) },
     { label: t('device'), render: ({ device, slot }) => foreign(device || `${t('slot')} ${slot}`) },
     { label: t('began'), render: ({ granted }) => ago(granted) },
-    { label: t('time'), kind: 'number', render: ({ granted, ended }) => duration(between(granted, ended)) },
+    { label: t('time'), kind: 'number', render: ({ granted, ended }) => (ended ? duration(between(granted, ended)) : lasted(granted)) },
     { label: t('resumed'), kind: 'number', render: ({ resumed_epochs: resumed }) => (resumed ? String(resumed) : '') },
     { label: t('pack_size'), kind: 'number', render: ({ pack_size: size }) => (size > 1 ? String(size) : '') },
     { label: t('reason'), kind: 'text', render: ({ reason }) => (reason ? sentence(clipped(reason, 2_000)) : '') },

@@ -10,11 +10,11 @@ import { Rungs } from '../charts/rungs.js';
 import { Scatter } from '../charts/scatter.js';
 import { Timeline } from '../charts/timeline.js';
 import { el, fill, foreign, staysPut, update, whenSeen } from '../dom.js';
-import { ago, between, clipped, count, duration, number, parameter, rough } from '../format.js';
+import { ago, clipped, count, duration, lasted, number, parameter } from '../format.js';
 import { JobsTable } from '../jobs.js';
 import { RESTING_MS, WAIT_MAX_MS, atMost, follow, poll } from '../live.js';
 import { Meaning } from '../meaning.js';
-import { FINAL, banner, entitle, facts, isAdmin, legend, liveness, ownersSlots, problem, progress, segments, sentence, sweepBadge, timeLeft, trail } from '../parts.js';
+import { FINAL, banner, entitle, facts, legend, liveness, mayChange, ownersSlots, problem, progress, segments, sentence, sweepBadge, timeLeft, trail } from '../parts.js';
 import { Selection } from '../select.js';
 import { t } from '../strings.js';
 import { LiveTable } from '../table.js';
@@ -41,7 +41,7 @@ export async function show(main, id) {
 class Page {
   constructor(id, sweep) {
     Object.assign(this, { id, sweep });
-    this.selection = new Selection(id);
+    this.selection = new Selection(sweep);
     this.live = liveness();
     this.title = el('div', { class: 'caption' });
     this.overview = el('div', { class: 'overview' });
@@ -204,7 +204,7 @@ class Page {
       this.follow();
       this.refresh();
     };
-    const actions = isAdmin ? ofSweep(() => this.sweep, then) : [];
+    const actions = mayChange(sweep) ? ofSweep(() => this.sweep, then) : [];
     // What is asked for stays where it is while its button has the focus.
     const state = [sweep.name, sweep.state, sweep.failed, sweep.cancelled].join();
     if (state !== this.shownState) {
@@ -283,7 +283,6 @@ function waits({ running, waiting }) {
 function counts(sweep) {
   const isFinal = FINAL.has(sweep.state);
   const ended = sweep.jobs - sweep.pending - sweep.running - sweep.paused;
-  const left = timeLeft(sweep);
   return el(
     'div',
     { class: 'card' },
@@ -296,8 +295,8 @@ function counts(sweep) {
       [t('priority'), sweep.priority !== 0 || sweep.owner ? String(sweep.priority) : null],
       [t('created'), ago(sweep.created)],
       [t('ended'), ago(sweep.ended)],
-      [t('time'), duration(Math.max(0, Math.round(between(sweep.created, isFinal ? sweep.ended : null) ?? NaN)))],
-      [t('time_left'), left === null ? null : t('about', { time: duration(rough(left)) })],
+      [t('time'), lasted(sweep.created, isFinal ? sweep.ended : null)],
+      [t('time_left'), timeLeft('about', sweep)],
       [t('images'), sweep.images ? count(sweep.images) : null],
       [t('weights'), sweep.weights && sentence(sweep.weights), true],
     ]),

@@ -1,10 +1,13 @@
 // All sweeps, the latest first.
 
+import { ofSweep } from '../actions.js';
 import { list } from '../api.js';
 import { el, fill, foreign } from '../dom.js';
-import { ago, between, clipped, count, duration, number, parameters, rough } from '../format.js';
+import { ago, clipped, count, lasted, named, number, parameters } from '../format.js';
 import { atMost, follow } from '../live.js';
-import { FINAL, entitle, liveness, ownersSlots, problem, segments, sweepBadge, timeLeft } from '../parts.js';
+import { RowMenu } from '../menu.js';
+import { FINAL, entitle, liveness, mayChange, mayChangeSome, ownersSlots, segments, sweepBadge, timeLeft } from '../parts.js';
+import { patiently } from '../patience.js';
 import { t } from '../strings.js';
 import { LiveTable } from '../table.js';
 
@@ -26,29 +29,35 @@ export async function show(main) {
     else compare.removeAttribute('href');
     compare.setAttribute('aria-disabled', String(!isEnough));
   };
-  const table = new LiveTable(t('sweeps'), tableColumns(chosen, choose), (sweep) => sweep.id, (row, { id }) => {
+  const shown = new Map();
+  const menu = new RowMenu((id) => ofSweep(() => shown.get(id), (after) => showAll([...shown.values()].map((sweep) => (sweep.id === id ? { ...sweep, ...after } : sweep)))));
+  const table = new LiveTable(t('sweeps'), tableColumns(chosen, choose, menu), (sweep) => sweep.id, (row, { id }) => {
     row.dataset.address = `/sweeps/${id}`;
-    row.addEventListener('click', (event) => !event.target.closest('a, input') && !getSelection().toString() && location.assign(row.dataset.address));
+    row.addEventListener('click', (event) => !event.target.closest('a, button, input') && !getSelection().toString() && location.assign(row.dataset.address));
   });
   const body = el('div', { class: 'page' });
+  const wrong = el('div');
   let most = PAGE;
   const more = el('button', {
     type: 'button',
     text: t('more'),
     onclick: () => {
       most += PAGE;
-      return ask();
+      return patient();
     },
   });
   const below = el('div', { class: 'pager', hidden: true }, more);
-  main.append(el('div', { class: 'caption' }, el('h1', { text: t('sweeps') }), live.element, el('div', { class: 'controls' }, compare)), body);
-  const showAll = (items, isWhole) => {
+  main.append(el('div', { class: 'caption' }, el('h1', { text: t('sweeps') }), live.element, el('div', { class: 'controls' }, compare)), wrong, body, menu.element);
+  const showAll = (items, isWhole = below.hidden) => {
     compare.hidden = items.length < 2;
     if (!items.length) {
       if (!body.querySelector('.nothing')) fill(body, nothing());
       return;
     }
+    shown.clear();
+    items.forEach((sweep) => shown.set(sweep.id, sweep));
     table.show(items);
+    menu.renew();
     below.hidden = isWhole;
     if (!table.element.isConnected) fill(body, table.element, below);
   };
@@ -56,23 +65,15 @@ export async function show(main) {
     const { items, isWhole } = await list('/sweeps', most);
     showAll(items, isWhole);
   };
-  await first(ask, body);
+  const patient = patiently(ask, wrong, AGAIN_MS);
+  await patient();
   // An event has the newest sweeps; with more of them on the page, all are read again.
-  const again = atMost(ask, () => AGAIN_MS);
+  const again = atMost(patient, () => AGAIN_MS);
   const seen = ({ items, next }) => (most > PAGE && next ? again() : showAll(items, !next));
   follow('/api/v1/sweeps/events', { snapshot: seen }, live.set);
 }
 
-/** The first answer, or what is wrong with it; later ones come by themselves. */
-async function first(ask, body) {
-  try {
-    await ask();
-  } catch (error) {
-    fill(body, problem(error));
-  }
-}
-
-function tableColumns(chosen, choose) {
+function tableColumns(chosen, choose, menu) {
   return [
     {
       label: t('compare'),
@@ -81,17 +82,18 @@ function tableColumns(chosen, choose) {
       render: ({ id, name }) => el('input', { type: 'checkbox', checked: chosen.has(id), 'aria-label': t('choose_sweep', { name: clipped(name, 60) }), onchange: choose(id) }),
     },
     { label: t('number'), kind: 'number', render: ({ id }) => String(id) },
-    { label: t('name'), render: named },
+    { label: t('name'), render: whose },
     { label: t('state'), render: sweepBadge },
+    ...(mayChangeSome ? [{ label: t('actions'), isUnseen: true, kind: 'menu', render: (sweep) => mayChange(sweep) && menu.button(sweep.id, t('actions_of', { name: named(sweep.name) })) }] : []),
     { label: t('jobs'), render: (sweep) => [segments(sweep), el('span', { class: 'note' }, ended(sweep), sweep.failed > 0 && el('span', { class: 'bad', text: ` · ${t('failed_count', { failed: count(sweep.failed) })}` }))] },
     { label: t('best'), render: best },
-    { label: t('time'), kind: 'number', render: (sweep) => (sweep.created ? lasted(sweep) : '') },
+    { label: t('time'), kind: 'number', render: time },
     { label: t('created'), render: ({ created }) => ago(created) },
   ];
 }
 
 /** A sweep's name, whose it is where the coordinator knows, and when its turn comes. */
-function named(sweep) {
+function whose(sweep) {
   const { id, name, owner, priority, state } = sweep;
   // Of a sweep that has ended, no job waits for a slot.
   const [slots, turn] = FINAL.has(state) ? [] : [ownersSlots(sweep), priority !== 0 && `${t('priority')}: ${priority}`];
@@ -117,12 +119,9 @@ function best({ id, state, best: value, best_trainings: trainings, best_job: job
   ];
 }
 
-function lasted(sweep) {
-  const left = timeLeft(sweep);
-  return [
-    duration(Math.max(0, Math.round(between(sweep.created, FINAL.has(sweep.state) ? sweep.ended : null)))),
-    left !== null && el('div', { class: 'note', text: t('about_left', { time: duration(rough(left)) }) }),
-  ];
+function time(sweep) {
+  const left = timeLeft('about_left', sweep);
+  return [lasted(sweep.created, FINAL.has(sweep.state) ? sweep.ended : null), left && el('div', { class: 'note' }, left)];
 }
 
 function nothing() {

@@ -6,7 +6,8 @@ import { Timeline } from '../charts/timeline.js';
 import { el, fill, foreign } from '../dom.js';
 import { ago, clipped, count, gibibytes } from '../format.js';
 import { atMost, follow } from '../live.js';
-import { badge, entitle, isAdmin, liveness, problem, sentence } from '../parts.js';
+import { badge, entitle, isAdmin, liveness, sentence } from '../parts.js';
+import { patiently } from '../patience.js';
 import { t } from '../strings.js';
 import { LiveTable } from '../table.js';
 
@@ -23,13 +24,14 @@ export async function show(main) {
   const live = liveness();
   const total = el('span', { class: 'note' });
   const body = el('div');
+  const wrong = el('div');
   const latest = new Map();
   // What a worker does then comes as an event.
   const action = (worker) => ofWorker(worker, () => latest.get(worker.name), () => {});
   const table = new LiveTable(t('workers'), tableColumns(action), ({ name }) => name);
   const timeline = new Timeline({});
   const ran = el('div', { class: 'page', hidden: true }, timeline.element);
-  main.append(el('div', { class: 'caption' }, el('h1', { text: t('workers') }), live.element, total), body, ran);
+  main.append(el('div', { class: 'caption' }, el('h1', { text: t('workers') }), live.element, total), wrong, body, ran);
   const showAll = (items) => {
     items.forEach((worker) => latest.set(worker.name, worker));
     const sum = (of) => items.reduce((sum, worker) => sum + of(worker), 0);
@@ -43,15 +45,14 @@ export async function show(main) {
       if (!table.element.isConnected) fill(body, table.element);
     }
   };
-  try {
-    const [{ items }] = await Promise.all([list('/workers', WORKERS_MAX), timeline.read()]);
-    showAll(items);
+  const ask = async () => {
+    showAll((await list('/workers', WORKERS_MAX)).items);
     ran.hidden = false;
-  } catch (error) {
-    fill(body, problem(error));
-  }
+  };
+  const patient = patiently(ask, wrong, AGAIN_MS);
+  await Promise.all([patient(), timeline.read()]);
   // Of very many workers, an event has the first.
-  const again = atMost(async () => showAll((await list('/workers', WORKERS_MAX)).items), () => AGAIN_MS);
+  const again = atMost(patient, () => AGAIN_MS);
   const seen = ({ items, next }) => {
     if (next) again();
     else showAll(items);

@@ -1,0 +1,92 @@
+//! What hands do on a page: a mouse, a finger, and a screen that is set to dark.
+
+use chromiumoxide::cdp::browser_protocol::{
+    emulation::{MediaFeature, SetEmulatedMediaParams, SetTouchEmulationEnabledParams},
+    input::{
+        DispatchMouseEventParams, DispatchMouseEventType, DispatchTouchEventParams, DispatchTouchEventType,
+        MouseButton, TouchPoint,
+    },
+};
+
+use crate::chromium::Tab;
+
+/// Steps of a movement.
+const STEPS: u32 = 8;
+
+/// Where something is on the page.
+pub(crate) type Place = (f64, f64);
+
+impl Tab {
+    /// A place within what a selector finds, from 0 to 1 of its width and height, on the screen.
+    pub(crate) async fn within(&self, selector: &str, (across, down): Place) -> Place {
+        self.run(&format!("document.querySelector({selector:?}).scrollIntoView({{ block: 'center' }})"))
+            .await;
+        let [left, top, width, height]: [f64; 4] = self
+            .value(&format!(
+                "(({{ left, top, width, height }}) => [left, top, width, height])(document.querySelector({selector:?}).getBoundingClientRect())"
+            ))
+            .await;
+        (left + across * width, top + down * height)
+    }
+
+    async fn mouse(&self, what: DispatchMouseEventType, (x, y): Place, clicks: i64) {
+        let is_down = what != DispatchMouseEventType::MouseMoved || clicks > 0;
+        let mut event = DispatchMouseEventParams::builder().r#type(what).x(x).y(y).click_count(clicks);
+        if is_down {
+            event = event.button(MouseButton::Left).buttons(1);
+        }
+        self.page.execute(event.build().unwrap()).await.unwrap();
+    }
+
+    /// Moves a mouse to a place.
+    pub(crate) async fn point(&self, at: Place) {
+        self.mouse(DispatchMouseEventType::MouseMoved, at, 0).await;
+    }
+
+    /// Clicks so often at a place.
+    pub(crate) async fn clicks(&self, at: Place, clicks: i64) {
+        self.point(at).await;
+        for click in 1..=clicks {
+            self.mouse(DispatchMouseEventType::MousePressed, at, click).await;
+            self.mouse(DispatchMouseEventType::MouseReleased, at, click).await;
+        }
+    }
+
+    /// Drags with a mouse from one place to another.
+    pub(crate) async fn drag(&self, from: Place, to: Place) {
+        self.point(from).await;
+        self.mouse(DispatchMouseEventType::MousePressed, from, 1).await;
+        for step in 1..=STEPS {
+            self.mouse(DispatchMouseEventType::MouseMoved, between(from, to, step), 1).await;
+        }
+        self.mouse(DispatchMouseEventType::MouseReleased, to, 1).await;
+    }
+
+    /// Drags with a finger from one place to another.
+    pub(crate) async fn swipe(&self, from: Place, to: Place) {
+        self.page.execute(SetTouchEmulationEnabledParams::new(true)).await.unwrap();
+        self.touch(DispatchTouchEventType::TouchStart, Some(from)).await;
+        for step in 1..=STEPS {
+            self.touch(DispatchTouchEventType::TouchMove, Some(between(from, to, step))).await;
+        }
+        self.touch(DispatchTouchEventType::TouchEnd, None).await;
+    }
+
+    async fn touch(&self, what: DispatchTouchEventType, at: Option<Place>) {
+        let points = at.map(|(x, y)| TouchPoint::builder().x(x).y(y).build().unwrap());
+        let event = DispatchTouchEventParams::builder().r#type(what).touch_points(points);
+        self.page.execute(event.build().unwrap()).await.unwrap();
+    }
+
+    /// Has the page in the colours for the dark, or for the light.
+    pub(crate) async fn darken(&self, is_dark: bool) {
+        let scheme = MediaFeature::new("prefers-color-scheme", if is_dark { "dark" } else { "light" });
+        self.page.execute(SetEmulatedMediaParams::builder().feature(scheme).build()).await.unwrap();
+    }
+}
+
+/// Where a movement is after so many of its steps.
+fn between(from: Place, to: Place, step: u32) -> Place {
+    let part = f64::from(step) / f64::from(STEPS);
+    (from.0 + (to.0 - from.0) * part, from.1 + (to.1 - from.1) * part)
+}
