@@ -1,9 +1,8 @@
 // Questions that are asked again until they are answered.
 
 import { fill, update } from './dom.js';
+import { WAIT_MAX_MS } from './live.js';
 import { problem } from './parts.js';
-
-const WAIT_MAX_MS = 30_000;
 
 /**
  * Gives a function that asks, says in `wrong` why there is no answer, and goes on asking until there is one: at first after `wait_ms`, then less

@@ -1,7 +1,7 @@
 // One sweep: what it does now, its best job, charts of all jobs, and their table. What happens comes as events; the columns that charts are
 // drawn from are read again at most every few seconds.
 
-import { columns as readColumns, get, passes } from '../api.js';
+import { columns as readColumns, get } from '../api.js';
 import { ofSweep } from '../actions.js';
 import { Curves } from '../best.js';
 import { HeatMap } from '../charts/heatmap.js';
@@ -12,9 +12,10 @@ import { Timeline } from '../charts/timeline.js';
 import { el, fill, foreign, staysPut, update, whenSeen } from '../dom.js';
 import { ago, clipped, count, duration, lasted, number, parameter } from '../format.js';
 import { JobsTable } from '../jobs.js';
-import { RESTING_MS, WAIT_MAX_MS, atMost, follow, poll } from '../live.js';
+import { RESTING_MS, atMost, follow, poll } from '../live.js';
 import { Meaning } from '../meaning.js';
-import { FINAL, banner, entitle, facts, legend, liveness, mayChange, ownersSlots, problem, progress, segments, sentence, sweepBadge, timeLeft, trail } from '../parts.js';
+import { FINAL, banner, entitle, facts, legend, liveness, mayChange, ownersSlots, progress, segments, sentence, sweepBadge, timeLeft, trail } from '../parts.js';
+import { patiently } from '../patience.js';
 import { Selection } from '../select.js';
 import { t } from '../strings.js';
 import { LiveTable } from '../table.js';
@@ -47,10 +48,10 @@ class Page {
     this.overview = el('div', { class: 'overview' });
     this.reasons = el('div');
     this.wrong = el('div');
+    this.read = patiently(() => this.ask(), this.wrong, COLUMNS_EVERY_MS);
     this.refresh = atMost(() => this.read(), () => Math.max(COLUMNS_EVERY_MS, (1000 * (this.columns?.rows ?? 0)) / ROWS_A_SECOND));
     /** How often something newer than an answer on its way was heard. */
     this.heard = 0;
-    this.wait = COLUMNS_EVERY_MS;
     /** The first columns are on their way. */
     this.isStarting = true;
     this.beyond = el('div');
@@ -95,15 +96,12 @@ class Page {
 
   /** Shows the first columns. Without them the rest of the page is there, and they are asked for again. */
   async start(first) {
-    try {
-      this.take(await first);
-    } catch (error) {
-      this.failed(error);
-      if (!this.listed) this.jobs.show(this.sweep);
-    }
+    const columns = await first.catch(() => null);
     this.isStarting = false;
+    if (columns) this.take(columns);
+    else this.jobs.show(this.sweep);
     this.tail.hidden = false;
-    if (this.heard) this.refresh();
+    if (this.heard || !this.columns) this.refresh();
   }
 
   /** Listens for what happens. Of a sweep that has ended, one looks now and then whether it goes on. */
@@ -164,29 +162,15 @@ class Page {
     this.refresh();
   }
 
-  /** Reads what has changed. Of two answers on their way the later question counts; what was heard meanwhile is newer than both. */
-  async read() {
+  /** Asks what has changed. Of two answers on their way the later question counts; what was heard meanwhile is newer than both. */
+  async ask() {
     const turn = (this.turn = {});
     const { heard } = this;
-    try {
-      const [sweep, columns] = await Promise.all([get(`/sweeps/${this.id}`), !this.isStarting && readColumns(this.id, this.columns?.version)]);
-      if (turn !== this.turn) return;
-      this.wait = COLUMNS_EVERY_MS;
-      fill(this.wrong);
-      this.sweep = heard === this.heard ? sweep : { ...sweep, ...this.last, waiting: this.sweep.waiting };
-      this.showHead();
-      if (columns) this.take(columns);
-    } catch (error) {
-      if (turn === this.turn) this.failed(error);
-    }
-  }
-
-  /** What could not be read is asked for again, unless it never will be. */
-  failed(error) {
-    fill(this.wrong, problem(error));
-    if (!passes(error)) return;
-    setTimeout(() => this.refresh(), this.wait);
-    this.wait = Math.min(2 * this.wait, WAIT_MAX_MS);
+    const [sweep, columns] = await Promise.all([get(`/sweeps/${this.id}`), !this.isStarting && readColumns(this.id, this.columns?.version)]);
+    if (turn !== this.turn) return;
+    this.sweep = heard === this.heard ? sweep : { ...sweep, ...this.last, waiting: this.sweep.waiting };
+    this.showHead();
+    if (columns) this.take(columns);
   }
 
   take(columns) {
