@@ -34,7 +34,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 pub use self::{
-    best::{NotTested, Test, Verdict, Winner},
+    best::{Models, NotTested, Test, Verdict, Winner},
     best_of::BestOf,
     collect::{Collector, Counted, End, JOBS_MAX, mixed},
     effects::{Effect, Level, Range},

@@ -194,16 +194,20 @@ fn shares_of_images_are_told_apart_by_their_number() {
         |images| with_images(Goal::Maximize, &["activation"], images, &jobs).analyze().best.unwrap();
     let small = verdict(5_000);
     assert_eq!(
-        (small.test, small.separable, small.not_separable),
-        (Some(Test::Newcombe), Some(false), Some(1))
+        (small.test, small.models),
+        (Some(Test::Newcombe), Some(Models { differ: false, not_told: 1 }))
     );
     assert!(small.best.interval.unwrap().contains(0.80) && small.p.is_none());
     let large = verdict(500_000);
-    assert_eq!((large.separable, large.not_separable), (Some(true), Some(0)));
+    assert_eq!(large.models, Some(Models { differ: true, not_told: 0 }));
+    // What one training of each says is nothing of their configurations.
+    for once in [small, large] {
+        assert_eq!((once.separable, once.not_separable), (None, None));
+    }
     // No number of images, or none of which it would be a share.
     let untested = analysis(&["activation"], &jobs).best.unwrap();
     assert_eq!((untested.test, untested.not_tested), (None, Some(NotTested::NoRepeats)));
-    assert_eq!(untested.separable, None);
+    assert_eq!((untested.separable, untested.models), (None, None));
     assert!((untested.difference.unwrap() - 0.01).abs() < 1e-12);
     let beyond = [job("a", 1.5), job("b", 0.79)];
     let beyond = with_images(Goal::Maximize, &["activation"], 100, &beyond).analyze().best.unwrap();

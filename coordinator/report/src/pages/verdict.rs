@@ -15,9 +15,11 @@ impl Content<'_> {
         let Some(verdict) = &self.analysis.best else {
             return vec![strings.no_verdict(self.analysis.jobs.not_looked_at > 0).to_owned()];
         };
-        let mut sentences = vec![self.told_apart(verdict)];
+        let of_models = verdict.models.map(|models| models.not_told).filter(|others| *others > 0);
         let others = verdict.not_separable.filter(|others| *others > 0);
+        let mut sentences = vec![self.told_apart(verdict)];
         sentences.extend(others.map(|others| strings.others_not_told(others)));
+        sentences.extend(of_models.map(|others| strings.other_models_not_told(verdict.best.job, others)));
         sentences
     }
 
@@ -27,7 +29,7 @@ impl Content<'_> {
         let second = verdict.runner_up.map_or((0, 0), |second| (second.job, second.count));
         let (jobs, planned) = ((best.0, second.0), verdict.planned);
         let leads = |tested| strings.runner_up_leads(jobs, (second.1, planned), tested);
-        let Some((test, separable)) = verdict.test.zip(verdict.separable) else {
+        let Some(test) = verdict.test else {
             let why = verdict.not_tested.unwrap_or(analysis::NotTested::NoRepeats);
             let leads = verdict.runner_up_leads.then(|| leads(None));
             let not_tested = strings.not_tested(why, best, second, planned);
@@ -43,9 +45,10 @@ impl Content<'_> {
         let (difference, interval) =
             self.with_interval(by, verdict.interval.map(|interval| interval.gain(goal)));
         let how = strings.tested_by(test, &interval, verdict.p, verdict.freedom);
-        match verdict.runner_up_leads {
-            true => leads(Some((&difference, &how))),
-            false => strings.verdict(jobs, &difference, &how, separable),
+        match verdict.models {
+            _ if verdict.runner_up_leads => leads(Some((&difference, &how))),
+            Some(models) if models.differ => strings.models_differ(jobs, &difference, &how, planned == 1),
+            _ => strings.verdict(jobs, &difference, &how, verdict.separable == Some(true)),
         }
     }
 

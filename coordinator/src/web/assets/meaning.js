@@ -162,17 +162,27 @@ function cut({ bounds, effects }) {
 /** Whether the best can be told from the runner-up. */
 function verdict(best, maximize) {
   if (!best) return '';
-  const { best: first, runner_up: second, planned, runner_up_leads: leads, not_tested: why, separable, not_separable: others } = best;
+  const { best: first, runner_up: second, planned, runner_up_leads: leads, not_tested: why, separable, not_separable: others, models } = best;
   const trainings = { first_trainings: count(first.count), second_trainings: count(second?.count ?? 0), planned: count(planned) };
   const by = gain(best, maximize);
   const written = even([by.difference, by.interval?.low, by.interval?.high], 3);
-  const values = { first: first.job, second: second?.job, difference: written(by.difference), interval: range(by.interval, written), others: count(others ?? 0), ...trainings };
+  const values = { first: first.job, second: second?.job, difference: written(by.difference), interval: range(by.interval, written), others: count(others ?? models?.not_told ?? 0), ...trainings };
   const told = leads ? [t('runner_up_leads', values)] : [];
-  if (why || separable === null) {
+  if (why || (separable === null && !models)) {
     const once = first.count === 1 && second?.count === 1 && planned === 1;
     told.push(t(`untested_${why === 'no_repeats' && !once ? 'some_missing' : (why ?? 'no_repeats')}`, values));
+  } else if (models && !leads) {
+    told.push(...ofModels(models, values, planned));
   } else {
     told.push(t(leads ? 'differ_by' : separable ? 'separable' : 'not_separable', values));
   }
   return told.join(' ');
+}
+
+/** What one training of each says of the two trained models, which is nothing of their configurations. */
+function ofModels({ differ, not_told: others }, values, planned) {
+  const told = [t(differ ? 'models_differ' : 'models_alike', values)];
+  if (differ && planned === 1) told.push(t('train_again'));
+  if (others > 0) told.push(t('models_not_told', values));
+  return told;
 }
