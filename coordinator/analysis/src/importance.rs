@@ -35,6 +35,8 @@ pub enum Method {
     GridAnova,
     /// Shares of how far the best jobs differ from all jobs. They say what matters for being among the best, and are no shares of variance.
     PedAnova,
+    /// Not at all: a single parameter varies. Whatever there is between points is between its values, by construction, chance included.
+    OneParameter,
     /// Not at all: no parameter varies.
     NothingVaries,
     /// Not at all: all values are the same, but for their rounding.
@@ -88,6 +90,9 @@ pub(crate) fn importance(frame: &Frame, points: &[Point], goal: Goal) -> Importa
     }
     if are_equal(&values) {
         return none(Method::AllEqual);
+    }
+    if varying.len() == 1 {
+        return none(Method::OneParameter);
     }
     if let Some(grid) = Grid::of(frame, points, &varying)
         && let Some(shares) = grid.shares(&values)

@@ -310,9 +310,21 @@ fn many_numbers_are_put_into_ranges_with_as_many_points_each() {
     assert!(levels.windows(2).all(|two| two[0].range.unwrap().to < two[1].range.unwrap().from));
     assert_eq!((levels[0].range.unwrap().from, levels[7].range.unwrap().to), (0.0, 0.1 * 99.0));
     assert!(analysis.effects[0].pairs.is_empty());
-    // A line of points is a complete grid of one parameter, which explains everything.
-    assert_eq!(analysis.importance.method, Method::GridAnova);
-    assert!((analysis.importance.items[0].share - 1.0).abs() < 1e-12);
+}
+
+#[test]
+fn the_only_parameter_has_no_importance_as_nothing_else_could_have_it() {
+    let job = |rate: i64, value| (vec![("rate", whole(rate)), ("seed", whole(rate))], End::Done(Some(value)));
+    // A complete grid of one parameter, and a search in which a point came twice; chance alone would give all of the variance to it.
+    for count in [3, 30] {
+        let mut jobs: Vec<Job> = (0..count).map(|rate| job(rate, mixed(rate as u64) as f64)).collect();
+        for _ in 0..2 {
+            let importance = analysis(&["rate", "seed"], &jobs).importance;
+            assert_eq!((importance.method, importance.rest), (Method::OneParameter, None));
+            assert!(importance.items.is_empty(), "{importance:?}");
+            jobs.push(job(0, 0.5));
+        }
+    }
 }
 
 #[test]

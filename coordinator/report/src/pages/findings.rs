@@ -1,7 +1,7 @@
 //! What the effects say, in sentences. A difference is called significant only where a test of pairs says so, corrected for how many
 //! values were compared to find the best and the worst.
 
-use analysis::{Effect, Level, Method};
+use analysis::{Effect, Level};
 use terms::Goal;
 
 use super::{Content, decimals, effects::weighed};
@@ -97,10 +97,6 @@ impl Content<'_> {
 
     fn importance(&self, effect: &Effect, share: Option<f64>) -> Option<String> {
         let importance = &self.analysis.importance;
-        // The only parameter explains what there is between configurations, whatever the numbers are.
-        if importance.method == Method::GridAnova && importance.items.len() == 1 {
-            return None;
-        }
         let item = importance.items.iter().find(|item| item.parameter == effect.parameter)?;
         let interval = item.interval.map(|interval| {
             let percent = crate::figures::percent;

@@ -1,6 +1,6 @@
 //! Whether the best configuration can be told from the runner-up, and what follows.
 
-use analysis::{Method, Verdict, gain};
+use analysis::{Verdict, gain};
 
 use super::{Content, decimals};
 use crate::figures::percent;
@@ -63,11 +63,7 @@ impl Content<'_> {
             limits.push(strings.trained_once().to_owned());
         }
         let rest = analysis.importance.rest.filter(|rest| *rest >= REST_TOLD_FROM);
-        if let Some(rest) =
-            rest.filter(|_| analysis.importance.method == Method::GridAnova && analysis.effects.len() > 1)
-        {
-            limits.push(strings.not_additive(&percent(rest)));
-        }
+        limits.extend(rest.map(|rest| strings.not_additive(&percent(rest))));
         limits.push(strings.each_by_itself().to_owned());
         limits.push(strings.chosen_by_the_same(&self.headings.objective_within()));
         limits

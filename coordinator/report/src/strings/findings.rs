@@ -118,6 +118,12 @@ impl Strings {
                     )
                 },
             ),
+            Method::OneParameter => self
+                .either(
+                    "There is no importance: a single parameter varies, so that nothing else could matter more or less.",
+                    "変化するパラメーターが 1 つで、比べる相手がないため、重要度はありません。",
+                )
+                .to_owned(),
             Method::NothingVaries => self.either("No parameter varies.", "変化するパラメーターはありません。").to_owned(),
             Method::AllEqual => self
                 .either(

@@ -114,6 +114,10 @@ fn a_difference_is_significant_only_where_a_test_corrected_for_the_choice_says_s
     let (header, jobs) = repeated(&apart);
     let page = read(&write(&header, &jobs, Language::English), "report.md");
     assert!(part(&page, "Discussion").contains("significant at the 5 % level"), "{page}");
+    // All that there is between two values of the only parameter is between its values, chance included.
+    let effects = part(&page, "Effects of the parameters");
+    assert!(effects.contains("There is no importance: a single parameter varies"), "{effects}");
+    assert!(!page.contains("| Importance |") && !page.contains("left to"), "{page}");
     assert!(part(&page, "The best configuration").contains("is better than the runner-up"), "{page}");
     // By itself p is 0.04; of three values the largest of three differences was chosen.
     let chosen = [

@@ -230,6 +230,7 @@ const TEXTS = {
   importance_grid_anova: ['Which part of the variance each parameter explains by itself; {rest} is left to how they act together, and to chance.', '各パラメーターが単独で説明する分散の割合。残りの {rest} は組み合わせの効果と偶然によるものです。'],
   cut_at_bounds: ['No value lies outside of {low} to {high}, so intervals of means are cut there; they hold with 95 % as before.', '値は {low} から {high} の範囲にあるため、平均の信頼区間はその範囲で打ち切っています (95 % のままです)。'],
   importance_ped_anova: ['How far the values of the best {quantile} differ from those of all (PED-ANOVA): these are no parts of a variance.', '上位 {quantile} の値が全体とどれだけ異なるか (PED-ANOVA)。分散の割合ではありません。'],
+  importance_one_parameter: ['There is no importance: a single parameter varies, so that nothing else could matter more or less.', '変化するパラメーターが 1 つで、比べる相手がないため、重要度はありません。'],
   importance_nothing_varies: ['No parameter varies.', '変化するパラメーターはありません。'],
   importance_all_equal: ['All jobs have the same value.', 'すべてのジョブが同じ値です。'],
   importance_too_few: ['Too few jobs are done to say which parameters matter.', '完了したジョブが少なく、どのパラメーターが重要かはまだわかりません。'],
