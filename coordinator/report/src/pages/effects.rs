@@ -33,17 +33,21 @@ impl Content<'_> {
         headings.extend([strings.deviation, strings.interval_name()]);
         let has_importance = effects.iter().any(|(_, share)| share.is_some());
         headings.extend(has_importance.then_some(strings.importance_name()));
+        let has_chance = self.analysis.importance.items.iter().any(|item| item.by_chance.is_some());
+        headings.extend(has_chance.then_some(strings.by_chance_name()));
         let has_diverged = self.analysis.jobs.diverged > 0;
         headings.extend(has_diverged.then_some(strings.diverged_name()));
         let mut rows = Vec::new();
         for (effect, share) in effects {
             let best = best_of(&effect.levels, self.sweep.objective.goal);
+            let by_chance = self.by_chance(effect).map(percent).unwrap_or_default();
             for level in &effect.levels {
                 let mut cells =
                     vec![self.headings.parameter(&effect.parameter).to_owned(), strings.level(level)];
                 let (mean, interval) = self.with_interval(level.mean, level.interval);
                 cells.extend([level.count.to_string(), mean, decimals(level.deviation, 4), interval]);
                 cells.extend(has_importance.then(|| share.map(percent).unwrap_or_default()));
+                cells.extend(has_chance.then(|| by_chance.clone()));
                 cells.extend(has_diverged.then(|| level.diverged.to_string()));
                 rows.push(TableRow { cells, best: level.mean.is_some() && level.mean == best });
             }
@@ -52,6 +56,12 @@ impl Content<'_> {
             self.analysis.effects.iter().flat_map(|effect| &effect.levels).any(|level| level.mean.is_some());
         (is_known && !rows.is_empty())
             .then(|| Table { headings: headings.into_iter().map(str::to_owned).collect(), rows })
+    }
+
+    /// Which part of the variance chance alone would give to a parameter, where that is known.
+    fn by_chance(&self, effect: &Effect) -> Option<f64> {
+        let items = &self.analysis.importance.items;
+        items.iter().find(|item| item.parameter == effect.parameter)?.by_chance
     }
 
     /// What the table of effects leaves out of parameters with very many values; none where nothing.
@@ -110,6 +120,8 @@ impl Content<'_> {
             vec![strings.rests_on(analysis.jobs.counted, analysis.points, analysis.effects.len() < 2), how];
         let why = importance.no_interval.and_then(|why| strings.no_interval(why));
         sentences.extend(why.map(str::to_owned));
+        let has_chance = importance.items.iter().any(|item| item.by_chance.is_some());
+        sentences.extend(has_chance.then(|| strings.shares_by_chance().to_owned()));
         sentences.extend(analysis.has_cut_intervals().then(|| strings.cut_at_bounds().to_owned()));
         sentences.join(strings.between_sentences())
     }

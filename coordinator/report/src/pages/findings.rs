@@ -102,7 +102,7 @@ impl Content<'_> {
             let percent = crate::figures::percent;
             self.strings.interval(&percent(interval.low), &percent(interval.high))
         });
-        Some(self.strings.matters(importance.method, share?, interval))
+        Some(self.strings.matters(importance.method, (share?, item.by_chance), interval))
     }
 
     fn diverged(&self, effect: &Effect) -> Option<String> {

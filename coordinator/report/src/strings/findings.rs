@@ -41,6 +41,10 @@ impl Strings {
         self.either("Importance", "重要度")
     }
 
+    pub(crate) fn by_chance_name(&self) -> &'static str {
+        self.either("By chance", "偶然の場合")
+    }
+
     pub(crate) fn parameter_name(&self) -> &'static str {
         self.either("Parameter", "パラメーター")
     }
@@ -138,6 +142,15 @@ impl Strings {
                 )
                 .to_owned(),
         }
+    }
+
+    /// What importances would be by chance.
+    pub(crate) fn shares_by_chance(&self) -> &'static str {
+        self.either(
+            "Chance is in each share, too: next to it stands what values that differ by nothing else would give on average (degrees of freedom of an \
+             analysis of variance), which is more for a parameter of many values. This is no test.",
+            "重要度には偶然によるものも含まれます。差がすべて偶然でも平均で得られる割合 (分散分析の自由度による) を並べて示します。値の多いパラメーターほど大きくなります。これは検定ではありません。",
+        )
     }
 
     /// Why importances have no intervals.
@@ -295,15 +308,26 @@ impl Strings {
         }
     }
 
-    /// How much a parameter matters.
-    pub(crate) fn matters(&self, method: Method, share: f64, interval: Option<String>) -> String {
+    /// How much a parameter matters, and what chance alone would give, where that is known.
+    pub(crate) fn matters(
+        &self,
+        method: Method,
+        (share, by_chance): (f64, Option<f64>),
+        interval: Option<String>,
+    ) -> String {
         let share = percent(share);
+        let by_chance = by_chance.map(percent).map_or_else(String::new, |by_chance| {
+            self.either_of(
+                || format!("; chance alone would give {by_chance} on average"),
+                || format!(" (偶然だけでも平均 {by_chance})"),
+            )
+        });
         let interval =
             interval.map_or_else(String::new, |interval| format!(" ({} {interval})", self.interval_name()));
         match method {
             Method::GridAnova => self.either_of(
-                || format!("By itself it explains {share}{interval} of the variance between configurations."),
-                || format!("単独で設定間の分散の {share}{interval} を説明します。"),
+                || format!("By itself it explains {share}{interval} of the variance between configurations{by_chance}."),
+                || format!("単独で設定間の分散の {share}{interval} を説明します{by_chance}。"),
             ),
             _ => self.either_of(
                 || format!("Its importance for being among the best is {share}{interval}."),

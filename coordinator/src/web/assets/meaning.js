@@ -94,9 +94,10 @@ export class Meaning {
   }
 }
 
-/** How much a parameter matters, as a bar with its interval. */
-function bar({ parameter: name, share, interval }) {
-  const text = `${percent(share)}${interval ? ` (${percent(interval.low)}–${percent(interval.high)})` : ''}`;
+/** How much a parameter matters, as a bar with its interval, or with what chance alone would give. */
+function bar({ parameter: name, share, by_chance: byChance, interval }) {
+  const told = byChance === null ? percent(share) : t('share_by_chance', { share: percent(share), by_chance: percent(byChance) });
+  const text = `${told}${interval ? ` (${percent(interval.low)}–${percent(interval.high)})` : ''}`;
   return row(foreign(clipped(name, 60), { class: 'foreign clip' }), text, (track) => {
     track.append(span('share', 0, share));
     if (interval) track.append(span('whisker', interval.low, interval.high));
@@ -145,9 +146,10 @@ function percent(share) {
 }
 
 /** What the importance is, and what it rests on. */
-function how({ method, quantile, rest, no_interval: none }, { points, counted, cut: bounds }) {
+function how({ method, quantile, rest, no_interval: none, items }, { points, counted, cut: bounds }) {
   const sentences = [t(`importance_${method}`, { quantile: quantile === null ? '' : percent(quantile), rest: rest === null ? '' : percent(rest) })];
   if (none) sentences.push(t(`no_interval_${none}`));
+  if (items.some(({ by_chance: byChance }) => byChance !== null)) sentences.push(t('shares_by_chance'));
   sentences.push(t('rests_on', { jobs: count(counted), points: count(points) }));
   if (bounds) sentences.push(t('cut_at_bounds', bounds));
   return sentences.filter(Boolean).join(' ');

@@ -228,6 +228,8 @@ const TEXTS = {
   parameter: ['Parameter', 'パラメーター'],
   effect: ['Mean of each value', '値ごとの平均'],
   importance_grid_anova: ['Which part of the variance each parameter explains by itself; {rest} is left to how they act together, and to chance.', '各パラメーターが単独で説明する分散の割合。残りの {rest} は組み合わせの効果と偶然によるものです。'],
+  share_by_chance: ['{share} (by chance {by_chance})', '{share} (偶然の場合 {by_chance})'],
+  shares_by_chance: ['Chance is in each part, too: values that differ by nothing else would give what is said of chance, on average. This is no test.', 'この割合には偶然によるものも含まれます。差がすべて偶然でも、平均で括弧内の割合になります。これは検定ではありません。'],
   cut_at_bounds: ['No value lies outside of {low} to {high}, so intervals of means are cut there; they hold with 95 % as before.', '値は {low} から {high} の範囲にあるため、平均の信頼区間はその範囲で打ち切っています (95 % のままです)。'],
   importance_ped_anova: ['How far the values of the best {quantile} differ from those of all (PED-ANOVA): these are no parts of a variance.', '上位 {quantile} の値が全体とどれだけ異なるか (PED-ANOVA)。分散の割合ではありません。'],
   importance_one_parameter: ['There is no importance: a single parameter varies, so that nothing else could matter more or less.', '変化するパラメーターが 1 つで、比べる相手がないため、重要度はありません。'],
