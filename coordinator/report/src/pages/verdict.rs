@@ -8,6 +8,9 @@ use crate::figures::percent;
 /// From this share of the variance on, what single parameters leave over is worth a sentence.
 const REST_TOLD_FROM: f64 = 0.1;
 
+/// The methods that choose points by earlier results, or may.
+const CHOOSES_BY_RESULTS: [&str; 2] = ["tpe", "external"];
+
 impl Content<'_> {
     /// Whether the best can be told from the runner-up, and from how many others it cannot.
     pub(super) fn verdict(&self) -> Vec<String> {
@@ -62,6 +65,11 @@ impl Content<'_> {
         if analysis.repeats.is_none() {
             limits.push(strings.trained_once().to_owned());
         }
+        if CHOOSES_BY_RESULTS.contains(&self.recorded.method.as_str()) {
+            limits.push(strings.points_were_chosen().to_owned());
+        }
+        let stopped = Some(self.sweep.counts.stopped).filter(|stopped| *stopped > 0);
+        limits.extend(stopped.map(|stopped| strings.survivors_were_chosen(stopped)));
         let rest = analysis.importance.rest.filter(|rest| *rest >= REST_TOLD_FROM);
         limits.extend(rest.map(|rest| strings.not_additive(&percent(rest))));
         limits.push(strings.each_by_itself().to_owned());

@@ -131,6 +131,33 @@ impl Strings {
         )
     }
 
+    /// Points that were chosen by earlier results.
+    pub(crate) fn points_were_chosen(&self) -> &'static str {
+        self.either(
+            "The points were chosen by the results of earlier ones, so that values with good results have more of them, and other parameters were not the \
+             same for each value: means and intervals by value are not those of points that are spread evenly.",
+            "設定は先の結果に基づいて選ばれたため、結果の良い値に偏り、ほかのパラメーターの条件も値ごとに異なります。値ごとの平均と信頼区間は、均等に選んだ設定のものとは異なります。",
+        )
+    }
+
+    /// Jobs that early stopping ended.
+    pub(crate) fn survivors_were_chosen(&self, stopped: u64) -> String {
+        self.either_of(
+            || {
+                format!(
+                    "Early stopping ended {}: those that trained to their end were chosen by their results, so that differences among them are likely \
+                     smaller than among all.",
+                    counted(stopped, "job")
+                )
+            },
+            || {
+                format!(
+                    "{stopped} 件のジョブは早期に打ち切られました。最後まで学習したジョブは結果に基づいて残されたもので、その間の差は全体より小さくなりやすくなります。"
+                )
+            },
+        )
+    }
+
     /// Results of one training each.
     pub(crate) fn trained_once(&self) -> &'static str {
         self.either(

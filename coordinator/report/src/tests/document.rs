@@ -164,6 +164,26 @@ fn what_was_not_counted_is_said_with_its_numbers() {
 }
 
 #[test]
+fn the_limits_say_what_was_chosen_by_results() {
+    let (mut header, jobs) = grid();
+    let limits = |header: &Sweep, language, heading| {
+        part(&read(&write(header, &jobs, language), "report.md"), heading).to_owned()
+    };
+    let (points, stopped) =
+        ("The points were chosen by the results of earlier ones", "Early stopping ended 1 job: ");
+    for (method, is_chosen) in [("grid", false), ("random", false), ("tpe", true), ("external", true)] {
+        header.specification = format!("name: x\nmethod: {method}\n");
+        let told = limits(&header, Language::English, "Limits");
+        assert_eq!((told.contains(points), told.contains(stopped)), (is_chosen, false), "{method}: {told}");
+    }
+    header.counts.stopped = 1;
+    assert!(limits(&header, Language::English, "Limits").contains(stopped));
+    let japanese = limits(&header, Language::Japanese, "結果の限界");
+    assert!(japanese.contains("設定は先の結果に基づいて選ばれたため"), "{japanese}");
+    assert!(japanese.contains("1 件のジョブは早期に打ち切られました"), "{japanese}");
+}
+
+#[test]
 fn of_a_sweep_with_very_many_jobs_a_choice_is_analysed_and_the_rest_is_counted() {
     let (mut header, jobs) = grid();
     header.job_count = u64::MAX;
