@@ -12,7 +12,7 @@ use super::{
     statistics::{Interval, Mean, mean_of, paired, without_rounding},
 };
 
-/// Of so many values each is compared with each other, of more with the first.
+/// Of so many values each is compared with each other; of more with the first, and the best with the worst.
 const ALL_PAIRS_MAX: usize = 5;
 
 /// Two values of a parameter.
@@ -68,12 +68,14 @@ impl Others {
     }
 }
 
-/// The differences between values of a parameter, for the groups of jobs that are equal in everything else.
+/// The differences between values of a parameter, for the groups of jobs that are equal in everything else; always that of the values with the
+/// best and the worst mean, which have these codes.
 pub(crate) fn pairs(
     parameter: &Parameter,
     values: &[ParameterValue],
     units: &[Unit],
     groups: &[u32],
+    extremes: Option<(u32, u32)>,
 ) -> Vec<Pair> {
     // By group, the mean at each code: trainings without seeds may be several.
     let mut by_group: HashMap<u32, BTreeMap<u32, Mean>> = HashMap::new();
@@ -86,7 +88,8 @@ pub(crate) fn pairs(
     for (group, means) in &by_group {
         for (first, one) in means {
             for (second, other) in means.range(first + 1..) {
-                if *first == 0 || values.len() <= ALL_PAIRS_MAX {
+                let is_told = *first == 0 || values.len() <= ALL_PAIRS_MAX;
+                if is_told || extremes == Some((*first, *second)) {
                     differences.entry((*first, *second)).or_default().push((*group, other.mean - one.mean));
                 }
             }

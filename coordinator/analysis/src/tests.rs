@@ -3,6 +3,7 @@
 mod bounds;
 mod golden;
 mod interaction;
+mod pairs;
 mod rounding;
 mod verdict;
 

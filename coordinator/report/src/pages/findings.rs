@@ -2,7 +2,6 @@
 //! values were compared to find the best and the worst.
 
 use analysis::{Effect, Level};
-use terms::Goal;
 
 use super::{Content, decimals, effects::weighed};
 use crate::strings::Extreme;
@@ -28,15 +27,7 @@ impl Content<'_> {
     fn means(&self, effect: &Effect) -> Option<Vec<String>> {
         let strings = self.strings;
         let objective = strings.within(&self.headings.objective_within());
-        let mut levels: Vec<&Level> = effect.levels.iter().filter(|level| level.mean.is_some()).collect();
-        // The best first; of equal ones, the earlier.
-        levels.sort_by(|one, other| {
-            let (one, other) = (one.mean.unwrap_or(0.0), other.mean.unwrap_or(0.0));
-            match self.sweep.objective.goal {
-                Goal::Maximize => other.total_cmp(&one),
-                Goal::Minimize => one.total_cmp(&other),
-            }
-        });
+        let levels = effect.ranked(self.sweep.objective.goal);
         let (best, worst) = (*levels.first()?, *levels.last()?);
         if levels.len() == 1 {
             return Some(vec![strings.only_value(&self.extreme(best), &objective)]);

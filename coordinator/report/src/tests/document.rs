@@ -137,6 +137,25 @@ fn a_difference_is_significant_only_where_a_test_corrected_for_the_choice_says_s
 }
 
 #[test]
+fn the_best_and_the_worst_of_many_values_are_tested_with_the_correction_for_all_pairs() {
+    let values =
+        [0.70, 0.72, 0.74, 0.90, 0.60, 0.71].map(|mean| [mean, mean + 0.01, mean + 0.03, mean - 0.01]);
+    let names = ["a", "b", "c", "d", "e", "f"];
+    let mut values: Vec<(&str, [f64; 4])> = names.into_iter().zip(values).collect();
+    // Not the same difference in every pair.
+    values[3].1[0] += 0.01;
+    let (header, jobs) = repeated(&values);
+    let page = read(&write(&header, &jobs, Language::English), "report.md");
+    let discussion = part(&page, "Discussion");
+    assert!(discussion.contains("of its 6 values, d has the best mean"), "{discussion}");
+    assert!(
+        discussion.contains("corrected for 15 comparisons): significant at the 5 % level"),
+        "{discussion}"
+    );
+    assert!(page.contains("| Activation | e \u{2212} d | 4 |"), "{page}");
+}
+
+#[test]
 fn what_was_not_counted_is_said_with_its_numbers() {
     let mut header = some_header();
     let mut jobs = some_jobs();
