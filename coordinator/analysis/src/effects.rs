@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::{
     frame::{ABSENT, Frame, Kind, LEVELS_MAX, Parameter, Unit},
-    pairs::{Others, Pair, pairs},
+    pairs::{Others, Pair, of_trainings, pairs},
     points::better,
     statistics::{Interval, Mean},
 };
@@ -76,6 +76,8 @@ struct Sum {
 /// The effect of each parameter that varies.
 pub(crate) fn effects(frame: &Frame, units: &[Unit], goal: Goal) -> Vec<Effect> {
     let others = Others::new(frame);
+    // Trainings of the only parameter of which no seed says which belong together.
+    let are_samples = frame.compares_trainings() && frame.seed.is_none();
     let effect = |(place, parameter): (usize, &Parameter)| {
         let (levels, left_out, diverged_left_out) = match &parameter.kind {
             Kind::Levels(values) => of_levels(frame, parameter, values, units),
@@ -84,7 +86,9 @@ pub(crate) fn effects(frame: &Frame, units: &[Unit], goal: Goal) -> Vec<Effect> 
         let pairs = match &parameter.kind {
             Kind::Levels(values) if values.len() <= LEVELS_MAX => {
                 let extremes = extremes(&levels, values.len(), goal);
-                pairs(parameter, values, units, &others.groups(frame, place), extremes)
+                let samples = are_samples.then(|| of_trainings(parameter, values, units, extremes)).flatten();
+                let groups = || others.groups(frame, place);
+                samples.unwrap_or_else(|| pairs(parameter, values, units, &groups(), extremes))
             }
             _ => Vec::new(),
         };

@@ -40,7 +40,7 @@ pub use self::{
     effects::{Effect, Level, Range},
     importance::{Importance, Method, NoInterval, Share},
     interaction::{Interaction, Interactions, NoInteraction, Together},
-    pairs::Pair,
+    pairs::{Pair, PairTest},
     points::{RepeatedPoint, Repeats},
     statistics::{Compared, Interval, Mean, gain, mean_of, paired, t_interval, welch, wilson},
 };

@@ -52,3 +52,39 @@ fn where_all_means_are_equal_the_first_value_and_the_last_are_the_ends() {
     let pairs = &analysis(&["rate", "other"], &jobs).effects[0].pairs;
     assert_eq!(pairs.len(), 6, "it is a pair with the first already: {pairs:?}");
 }
+
+/// Trainings of a program without a seed: so many values of its only parameter, each with these results.
+fn unseeded(values: &[&[f64]]) -> Vec<Pair> {
+    let of = |(name, results): (i64, &&[f64])| {
+        results
+            .iter()
+            .map(|value| (vec![("rate", whole(name))], End::Done(Some(*value))))
+            .collect::<Vec<Job>>()
+    };
+    let jobs: Vec<Job> = (0..).zip(values).flat_map(of).collect();
+    let analysis = analysis(&["rate"], &jobs);
+    analysis.effects[0].pairs.clone()
+}
+
+#[test]
+fn trainings_that_no_seed_makes_pairs_are_compared_by_welchs_test() {
+    let pairs = unseeded(&[&[0.70, 0.72, 0.69, 0.71, 0.73], &[0.75, 0.74, 0.78, 0.77, 0.74], &[0.5]]);
+    assert_eq!(pairs.len(), 3);
+    let pair = &pairs[0];
+    assert_eq!((pair.test, pair.pairs), (Some(PairTest::Welch), 0));
+    // scipy.stats.ttest_ind(second, first, equal_var=False) of SciPy 1.17.1, and its confidence_interval(0.95).
+    close(pair.p.unwrap(), 0.002840762690506034);
+    close(pair.difference, 0.046);
+    let interval = pair.interval.unwrap();
+    close(interval.low, 0.021081087382108947);
+    close(interval.high, 0.07091891261789113);
+    // One training says nothing of how far others vary.
+    assert_eq!((pairs[1].test, pairs[1].p, pairs[1].pairs), (None, None, 0));
+    close(pairs[1].difference, -0.21);
+}
+
+#[test]
+fn single_trainings_of_the_only_parameter_are_a_pair_and_no_test() {
+    let pairs = unseeded(&[&[0.70], &[0.75]]);
+    assert_eq!((pairs.len(), pairs[0].pairs, pairs[0].test), (1, 1, None));
+}

@@ -102,6 +102,7 @@ impl<'a> Content<'a> {
         page.extend(self.values_not_shown().map(Block::Text));
         if let Some(table) = self.pairs() {
             page.push(self.numbered_table(numbers, strings.title(Title::Pairs), table));
+            page.extend(self.no_pairs_of_trainings().map(Block::Text));
         }
         if let Some(told) = self.interactions() {
             let title = strings.title(Title::Interactions);

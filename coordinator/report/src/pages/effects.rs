@@ -90,7 +90,7 @@ impl Content<'_> {
                 let cells = vec![
                     self.headings.parameter(&effect.parameter).to_owned(),
                     format!("{} \u{2212} {}", short_parameter(&pair.second), short_parameter(&pair.first)),
-                    pair.pairs.to_string(),
+                    if pair.pairs > 0 { pair.pairs.to_string() } else { String::new() },
                     difference,
                     interval,
                     probability(pair.p),
@@ -104,6 +104,12 @@ impl Content<'_> {
     fn shown_pairs(&self) -> impl Iterator<Item = (&Effect, &Pair)> {
         let (effects, _) = weighed(self.analysis);
         effects.into_iter().flat_map(|(effect, _)| effect.pairs.iter().map(move |pair| (effect, pair)))
+    }
+
+    /// What there is in place of pairs; none where there are pairs.
+    pub(super) fn no_pairs_of_trainings(&self) -> Option<String> {
+        let are_samples = self.shown_pairs().any(|(_, pair)| pair.pairs == 0);
+        are_samples.then(|| self.strings.no_pairs_of_trainings().to_owned())
     }
 
     /// How many differences are in no table.

@@ -241,7 +241,7 @@ impl Strings {
         )
     }
 
-    /// A test of the best value against the worst, over pairs.
+    /// A test of the best value against the worst, over pairs, or over all trainings of both where those are none.
     pub(crate) fn tested_pairs(&self, difference: &str, pairs: u64, p: f64, comparisons: u64) -> String {
         let is_told = p < SIGNIFICANT;
         let p = p_value(p);
@@ -255,14 +255,22 @@ impl Strings {
         self.either_of(
             || {
                 let verdict = if is_told { "significant at the 5 % level" } else { "not separable" };
-                format!(
-                    "Over {pairs} pairs that are equal in everything else, the first less the second is {difference} on average (paired \
-                     t-test, {p}{corrected}): {verdict}."
-                )
+                let over = match pairs {
+                    0 => format!("The mean of the first less that of the second is {difference} (Welch's t-test of their trainings"),
+                    pairs => format!(
+                        "Over {pairs} pairs that are equal in everything else, the first less the second is {difference} on average (paired t-test"
+                    ),
+                };
+                format!("{over}, {p}{corrected}): {verdict}.")
             },
             || {
                 let verdict = if is_told { "5 % 水準で有意な差です" } else { "差があるとは言えません" };
-                format!("ほかの条件が等しい {pairs} 組での差 (前者 − 後者) の平均は {difference} (対応のある t 検定、{p}{corrected}) で、{verdict}。")
+                match pairs {
+                    0 => format!("平均の差 (前者 − 後者) は {difference} (学習間のウェルチの t 検定、{p}{corrected}) で、{verdict}。"),
+                    pairs => format!(
+                        "ほかの条件が等しい {pairs} 組での差 (前者 − 後者) の平均は {difference} (対応のある t 検定、{p}{corrected}) で、{verdict}。"
+                    ),
+                }
             },
         )
     }
@@ -270,6 +278,19 @@ impl Strings {
     /// Pairs that no test can be made of.
     pub(crate) fn untested_pairs(&self, difference: &str, pairs: u64) -> String {
         match pairs {
+            0 => self.either_of(
+                || {
+                    format!(
+                        "The mean of the first less that of the second is {difference}; no test of their trainings is possible, as one has a single \
+                         one, or neither varies."
+                    )
+                },
+                || {
+                    format!(
+                        "平均の差 (前者 − 後者) は {difference} です。学習が 1 回だけか、どちらにもばらつきがないため、検定できません。"
+                    )
+                },
+            ),
             1 => self.either_of(
                 || {
                     format!(
@@ -288,6 +309,15 @@ impl Strings {
                 || format!("ほかの条件が等しい {pairs} 組すべてで差 (前者 − 後者) が {difference} と同じため、検定できません。"),
             ),
         }
+    }
+
+    /// Under the table of differences.
+    pub(crate) fn no_pairs_of_trainings(&self) -> &'static str {
+        self.either(
+            "No seed says which trainings belong together, so that there are no pairs: the intervals and p are those of Welch's t-test of all trainings \
+             of both values.",
+            "どの学習が組になるかを示すシードがないため、信頼区間と p 値は、両方の値のすべての学習によるウェルチの t 検定のものです。",
+        )
     }
 
     /// There are no pairs; whether the intervals of the best and the worst value overlap, where both have one.

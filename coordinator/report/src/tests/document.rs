@@ -156,6 +156,25 @@ fn the_best_and_the_worst_of_many_values_are_tested_with_the_correction_for_all_
 }
 
 #[test]
+fn trainings_without_a_seed_are_compared_by_welchs_test_which_is_named() {
+    let (mut header, mut jobs) =
+        repeated(&[("relu", [0.90, 0.91, 0.92, 0.93]), ("tanh", [0.70, 0.70, 0.73, 0.72])]);
+    header.varying = vec!["activation".into()];
+    header.parameters.retain(|name| name != "seed");
+    jobs.iter_mut().for_each(|(job, _)| job.parameters.0.truncate(4));
+    let page = |language| read(&write(&header, &jobs, language), "report.md");
+    let english = page(Language::English);
+    let told = "The mean of the first less that of the second is 0.2025 (Welch's t-test of their trainings, p &lt; 0.0001): significant";
+    assert!(part(&english, "Discussion").contains(told), "{english}");
+    assert!(
+        !english.contains("a test needs more pairs") && english.contains("No seed says which"),
+        "{english}"
+    );
+    let told = "平均の差 (前者 − 後者) は 0.2025 (学習間のウェルチの t 検定、p &lt; 0.0001) で、5 % 水準で有意な差です。";
+    assert!(part(&page(Language::Japanese), "考察").contains(told));
+}
+
+#[test]
 fn what_was_not_counted_is_said_with_its_numbers() {
     let mut header = some_header();
     let mut jobs = some_jobs();

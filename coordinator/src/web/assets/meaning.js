@@ -83,7 +83,7 @@ export class Meaning {
       const written = even([difference, interval?.low, interval?.high], 3);
       return el('tr', {}, [
         el('td', {}, foreign(`${name(second)} − ${name(first)}`)),
-        el('td', { 'data-kind': 'number', text: count(jobs) }),
+        el('td', { 'data-kind': 'number', text: jobs ? count(jobs) : t('pairs_welch') }),
         el('td', { 'data-kind': 'number', text: written(difference) }),
         el('td', { 'data-kind': 'number', text: range(interval, written) }),
         el('td', { 'data-kind': 'number', text: p === null ? '' : probability(p).replace('= ', '') }),

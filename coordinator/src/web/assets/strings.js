@@ -253,6 +253,7 @@ const TEXTS = {
   untested_no_variation: ['Jobs {first} and {second} vary too little to be compared by a test.', 'ジョブ {first} と {second} はばらつきがなく、検定できません。'],
   paired: ['Differences between jobs that are equal in everything else', 'ほかの条件が等しいジョブどうしの差'],
   difference: ['Difference', '差'],
+  pairs_welch: ['Welch', 'ウェルチ'],
   pair_count: ['Pairs', '組'],
   interval: ['95 % interval', '95 % 信頼区間'],
   levels_more: ['{levels} more {levels:value|values}', 'ほか {levels} 個の値'],
