@@ -111,3 +111,30 @@ fn the_mean_of_several_trainings_is_no_share_of_images() {
     let found = found.with_planned_trainings(2).analyze().best.unwrap();
     assert_eq!((found.test, found.not_tested), (None, Some(NotTested::NoRepeats)));
 }
+
+#[test]
+fn configurations_are_listed_as_they_rank_with_their_parameters() {
+    let job = |rate: f64, name, seed, value| {
+        let parameters =
+            vec![("rate", ParameterValue::Float(rate)), ("name", text(name)), ("seed", whole(seed))];
+        (parameters, End::Done(Some(value)))
+    };
+    // Of the one with the best mean a training is missing.
+    let jobs = [
+        job(0.1, "a", 0, 0.5),
+        job(0.1, "a", 1, 0.6),
+        job(0.1, "a", 2, 0.4),
+        job(0.2, "b", 0, 0.9),
+        job(0.2, "b", 1, 0.8),
+        job(0.2, "c", 0, 0.7),
+        job(0.2, "c", 1, 0.6),
+        job(0.2, "c", 2, 0.7),
+    ];
+    let analysis =
+        collected(Goal::Maximize, &["rate", "name", "seed"], &jobs).with_planned_trainings(3).analyze();
+    let items = analysis.repeats.unwrap().items;
+    assert_eq!(items.iter().map(|item| item.job).collect::<Vec<_>>(), [6, 1, 4]);
+    assert_eq!(analysis.best.unwrap().best.job, 6);
+    let expected = [("rate".to_owned(), ParameterValue::Float(0.2)), ("name".to_owned(), text("c"))];
+    assert_eq!(items[0].parameters.0, expected);
+}

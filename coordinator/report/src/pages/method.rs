@@ -61,7 +61,7 @@ impl<'a> Content<'a> {
         }
         tell(
             strings.repeats_name(),
-            strings.repeats(sweep.repeats, self.analysis.jobs.counted, self.analysis.points),
+            strings.repeats(sweep.planned_trainings(), self.analysis.jobs.counted, self.analysis.points),
         );
         let fixed = self.fixed();
         if !fixed.is_empty() {

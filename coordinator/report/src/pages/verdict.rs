@@ -84,10 +84,16 @@ impl Content<'_> {
         if let Some(sentence) = self.best_mean() {
             return [sentence].into_iter().chain(self.verdict().into_iter().take(1)).collect();
         }
-        let label = best.label(&self.sweep.varying, self.headings);
-        let value = decimals(best.ranked.map(|(_, value)| value), 4);
-        let mut sentences =
-            vec![strings.best_is(&label, &self.headings.objective_within(), &value, best.number)];
+        let (number, label, value) = match self.best_configuration() {
+            // It was trained once, and others several times.
+            Some(winner) => (winner.job, self.label_of(winner.job), Some(winner.value)),
+            None => {
+                let label = best.label(&self.sweep.varying, self.headings);
+                (best.number, label, best.ranked.map(|(_, value)| value))
+            }
+        };
+        let value = decimals(value, 4);
+        let mut sentences = vec![strings.best_is(&label, &self.headings.objective_within(), &value, number)];
         sentences.extend(self.verdict().into_iter().take(1));
         sentences
     }
@@ -97,10 +103,7 @@ impl Content<'_> {
         let winner = self.analysis.best.as_ref()?.best;
         let repeats = self.analysis.repeats.as_ref()?;
         let point = repeats.items.iter().find(|point| point.job == winner.job)?;
-        let of_points = self.points.into_iter().flat_map(|(points, _)| points.iter().map(|point| &point.row));
-        let row = self.rows.iter().chain(of_points).find(|row| row.number == winner.job);
-        let label =
-            row.map(|row| row.label(&self.varying_between_points(), self.headings)).unwrap_or_default();
+        let label = self.label_of(winner.job);
         let (mean, deviation) = (decimals(Some(point.mean), 4), decimals(Some(point.deviation), 4));
         let objective = self.headings.objective_within();
         Some(self.strings.best_mean_is(&label, &objective, (&mean, &deviation), point.count, winner.job))

@@ -228,6 +228,36 @@ impl Strings {
         )
     }
 
+    /// Heading of the first job of a configuration.
+    pub(crate) fn first_job_name(&self) -> &'static str {
+        self.either("First job", "最初のジョブ")
+    }
+
+    /// What the table of configurations shows, of which each is planned to have so many trainings, and what goes by jobs.
+    pub(crate) fn of_configurations(&self, objective: &str, planned: u64) -> String {
+        let objective_within = self.within(objective);
+        let complete = match planned {
+            0 | 1 => String::new(),
+            planned => self.either_of(
+                || format!("; those with all {planned} trainings come first"),
+                || format!("{planned} 回の学習がそろった設定を先に示します。"),
+            ),
+        };
+        self.either_of(
+            || {
+                format!(
+                    "{objective} over the trainings of each configuration, which differ in their seed alone{complete}. The summary, the verdict on the best \
+                     and the conclusion go by these means; the table of jobs, other lists of jobs and `sweep show` go by single trainings."
+                )
+            },
+            || {
+                format!(
+                    "シードだけが異なる学習を 1 つの設定とした{objective_within}の平均です。{complete}概要、最良の設定の検定、まとめはこの平均によります。ジョブの表や一覧、`sweep show` は 1 回ごとの学習によります。"
+                )
+            },
+        )
+    }
+
     /// The best configuration of several trainings, in the conclusion.
     pub(crate) fn best_mean_is(
         &self,

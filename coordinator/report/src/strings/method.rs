@@ -150,7 +150,7 @@ impl Strings {
     }
 
     /// How often each configuration is to be trained, and what came of that.
-    pub(crate) fn repeats(&self, planned: u32, trainings: u64, configurations: u64) -> String {
+    pub(crate) fn repeats(&self, planned: u64, trainings: u64, configurations: u64) -> String {
         let planned = match planned {
             0 | 1 => self.either("once", "1 回").to_owned(),
             planned => self.either_of(|| format!("{planned} times"), || format!("{planned} 回")),
