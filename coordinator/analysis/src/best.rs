@@ -50,7 +50,7 @@ pub struct Winner {
     pub count: u64,
     /// Their mean.
     pub value: f64,
-    /// Student's interval of the mean; of a single training Wilson's, where it is a share of images.
+    /// Student's interval of the mean, none where nothing varies; of a single training Wilson's, where it is a share of images.
     pub interval: Option<Interval>,
 }
 

@@ -55,7 +55,7 @@ pub struct Level {
     pub mean: Option<f64>,
     /// The standard deviation of the sample.
     pub deviation: Option<f64>,
-    /// Student's interval of the mean. Points of a grid differ in other parameters, too, and this is in it.
+    /// Student's interval of the mean; none of a single point, or where nothing varies. Points of a grid differ in other parameters, too, and this is in it.
     pub interval: Option<Interval>,
 }
 

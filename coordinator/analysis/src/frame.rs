@@ -68,7 +68,7 @@ pub(crate) struct Unit {
 }
 
 impl Frame {
-    /// The interval of a mean of values, cut where no value can be; none of a single one.
+    /// The interval of a mean of values, cut where no value can be; none of a single one, or where nothing varies.
     pub(crate) fn interval(&self, mean: &Mean) -> Option<Interval> {
         Some(t_interval(mean)?.cut_at(mean.mean, self.bounds))
     }

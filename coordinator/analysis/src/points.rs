@@ -50,8 +50,8 @@ pub struct RepeatedPoint {
     pub mean: f64,
     /// The standard deviation of the sample.
     pub deviation: f64,
-    /// Student's interval of the mean.
-    pub interval: Interval,
+    /// Student's interval of the mean; none where nothing varies.
+    pub interval: Option<Interval>,
 }
 
 impl Point {
@@ -101,7 +101,7 @@ pub(crate) fn repeats(frame: &Frame, points: &[Point], goal: Goal) -> Option<Rep
             diverged: point.diverged,
             mean: point.mean.mean,
             deviation: point.mean.deviation()?,
-            interval: frame.interval(&point.mean)?,
+            interval: frame.interval(&point.mean),
         })
     });
     Some(Repeats {

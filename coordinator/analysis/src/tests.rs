@@ -102,7 +102,7 @@ fn a_grid_that_was_trained_with_several_seeds_has_repeats() {
     assert_eq!(analysis.importance.no_interval, Some(NoInterval::NotComputed));
     let repeats = analysis.repeats.unwrap();
     assert_eq!((repeats.points, repeats.items.len(), repeats.items[0].count), (16, 16, 3));
-    assert!(repeats.items[0].interval.contains(repeats.items[0].mean));
+    assert!(repeats.items[0].interval.unwrap().contains(repeats.items[0].mean));
     let verdict = analysis.best.unwrap();
     assert_eq!((verdict.test, verdict.best.count), (Some(Test::Welch), 3));
     assert_eq!(verdict.separable, Some(false));

@@ -45,7 +45,8 @@ impl Content<'_> {
                 let mut cells =
                     vec![self.headings.parameter(&effect.parameter).to_owned(), strings.level(level)];
                 let (mean, interval) = self.with_interval(level.mean, level.interval);
-                cells.extend([level.count.to_string(), mean, decimals(level.deviation, 4), interval]);
+                cells.extend([level.count.to_string(), mean, decimals(level.deviation, 4)]);
+                cells.push(or_dash(interval, level.count));
                 cells.extend(has_importance.then(|| share.map(percent).unwrap_or_default()));
                 cells.extend(has_chance.then(|| by_chance.clone()));
                 cells.extend(has_diverged.then(|| level.diverged.to_string()));
@@ -128,6 +129,7 @@ impl Content<'_> {
         sentences.extend(why.map(str::to_owned));
         let has_chance = importance.items.iter().any(|item| item.by_chance.is_some());
         sentences.extend(has_chance.then(|| strings.shares_by_chance().to_owned()));
+        sentences.extend(analysis.has_equal_results().then(|| strings.no_interval_of_equal().to_owned()));
         sentences.extend(analysis.has_cut_intervals().then(|| strings.cut_at_bounds().to_owned()));
         sentences.join(strings.between_sentences())
     }
@@ -140,6 +142,11 @@ impl Content<'_> {
         let [value, low, high] = measured_alike([value, low, high], 4);
         (value, self.strings.interval(&low, &high))
     }
+}
+
+/// An interval, or a dash where several results have none, as they are all the same.
+pub(super) fn or_dash(interval: String, count: u64) -> String {
+    if interval.is_empty() && count > 1 { "\u{2013}".to_owned() } else { interval }
 }
 
 /// A p-value in a table; what four decimals do not tell from 0 is less than they tell: more digits would claim more than a test knows.

@@ -2,7 +2,9 @@
 
 use analysis::{RepeatedPoint, Repeats, Winner};
 
-use super::{super::repeats::Point, Content, PARAMETERS_SHOWN_MAX, Table, TableRow, decimals};
+use super::{
+    super::repeats::Point, Content, PARAMETERS_SHOWN_MAX, Table, TableRow, decimals, effects::or_dash,
+};
 
 impl Content<'_> {
     /// The parameters that differ between points: the seed differs between the trainings of one.
@@ -85,12 +87,17 @@ impl Content<'_> {
         headings.extend(of_values.map(str::to_owned));
         let best = self.best_configuration().map(|winner| winner.job);
         let row = |point: &RepeatedPoint| {
-            let (mean, interval) = self.with_interval(Some(point.mean), Some(point.interval));
+            let (mean, interval) = self.with_interval(Some(point.mean), point.interval);
             let mut cells = vec![point.job.to_string()];
             let value =
                 |name: &String| point.parameters.get(name).map(ToString::to_string).unwrap_or_default();
             cells.extend(parameters.iter().map(value));
-            cells.extend([point.count.to_string(), mean, decimals(Some(point.deviation), 4), interval]);
+            cells.extend([
+                point.count.to_string(),
+                mean,
+                decimals(Some(point.deviation), 4),
+                or_dash(interval, point.count),
+            ]);
             TableRow { cells, best: best == Some(point.job) }
         };
         let table = Table { headings, rows: repeats.items.iter().map(row).collect() };

@@ -164,6 +164,14 @@ impl Strings {
         }
     }
 
+    /// Means of equal values.
+    pub(crate) fn no_interval_of_equal(&self) -> &'static str {
+        self.either(
+            "A dash stands in place of the interval where all results are the same: nothing says how far others would vary.",
+            "結果がすべて同じでばらつきのわからない平均には、区間の代わりに – を示します。",
+        )
+    }
+
     /// Intervals of shares that would go on beyond 0 or 1.
     pub(crate) fn cut_at_bounds(&self) -> &'static str {
         self.either(

@@ -175,6 +175,20 @@ fn trainings_without_a_seed_are_compared_by_welchs_test_which_is_named() {
 }
 
 #[test]
+fn a_mean_of_equal_results_has_a_dash_in_place_of_an_interval() {
+    let (header, jobs) = repeated(&[("relu", [0.90, 0.91, 0.92, 0.93]), ("tanh", [0.5014; 4])]);
+    let page = read(&write(&header, &jobs, Language::English), "report.md");
+    assert!(page.contains("| Activation | tanh | 4 | 0.5014 | 0.0000 | \u{2013} |"), "{page}");
+    assert!(
+        page.contains("A dash stands in place of the interval") && !page.contains("0.5014 to 0.5014"),
+        "{page}"
+    );
+    assert!(part(&page, "Discussion").contains("0.5014 (n = 4) with tanh"), "{page}");
+    let page = read(&write(&header, &jobs, Language::Japanese), "report.md");
+    assert!(part(&page, "パラメーターの影響").contains("区間の代わりに – を示します。"), "{page}");
+}
+
+#[test]
 fn what_was_not_counted_is_said_with_its_numbers() {
     let mut header = some_header();
     let mut jobs = some_jobs();

@@ -107,7 +107,7 @@ function bar({ parameter: name, share, by_chance: byChance, interval }) {
 /** What jobs with a value of a parameter reached, in the mean. */
 function dot(level, { at, written }, isBest) {
   const { mean, interval, count: jobs, diverged } = level;
-  const notes = [t('cell_jobs', { jobs: count(jobs) }), diverged > 0 && t('diverged_too', { jobs: count(diverged) })].filter(Boolean).join(', ');
+  const notes = [t('cell_jobs', { jobs: count(jobs) }), jobs > 1 && !interval && t('all_the_same'), diverged > 0 && t('diverged_too', { jobs: count(diverged) })].filter(Boolean).join(', ');
   const text = mean === null ? notes : `${written(mean)}${interval ? ` (${range(interval, written)})` : ''} · ${notes}`;
   const made = row(foreign(clipped(labelOf(level), 40), { class: 'foreign clip' }), text, (track) => {
     if (interval) track.append(span('whisker', at(interval.low), at(interval.high)));
@@ -158,7 +158,7 @@ function how({ method, quantile, rest, no_interval: none, items }, { points, cou
 /** Where intervals of means are cut, as no value can be beyond; null where none is. */
 function cut({ bounds, effects }) {
   const intervals = effects.flatMap(({ levels }) => levels.map(({ interval }) => interval));
-  return bounds && intervals.some((one) => one && one.low < one.high && (one.low === bounds.low || one.high === bounds.high)) ? bounds : null;
+  return bounds && intervals.some((one) => one && (one.low === bounds.low || one.high === bounds.high)) ? bounds : null;
 }
 
 /** Whether the best can be told from the runner-up. */

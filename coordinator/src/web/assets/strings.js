@@ -257,6 +257,7 @@ const TEXTS = {
   pair_count: ['Pairs', '組'],
   interval: ['95 % interval', '95 % 信頼区間'],
   levels_more: ['{levels} more {levels:value|values}', 'ほか {levels} 個の値'],
+  all_the_same: ['all the same', 'すべて同じ値'],
   diverged_too: ['{jobs} diverged', '発散 {jobs} 件'],
   not_set: ['not set', '設定なし'],
   timeline: ['Who ran what', '実行の記録'],
