@@ -74,6 +74,10 @@ impl<'a> Content<'a> {
                 strings.workers(self.training.workers(), self.training.more_workers),
             );
         }
+        if !self.training.devices.is_empty() {
+            let each = self.training.devices.iter().map(|(device, jobs)| strings.on_device(device, *jobs));
+            tell(strings.devices_name(), each.collect::<Vec<_>>().join(", "));
+        }
         facts
     }
 

@@ -210,6 +210,15 @@ impl Strings {
         }
     }
 
+    pub(crate) fn devices_name(&self) -> &'static str {
+        self.either("Devices", "デバイス")
+    }
+
+    /// How many jobs trained on a device, as each worker names its own.
+    pub(crate) fn on_device(&self, device: &str, jobs: u64) -> String {
+        self.either_of(|| format!("{device} ({})", counted(jobs, "job")), || format!("{device} ({jobs} 件)"))
+    }
+
     /// How to do it again.
     pub(crate) fn save_and_run(&self, file: &str) -> String {
         self.either_of(

@@ -189,6 +189,26 @@ fn a_mean_of_equal_results_has_a_dash_in_place_of_an_interval() {
 }
 
 #[test]
+fn the_method_names_the_devices_of_the_jobs_that_have_epochs() {
+    let (header, mut jobs) = grid();
+    let page = read(&write(&header, &jobs, Language::English), "report.md");
+    assert!(!page.contains("- **Devices**"), "a record without them says nothing: {page}");
+    for (place, (job, _)) in jobs.iter_mut().enumerate() {
+        job.device = if place < 15 { format!("cuda:{}", place % 2) } else { "cpu".into() };
+    }
+    let unbegun =
+        Job { device: "cuda:7".into(), state: Some(JobState::Failed), ..point(17, "relu", 0.1, 32) };
+    jobs.push((unbegun, Vec::new()));
+    let page = |language| read(&write(&header, &jobs, language), "report.md");
+    let english = page(Language::English);
+    assert!(
+        part(&english, "Method").contains("- **Devices**: cpu (1 job), cuda:0 (8 jobs), cuda:1 (7 jobs)\n"),
+        "{english}"
+    );
+    assert!(page(Language::Japanese).contains("- **デバイス**: cpu (1 件), cuda:0 (8 件), cuda:1 (7 件)\n"));
+}
+
+#[test]
 fn what_was_not_counted_is_said_with_its_numbers() {
     let mut header = some_header();
     let mut jobs = some_jobs();
