@@ -23,8 +23,9 @@ use super::{
 pub enum Test {
     /// Welch's t-test of the trainings of both.
     Welch,
-    /// Newcombe's interval of the difference of two shares of as many images. It takes the images as drawn anew for each; as both are of
-    /// the same images, it is too wide rather than too narrow. What another seed would change is not in it.
+    /// Newcombe's interval of the difference of two shares of as many images, where both were trained once. It takes the images as drawn anew
+    /// for each; as both are of the same images, it is too wide rather than too narrow. What another seed would change is not in it, so that
+    /// it says something of the two trained models and nothing of their configurations.
     Newcombe,
 }
 
@@ -34,7 +35,7 @@ pub enum Test {
 pub enum NotTested {
     /// There is one point.
     OnlyOne,
-    /// One of the two has a single training with a value, and the objective is not a share of images.
+    /// One of the two has a single training with a value; and the other has more, or the objective is not a share of images.
     NoRepeats,
     /// The trainings of each came out the same, so that nothing says how far they vary.
     NoVariation,
@@ -49,8 +50,17 @@ pub struct Winner {
     pub count: u64,
     /// Their mean.
     pub value: f64,
-    /// Student's interval of the mean; of a single training Wilson's, where it is a share of images.
+    /// Student's interval of the mean, none where nothing varies; of a single training Wilson's, where it is a share of images.
     pub interval: Option<Interval>,
+}
+
+/// What Newcombe's interval says of trained models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Models {
+    /// Whether the best's model does better than the runner-up's on these validation images: the whole interval is on its side of 0.
+    pub differ: bool,
+    /// How many other models the best's cannot be told from by the same interval, each by itself.
+    pub not_told: u64,
 }
 
 /// The best point against the runner-up.
@@ -72,10 +82,13 @@ pub struct Verdict {
     pub p: Option<f64>,
     /// Degrees of freedom of Welch's test.
     pub freedom: Option<f64>,
-    /// Whether the best is better than the runner-up: the whole interval of the difference is on its side of 0. None where no test was made.
+    /// Whether the best configuration is better than the runner-up: the whole interval of the difference is on its side of 0. None where Welch's
+    /// test was not made: of a single training each nothing says how far others would come out.
     pub separable: Option<bool>,
-    /// How many other points the best is not better than by the same test, each by itself.
+    /// How many other configurations the best is not better than by Welch's test, each by itself.
     pub not_separable: Option<u64>,
+    /// What is said of the trained models where each was trained once; none where Newcombe's interval was not made.
+    pub models: Option<Models>,
 }
 
 /// What comes of comparing two points.
@@ -100,7 +113,9 @@ impl Comparison {
             let (p, freedom) = (Some(compared.p), Some(compared.freedom));
             return Ok(Outcome { test: Test::Welch, interval: compared.interval, p, freedom });
         }
-        let images = self.images.ok_or(NotTested::NoRepeats)?;
+        // The mean of several models is no share of as many images.
+        let are_single = one.mean.count == 1 && other.mean.count == 1;
+        let images = self.images.filter(|_| are_single).ok_or(NotTested::NoRepeats)?;
         let interval = newcombe(one.mean.mean, other.mean.mean, images);
         Ok(Outcome { test: Test::Newcombe, interval, p: None, freedom: None })
     }
@@ -138,28 +153,28 @@ pub(crate) fn verdict(frame: &Frame, points: &[Point], goal: Goal, images: Optio
         Some(other) => comparison.of(best, other),
     };
     // One that cannot be compared by a test is not told from the best either.
-    let not_separable = outcome.is_ok().then(|| {
-        let not_told = |other: &&&Point| {
-            comparison.of(best, other).map_or(true, |one| !comparison.is_better(one.interval))
-        };
-        others.iter().filter(not_told).count() as u64
-    });
+    let not_told =
+        |other: &&&Point| comparison.of(best, other).map_or(true, |one| !comparison.is_better(one.interval));
+    let others_not_told = || others.iter().filter(not_told).count() as u64;
     let runner_up = others.first().map(|other| comparison.winner(frame, other));
-    let best = comparison.winner(frame, best);
+    let winner = comparison.winner(frame, best);
     let made = outcome.as_ref().ok();
+    let by = |test| made.filter(|made| made.test == test);
+    let differ = |made: &Outcome| comparison.is_better(made.interval);
     Some(Verdict {
-        best,
+        best: winner,
         runner_up,
         planned: frame.planned,
-        runner_up_leads: runner_up.is_some_and(|other| leads(goal, other.value, best.value)),
+        runner_up_leads: runner_up.is_some_and(|other| leads(goal, other.value, winner.value)),
         test: made.map(|made| made.test),
         not_tested: outcome.as_ref().err().copied(),
-        difference: runner_up.map(|other| best.value - other.value),
+        difference: runner_up.map(|other| winner.value - other.value),
         interval: made.map(|made| made.interval),
         p: made.and_then(|made| made.p),
         freedom: made.and_then(|made| made.freedom),
-        separable: made.map(|made| comparison.is_better(made.interval)),
-        not_separable,
+        separable: by(Test::Welch).map(differ),
+        not_separable: by(Test::Welch).map(|_| others_not_told()),
+        models: by(Test::Newcombe).map(|made| Models { differ: differ(made), not_told: others_not_told() }),
     })
 }
 

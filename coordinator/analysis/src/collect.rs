@@ -192,7 +192,7 @@ impl Collector {
             points: points.iter().filter(|point| point.is_counted()).count() as u64,
             importance: importance::importance(&frame, &points, goal),
             interactions: interaction::interactions(&frame, &points, goal),
-            effects: effects::effects(&frame, &rows),
+            effects: effects::effects(&frame, &rows, goal),
             repeats: points::repeats(&frame, &points, goal),
             // The best may be among those that were not looked at.
             best: (jobs.not_looked_at == 0).then(|| best::verdict(&frame, &points, goal, images)).flatten(),

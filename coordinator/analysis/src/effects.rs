@@ -1,12 +1,13 @@
 //! What the values of a parameter come to.
 
 use serde::Serialize;
-use terms::ParameterValue;
+use terms::{Goal, ParameterValue};
 use utoipa::ToSchema;
 
 use super::{
     frame::{ABSENT, Frame, Kind, LEVELS_MAX, Parameter, Unit},
-    pairs::{Others, Pair, pairs},
+    pairs::{Others, Pair, of_trainings, pairs},
+    points::better,
     statistics::{Interval, Mean},
 };
 
@@ -25,8 +26,16 @@ pub struct Effect {
     pub left_out: u64,
     /// How many trainings with those diverged.
     pub diverged_left_out: u64,
-    /// Differences between points that are equal in everything else.
+    /// Differences between points that are equal in everything else: of all values; where there are more than five, of each and the first, and of
+    /// the best and the worst mean.
     pub pairs: Vec<Pair>,
+}
+
+impl Effect {
+    /// The values that have a mean, the best first; of equal ones the earlier.
+    pub fn ranked(&self, goal: Goal) -> Vec<&Level> {
+        ranked(&self.levels, goal).into_iter().map(|(_, level)| level).collect()
+    }
 }
 
 /// The points, or the trainings of the only parameter, with a value.
@@ -46,7 +55,7 @@ pub struct Level {
     pub mean: Option<f64>,
     /// The standard deviation of the sample.
     pub deviation: Option<f64>,
-    /// Student's interval of the mean. Points of a grid differ in other parameters, too, and this is in it.
+    /// Student's interval of the mean; none of a single point, or where nothing varies. Points of a grid differ in other parameters, too, and this is in it.
     pub interval: Option<Interval>,
 }
 
@@ -65,8 +74,10 @@ struct Sum {
 }
 
 /// The effect of each parameter that varies.
-pub(crate) fn effects(frame: &Frame, units: &[Unit]) -> Vec<Effect> {
+pub(crate) fn effects(frame: &Frame, units: &[Unit], goal: Goal) -> Vec<Effect> {
     let others = Others::new(frame);
+    // Trainings of the only parameter of which no seed says which belong together.
+    let are_samples = frame.compares_trainings() && frame.seed.is_none();
     let effect = |(place, parameter): (usize, &Parameter)| {
         let (levels, left_out, diverged_left_out) = match &parameter.kind {
             Kind::Levels(values) => of_levels(frame, parameter, values, units),
@@ -74,7 +85,10 @@ pub(crate) fn effects(frame: &Frame, units: &[Unit]) -> Vec<Effect> {
         };
         let pairs = match &parameter.kind {
             Kind::Levels(values) if values.len() <= LEVELS_MAX => {
-                pairs(parameter, values, units, &others.groups(frame, place))
+                let extremes = extremes(&levels, values.len(), goal);
+                let samples = are_samples.then(|| of_trainings(parameter, values, units, extremes)).flatten();
+                let groups = || others.groups(frame, place);
+                samples.unwrap_or_else(|| pairs(parameter, values, units, &groups(), extremes))
             }
             _ => Vec::new(),
         };
@@ -82,6 +96,23 @@ pub(crate) fn effects(frame: &Frame, units: &[Unit]) -> Vec<Effect> {
     };
     let varying = frame.parameters.iter().enumerate().filter(|(_, parameter)| parameter.varies());
     varying.map(effect).collect()
+}
+
+/// The levels that have a mean, with their places, the best first; of equal ones the earlier.
+fn ranked(levels: &[Level], goal: Goal) -> Vec<(usize, &Level)> {
+    let mean = |level: &Level| level.mean.unwrap_or(f64::NAN);
+    let mut ranked: Vec<(usize, &Level)> =
+        levels.iter().enumerate().filter(|(_, level)| level.mean.is_some()).collect();
+    ranked.sort_by(|(_, one), (_, other)| better(goal, mean(other), mean(one)));
+    ranked
+}
+
+/// The codes of the values with the best and the worst mean, the smaller code first. All of so many values have a level, in the order of their
+/// codes; none where one of the two is the absence of the parameter, which is equal to nothing in everything else.
+fn extremes(levels: &[Level], values: usize, goal: Goal) -> Option<(u32, u32)> {
+    let ranked = ranked(levels, goal);
+    let (best, worst) = (ranked.first()?.0, ranked.last()?.0);
+    (best.max(worst) < values).then_some((best.min(worst) as u32, best.max(worst) as u32))
 }
 
 /// Each value by itself; of too many those with the most points and diverged trainings, how many are left out, and how many trainings diverged

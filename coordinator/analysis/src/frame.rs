@@ -2,7 +2,7 @@
 
 use std::{cmp::Ordering, collections::HashMap};
 
-use terms::ParameterValue;
+use terms::{ParameterMap, ParameterValue};
 
 use super::{
     collect::{Cell, Collector},
@@ -34,6 +34,7 @@ pub(crate) struct Frame {
     pub(crate) parameters: Vec<Parameter>,
     /// The codes of the seed, where it varies.
     pub(crate) seed: Option<Vec<u32>>,
+    texts: Vec<String>,
 }
 
 /// A parameter.
@@ -45,6 +46,8 @@ pub(crate) struct Parameter {
     /// How many codes there are.
     pub(crate) count: usize,
     pub(crate) kind: Kind,
+    /// What each code stands for, as it came in.
+    distinct: Vec<Cell>,
 }
 
 /// What the codes stand for.
@@ -65,7 +68,7 @@ pub(crate) struct Unit {
 }
 
 impl Frame {
-    /// The interval of a mean of values, cut where no value can be; none of a single one.
+    /// The interval of a mean of values, cut where no value can be; none of a single one, or where nothing varies.
     pub(crate) fn interval(&self, mean: &Mean) -> Option<Interval> {
         Some(t_interval(mean)?.cut_at(mean.mean, self.bounds))
     }
@@ -89,9 +92,19 @@ impl Frame {
         let units = if varies <= 1 { jobs.len() } else { points };
         let parameter = |(name, codes, distinct): (String, Vec<u32>, Vec<Cell>)| {
             let kind = kind(&codes, &distinct, units, &texts);
-            Parameter { name, codes, count: distinct.len(), kind }
+            Parameter { name, codes, count: distinct.len(), kind, distinct }
         };
-        Self { planned, bounds, jobs, values, parameters: coded.into_iter().map(parameter).collect(), seed }
+        let parameters = coded.into_iter().map(parameter).collect();
+        Self { planned, bounds, jobs, values, parameters, seed, texts }
+    }
+
+    /// The parameters of a job that vary, without the seed and without those that it does not have.
+    pub(crate) fn parameters_of(&self, row: usize) -> ParameterMap {
+        let of = |parameter: &Parameter| {
+            let cell = parameter.distinct.get(parameter.codes[row] as usize)?;
+            Some((parameter.name.clone(), value(cell, &self.texts)))
+        };
+        ParameterMap(self.parameters.iter().filter_map(of).collect())
     }
 
     /// The values that are numbers.

@@ -57,6 +57,14 @@ impl Grid {
         Some(self.columns.iter().map(share).collect())
     }
 
+    /// The share that each parameter's main effect has on average where values differ by nothing but chance: its `k - 1` degrees of freedom, for
+    /// `k` values, over the `N - 1` of all points. Values that could as well be in any other order have, over all orders, the same part of
+    /// their variance in each direction that is at right angles to their mean; an effect takes `k - 1` of those `N - 1`.
+    pub(crate) fn by_chance(&self) -> Vec<f64> {
+        let of = |(codes, count): &(Vec<u32>, usize)| (count - 1) as f64 / (codes.len() - 1) as f64;
+        self.columns.iter().map(of).collect()
+    }
+
     /// The share of what two columns bring together and neither by itself, for values of which there are shares.
     pub(crate) fn interaction(&self, values: &[f64], first: usize, second: usize) -> f64 {
         let mean = values.iter().sum::<f64>() / values.len() as f64;

@@ -35,6 +35,8 @@ pub enum Method {
     GridAnova,
     /// Shares of how far the best jobs differ from all jobs. They say what matters for being among the best, and are no shares of variance.
     PedAnova,
+    /// Not at all: a single parameter varies. Whatever there is between points is between its values, by construction, chance included.
+    OneParameter,
     /// Not at all: no parameter varies.
     NothingVaries,
     /// Not at all: all values are the same, but for their rounding.
@@ -74,6 +76,9 @@ pub struct Share {
     pub parameter: String,
     /// Between 0 and 1.
     pub share: f64,
+    /// In a complete grid, what that share is on average where values differ by nothing but chance: the degrees of freedom of the parameter over
+    /// those of all points, however often each was trained.
+    pub by_chance: Option<f64>,
     /// Percentiles of a bootstrap.
     pub interval: Option<Interval>,
 }
@@ -89,10 +94,13 @@ pub(crate) fn importance(frame: &Frame, points: &[Point], goal: Goal) -> Importa
     if are_equal(&values) {
         return none(Method::AllEqual);
     }
+    if varying.len() == 1 {
+        return none(Method::OneParameter);
+    }
     if let Some(grid) = Grid::of(frame, points, &varying)
         && let Some(shares) = grid.shares(&values)
     {
-        return of_grid(&shares, &varying, counted.iter().all(|point| point.mean.count > 1));
+        return of_grid(&grid, &shares, &varying, counted.iter().all(|point| point.mean.count > 1));
     }
     if values.len() < POINTS_MIN {
         return none(Method::TooFew);
@@ -115,15 +123,17 @@ fn none(method: Method) -> Importance {
 
 /// Of a complete grid. Drawing the trainings of each point anew would add their noise a second time, so that an interval would lie
 /// beside its own share.
-fn of_grid(shares: &[f64], varying: &[&Parameter], are_repeated: bool) -> Importance {
+fn of_grid(grid: &Grid, shares: &[f64], varying: &[&Parameter], are_repeated: bool) -> Importance {
     let why = if are_repeated { NoInterval::NotComputed } else { NoInterval::TrainedOnce };
+    let mut items = with_intervals(varying, shares, &[]);
+    items.iter_mut().zip(grid.by_chance()).for_each(|(item, share)| item.by_chance = Some(share));
     Importance {
         method: Method::GridAnova,
         quantile: None,
         rest: Some((1.0 - shares.iter().sum::<f64>()).max(0.0)),
         samples: 0,
         no_interval: Some(why),
-        items: with_intervals(varying, shares, &[]),
+        items,
     }
 }
 
@@ -170,6 +180,7 @@ fn with_intervals(varying: &[&Parameter], shares: &[f64], resampled: &[Vec<f64>]
         .map(|(place, (parameter, share))| Share {
             parameter: parameter.name.clone(),
             share: *share,
+            by_chance: None,
             interval: interval(place),
         })
         .collect()

@@ -34,13 +34,13 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 pub use self::{
-    best::{NotTested, Test, Verdict, Winner},
+    best::{Models, NotTested, Test, Verdict, Winner},
     best_of::BestOf,
     collect::{Collector, Counted, End, JOBS_MAX, mixed},
     effects::{Effect, Level, Range},
     importance::{Importance, Method, NoInterval, Share},
     interaction::{Interaction, Interactions, NoInteraction, Together},
-    pairs::Pair,
+    pairs::{Pair, PairTest},
     points::{RepeatedPoint, Repeats},
     statistics::{Compared, Interval, Mean, gain, mean_of, paired, t_interval, welch, wilson},
 };
@@ -73,13 +73,22 @@ pub struct Analysis {
 }
 
 impl Analysis {
+    /// Whether some values or configurations have several results that are all the same, so that there is no interval.
+    pub fn has_equal_results(&self) -> bool {
+        let mut levels = self.effects.iter().flat_map(|effect| &effect.levels);
+        let mut points = self.repeats.iter().flat_map(|repeats| &repeats.items);
+        levels.any(|level| level.count > 1 && level.interval.is_none())
+            || points.any(|point| point.interval.is_none())
+    }
+
     /// Whether intervals of means end where no value can be.
     pub fn has_cut_intervals(&self) -> bool {
         let Some(bounds) = self.bounds else { return false };
         let of_levels =
             self.effects.iter().flat_map(|effect| &effect.levels).filter_map(|level| level.interval);
-        let of_points = self.repeats.iter().flat_map(|repeats| &repeats.items).map(|point| point.interval);
-        let is_cut = |one: Interval| one.low < one.high && (one.low == bounds.low || one.high == bounds.high);
+        let of_points =
+            self.repeats.iter().flat_map(|repeats| &repeats.items).filter_map(|point| point.interval);
+        let is_cut = |one: Interval| one.low == bounds.low || one.high == bounds.high;
         of_levels.chain(of_points).any(is_cut)
     }
 }

@@ -1,7 +1,9 @@
 //! Points, and what several trainings of each come to.
 
+use std::cmp::Reverse;
+
 use serde::Serialize;
-use terms::Goal;
+use terms::{Goal, ParameterMap, Standing};
 use utoipa::ToSchema;
 
 use super::{
@@ -29,7 +31,7 @@ pub struct Repeats {
     pub points: u64,
     /// The standard deviation between trainings of a point, pooled over all of them.
     pub deviation: f64,
-    /// The best of them, the best first.
+    /// The best of them, the best first: those with all planned trainings before the others.
     pub items: Vec<RepeatedPoint>,
     /// How many are not listed.
     pub left_out: u64,
@@ -40,13 +42,16 @@ pub struct Repeats {
 pub struct RepeatedPoint {
     /// Its first job.
     pub job: u64,
+    /// The parameters that vary, without the seed.
+    #[serde(skip)]
+    pub parameters: ParameterMap,
     pub count: u64,
     pub diverged: u64,
     pub mean: f64,
     /// The standard deviation of the sample.
     pub deviation: f64,
-    /// Student's interval of the mean.
-    pub interval: Interval,
+    /// Student's interval of the mean; none where nothing varies.
+    pub interval: Option<Interval>,
 }
 
 impl Point {
@@ -83,16 +88,20 @@ pub(crate) fn repeats(frame: &Frame, points: &[Point], goal: Goal) -> Option<Rep
     }
     let squares: f64 = repeated.iter().map(|point| point.mean.squares()).sum();
     let freedom: u64 = repeated.iter().map(|point| point.mean.count - 1).sum();
-    repeated.sort_by(|one, other| better(goal, other.mean.mean, one.mean.mean));
+    let standing = |point: &&Point| {
+        Standing::new(goal, frame.jobs[point.row], point.mean.mean, point.mean.count, frame.planned)
+    };
+    repeated.sort_by_key(|point| Reverse(standing(point)));
     let count = repeated.len();
     let items = repeated.into_iter().take(LISTED_MAX).filter_map(|point| {
         Some(RepeatedPoint {
             job: frame.jobs[point.row],
+            parameters: frame.parameters_of(point.row),
             count: point.mean.count,
             diverged: point.diverged,
             mean: point.mean.mean,
             deviation: point.mean.deviation()?,
-            interval: frame.interval(&point.mean)?,
+            interval: frame.interval(&point.mean),
         })
     });
     Some(Repeats {

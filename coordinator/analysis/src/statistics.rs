@@ -174,9 +174,10 @@ fn normal(t: f64, freedom: f64) -> f64 {
     ((small / (0.8 * square * square + 100.0 + b) + square + 3.0) / b + 1.0) * square.sqrt()
 }
 
-/// Student's 95 % interval of the mean of normally distributed values; none of a single value.
+/// Student's 95 % interval of the mean of normally distributed values; none of a single value, or where nothing varies: values that came out the
+/// same do not say that the next one will.
 pub fn t_interval(mean: &Mean) -> Option<Interval> {
-    let deviation = mean.deviation()?;
+    let deviation = mean.deviation().filter(|deviation| *deviation > 0.0)?;
     let error = deviation / (mean.count as f64).sqrt();
     Some(Interval::around(mean.mean, student_t((mean.count - 1) as f64) * error))
 }

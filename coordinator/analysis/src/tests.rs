@@ -3,6 +3,7 @@
 mod bounds;
 mod golden;
 mod interaction;
+mod pairs;
 mod rounding;
 mod verdict;
 
@@ -101,7 +102,7 @@ fn a_grid_that_was_trained_with_several_seeds_has_repeats() {
     assert_eq!(analysis.importance.no_interval, Some(NoInterval::NotComputed));
     let repeats = analysis.repeats.unwrap();
     assert_eq!((repeats.points, repeats.items.len(), repeats.items[0].count), (16, 16, 3));
-    assert!(repeats.items[0].interval.contains(repeats.items[0].mean));
+    assert!(repeats.items[0].interval.unwrap().contains(repeats.items[0].mean));
     let verdict = analysis.best.unwrap();
     assert_eq!((verdict.test, verdict.best.count), (Some(Test::Welch), 3));
     assert_eq!(verdict.separable, Some(false));
@@ -194,16 +195,20 @@ fn shares_of_images_are_told_apart_by_their_number() {
         |images| with_images(Goal::Maximize, &["activation"], images, &jobs).analyze().best.unwrap();
     let small = verdict(5_000);
     assert_eq!(
-        (small.test, small.separable, small.not_separable),
-        (Some(Test::Newcombe), Some(false), Some(1))
+        (small.test, small.models),
+        (Some(Test::Newcombe), Some(Models { differ: false, not_told: 1 }))
     );
     assert!(small.best.interval.unwrap().contains(0.80) && small.p.is_none());
     let large = verdict(500_000);
-    assert_eq!((large.separable, large.not_separable), (Some(true), Some(0)));
+    assert_eq!(large.models, Some(Models { differ: true, not_told: 0 }));
+    // What one training of each says is nothing of their configurations.
+    for once in [small, large] {
+        assert_eq!((once.separable, once.not_separable), (None, None));
+    }
     // No number of images, or none of which it would be a share.
     let untested = analysis(&["activation"], &jobs).best.unwrap();
     assert_eq!((untested.test, untested.not_tested), (None, Some(NotTested::NoRepeats)));
-    assert_eq!(untested.separable, None);
+    assert_eq!((untested.separable, untested.models), (None, None));
     assert!((untested.difference.unwrap() - 0.01).abs() < 1e-12);
     let beyond = [job("a", 1.5), job("b", 0.79)];
     let beyond = with_images(Goal::Maximize, &["activation"], 100, &beyond).analyze().best.unwrap();
@@ -306,9 +311,21 @@ fn many_numbers_are_put_into_ranges_with_as_many_points_each() {
     assert!(levels.windows(2).all(|two| two[0].range.unwrap().to < two[1].range.unwrap().from));
     assert_eq!((levels[0].range.unwrap().from, levels[7].range.unwrap().to), (0.0, 0.1 * 99.0));
     assert!(analysis.effects[0].pairs.is_empty());
-    // A line of points is a complete grid of one parameter, which explains everything.
-    assert_eq!(analysis.importance.method, Method::GridAnova);
-    assert!((analysis.importance.items[0].share - 1.0).abs() < 1e-12);
+}
+
+#[test]
+fn the_only_parameter_has_no_importance_as_nothing_else_could_have_it() {
+    let job = |rate: i64, value| (vec![("rate", whole(rate)), ("seed", whole(rate))], End::Done(Some(value)));
+    // A complete grid of one parameter, and a search in which a point came twice; chance alone would give all of the variance to it.
+    for count in [3, 30] {
+        let mut jobs: Vec<Job> = (0..count).map(|rate| job(rate, mixed(rate as u64) as f64)).collect();
+        for _ in 0..2 {
+            let importance = analysis(&["rate", "seed"], &jobs).importance;
+            assert_eq!((importance.method, importance.rest), (Method::OneParameter, None));
+            assert!(importance.items.is_empty(), "{importance:?}");
+            jobs.push(job(0, 0.5));
+        }
+    }
 }
 
 #[test]
@@ -348,7 +365,8 @@ fn the_same_jobs_give_the_same_analysis() {
         .collect();
     let names = ["rate", "name", "seed"];
     assert_eq!(analysis(&names, &jobs), analysis(&names, &jobs));
-    assert!(analysis(&names, &jobs).importance.items.iter().all(|item| item.interval.is_some()));
+    let items = analysis(&names, &jobs).importance.items;
+    assert!(items.iter().all(|item| item.interval.is_some() && item.by_chance.is_none()), "{items:?}");
 }
 
 #[test]

@@ -152,6 +152,8 @@ pub struct Job {
     pub ended_unix_ms: u64,
     /// Worker of the last attempt.
     pub worker: String,
+    /// Device of the last attempt, as its worker names it; empty before the first, and where it was not asked for.
+    pub device: String,
     /// Epochs that count.
     pub epochs_done: u32,
     /// Sum of the training loops of those epochs, in seconds.

@@ -17,6 +17,8 @@ pub(super) struct JobRow {
     pub(super) state: &'static str,
     pub(super) attempts: u32,
     pub(super) worker: String,
+    /// Where the last attempt trained, such as `cuda:0`; may be empty.
+    pub(super) device: String,
     pub(super) epochs_done: u32,
     /// Sum of the training loops, in seconds; none before the first epoch.
     pub(super) train_seconds: Option<f64>,
@@ -41,6 +43,7 @@ impl JobRow {
             state: job.state.map_or("", terms::JobState::as_str),
             attempts: job.attempts,
             worker: job.worker.clone(),
+            device: job.device.clone(),
             epochs_done: job.epochs_done,
             train_seconds: (job.epochs_done > 0).then_some(job.train_seconds),
             metrics: job.metrics.clone(),

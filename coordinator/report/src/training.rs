@@ -1,6 +1,6 @@
 //! How the jobs of a sweep were trained, gathered job by job: what the report says of its method.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use terms::ParameterValue;
 
@@ -10,6 +10,8 @@ use super::rows::JobRow;
 const VALUES_MAX: usize = 20;
 /// Most workers that are told apart: no one reads more, and each name takes memory.
 const WORKERS_MAX: usize = 1_000;
+/// Most devices that are told apart: all machines name theirs alike, and no one reads more.
+const DEVICES_MAX: usize = 64;
 
 /// The values that jobs have of a parameter.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -35,6 +37,8 @@ pub(super) struct Training {
     workers: BTreeSet<String>,
     /// Whether there were more workers than are told apart.
     pub(super) more_workers: bool,
+    /// How many jobs with epochs that count had their last attempt on each device.
+    pub(super) devices: BTreeMap<String, u64>,
 }
 
 impl Training {
@@ -45,6 +49,7 @@ impl Training {
             epochs_in_all: 0,
             workers: BTreeSet::new(),
             more_workers: false,
+            devices: BTreeMap::new(),
         }
     }
 
@@ -58,6 +63,12 @@ impl Training {
         if row.state == "done" {
             let (fewest, most) = self.epochs.unwrap_or((row.epochs_done, row.epochs_done));
             self.epochs = Some((fewest.min(row.epochs_done), most.max(row.epochs_done)));
+        }
+        if row.epochs_done > 0 && !row.device.is_empty() {
+            let is_known = self.devices.contains_key(&row.device);
+            if is_known || self.devices.len() < DEVICES_MAX {
+                *self.devices.entry(row.device.clone()).or_default() += 1;
+            }
         }
         if !row.worker.is_empty() && !self.workers.contains(&row.worker) {
             match self.workers.len() < WORKERS_MAX {

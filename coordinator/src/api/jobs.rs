@@ -34,6 +34,8 @@ pub struct JobView {
     pub reason: String,
     /// When it trained, in reports alone.
     pub times: JobTimes,
+    /// On which device its last attempt trained, in reports alone; empty where it did not, or is not said.
+    pub device: String,
 }
 
 /// When a job trained, in milliseconds since 1970; nothing where it did not, or is not said.
@@ -67,6 +69,7 @@ impl JobView {
             weights: None,
             reason,
             times: JobTimes::default(),
+            device: String::new(),
         }
     }
 }

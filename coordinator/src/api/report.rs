@@ -64,28 +64,31 @@ impl Api {
     }
 }
 
-/// Says of jobs, in the order of their numbers, when they trained.
-async fn mark_times(rows: &dyn ResultRows, sweep: SweepId, jobs: &mut [JobView]) -> Result<(), ApiError> {
+/// Says of jobs, in the order of their numbers, when and on which devices they trained.
+async fn mark_attempts(rows: &dyn ResultRows, sweep: SweepId, jobs: &mut [JobView]) -> Result<(), ApiError> {
     let (Some(first), Some(last)) = (jobs.first(), jobs.last()) else { return Ok(()) };
     let (mut after, last) = (AttemptPlace::before(first.job), last.job);
-    // By job: when its first attempt was granted, and when its last one ended.
-    let mut times: BTreeMap<u64, (u64, Option<u64>)> = BTreeMap::new();
+    // By job: when its first attempt was granted; when its last one ended, and its device.
+    let mut times: BTreeMap<u64, (u64, Option<u64>, String)> = BTreeMap::new();
     loop {
         let page = rows.attempts_of_jobs(sweep, after, last, ATTEMPTS_READ_MAX).await;
         let page = page.map_err(unreadable)?;
-        for (place, row) in &page {
-            let (_, ended) = times.entry(place.job).or_insert((row.granted_unix_ms, None));
-            *ended = row.ended_unix_ms;
-            after = *place;
+        let is_last = page.len() < ATTEMPTS_READ_MAX as usize;
+        for (place, row) in page {
+            let (_, ended, device) =
+                times.entry(place.job).or_insert((row.granted_unix_ms, None, String::new()));
+            (*ended, *device) = (row.ended_unix_ms, row.device);
+            after = place;
         }
-        if page.len() < ATTEMPTS_READ_MAX as usize {
+        if is_last {
             break;
         }
     }
     for job in jobs {
-        if let Some((started, ended)) = times.get(&job.job) {
+        if let Some((started, ended, device)) = times.remove(&job.job) {
             let ended = ended.filter(|_| job.state.is_final());
-            job.times = JobTimes { started_unix_ms: Some(*started), ended_unix_ms: ended };
+            job.times = JobTimes { started_unix_ms: Some(started), ended_unix_ms: ended };
+            job.device = device;
         }
     }
     Ok(())
@@ -137,7 +140,7 @@ impl Report {
             return Ok(());
         }
         let mut jobs = jobs_between(&*self.rows, &self.defined, (first, last)).await?;
-        mark_times(&*self.rows, definition.id, &mut jobs).await?;
+        mark_attempts(&*self.rows, definition.id, &mut jobs).await?;
         self.jobs = jobs.into();
         self.epochs = CountingEpochs::new(Arc::clone(&self.rows), definition.id, first, last);
         self.next = last + 1;

@@ -390,7 +390,10 @@ async fn the_epochs_that_count_are_read_in_pages() {
     let mut told: Vec<(u64, Vec<(u32, u32)>)> = Vec::new();
     while let Some(row) = report.next().await.unwrap() {
         match row {
-            ReportRow::Job(job) => told.push((job.job, Vec::new())),
+            ReportRow::Job(job) => {
+                assert_eq!(job.device, "cpu", "that of its last attempt");
+                told.push((job.job, Vec::new()));
+            }
             ReportRow::Epoch(row) => told.last_mut().unwrap().1.push((row.attempt, row.epoch.number)),
         }
     }

@@ -162,6 +162,7 @@ impl Rows {
             started_unix_ms: job.started_unix_ms,
             ended_unix_ms: job.ended_unix_ms,
             worker: job.worker,
+            device: job.device,
             epochs_done: job.epochs_done,
             train_seconds: job.train_seconds,
             metrics,

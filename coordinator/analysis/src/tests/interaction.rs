@@ -1,4 +1,4 @@
-//! How two parameters act together, compared with tables of variance made by hand.
+//! What parameters of a grid explain, each by itself and two together, compared with tables of variance made by hand.
 
 use super::*;
 
@@ -117,4 +117,31 @@ fn what_cannot_be_said_has_its_reason() {
     jobs[3].1 = End::Diverged;
     assert_eq!(none(&["row", "column"], &jobs), Some(NoInteraction::NoGrid));
     assert_eq!(none(&["row", "column"], &[]), Some(NoInteraction::OneParameter));
+}
+
+/// Calls with each order of these values, by Heap's algorithm.
+fn each_order(values: &mut Vec<f64>, count: usize, call: &mut impl FnMut(&[f64])) {
+    if count <= 1 {
+        return call(values);
+    }
+    for place in 0..count {
+        each_order(values, count - 1, call);
+        values.swap(if count % 2 == 0 { place } else { 0 }, count - 1);
+    }
+}
+
+#[test]
+fn over_all_orders_of_the_values_a_parameter_has_the_share_that_chance_is_said_to_give() {
+    let (mut rows, mut columns, mut orders) = (0.0, 0.0, 0.0);
+    each_order(&mut vec![1.0, 2.0, 6.0, 3.0, 8.0, 4.0], 6, &mut |values| {
+        let job = |(place, value): (i64, &f64)| {
+            (vec![("row", whole(place / 3)), ("column", whole(place % 3))], End::Done(Some(*value)))
+        };
+        let jobs: Vec<Job> = (0..).zip(values).map(job).collect();
+        let items = analysis(&["row", "column"], &jobs).importance.items;
+        assert_eq!((items[0].by_chance, items[1].by_chance), (Some(1.0 / 5.0), Some(2.0 / 5.0)));
+        (rows, columns, orders) = (rows + items[0].share, columns + items[1].share, orders + 1.0);
+    });
+    assert_eq!(orders, 720.0);
+    assert!((rows / orders - 0.2).abs() < 1e-12 && (columns / orders - 0.4).abs() < 1e-12);
 }

@@ -44,3 +44,27 @@ fn values_that_differ_by_rounding_alone_have_no_importance() {
     assert_eq!(of([0.85, 0.85 + 1e-9, 0.85, 0.85 + 1e-9]).0, Method::GridAnova);
     assert_eq!(of([0.0, 1e-300, 0.0, 1e-300]).0, Method::TooFew, "too small for squares, and not equal");
 }
+
+#[test]
+fn results_that_are_all_the_same_have_no_interval() {
+    let job = |name, seed, value| (vec![("name", text(name)), ("seed", whole(seed))], End::Done(Some(value)));
+    // Shares of images often are: networks that have learned nothing all choose the same class.
+    let jobs = [
+        job("a", 0, 0.5014),
+        job("a", 1, 0.5014),
+        job("a", 2, 0.5014),
+        job("b", 0, 0.8),
+        job("b", 1, 0.7),
+        job("b", 2, 0.1 + 0.7),
+    ];
+    let found = analysis(&["name", "seed"], &jobs);
+    let levels = &found.effects[0].levels;
+    assert_eq!((levels[0].count, levels[0].deviation, levels[0].interval), (3, Some(0.0), None));
+    assert!(levels[1].interval.is_some());
+    let repeats = found.repeats.as_ref().unwrap();
+    assert_eq!(repeats.items.iter().map(|item| item.interval.is_some()).collect::<Vec<_>>(), [true, false]);
+    assert!(found.has_equal_results() && !found.has_cut_intervals());
+    assert!(!analysis(&["name", "seed"], &jobs[3..]).has_equal_results());
+    // What is rounding alone is no variation either.
+    assert_eq!(t_interval(&mean_of([0.1 + 0.2, 0.3])), None);
+}

@@ -79,3 +79,62 @@ fn the_best_is_not_better_than_a_runner_up_with_the_better_mean() {
         assert_eq!((complete.best.job, complete.runner_up_leads), (1, false), "{goal:?}");
     }
 }
+
+#[test]
+fn configurations_that_are_the_same_are_never_separable_by_one_training_of_each() {
+    // The seed alone changes the accuracy by a percentage point, as of small models: two trainings of the same configuration are then often
+    // further apart than the choice of the images explains.
+    let mut state = 0;
+    let mut one = || {
+        state += 1;
+        mixed(state) as f64 / u64::MAX as f64
+    };
+    // Sums of twelve come close to a normal distribution.
+    let mut noise = || (0..12).map(|_| one()).sum::<f64>() - 6.0;
+    let mut models_differ = 0;
+    for _ in 0..200 {
+        let job = |name: i64, value| (vec![("name", whole(name))], End::Done(Some(value)));
+        let jobs: Vec<Job> = (0..2).map(|name| job(name, 0.79 + 0.01 * noise())).collect();
+        let found = with_images(Goal::Maximize, &["name"], 20_000, &jobs).analyze().best.unwrap();
+        assert_eq!((found.test, found.separable, found.not_separable), (Some(Test::Newcombe), None, None));
+        models_differ += usize::from(found.models.unwrap().differ);
+    }
+    assert!(models_differ > 80, "the models do differ on these images: {models_differ}");
+}
+
+#[test]
+fn the_mean_of_several_trainings_is_no_share_of_images() {
+    let job =
+        |rate: i64, seed, value| (vec![("rate", whole(rate)), ("seed", whole(seed))], End::Done(Some(value)));
+    let jobs = [job(1, 0, 0.9), job(1, 1, 0.8), job(2, 0, 0.5)];
+    let found = with_images(Goal::Maximize, &["rate", "seed"], 10_000, &jobs);
+    let found = found.with_planned_trainings(2).analyze().best.unwrap();
+    assert_eq!((found.test, found.not_tested), (None, Some(NotTested::NoRepeats)));
+}
+
+#[test]
+fn configurations_are_listed_as_they_rank_with_their_parameters() {
+    let job = |rate: f64, name, seed, value| {
+        let parameters =
+            vec![("rate", ParameterValue::Float(rate)), ("name", text(name)), ("seed", whole(seed))];
+        (parameters, End::Done(Some(value)))
+    };
+    // Of the one with the best mean a training is missing.
+    let jobs = [
+        job(0.1, "a", 0, 0.5),
+        job(0.1, "a", 1, 0.6),
+        job(0.1, "a", 2, 0.4),
+        job(0.2, "b", 0, 0.9),
+        job(0.2, "b", 1, 0.8),
+        job(0.2, "c", 0, 0.7),
+        job(0.2, "c", 1, 0.6),
+        job(0.2, "c", 2, 0.7),
+    ];
+    let analysis =
+        collected(Goal::Maximize, &["rate", "name", "seed"], &jobs).with_planned_trainings(3).analyze();
+    let items = analysis.repeats.unwrap().items;
+    assert_eq!(items.iter().map(|item| item.job).collect::<Vec<_>>(), [6, 1, 4]);
+    assert_eq!(analysis.best.unwrap().best.job, 6);
+    let expected = [("rate".to_owned(), ParameterValue::Float(0.2)), ("name".to_owned(), text("c"))];
+    assert_eq!(items[0].parameters.0, expected);
+}

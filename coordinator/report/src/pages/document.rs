@@ -23,7 +23,8 @@ impl<'a> Content<'a> {
         page.push(Block::Section(strings.results));
         self.jobs_and_figures(&mut page, &mut numbers);
         self.effects_part(&mut page, &mut numbers);
-        if let Some((table, notes)) = self.points().zip(self.notes_on_points()) {
+        let points = self.points().zip(self.notes_on_points()).or_else(|| self.configurations_table());
+        if let Some((table, notes)) = points {
             page.push(Block::Part(strings.points));
             page.push(self.numbered_table(&mut numbers, strings.points, table));
             page.push(Block::Text(notes));
@@ -102,6 +103,7 @@ impl<'a> Content<'a> {
         page.extend(self.values_not_shown().map(Block::Text));
         if let Some(table) = self.pairs() {
             page.push(self.numbered_table(numbers, strings.title(Title::Pairs), table));
+            page.extend(self.no_pairs_of_trainings().map(Block::Text));
         }
         if let Some(told) = self.interactions() {
             let title = strings.title(Title::Interactions);

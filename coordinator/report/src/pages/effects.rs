@@ -33,17 +33,22 @@ impl Content<'_> {
         headings.extend([strings.deviation, strings.interval_name()]);
         let has_importance = effects.iter().any(|(_, share)| share.is_some());
         headings.extend(has_importance.then_some(strings.importance_name()));
+        let has_chance = self.analysis.importance.items.iter().any(|item| item.by_chance.is_some());
+        headings.extend(has_chance.then_some(strings.by_chance_name()));
         let has_diverged = self.analysis.jobs.diverged > 0;
         headings.extend(has_diverged.then_some(strings.diverged_name()));
         let mut rows = Vec::new();
         for (effect, share) in effects {
             let best = best_of(&effect.levels, self.sweep.objective.goal);
+            let by_chance = self.by_chance(effect).map(percent).unwrap_or_default();
             for level in &effect.levels {
                 let mut cells =
                     vec![self.headings.parameter(&effect.parameter).to_owned(), strings.level(level)];
                 let (mean, interval) = self.with_interval(level.mean, level.interval);
-                cells.extend([level.count.to_string(), mean, decimals(level.deviation, 4), interval]);
+                cells.extend([level.count.to_string(), mean, decimals(level.deviation, 4)]);
+                cells.push(or_dash(interval, level.count));
                 cells.extend(has_importance.then(|| share.map(percent).unwrap_or_default()));
+                cells.extend(has_chance.then(|| by_chance.clone()));
                 cells.extend(has_diverged.then(|| level.diverged.to_string()));
                 rows.push(TableRow { cells, best: level.mean.is_some() && level.mean == best });
             }
@@ -52,6 +57,12 @@ impl Content<'_> {
             self.analysis.effects.iter().flat_map(|effect| &effect.levels).any(|level| level.mean.is_some());
         (is_known && !rows.is_empty())
             .then(|| Table { headings: headings.into_iter().map(str::to_owned).collect(), rows })
+    }
+
+    /// Which part of the variance chance alone would give to a parameter, where that is known.
+    fn by_chance(&self, effect: &Effect) -> Option<f64> {
+        let items = &self.analysis.importance.items;
+        items.iter().find(|item| item.parameter == effect.parameter)?.by_chance
     }
 
     /// What the table of effects leaves out of parameters with very many values; none where nothing.
@@ -80,7 +91,7 @@ impl Content<'_> {
                 let cells = vec![
                     self.headings.parameter(&effect.parameter).to_owned(),
                     format!("{} \u{2212} {}", short_parameter(&pair.second), short_parameter(&pair.first)),
-                    pair.pairs.to_string(),
+                    if pair.pairs > 0 { pair.pairs.to_string() } else { String::new() },
                     difference,
                     interval,
                     probability(pair.p),
@@ -94,6 +105,12 @@ impl Content<'_> {
     fn shown_pairs(&self) -> impl Iterator<Item = (&Effect, &Pair)> {
         let (effects, _) = weighed(self.analysis);
         effects.into_iter().flat_map(|(effect, _)| effect.pairs.iter().map(move |pair| (effect, pair)))
+    }
+
+    /// What there is in place of pairs; none where there are pairs.
+    pub(super) fn no_pairs_of_trainings(&self) -> Option<String> {
+        let are_samples = self.shown_pairs().any(|(_, pair)| pair.pairs == 0);
+        are_samples.then(|| self.strings.no_pairs_of_trainings().to_owned())
     }
 
     /// How many differences are in no table.
@@ -110,6 +127,9 @@ impl Content<'_> {
             vec![strings.rests_on(analysis.jobs.counted, analysis.points, analysis.effects.len() < 2), how];
         let why = importance.no_interval.and_then(|why| strings.no_interval(why));
         sentences.extend(why.map(str::to_owned));
+        let has_chance = importance.items.iter().any(|item| item.by_chance.is_some());
+        sentences.extend(has_chance.then(|| strings.shares_by_chance().to_owned()));
+        sentences.extend(analysis.has_equal_results().then(|| strings.no_interval_of_equal().to_owned()));
         sentences.extend(analysis.has_cut_intervals().then(|| strings.cut_at_bounds().to_owned()));
         sentences.join(strings.between_sentences())
     }
@@ -122,6 +142,11 @@ impl Content<'_> {
         let [value, low, high] = measured_alike([value, low, high], 4);
         (value, self.strings.interval(&low, &high))
     }
+}
+
+/// An interval, or a dash where several results have none, as they are all the same.
+pub(super) fn or_dash(interval: String, count: u64) -> String {
+    if interval.is_empty() && count > 1 { "\u{2013}".to_owned() } else { interval }
 }
 
 /// A p-value in a table; what four decimals do not tell from 0 is less than they tell: more digits would claim more than a test knows.

@@ -67,11 +67,18 @@ impl Content<'_> {
         facts
     }
 
-    /// The best point where each is trained several times: its mean comes first, as in every list of sweeps.
+    /// The best point where each is trained several times: its mean comes first, as in every list of sweeps. The best configuration likewise, where
+    /// trainings of some differ in their seed alone.
     fn best_point(&self) -> Option<String> {
+        let name = &self.headings.objective().heading;
+        if let Some(best) = self.best_configuration() {
+            let job = self.strings.job_titled(best.job, &self.label_of(best.job));
+            let deviation = decimals(self.deviation_of(best.job), 4);
+            let of = self.strings.mean_of(u32::try_from(best.count).unwrap_or(u32::MAX), &deviation);
+            return Some(format!("{name} {}{of} — {job}", decimals(Some(best.value), 4)));
+        }
         let (points, _) = self.points?;
         let best = points.first()?;
-        let name = &self.headings.objective().heading;
         let label = best.row.label(&self.varying_between_points(), self.headings);
         let job = self.strings.job_titled(best.row.number, &label);
         let mean = decimals(Some(best.mean), 4);

@@ -1,8 +1,7 @@
 //! What the effects say, in sentences. A difference is called significant only where a test of pairs says so, corrected for how many
 //! values were compared to find the best and the worst.
 
-use analysis::{Effect, Level, Method};
-use terms::Goal;
+use analysis::{Effect, Level};
 
 use super::{Content, decimals, effects::weighed};
 use crate::strings::Extreme;
@@ -28,15 +27,7 @@ impl Content<'_> {
     fn means(&self, effect: &Effect) -> Option<Vec<String>> {
         let strings = self.strings;
         let objective = strings.within(&self.headings.objective_within());
-        let mut levels: Vec<&Level> = effect.levels.iter().filter(|level| level.mean.is_some()).collect();
-        // The best first; of equal ones, the earlier.
-        levels.sort_by(|one, other| {
-            let (one, other) = (one.mean.unwrap_or(0.0), other.mean.unwrap_or(0.0));
-            match self.sweep.objective.goal {
-                Goal::Maximize => other.total_cmp(&one),
-                Goal::Minimize => one.total_cmp(&other),
-            }
-        });
+        let levels = effect.ranked(self.sweep.objective.goal);
         let (best, worst) = (*levels.first()?, *levels.last()?);
         if levels.len() == 1 {
             return Some(vec![strings.only_value(&self.extreme(best), &objective)]);
@@ -97,16 +88,12 @@ impl Content<'_> {
 
     fn importance(&self, effect: &Effect, share: Option<f64>) -> Option<String> {
         let importance = &self.analysis.importance;
-        // The only parameter explains what there is between configurations, whatever the numbers are.
-        if importance.method == Method::GridAnova && importance.items.len() == 1 {
-            return None;
-        }
         let item = importance.items.iter().find(|item| item.parameter == effect.parameter)?;
         let interval = item.interval.map(|interval| {
             let percent = crate::figures::percent;
             self.strings.interval(&percent(interval.low), &percent(interval.high))
         });
-        Some(self.strings.matters(importance.method, share?, interval))
+        Some(self.strings.matters(importance.method, (share?, item.by_chance), interval))
     }
 
     fn diverged(&self, effect: &Effect) -> Option<String> {

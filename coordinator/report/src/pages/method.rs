@@ -61,7 +61,7 @@ impl<'a> Content<'a> {
         }
         tell(
             strings.repeats_name(),
-            strings.repeats(sweep.repeats, self.analysis.jobs.counted, self.analysis.points),
+            strings.repeats(sweep.planned_trainings(), self.analysis.jobs.counted, self.analysis.points),
         );
         let fixed = self.fixed();
         if !fixed.is_empty() {
@@ -73,6 +73,10 @@ impl<'a> Content<'a> {
                 strings.workers_name(),
                 strings.workers(self.training.workers(), self.training.more_workers),
             );
+        }
+        if !self.training.devices.is_empty() {
+            let each = self.training.devices.iter().map(|(device, jobs)| strings.on_device(device, *jobs));
+            tell(strings.devices_name(), each.collect::<Vec<_>>().join(", "));
         }
         facts
     }

@@ -41,6 +41,10 @@ impl Strings {
         self.either("Importance", "重要度")
     }
 
+    pub(crate) fn by_chance_name(&self) -> &'static str {
+        self.either("By chance", "偶然の場合")
+    }
+
     pub(crate) fn parameter_name(&self) -> &'static str {
         self.either("Parameter", "パラメーター")
     }
@@ -118,6 +122,12 @@ impl Strings {
                     )
                 },
             ),
+            Method::OneParameter => self
+                .either(
+                    "There is no importance: a single parameter varies, so that nothing else could matter more or less.",
+                    "変化するパラメーターが 1 つで、比べる相手がないため、重要度はありません。",
+                )
+                .to_owned(),
             Method::NothingVaries => self.either("No parameter varies.", "変化するパラメーターはありません。").to_owned(),
             Method::AllEqual => self
                 .either(
@@ -134,6 +144,15 @@ impl Strings {
         }
     }
 
+    /// What importances would be by chance.
+    pub(crate) fn shares_by_chance(&self) -> &'static str {
+        self.either(
+            "Chance is in each share, too: next to it stands what values that differ by nothing else would give on average (degrees of freedom of an \
+             analysis of variance), which is more for a parameter of many values. This is no test.",
+            "重要度には偶然によるものも含まれます。差がすべて偶然でも平均で得られる割合 (分散分析の自由度による) を並べて示します。値の多いパラメーターほど大きくなります。これは検定ではありません。",
+        )
+    }
+
     /// Why importances have no intervals.
     pub(crate) fn no_interval(&self, why: NoInterval) -> Option<&'static str> {
         match why {
@@ -143,6 +162,14 @@ impl Strings {
             )),
             NoInterval::NotComputed => None,
         }
+    }
+
+    /// Means of equal values.
+    pub(crate) fn no_interval_of_equal(&self) -> &'static str {
+        self.either(
+            "A dash stands in place of the interval where all results are the same: nothing says how far others would vary.",
+            "結果がすべて同じでばらつきのわからない平均には、区間の代わりに – を示します。",
+        )
     }
 
     /// Intervals of shares that would go on beyond 0 or 1.
@@ -222,7 +249,7 @@ impl Strings {
         )
     }
 
-    /// A test of the best value against the worst, over pairs.
+    /// A test of the best value against the worst, over pairs, or over all trainings of both where those are none.
     pub(crate) fn tested_pairs(&self, difference: &str, pairs: u64, p: f64, comparisons: u64) -> String {
         let is_told = p < SIGNIFICANT;
         let p = p_value(p);
@@ -236,14 +263,22 @@ impl Strings {
         self.either_of(
             || {
                 let verdict = if is_told { "significant at the 5 % level" } else { "not separable" };
-                format!(
-                    "Over {pairs} pairs that are equal in everything else, the first less the second is {difference} on average (paired \
-                     t-test, {p}{corrected}): {verdict}."
-                )
+                let over = match pairs {
+                    0 => format!("The mean of the first less that of the second is {difference} (Welch's t-test of their trainings"),
+                    pairs => format!(
+                        "Over {pairs} pairs that are equal in everything else, the first less the second is {difference} on average (paired t-test"
+                    ),
+                };
+                format!("{over}, {p}{corrected}): {verdict}.")
             },
             || {
                 let verdict = if is_told { "5 % 水準で有意な差です" } else { "差があるとは言えません" };
-                format!("ほかの条件が等しい {pairs} 組での差 (前者 − 後者) の平均は {difference} (対応のある t 検定、{p}{corrected}) で、{verdict}。")
+                match pairs {
+                    0 => format!("平均の差 (前者 − 後者) は {difference} (学習間のウェルチの t 検定、{p}{corrected}) で、{verdict}。"),
+                    pairs => format!(
+                        "ほかの条件が等しい {pairs} 組での差 (前者 − 後者) の平均は {difference} (対応のある t 検定、{p}{corrected}) で、{verdict}。"
+                    ),
+                }
             },
         )
     }
@@ -251,6 +286,19 @@ impl Strings {
     /// Pairs that no test can be made of.
     pub(crate) fn untested_pairs(&self, difference: &str, pairs: u64) -> String {
         match pairs {
+            0 => self.either_of(
+                || {
+                    format!(
+                        "The mean of the first less that of the second is {difference}; no test of their trainings is possible, as one has a single \
+                         one, or neither varies."
+                    )
+                },
+                || {
+                    format!(
+                        "平均の差 (前者 − 後者) は {difference} です。学習が 1 回だけか、どちらにもばらつきがないため、検定できません。"
+                    )
+                },
+            ),
             1 => self.either_of(
                 || {
                     format!(
@@ -271,6 +319,15 @@ impl Strings {
         }
     }
 
+    /// Under the table of differences.
+    pub(crate) fn no_pairs_of_trainings(&self) -> &'static str {
+        self.either(
+            "No seed says which trainings belong together, so that there are no pairs: the intervals and p are those of Welch's t-test of all trainings \
+             of both values.",
+            "どの学習が組になるかを示すシードがないため、信頼区間と p 値は、両方の値のすべての学習によるウェルチの t 検定のものです。",
+        )
+    }
+
     /// There are no pairs; whether the intervals of the best and the worst value overlap, where both have one.
     pub(crate) fn no_pairs(&self, overlap: Option<bool>) -> &'static str {
         match overlap {
@@ -289,15 +346,26 @@ impl Strings {
         }
     }
 
-    /// How much a parameter matters.
-    pub(crate) fn matters(&self, method: Method, share: f64, interval: Option<String>) -> String {
+    /// How much a parameter matters, and what chance alone would give, where that is known.
+    pub(crate) fn matters(
+        &self,
+        method: Method,
+        (share, by_chance): (f64, Option<f64>),
+        interval: Option<String>,
+    ) -> String {
         let share = percent(share);
+        let by_chance = by_chance.map(percent).map_or_else(String::new, |by_chance| {
+            self.either_of(
+                || format!("; chance alone would give {by_chance} on average"),
+                || format!(" (偶然だけでも平均 {by_chance})"),
+            )
+        });
         let interval =
             interval.map_or_else(String::new, |interval| format!(" ({} {interval})", self.interval_name()));
         match method {
             Method::GridAnova => self.either_of(
-                || format!("By itself it explains {share}{interval} of the variance between configurations."),
-                || format!("単独で設定間の分散の {share}{interval} を説明します。"),
+                || format!("By itself it explains {share}{interval} of the variance between configurations{by_chance}."),
+                || format!("単独で設定間の分散の {share}{interval} を説明します{by_chance}。"),
             ),
             _ => self.either_of(
                 || format!("Its importance for being among the best is {share}{interval}."),

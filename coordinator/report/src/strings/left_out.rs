@@ -131,6 +131,33 @@ impl Strings {
         )
     }
 
+    /// Points that were chosen by earlier results.
+    pub(crate) fn points_were_chosen(&self) -> &'static str {
+        self.either(
+            "The points were chosen by the results of earlier ones, so that values with good results have more of them, and other parameters were not the \
+             same for each value: means and intervals by value are not those of points that are spread evenly.",
+            "設定は先の結果に基づいて選ばれたため、結果の良い値に偏り、ほかのパラメーターの条件も値ごとに異なります。値ごとの平均と信頼区間は、均等に選んだ設定のものとは異なります。",
+        )
+    }
+
+    /// Jobs that early stopping ended.
+    pub(crate) fn survivors_were_chosen(&self, stopped: u64) -> String {
+        self.either_of(
+            || {
+                format!(
+                    "Early stopping ended {}: those that trained to their end were chosen by their results, so that differences among them are likely \
+                     smaller than among all.",
+                    counted(stopped, "job")
+                )
+            },
+            || {
+                format!(
+                    "{stopped} 件のジョブは早期に打ち切られました。最後まで学習したジョブは結果に基づいて残されたもので、その間の差は全体より小さくなりやすくなります。"
+                )
+            },
+        )
+    }
+
     /// Results of one training each.
     pub(crate) fn trained_once(&self) -> &'static str {
         self.either(
@@ -198,6 +225,36 @@ impl Strings {
         self.either_of(
             || format!(" (mean of {trainings}, ± {deviation})"),
             || format!(" ({trainings} 回の平均、± {deviation})"),
+        )
+    }
+
+    /// Heading of the first job of a configuration.
+    pub(crate) fn first_job_name(&self) -> &'static str {
+        self.either("First job", "最初のジョブ")
+    }
+
+    /// What the table of configurations shows, of which each is planned to have so many trainings, and what goes by jobs.
+    pub(crate) fn of_configurations(&self, objective: &str, planned: u64) -> String {
+        let objective_within = self.within(objective);
+        let complete = match planned {
+            0 | 1 => String::new(),
+            planned => self.either_of(
+                || format!("; those with all {planned} trainings come first"),
+                || format!("{planned} 回の学習がそろった設定を先に示します。"),
+            ),
+        };
+        self.either_of(
+            || {
+                format!(
+                    "{objective} over the trainings of each configuration, which differ in their seed alone{complete}. The summary, the verdict on the best \
+                     and the conclusion go by these means; the table of jobs, other lists of jobs and `sweep show` go by single trainings."
+                )
+            },
+            || {
+                format!(
+                    "シードだけが異なる学習を 1 つの設定とした{objective_within}の平均です。{complete}概要、最良の設定の検定、まとめはこの平均によります。ジョブの表や一覧、`sweep show` は 1 回ごとの学習によります。"
+                )
+            },
         )
     }
 

@@ -150,7 +150,7 @@ impl Strings {
     }
 
     /// How often each configuration is to be trained, and what came of that.
-    pub(crate) fn repeats(&self, planned: u32, trainings: u64, configurations: u64) -> String {
+    pub(crate) fn repeats(&self, planned: u64, trainings: u64, configurations: u64) -> String {
         let planned = match planned {
             0 | 1 => self.either("once", "1 回").to_owned(),
             planned => self.either_of(|| format!("{planned} times"), || format!("{planned} 回")),
@@ -208,6 +208,15 @@ impl Strings {
                 || format!("{workers} 台 (異なるマシンの時間は比較できません)"),
             ),
         }
+    }
+
+    pub(crate) fn devices_name(&self) -> &'static str {
+        self.either("Devices", "デバイス")
+    }
+
+    /// How many jobs trained on a device, as each worker names its own.
+    pub(crate) fn on_device(&self, device: &str, jobs: u64) -> String {
+        self.either_of(|| format!("{device} ({})", counted(jobs, "job")), || format!("{device} ({jobs} 件)"))
     }
 
     /// How to do it again.

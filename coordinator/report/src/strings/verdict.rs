@@ -43,6 +43,49 @@ impl Strings {
         }
     }
 
+    /// The trained models of the best and of its runner-up are told apart, each trained once; whether that is all that was planned.
+    pub(crate) fn models_differ(
+        &self,
+        (best, second): (u64, u64),
+        difference: &str,
+        how: &str,
+        planned_once: bool,
+    ) -> String {
+        let advice = match planned_once {
+            true => self.either(
+                "; `repeats: 3` in the sweep file trains each three times",
+                "スイープのファイルに `repeats: 3` と書くと 3 回ずつ学習します。",
+            ),
+            false => "",
+        };
+        self.either_of(
+            || {
+                format!(
+                    "On these validation images the trained model of job {best} does better than that of the runner-up, job {second}, by \
+                     {difference} ({how}). Whether its configuration is the better one cannot be said from one training of each{advice}."
+                )
+            },
+            || {
+                format!(
+                    "この検証画像では、ジョブ {best} の学習済みモデルのほうが、次点であるジョブ {second} のモデルより優れています (差 {difference}、{how})。学習が 1 回ずつのため、設定として優れているかどうかはわかりません。{advice}"
+                )
+            },
+        )
+    }
+
+    /// How many other models that of the best cannot be told from.
+    pub(crate) fn other_models_not_told(&self, best: u64, others: u64) -> String {
+        self.either_of(
+            || {
+                format!(
+                    "In all, the model of job {best} cannot be said to do better than {} by the same interval, each by itself.",
+                    counted(others, "other model")
+                )
+            },
+            || format!("同じ区間で、ジョブ {best} のモデルより劣ると言えないモデルは、全部で {others} 個です。"),
+        )
+    }
+
     /// The test of the best against the runner-up: its interval, its p-value.
     pub(crate) fn tested_by(
         &self,

@@ -114,6 +114,10 @@ fn a_difference_is_significant_only_where_a_test_corrected_for_the_choice_says_s
     let (header, jobs) = repeated(&apart);
     let page = read(&write(&header, &jobs, Language::English), "report.md");
     assert!(part(&page, "Discussion").contains("significant at the 5 % level"), "{page}");
+    // All that there is between two values of the only parameter is between its values, chance included.
+    let effects = part(&page, "Effects of the parameters");
+    assert!(effects.contains("There is no importance: a single parameter varies"), "{effects}");
+    assert!(!page.contains("| Importance |") && !page.contains("left to"), "{page}");
     assert!(part(&page, "The best configuration").contains("is better than the runner-up"), "{page}");
     // By itself p is 0.04; of three values the largest of three differences was chosen.
     let chosen = [
@@ -130,6 +134,78 @@ fn a_difference_is_significant_only_where_a_test_corrected_for_the_choice_says_s
         pairs.iter().any(|row| row.split('|').nth(6).unwrap().trim().parse::<f64>().unwrap() < 0.05),
         "{pairs:?}"
     );
+}
+
+#[test]
+fn the_best_and_the_worst_of_many_values_are_tested_with_the_correction_for_all_pairs() {
+    let values =
+        [0.70, 0.72, 0.74, 0.90, 0.60, 0.71].map(|mean| [mean, mean + 0.01, mean + 0.03, mean - 0.01]);
+    let names = ["a", "b", "c", "d", "e", "f"];
+    let mut values: Vec<(&str, [f64; 4])> = names.into_iter().zip(values).collect();
+    // Not the same difference in every pair.
+    values[3].1[0] += 0.01;
+    let (header, jobs) = repeated(&values);
+    let page = read(&write(&header, &jobs, Language::English), "report.md");
+    let discussion = part(&page, "Discussion");
+    assert!(discussion.contains("of its 6 values, d has the best mean"), "{discussion}");
+    assert!(
+        discussion.contains("corrected for 15 comparisons): significant at the 5 % level"),
+        "{discussion}"
+    );
+    assert!(page.contains("| Activation | e \u{2212} d | 4 |"), "{page}");
+}
+
+#[test]
+fn trainings_without_a_seed_are_compared_by_welchs_test_which_is_named() {
+    let (mut header, mut jobs) =
+        repeated(&[("relu", [0.90, 0.91, 0.92, 0.93]), ("tanh", [0.70, 0.70, 0.73, 0.72])]);
+    header.varying = vec!["activation".into()];
+    header.parameters.retain(|name| name != "seed");
+    jobs.iter_mut().for_each(|(job, _)| job.parameters.0.truncate(4));
+    let page = |language| read(&write(&header, &jobs, language), "report.md");
+    let english = page(Language::English);
+    let told = "The mean of the first less that of the second is 0.2025 (Welch's t-test of their trainings, p &lt; 0.0001): significant";
+    assert!(part(&english, "Discussion").contains(told), "{english}");
+    assert!(
+        !english.contains("a test needs more pairs") && english.contains("No seed says which"),
+        "{english}"
+    );
+    let told = "平均の差 (前者 − 後者) は 0.2025 (学習間のウェルチの t 検定、p &lt; 0.0001) で、5 % 水準で有意な差です。";
+    assert!(part(&page(Language::Japanese), "考察").contains(told));
+}
+
+#[test]
+fn a_mean_of_equal_results_has_a_dash_in_place_of_an_interval() {
+    let (header, jobs) = repeated(&[("relu", [0.90, 0.91, 0.92, 0.93]), ("tanh", [0.5014; 4])]);
+    let page = read(&write(&header, &jobs, Language::English), "report.md");
+    assert!(page.contains("| Activation | tanh | 4 | 0.5014 | 0.0000 | \u{2013} |"), "{page}");
+    assert!(
+        page.contains("A dash stands in place of the interval") && !page.contains("0.5014 to 0.5014"),
+        "{page}"
+    );
+    assert!(part(&page, "Discussion").contains("0.5014 (n = 4) with tanh"), "{page}");
+    let page = read(&write(&header, &jobs, Language::Japanese), "report.md");
+    assert!(part(&page, "パラメーターの影響").contains("区間の代わりに – を示します。"), "{page}");
+}
+
+#[test]
+fn the_method_names_the_devices_of_the_jobs_that_have_epochs() {
+    let (header, mut jobs) = grid();
+    let page = read(&write(&header, &jobs, Language::English), "report.md");
+    assert!(!page.contains("- **Devices**"), "a record without them says nothing: {page}");
+    for (place, (job, _)) in jobs.iter_mut().enumerate() {
+        job.device = if place < 15 { format!("cuda:{}", place % 2) } else { "cpu".into() };
+    }
+    let unbegun =
+        Job { device: "cuda:7".into(), state: Some(JobState::Failed), ..point(17, "relu", 0.1, 32) };
+    jobs.push((unbegun, Vec::new()));
+    let page = |language| read(&write(&header, &jobs, language), "report.md");
+    let english = page(Language::English);
+    assert!(
+        part(&english, "Method").contains("- **Devices**: cpu (1 job), cuda:0 (8 jobs), cuda:1 (7 jobs)\n"),
+        "{english}"
+    );
+    assert!(page(Language::Japanese).contains("- **デバイス**: cpu (1 件), cuda:0 (8 件), cuda:1 (7 件)\n"));
 }
 
 #[test]
@@ -157,6 +233,26 @@ fn what_was_not_counted_is_said_with_its_numbers() {
     let (header, jobs) = grid();
     let page = read(&write(&header, &jobs, Language::English), "report.md");
     assert!(part(&page, "What was left out").contains("Nothing: "), "{page}");
+}
+
+#[test]
+fn the_limits_say_what_was_chosen_by_results() {
+    let (mut header, jobs) = grid();
+    let limits = |header: &Sweep, language, heading| {
+        part(&read(&write(header, &jobs, language), "report.md"), heading).to_owned()
+    };
+    let (points, stopped) =
+        ("The points were chosen by the results of earlier ones", "Early stopping ended 1 job: ");
+    for (method, is_chosen) in [("grid", false), ("random", false), ("tpe", true), ("external", true)] {
+        header.specification = format!("name: x\nmethod: {method}\n");
+        let told = limits(&header, Language::English, "Limits");
+        assert_eq!((told.contains(points), told.contains(stopped)), (is_chosen, false), "{method}: {told}");
+    }
+    header.counts.stopped = 1;
+    assert!(limits(&header, Language::English, "Limits").contains(stopped));
+    let japanese = limits(&header, Language::Japanese, "結果の限界");
+    assert!(japanese.contains("設定は先の結果に基づいて選ばれたため"), "{japanese}");
+    assert!(japanese.contains("1 件のジョブは早期に打ち切られました"), "{japanese}");
 }
 
 #[test]

@@ -55,3 +55,61 @@ fn points_that_are_trained_once_or_not_at_all_have_no_means() {
     let (header, jobs) = trained(2, &[None, None]);
     assert!(!read(&write(&header, &jobs, Language::English), "report.md").contains("## Points"));
 }
+
+#[test]
+fn of_a_grid_that_lists_seeds_the_whole_report_is_about_the_same_best_configuration() {
+    // The luckiest training is that of the worse configuration; a grid has the seeds of one side by side, or far from each other.
+    let of_rate = |rate: f64, seed: i64| match (rate < 0.4, seed) {
+        (true, 0) => 0.99,
+        (true, _) => 0.70,
+        (false, seed) => 0.90 + 0.01 * seed as f64,
+    };
+    let mut jobs = Vec::new();
+    for seed in 0..3 {
+        for rate in [0.5, 0.25] {
+            let mut point = point(jobs.len() as u64 + 1, "relu", rate, 32);
+            point.parameters.0[4].1 = ParameterValue::Integer(seed);
+            jobs.push(job(point, of_rate(rate, seed), 1.0));
+        }
+    }
+    let mut header = header(6, JobCounts { done: 6, ..JobCounts::default() });
+    header.varying = vec!["learning_rate".into(), "seed".into()];
+    header.specification = "name: x\nparameters:\n  seed:\n    values: [0, 1, 2]\n".into();
+    let page = read(&write(&header, &jobs, Language::English), "report.md");
+    for told in [
+        "- **Best**: Validation accuracy 0.9100 (mean of 3, ± 0.0100) — Job 1: lr=0.5\n",
+        "- **Best single training**: Validation accuracy 0.9900 — Job 2: ",
+        "- **Repeats**: planned: each point 3 times; with a value: 6 trainings of 2 configurations\n",
+        "| **1** | **0.5** | **3** | **0.9100** | **0.0100** | **0.8852 to 0.9348** |\n| 2 | 0.25 | 3 | 0.7967 | 0.1674 |",
+        "those with all 3 trainings come first. The summary, the verdict on the best and the conclusion go by these means; the table of jobs",
+        "The best mean validation accuracy is 0.9100 with a standard deviation of 0.0100 over 3 trainings, that of the configuration of job 1: lr=0.5.",
+    ] {
+        assert!(page.contains(told), "{told}: {page}");
+    }
+    let page = read(&write(&header, &jobs, Language::Japanese), "report.md");
+    assert!(
+        page.contains("3 回の学習がそろった設定を先に示します。") && page.contains("計画は各点 3 回"),
+        "{page}"
+    );
+}
+
+#[test]
+fn where_a_search_took_a_point_again_the_best_configuration_may_have_a_single_training() {
+    let mut jobs = Vec::new();
+    for (seed, (rate, accuracy)) in (0..).zip([(0.5, 0.95), (0.5, 0.65), (0.25, 0.85)]) {
+        let mut point = point(jobs.len() as u64 + 1, "relu", rate, 32);
+        point.parameters.0[4].1 = ParameterValue::Integer(seed);
+        jobs.push(job(point, accuracy, 1.0));
+    }
+    let mut header = header(3, JobCounts { done: 3, ..JobCounts::default() });
+    header.varying = vec!["learning_rate".into(), "seed".into()];
+    header.specification = "name: x\nmethod: random\n".into();
+    let page = read(&write(&header, &jobs, Language::English), "report.md");
+    for told in [
+        "- **Best**: Validation accuracy 0.8500 — Job 3: lr=0.25\n",
+        "- **Best single training**: Validation accuracy 0.9500 — Job 1: ",
+        "The best validation accuracy is 0.8500, that of job 3 (lr=0.25).",
+    ] {
+        assert!(page.contains(told), "{told}: {page}");
+    }
+}

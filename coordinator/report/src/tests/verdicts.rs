@@ -55,3 +55,20 @@ fn a_configuration_with_a_single_training_left_is_not_said_to_be_trained_once_by
         "{japanese}"
     );
 }
+
+#[test]
+fn a_configuration_that_was_trained_once_is_never_called_better() {
+    let mut header = header(16, JobCounts { done: 16, ..JobCounts::default() });
+    header.dataset.as_mut().unwrap().val_images = 200_000;
+    let page = read(&write(&header, &whole_grid(), Language::English), "report.md");
+    let told = "On these validation images the trained model of job 8 does better than that of the runner-up, job 7, by 0.0050 (95 % interval 0.00";
+    let caveat = "Whether its configuration is the better one cannot be said from one training of each; `repeats: 3` in the sweep file trains each \
+                  three times.";
+    // In the part on the best and in the conclusion.
+    assert_eq!((page.matches(told).count(), page.matches(caveat).count()), (2, 2), "{page}");
+    assert!(!page.contains("is better than the runner-up"), "{page}");
+    let page = read(&write(&header, &whole_grid(), Language::Japanese), "report.md");
+    let caveat = "学習が 1 回ずつのため、設定として優れているかどうかはわかりません。スイープのファイルに `repeats: 3` と書くと 3 回ずつ学習します。";
+    assert_eq!(page.matches(caveat).count(), 2, "{page}");
+    assert!(!page.contains("の設定より優れています"), "{page}");
+}

@@ -13,7 +13,7 @@ use crate::{
 
 /// A job.
 pub(crate) fn job(view: JobView) -> v1::Job {
-    let JobView { job, parameters, state, row, weights, reason, times } = view;
+    let JobView { job, parameters, state, row, weights, reason, times, device } = view;
     let shown = v1::Job {
         point: Some(proto::job_point(job, parameters)),
         state: v1::JobState::from(state).into(),
@@ -21,6 +21,7 @@ pub(crate) fn job(view: JobView) -> v1::Job {
         reason,
         started_unix_ms: times.started_unix_ms.unwrap_or(0),
         ended_unix_ms: times.ended_unix_ms.unwrap_or(0),
+        device,
         ..v1::Job::default()
     };
     match row {

@@ -83,7 +83,7 @@ export class Meaning {
       const written = even([difference, interval?.low, interval?.high], 3);
       return el('tr', {}, [
         el('td', {}, foreign(`${name(second)} − ${name(first)}`)),
-        el('td', { 'data-kind': 'number', text: count(jobs) }),
+        el('td', { 'data-kind': 'number', text: jobs ? count(jobs) : t('pairs_welch') }),
         el('td', { 'data-kind': 'number', text: written(difference) }),
         el('td', { 'data-kind': 'number', text: range(interval, written) }),
         el('td', { 'data-kind': 'number', text: p === null ? '' : probability(p).replace('= ', '') }),
@@ -94,9 +94,10 @@ export class Meaning {
   }
 }
 
-/** How much a parameter matters, as a bar with its interval. */
-function bar({ parameter: name, share, interval }) {
-  const text = `${percent(share)}${interval ? ` (${percent(interval.low)}–${percent(interval.high)})` : ''}`;
+/** How much a parameter matters, as a bar with its interval, or with what chance alone would give. */
+function bar({ parameter: name, share, by_chance: byChance, interval }) {
+  const told = byChance === null ? percent(share) : t('share_by_chance', { share: percent(share), by_chance: percent(byChance) });
+  const text = `${told}${interval ? ` (${percent(interval.low)}–${percent(interval.high)})` : ''}`;
   return row(foreign(clipped(name, 60), { class: 'foreign clip' }), text, (track) => {
     track.append(span('share', 0, share));
     if (interval) track.append(span('whisker', interval.low, interval.high));
@@ -106,7 +107,7 @@ function bar({ parameter: name, share, interval }) {
 /** What jobs with a value of a parameter reached, in the mean. */
 function dot(level, { at, written }, isBest) {
   const { mean, interval, count: jobs, diverged } = level;
-  const notes = [t('cell_jobs', { jobs: count(jobs) }), diverged > 0 && t('diverged_too', { jobs: count(diverged) })].filter(Boolean).join(', ');
+  const notes = [t('cell_jobs', { jobs: count(jobs) }), jobs > 1 && !interval && t('all_the_same'), diverged > 0 && t('diverged_too', { jobs: count(diverged) })].filter(Boolean).join(', ');
   const text = mean === null ? notes : `${written(mean)}${interval ? ` (${range(interval, written)})` : ''} · ${notes}`;
   const made = row(foreign(clipped(labelOf(level), 40), { class: 'foreign clip' }), text, (track) => {
     if (interval) track.append(span('whisker', at(interval.low), at(interval.high)));
@@ -145,9 +146,10 @@ function percent(share) {
 }
 
 /** What the importance is, and what it rests on. */
-function how({ method, quantile, rest, no_interval: none }, { points, counted, cut: bounds }) {
+function how({ method, quantile, rest, no_interval: none, items }, { points, counted, cut: bounds }) {
   const sentences = [t(`importance_${method}`, { quantile: quantile === null ? '' : percent(quantile), rest: rest === null ? '' : percent(rest) })];
   if (none) sentences.push(t(`no_interval_${none}`));
+  if (items.some(({ by_chance: byChance }) => byChance !== null)) sentences.push(t('shares_by_chance'));
   sentences.push(t('rests_on', { jobs: count(counted), points: count(points) }));
   if (bounds) sentences.push(t('cut_at_bounds', bounds));
   return sentences.filter(Boolean).join(' ');
@@ -156,23 +158,33 @@ function how({ method, quantile, rest, no_interval: none }, { points, counted, c
 /** Where intervals of means are cut, as no value can be beyond; null where none is. */
 function cut({ bounds, effects }) {
   const intervals = effects.flatMap(({ levels }) => levels.map(({ interval }) => interval));
-  return bounds && intervals.some((one) => one && one.low < one.high && (one.low === bounds.low || one.high === bounds.high)) ? bounds : null;
+  return bounds && intervals.some((one) => one && (one.low === bounds.low || one.high === bounds.high)) ? bounds : null;
 }
 
 /** Whether the best can be told from the runner-up. */
 function verdict(best, maximize) {
   if (!best) return '';
-  const { best: first, runner_up: second, planned, runner_up_leads: leads, not_tested: why, separable, not_separable: others } = best;
+  const { best: first, runner_up: second, planned, runner_up_leads: leads, not_tested: why, separable, not_separable: others, models } = best;
   const trainings = { first_trainings: count(first.count), second_trainings: count(second?.count ?? 0), planned: count(planned) };
   const by = gain(best, maximize);
   const written = even([by.difference, by.interval?.low, by.interval?.high], 3);
-  const values = { first: first.job, second: second?.job, difference: written(by.difference), interval: range(by.interval, written), others: count(others ?? 0), ...trainings };
+  const values = { first: first.job, second: second?.job, difference: written(by.difference), interval: range(by.interval, written), others: count(others ?? models?.not_told ?? 0), ...trainings };
   const told = leads ? [t('runner_up_leads', values)] : [];
-  if (why || separable === null) {
+  if (why || (separable === null && !models)) {
     const once = first.count === 1 && second?.count === 1 && planned === 1;
     told.push(t(`untested_${why === 'no_repeats' && !once ? 'some_missing' : (why ?? 'no_repeats')}`, values));
+  } else if (models && !leads) {
+    told.push(...ofModels(models, values, planned));
   } else {
     told.push(t(leads ? 'differ_by' : separable ? 'separable' : 'not_separable', values));
   }
   return told.join(' ');
+}
+
+/** What one training of each says of the two trained models, which is nothing of their configurations. */
+function ofModels({ differ, not_told: others }, values, planned) {
+  const told = [t(differ ? 'models_differ' : 'models_alike', values)];
+  if (differ && planned === 1) told.push(t('train_again'));
+  if (others > 0) told.push(t('models_not_told', values));
+  return told;
 }
