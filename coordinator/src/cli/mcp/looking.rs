@@ -1,6 +1,6 @@
 //! Tools that change nothing.
 
-use std::time::Duration;
+use std::{cmp::Reverse, time::Duration};
 
 use proto::v1::{self, watch_sweep_response::Event};
 use report::FailureReasons;
@@ -134,14 +134,28 @@ impl Assistant {
         Ok(told)
     }
 
-    /// Why jobs failed, the most frequent reasons first.
+    /// Why jobs failed and diverged, the most frequent reasons first.
     async fn failures(&self, sweep: &v1::Sweep) -> Result<Value, Failure> {
-        if sweep.counts.unwrap_or_default().failed == 0 {
-            return Ok(json!([]));
+        let counts = sweep.counts.unwrap_or_default();
+        let mut found = Vec::new();
+        for (state, jobs) in [(JobState::Failed, counts.failed), (JobState::Diverged, counts.diverged)] {
+            if jobs > 0 {
+                let reasons = self.reasons(sweep.sweep_id, state).await?;
+                found.extend(reasons.into_iter().map(|reason| (state, reason)));
+            }
         }
+        // Of equal ones, failures come first.
+        found.sort_by_key(|(_, (_, count, _))| Reverse(*count));
+        found.truncate(REASONS_TOLD_MAX);
+        let told = |(state, (reason, count, jobs)): (JobState, (String, u64, String))| json!({"state": state.as_str(), "reason": reason, "count": count, "jobs": jobs});
+        Ok(found.into_iter().map(told).collect())
+    }
+
+    /// The reasons of a sweep's jobs in this state, with how many have each and some of their numbers.
+    async fn reasons(&self, sweep_id: u64, state: JobState) -> Result<Vec<(String, u64, String)>, Failure> {
         let request = v1::ListJobsRequest {
-            sweep_id: sweep.sweep_id,
-            states: vec![v1::JobState::Failed.into()],
+            sweep_id,
+            states: vec![v1::JobState::from(state).into()],
             page_size: FAILURES_READ_MAX,
             page_token: String::new(),
         };
@@ -150,10 +164,7 @@ impl Assistant {
         for job in &listed.jobs {
             reasons.add(job.point.as_ref().map_or(0, |point| point.job), &job.reason);
         }
-        let told = reasons.most_frequent().into_iter().take(REASONS_TOLD_MAX);
-        Ok(told
-            .map(|(reason, count, jobs)| json!({"reason": reason, "count": count, "jobs": jobs}))
-            .collect())
+        Ok(reasons.most_frequent())
     }
 
     async fn explain_job(&self, sweep_id: u64, job: u64) -> Result<Value, Failure> {

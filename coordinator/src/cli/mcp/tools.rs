@@ -211,8 +211,8 @@ impl Tool {
                  `best_trainings` trainings."
             }
             Self::Explain => {
-                "Says why nothing moves in a sweep and why its jobs failed, the most frequent reasons first; with a job, why that one is in \
-                 its state, with the last lines of its log."
+                "Says why nothing moves in a sweep and why its jobs failed or diverged, the most frequent reasons first; with a job, why that \
+                 one is in its state, with the last lines of its log."
             }
             Self::ListWorkers => "Lists workers: slots, what runs, and why one takes no jobs.",
             Self::WaitForSweep => {
