@@ -48,7 +48,8 @@ pub(super) struct McpArguments {
     /// Most hours of training that may be started: each job counts with its job_timeout times its attempts_max
     #[arg(long, env = "SWEEP_BUDGET_HOURS", value_name = "H", value_parser = hours)]
     budget_hours: Option<f64>,
-    /// Allow sweeps of programs: their files are read from the working directory, and they run any code on the workers
+    /// Allow to submit, extend, resume and retry sweeps of programs: their files are read from the working directory, and they run any
+    /// code on the workers
     #[arg(long)]
     allow_programs: bool,
     /// What a model that is not built in says of itself, as `sweep-worker describe` prints it (JSON); may be repeated
