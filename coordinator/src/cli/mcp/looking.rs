@@ -9,6 +9,7 @@ use terms::JobState;
 
 use super::{
     Assistant,
+    progress::{News, Waited},
     tools::{JobsOf, OfEither, OfJob, OfSweep, PageOf, ROWS_MAX, WAIT_SECONDS_MAX, WaitFor},
 };
 use crate::{
@@ -190,14 +191,17 @@ impl Assistant {
         Ok(page(items, listed.next_page_token))
     }
 
-    pub(super) async fn wait(&self, asked: WaitFor) -> Result<Value, Failure> {
+    /// Waits, and says in `news` how far the sweep is.
+    pub(super) async fn wait(&self, asked: WaitFor, news: &News) -> Result<Value, Failure> {
         let patience = Duration::from_secs(asked.seconds.clamp(1, WAIT_SECONDS_MAX).into());
         let mut last = self.asked(asked.sweep).await?;
         if !is_final(&last) {
+            news.send_replace(Some(Waited { sweep: last.clone(), patience }));
             let mut follower = Follower::new(&self.target, asked.sweep);
             let follow = async {
                 while let Some(event) = follower.next().await? {
                     if let Event::Snapshot(v1::WatchSnapshot { sweep: Some(sweep), .. }) = event {
+                        news.send_replace(Some(Waited { sweep: sweep.clone(), patience }));
                         last = sweep;
                     }
                 }

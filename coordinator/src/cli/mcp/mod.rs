@@ -5,6 +5,7 @@ mod answer;
 mod budget;
 mod changing;
 mod looking;
+mod progress;
 mod tools;
 
 use std::{collections::BTreeSet, path::PathBuf};
@@ -24,6 +25,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use self::{
     budget::{Budget, Limits},
+    progress::{News, Progress},
     tools::Tool,
 };
 use super::{client::Target, failure::Failure, sweep_file::manifests};
@@ -102,6 +104,8 @@ struct Assistant {
 struct Call {
     tool: Tool,
     arguments: JsonObject,
+    /// How far what it waits for is.
+    news: News,
     answer: oneshot::Sender<Result<Value, Failure>>,
 }
 
@@ -135,9 +139,9 @@ impl Assistant {
 
     /// Answers a call, unless its client takes it back.
     async fn take(&self, call: Call) {
-        let Call { tool, arguments, mut answer } = call;
+        let Call { tool, arguments, news, mut answer } = call;
         tokio::select! {
-            found = self.answer(tool, arguments) => {
+            found = self.answer(tool, arguments, &news) => {
                 // Who has asked may be gone.
                 let _ = answer.send(found);
             }
@@ -145,7 +149,7 @@ impl Assistant {
         }
     }
 
-    async fn answer(&self, tool: Tool, arguments: JsonObject) -> Result<Value, Failure> {
+    async fn answer(&self, tool: Tool, arguments: JsonObject, news: &News) -> Result<Value, Failure> {
         match tool {
             Tool::ListSweeps => self.sweeps(read(arguments)?).await,
             Tool::ShowSweep => self.sweep(read(arguments)?).await,
@@ -154,7 +158,7 @@ impl Assistant {
             Tool::BestJob => self.best_job(read(arguments)?).await,
             Tool::Explain => self.explain(read(arguments)?).await,
             Tool::ListWorkers => self.workers(read(arguments)?).await,
-            Tool::WaitForSweep => self.wait(read(arguments)?).await,
+            Tool::WaitForSweep => self.wait(read(arguments)?, news).await,
             Tool::ValidateSweep => self.validate(read(arguments)?).await,
             Tool::SubmitSweep => self.submit(read(arguments)?).await,
             Tool::ExtendSweep => self.extend(read(arguments)?).await,
@@ -197,11 +201,13 @@ impl ServerHandler for Handler {
         };
         let ending = || ErrorData::internal_error("`sweep mcp` is ending", None);
         let (answer, answered) = oneshot::channel();
-        let call = Call { tool, arguments: request.arguments.unwrap_or_default(), answer };
+        let (news, progress) = Progress::of(&context);
+        let call = Call { tool, arguments: request.arguments.unwrap_or_default(), news, answer };
         self.calls.send(call).await.map_err(|_| ending())?;
         let answer = tokio::select! {
             answer = answered => answer.map_err(|_| ending())?,
             () = context.ct.cancelled() => Err(Failure::Interrupted),
+            never = progress.tell() => match never {},
         };
         let answer = answer.and_then(|answer| answer::bounded(&answer).map_err(Failure::Operation));
         Ok(match answer {

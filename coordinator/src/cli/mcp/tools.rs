@@ -16,7 +16,8 @@ pub(super) const ROWS_MAX: u32 = 100;
 const ROWS_DEFAULT: u32 = 20;
 /// Longest wait of one call, in seconds: clients give up on a call that takes much longer.
 pub(super) const WAIT_SECONDS_MAX: u32 = 300;
-const WAIT_SECONDS_DEFAULT: u32 = 60;
+/// Half of what a client of the usual libraries waits for an answer that it hears nothing of.
+const WAIT_SECONDS_DEFAULT: u32 = 30;
 
 /// What an assistant may ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr, strum::EnumString, strum::VariantArray)]
@@ -118,7 +119,7 @@ pub(super) struct WaitFor {
     /// The sweep's number.
     #[schemars(range(min = 1))]
     pub(super) sweep: u64,
-    /// Longest wait in seconds, at most 300; call again to wait longer.
+    /// Longest wait in seconds, at most 300; call again to wait longer. Many clients give up on a call after 60 seconds.
     #[serde(default = "seconds")]
     #[schemars(range(min = 1, max = 300))]
     pub(super) seconds: u32,
@@ -287,7 +288,11 @@ mod tests {
         let rows = Tool::ListJobs.described().unwrap().input_schema["properties"]["rows"].clone();
         assert_eq!(rows["maximum"], ROWS_MAX, "{rows}");
         let seconds = Tool::WaitForSweep.described().unwrap().input_schema["properties"]["seconds"].clone();
-        assert_eq!(seconds["maximum"], WAIT_SECONDS_MAX, "{seconds}");
+        assert_eq!(
+            (&seconds["maximum"], &seconds["default"]),
+            (&WAIT_SECONDS_MAX.into(), &30.into()),
+            "{seconds}"
+        );
     }
 
     #[test]
