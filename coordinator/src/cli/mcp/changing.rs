@@ -60,7 +60,7 @@ impl Assistant {
         let shown = if jobs.learned().is_some() { 0 } else { jobs.count().min(PREVIEW) };
         let first =
             (1..=shown).filter_map(|job| Some(view::Parameters(jobs.parameters(job)?))).collect::<Vec<_>>();
-        let cost = Cost::new(jobs.count(), &specification.execution);
+        let cost = Cost::new(jobs.count(), &specification);
         Ok(json!({
             "name": specification.name,
             "jobs": jobs.count(),
@@ -98,7 +98,7 @@ impl Assistant {
                 )
             }
         };
-        let cost = |jobs| Cost::new(jobs, &specification.execution);
+        let cost = |jobs| Cost::new(jobs, &specification);
         let all = new.saturating_add(goes_on);
         self.reserve(cost(all)).await?;
         if let Err(failure) = files::send_with(&mut source, Path::new(""), &self.target).await {
@@ -164,7 +164,7 @@ impl Assistant {
         let counts = sweep.counts.unwrap_or_default();
         let is_paid = self.paid.lock().await.contains(&sweep.sweep_id);
         let jobs = if is_paid { 0 } else { counts.pending + counts.paused };
-        let cost = Cost::new(jobs, &specification.execution);
+        let cost = Cost::new(jobs, &specification);
         self.reserve(cost).await?;
         let request = v1::ResumeSweepRequest { sweep_id: asked.sweep };
         let answer = self.target.call(async |client| client.resume_sweep(request).await).await;
@@ -197,7 +197,7 @@ impl Assistant {
             )));
         }
         let counts = sweep.counts.unwrap_or_default();
-        let cost = |jobs| Cost::new(jobs, &specification.execution);
+        let cost = |jobs| Cost::new(jobs, &specification);
         let jobs = match job {
             0 if is_ended_early(&sweep) => counts.failed + counts.cancelled + counts.stopped,
             0 => counts.failed + if cancelled_too { counts.cancelled } else { 0 },

@@ -47,7 +47,8 @@ pub(super) struct McpArguments {
     /// Most jobs that may be started, by submitting, extending and trying again, while this runs; without a budget, none may
     #[arg(long, env = "SWEEP_BUDGET_JOBS", value_name = "N")]
     budget_jobs: Option<u64>,
-    /// Most hours of training that may be started: each job counts with its job_timeout times its attempts_max
+    /// Most hours of slots that may be started: each job counts with its job_timeout for each attempt that may fail (attempts_max) or end at
+    /// a rung of early stopping, times its GPUs. Not counted are attempts that are lost with a worker or handed back
     #[arg(long, env = "SWEEP_BUDGET_HOURS", value_name = "H", value_parser = hours)]
     budget_hours: Option<f64>,
     /// Allow to submit, extend, resume and retry sweeps of programs: their files are read from the working directory, and they run any

@@ -220,10 +220,13 @@ impl Tool {
                 "Waits until a sweep has ended, or for some seconds; returns the sweep as it is then."
             }
             Self::ValidateSweep => {
-                "Checks a sweep file without submitting it: its number of jobs, the first of them, notes."
+                "Checks a sweep file without submitting it: its number of jobs, the first of them, notes, and `hours_at_most` as the budget counts \
+                 them."
             }
             Self::SubmitSweep => {
-                "Submits a sweep file and starts its jobs, within the budget. Validate it first. The answer says what is left of the budget."
+                "Submits a sweep file and starts its jobs, within the budget. Validate it first. The answer says what is left of the budget: \
+                 its hours count job_timeout for each attempt that may fail or end at a rung, times the GPUs of a job, and not attempts that \
+                 are lost or handed back."
             }
             Self::ExtendSweep => {
                 "Adds the jobs that a sweep lacks of a file to it, within the budget; finished jobs stay."
