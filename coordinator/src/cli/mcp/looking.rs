@@ -92,23 +92,6 @@ impl Assistant {
         self.target.call(async |client| client.get_job(request).await).await
     }
 
-    pub(super) async fn best_job(&self, asked: OfSweep) -> Result<Value, Failure> {
-        let sweep = self.asked(asked.sweep).await?;
-        let best = sweep.best.as_ref().and_then(|best| best.point.as_ref());
-        match best {
-            Some(point) => {
-                let mut job = self.job(OfJob { sweep: asked.sweep, job: point.job }).await?;
-                let listed = shapes::listed(&sweep);
-                if let Value::Object(job) = &mut job {
-                    job.insert("best_of_sweep".to_owned(), json!(listed.best));
-                    job.insert("best_trainings".to_owned(), json!(listed.best_trainings));
-                }
-                Ok(job)
-            }
-            None => Err(Failure::operation(format!("no job of sweep {} is done yet", asked.sweep))),
-        }
-    }
-
     pub(super) async fn explain(&self, asked: OfEither) -> Result<Value, Failure> {
         match asked.job {
             Some(job) => self.explain_job(asked.sweep, job).await,

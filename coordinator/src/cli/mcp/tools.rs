@@ -209,7 +209,9 @@ impl Tool {
             }
             Self::BestJob => {
                 "Shows the best configuration of a sweep so far, by the sweep's metric: its first job; with `repeats`, `best_of_sweep` is the mean of \
-                 `best_trainings` trainings."
+                 `best_trainings` trainings. `analysis.best` compares it with the runner-up: `separable` is true where a test tells it from that, \
+                 false where it may be chance, and null where no test was possible (`not_tested` says why); `not_separable` counts the other \
+                 configurations that it is not better than. It is null in sweeps of more than 200,000 jobs."
             }
             Self::Explain => {
                 "Says why nothing moves in a sweep and why its jobs failed or diverged, the most frequent reasons first; with a job, why that \
