@@ -258,3 +258,18 @@ async fn optuna_loads_the_study_agrees_on_the_best_and_goes_on_from_it() {
     let refused = swept.sweep(&["export", &id, "--to", "optuna", "--output", path.to_str().unwrap()]);
     assert!(!refused.status.success(), "its trial would be lost: {refused:?}");
 }
+
+#[tokio::test]
+async fn optuna_gives_a_point_of_its_own_and_none_that_a_running_sweep_will_train() {
+    let Some(readers) = readers() else { return };
+    let swept = Swept::start().await;
+    let path = swept.cluster.folder.path().join("study.db");
+    let told = swept.export("optuna", &path, &[]);
+    assert!(told.contains("3 of the jobs have not begun, and have no trial"), "{told}");
+    let seen = read(&readers, "optuna", &path);
+    let states: Vec<&str> =
+        seen["trials"].as_array().unwrap().iter().map(|trial| trial["state"].as_str().unwrap()).collect();
+    assert_eq!((states.len(), states[10]), (11, "RUNNING"), "{states:?}");
+    let proposed = read(&readers, "proposes", &path);
+    assert_eq!(proposed, json!({"state": "COMPLETE", "job": null, "numbers": (0..12).collect::<Vec<_>>()}));
+}
