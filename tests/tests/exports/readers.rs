@@ -180,7 +180,8 @@ async fn tensorboard_shows_every_scalar_and_the_parameters_of_each_run() {
         .collect();
     assert_eq!(types["rate"], "DATA_TYPE_FLOAT64");
     assert_eq!((types["flag"], types[HOSTILE_NAME]), ("DATA_TYPE_BOOL", "DATA_TYPE_STRING"));
-    assert_eq!(seen["experiment"]["metricInfos"][0]["name"]["tag"], "score", "the objective comes first");
+    let tags = [0, 1].map(|place| &seen["experiment"]["metricInfos"][place]["name"]["tag"]);
+    assert_eq!(tags, ["best_score", "score"], "what ranks the jobs comes first, then the objective");
     let groups = seen["groups"].as_array().unwrap();
     assert_eq!(groups.len(), begun.len());
     for job in begun {
@@ -193,6 +194,17 @@ async fn tensorboard_shows_every_scalar_and_the_parameters_of_each_run() {
         assert_eq!(group["hparams"]["flag"], json!(true));
         assert_eq!(group["hparams"][HOSTILE_NAME], json!(HOSTILE_TEXT));
         assert_eq!(group["hparams"].get("mixed"), None);
+        // By it, and not by the last value, the jobs are ranked.
+        let scores = job.epochs.iter().filter_map(|(epoch, metrics)| Some((epoch, *metrics.get("score")?)));
+        let best =
+            scores.filter(|(_, score)| score.is_finite()).max_by(|one, other| one.1.total_cmp(&other.1));
+        let (epoch, best) = best.unwrap();
+        let read = seen["scalars"][run(job)]["best_score"].as_array().unwrap();
+        let read: Vec<Value> = read.iter().map(|one| json!([one[0], one[2]])).collect();
+        assert_eq!(read, [json!([epoch, bits(f64::from(best as f32))])], "job {}", job.number);
+        let shown = group["metricValues"].as_array().unwrap();
+        let shown = shown.iter().find(|one| one["name"]["tag"] == "best_score").unwrap();
+        assert_eq!(shown["value"].as_f64(), Some(f64::from(best as f32)), "job {}", job.number);
         let status = if job.state == JobState::Done { "STATUS_SUCCESS" } else { "STATUS_FAILURE" };
         assert_eq!(group["sessions"][0]["status"], status);
     }
