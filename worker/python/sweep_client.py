@@ -13,6 +13,7 @@ It speaks the JSON API of the page. A program's files are sent by `sweep submit`
 
 import array
 import html
+import http.client
 import json
 import math
 import os
@@ -175,14 +176,29 @@ class Client:
             query["after"] = page["next"]
 
     def _get(self, path, **query):
-        return json.loads(self._bytes(path, **query))
+        return self._read(self._bytes(path, **query))
 
     def _bytes(self, path, **query):
         query = "?" + urllib.parse.urlencode(query) if query else ""
         return self._ask("GET", path + query, None, _TRIES)
 
     def _post(self, path, content=None, tries=1):
-        return json.loads(self._ask("POST", path, content, tries))
+        return self._read(self._ask("POST", path, content, tries))
+
+    def _read(self, content):
+        """An answer as JSON: what stands before a coordinator may answer something else, such as a page on which to log in."""
+        try:
+            answer = json.loads(content)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise self._unreadable(content)
+        return answer
+
+    def _unreadable(self, content):
+        """The error of an answer that is none of a coordinator."""
+        begin = _escaped_line(content[:80].decode("utf-8", "replace"))
+        return SweepError("%s answered what no coordinator's page does (%s…): is there a proxy before it?" % (self.url, begin), status=200)
 
     def _ask(self, method, path, content, tries):
         pause = 0.2
@@ -210,9 +226,16 @@ class Client:
                 return answer.read()
         except urllib.error.HTTPError as error:
             with error:
-                raise _refusal(error) from None
-        except (urllib.error.URLError, socket.timeout, OSError) as error:
+                raise self._refused(error) from None
+        # An answer that was cut off, or is none, is a connection that broke.
+        except (urllib.error.URLError, http.client.HTTPException, socket.timeout, OSError) as error:
             raise Unreachable(_unreachable(self.url, getattr(error, "reason", error))) from error
+
+    def _refused(self, error):
+        try:
+            return _refusal(error)
+        except (http.client.HTTPException, OSError) as broken:
+            return Unreachable(_unreachable(self.url, broken))
 
 
 class Sweep:
@@ -390,8 +413,11 @@ class Sweep:
     def _columns(self):
         """The jobs that had an attempt, by column."""
         content = self._client._bytes(self._path("columns"))
-        length = struct.unpack_from("<I", content)[0]
-        head, place = json.loads(content[4:4 + length]), 4 + length
+        try:
+            length = struct.unpack_from("<I", content)[0]
+            head, place = json.loads(content[4:4 + length]), 4 + length
+        except (struct.error, ValueError):
+            raise self._client._unreadable(content) from None
         if head["left_out"]:
             warnings.warn("%d jobs are left out: frame() has all" % head["left_out"], stacklevel=3)
         columns = {}
@@ -497,5 +523,9 @@ def _table(rows):
 
 def _escaped(value):
     """Text that is no markup, and in which nothing invisible turns its direction."""
-    text = value if isinstance(value, str) else json.dumps(value)
-    return html.escape("".join(sign if sign.isprintable() else "\\u{%x}" % ord(sign) for sign in text))
+    return html.escape(_escaped_line(value if isinstance(value, str) else json.dumps(value)))
+
+
+def _escaped_line(text):
+    """Text in which nothing invisible breaks the line or turns its direction."""
+    return "".join(sign if sign.isprintable() else "\\u{%x}" % ord(sign) for sign in text)

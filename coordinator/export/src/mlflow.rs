@@ -20,6 +20,8 @@ pub const JOB_TAG: &str = "sweep.job";
 pub const WRITTEN_TAG: &str = "sweep.written";
 /// The tag of an experiment with the names that MLflow does not take, by those that they have there.
 const NAMES_TAG: &str = "sweep.names";
+/// Experiments that are asked for at a time.
+const EXPERIMENTS_FOUND_AT_A_TIME: u32 = 100;
 /// Longest value of a tag of an experiment.
 const EXPERIMENT_TAG_CHARACTERS_MAX: usize = 20_000;
 
@@ -82,6 +84,16 @@ impl MlflowExperiment {
             tags.push(tag(NAMES_TAG, &cut(&names, EXPERIMENT_TAG_CHARACTERS_MAX)));
         }
         json!({ "name": name, "tags": tags })
+    }
+
+    /// The body that searches for experiments of this sweep, whatever their names: a sweep may get another one. None where it does not say when
+    /// it was submitted. It may find experiments of other sweeps, too.
+    pub fn search(&self) -> Option<Value> {
+        let created = Identity::of(&self.sweep).created?;
+        let filter = format!("tags.{SWEEP_TAG} LIKE '%\"created\":\"{created}\"%'");
+        Some(
+            json!({ "filter": filter, "view_type": "ACTIVE_ONLY", "max_results": EXPERIMENTS_FOUND_AT_A_TIME }),
+        )
     }
 
     /// Whether an experiment with this value of [`SWEEP_TAG`] is the one of this sweep.

@@ -37,6 +37,10 @@ pub struct OptunaFile {
     distributions: Vec<Distribution>,
     columns: Columns,
     ranking: Ranking,
+    /// Trials so far.
+    trials: i64,
+    /// Jobs that have none.
+    not_begun: u64,
 }
 
 impl OptunaFile {
@@ -58,6 +62,8 @@ impl OptunaFile {
             columns: Columns::new(&sweep.parameters, &sweep.metrics, &sweep.objective.name),
             ranking: Ranking::new(sweep.objective.clone(), &sweep.metrics),
             sweep: sweep.clone(),
+            trials: 0,
+            not_begun: 0,
         };
         export.write_study()?;
         Ok(export)
@@ -90,15 +96,16 @@ impl OptunaFile {
         Ok(())
     }
 
-    fn write_trial(&self, job: &Job, state: &str) -> Result<(), ExportError> {
+    fn write_trial(&mut self, job: &Job, state: &str) -> Result<(), ExportError> {
         let mut insert =
             self.connection.prepare_cached("INSERT INTO trials VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
-        let number = whole(job.number);
         // A job that was cancelled before it began ended with its sweep.
         let ended = if job.ended_unix_ms == 0 { self.sweep.ended_unix_ms } else { job.ended_unix_ms };
-        let ended = if ["RUNNING", "WAITING"].contains(&state) { None } else { date(ended) };
-        // Optuna counts from 0.
-        insert.execute(params![number, number - 1, STUDY, state, date(job.started_unix_ms), ended])?;
+        let ended = if state == "RUNNING" { None } else { date(ended) };
+        // Optuna counts from 0, and numbers the trials that it adds by how many there are: a gap would give one number to two.
+        let (id, began) = (whole(job.number), date(job.started_unix_ms));
+        insert.execute(params![id, self.trials, STUDY, state, began, ended])?;
+        self.trials += 1;
         Ok(())
     }
 
@@ -170,7 +177,10 @@ impl OptunaFile {
 impl Export for OptunaFile {
     fn job(&mut self, job: &Job, epochs: &[Epoch]) -> Result<(), ExportError> {
         let value = self.ranking.value(job, epochs).map(|(_, value)| value).filter(|value| value.is_finite());
-        let state = state_of(job, value);
+        let Some(state) = state_of(job, value) else {
+            self.not_begun += 1;
+            return Ok(());
+        };
         self.write_trial(job, state)?;
         self.write_parameters(job)?;
         self.write_values(job, value.filter(|_| ["COMPLETE", "PRUNED"].contains(&state)), epochs)?;
@@ -179,6 +189,12 @@ impl Export for OptunaFile {
 
     fn finish(self: Box<Self>) -> Result<Vec<String>, ExportError> {
         let mut notes = Vec::new();
+        if self.not_begun > 0 {
+            notes.push(format!(
+                "{} of the jobs have not begun, and have no trial: Optuna would train those that wait for it",
+                self.not_begun
+            ));
+        }
         // Optuna compares trials whose distributions are the same: all have the one that holds every value.
         self.connection
             .execute_batch("CREATE TEMP TABLE whole (name TEXT PRIMARY KEY, json TEXT NOT NULL)")?;
@@ -204,16 +220,17 @@ impl Export for OptunaFile {
     }
 }
 
-/// The state of a job's trial. Only trials with a number can be complete, as only jobs with one can be the best.
-fn state_of(job: &Job, value: Option<f64>) -> &'static str {
-    match job.state {
+/// The state of a job's trial. Only trials with a number can be complete, as only jobs with one can be the best. A job that waits for the sweep
+/// has none: Optuna takes a trial that waits before it proposes a point of its own, and would train what the sweep will train.
+fn state_of(job: &Job, value: Option<f64>) -> Option<&'static str> {
+    Some(match job.state {
         Some(JobState::Done) if value.is_some() => "COMPLETE",
         Some(JobState::Stopped) => "PRUNED",
         Some(JobState::Running | JobState::Paused) => "RUNNING",
         Some(JobState::Pending) if job.attempts > 0 => "RUNNING",
-        Some(JobState::Pending) => "WAITING",
+        Some(JobState::Pending) => return None,
         Some(JobState::Done | JobState::Diverged | JobState::Failed | JobState::Cancelled) | None => "FAIL",
-    }
+    })
 }
 
 /// What Optuna says of a value whose number it does not keep.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use held_folder::HeldFolder;
-use report::DocumentKind;
+use report::{DocumentKind, Sweep};
 use rustix::{
     fs::{CWD, RenameFlags, renameat_with, syncfs},
     io::Errno,
@@ -49,7 +49,7 @@ impl Shape {
 pub enum Held {
     /// Nothing, or nothing that could be lost.
     Nothing,
-    /// A table of some sweep: tables do not say of which.
+    /// A table of some sweep: tables do not name it.
     Table,
     /// An export of this sweep.
     Export(Identity),
@@ -78,6 +78,14 @@ pub enum PlaceError {
     )]
     InUse(PathBuf),
     #[error(
+        "{path} is there and is a table of another sweep, as {why}; choose another path with --output, or replace it with --force"
+    )]
+    TableOfAnother {
+        path: PathBuf,
+        /// What tells it.
+        why: String,
+    },
+    #[error(
         "{path} holds the export of another sweep ({}, sweep {}); choose another path with --output, or replace it with --force",
         of.name,
         of.id
@@ -97,7 +105,7 @@ impl Place {
     ///
     /// # Errors
     /// Something else is there and must not be replaced, or the folder above cannot be written.
-    pub fn open(path: &Path, shape: Shape, sweep: &Identity, may_replace: bool) -> Result<Self, PlaceError> {
+    pub fn open(path: &Path, shape: Shape, sweep: &Sweep, may_replace: bool) -> Result<Self, PlaceError> {
         let write = |source| PlaceError::Write { path: path.to_owned(), source };
         if shape == Shape::Optuna && is_in_use(path) {
             return Err(PlaceError::InUse(path.to_owned()));
@@ -107,9 +115,10 @@ impl Place {
                 return Err(PlaceError::NoFile(path.to_owned()));
             }
             Held::Other if !may_replace => return Err(PlaceError::Other(path.to_owned())),
-            Held::Export(of) if !may_replace && !of.is_same(sweep) => {
+            Held::Export(of) if !may_replace && !of.is_same(&Identity::of(sweep)) => {
                 return Err(PlaceError::OfAnother { path: path.to_owned(), of });
             }
+            Held::Table if !may_replace => check_table(path, shape, sweep)?,
             Held::Nothing | Held::Table | Held::Export(_) | Held::Other => {}
         }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -176,6 +185,17 @@ pub(crate) fn held(path: &Path, shape: Shape) -> io::Result<Held> {
             marker::held(path, "parquet", is_own)
         }
         Shape::TensorBoard => marker::held(path, "tensorboard", tensorboard::is_own),
+    }
+}
+
+/// Refuses to replace a table that is not of this sweep, as far as that can be told.
+fn check_table(path: &Path, shape: Shape, sweep: &Sweep) -> Result<(), PlaceError> {
+    let Shape::Document(kind) = shape else { return Ok(()) };
+    let path = path.to_owned();
+    match document::stranger(&path, kind, sweep) {
+        Ok(None) => Ok(()),
+        Ok(Some(why)) => Err(PlaceError::TableOfAnother { path, why }),
+        Err(source) => Err(PlaceError::Write { path, source }),
     }
 }
 

@@ -11,8 +11,8 @@ use std::{
 };
 
 use prost_types::{ListValue, Value, value::Kind as Typed};
-use report::{Epoch, Job, Sweep};
-use terms::{JobState, ParameterValue};
+use report::{Columns, Epoch, Job, Ranking, Sweep};
+use terms::{JobState, MetricUse, ParameterValue};
 
 use self::{
     events::Events,
@@ -37,6 +37,9 @@ pub struct TensorBoardFolder {
     /// The names of metrics, and of the time of epochs.
     metrics: Vec<String>,
     seconds: String,
+    /// The name of the objective at the best epoch: tables of runs show last values, and rank by them.
+    best: String,
+    ranking: Ranking,
     /// Jobs that have no run.
     not_begun: u64,
 }
@@ -62,6 +65,8 @@ impl TensorBoardFolder {
             kinds,
             metrics,
             seconds,
+            best: Columns::new(&sweep.parameters, &sweep.metrics, &sweep.objective.name).best,
+            ranking: Ranking::new(sweep.objective.clone(), &sweep.metrics),
             not_begun: 0,
         };
         begun.write_experiment()?;
@@ -72,13 +77,18 @@ impl TensorBoardFolder {
     fn write_experiment(&self) -> Result<(), ExportError> {
         let objective = self.sweep.objective.name.to_string();
         let others = self.metrics.iter().filter(|name| **name != objective);
+        // What ranks the jobs comes first.
+        let ranked = match self.sweep.objective.used {
+            MetricUse::Best => [&self.best, &objective],
+            MetricUse::Last => [&objective, &self.best],
+        };
         let metric = |tag: &String| MetricInfo { name: Some(MetricName { tag: tag.clone() }) };
         let experiment = Experiment {
             name: self.sweep.name.clone(),
             description: format!("sweep {}", self.sweep.id),
             created_secs: seconds(self.sweep.created_unix_ms),
             hparams: self.parameters.iter().zip(&self.kinds).map(|(one, kind)| hparam(one, *kind)).collect(),
-            metrics: std::iter::once(&objective).chain(others).map(metric).collect(),
+            metrics: ranked.into_iter().chain(others).map(metric).collect(),
         };
         let created = self.sweep.created_unix_ms;
         let mut events = self.events(&self.folder, created)?;
@@ -114,12 +124,13 @@ impl Export for TensorBoardFolder {
         let mut events = self.events(&folder, began)?;
         let start = SessionStart { hparams: self.hparams(job), start_secs: seconds(began) };
         events.hparams(seconds(began), PluginContent::SessionStart(start))?;
-        let mut last = began;
+        let (mut last, best) = (began, self.ranking.best_of(job, epochs));
         for (epoch, ended) in epochs.iter().zip(times::of_epochs(&self.sweep, job, epochs)) {
             last = ended;
             let values = self.metrics.iter().enumerate();
             let values = values.filter_map(|(index, name)| Some((name, epoch.metrics.get(index)?)));
-            let values = values.chain([(&self.seconds, epoch.seconds)]);
+            let best = best.filter(|(best, _)| *best == epoch.number).map(|(_, value)| (&self.best, value));
+            let values = values.chain([(&self.seconds, epoch.seconds)]).chain(best);
             events.scalars(seconds(ended), epoch.number.into(), values)?;
         }
         let ended = if job.ended_unix_ms == 0 { last } else { job.ended_unix_ms };

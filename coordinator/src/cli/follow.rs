@@ -75,7 +75,8 @@ pub(super) fn is_final_state(state: v1::SweepState) -> bool {
 }
 
 /// Exit code of a sweep that has ended: it ended well only if every job has a result, except those that were not needed because
-/// another one reached the target, and if early stopping has left one that is done. `reasons` says where to find the reasons.
+/// another one reached the target, and if one of them is done: jobs that diverged or were stopped early are results next to it, and nothing
+/// to use without it. `reasons` says where to find the reasons.
 pub(super) fn verdict(sweep: &v1::Sweep, reasons: &str) -> Result<(), Failure> {
     let counts = sweep.counts.unwrap_or_default();
     let without_result = match sweep.stopped.is_empty() {
@@ -83,15 +84,12 @@ pub(super) fn verdict(sweep: &v1::Sweep, reasons: &str) -> Result<(), Failure> {
         false => counts.failed,
     };
     if without_result == 0 {
-        let has_ended_alone = sweep.state() == v1::SweepState::Finished;
-        if has_ended_alone && counts.done == 0 && counts.stopped > 0 {
-            return Err(Failure::operation(format!(
-                "no job is done: early stopping ended {} of {}; see {reasons} for the reasons",
-                counts.stopped,
-                count(sweep.job_count, "job")
-            )));
-        }
-        return Ok(());
+        return match none_done(sweep) {
+            Some(why) => {
+                Err(Failure::operation(format!("no job is done: {why}; see {reasons} for the reasons")))
+            }
+            None => Ok(()),
+        };
     }
     Err(Failure::operation(format!(
         "{without_result} of {} {} no result ({} failed, {} cancelled); see {reasons} for the reasons",
@@ -100,6 +98,26 @@ pub(super) fn verdict(sweep: &v1::Sweep, reasons: &str) -> Result<(), Failure> {
         counts.failed,
         counts.cancelled
     )))
+}
+
+/// What became of the jobs of a sweep that has finished and left nothing to use, for people; none of another one. Where a user or the
+/// target ended a sweep, what is missing was not wanted.
+pub(super) fn none_done(sweep: &v1::Sweep) -> Option<String> {
+    let counts = sweep.counts.unwrap_or_default();
+    let has_ended_alone = sweep.state() == v1::SweepState::Finished;
+    if !has_ended_alone || counts.done > 0 {
+        return None;
+    }
+    let of = count(sweep.job_count, "job");
+    match (counts.diverged, counts.stopped, counts.failed) {
+        (0, 0, 0) => None,
+        (0, 0, failed) => Some(format!("{failed} of {of} failed")),
+        (0, stopped, _) => Some(format!("early stopping ended {stopped} of {of}")),
+        (diverged, 0, _) => Some(format!("{diverged} of {of} diverged")),
+        (diverged, stopped, _) => {
+            Some(format!("{diverged} of {of} diverged, and early stopping ended {stopped}"))
+        }
+    }
 }
 
 /// Waits until a stream that broke may be opened again.
@@ -133,6 +151,28 @@ mod tests {
         assert_eq!(told, expected);
         assert!(verdict(&sweep(v1::SweepState::Finished, 1), "x").is_ok());
         assert!(verdict(&sweep(v1::SweepState::Stopped, 0), "x").is_ok(), "a user stopped it");
+    }
+
+    #[test]
+    fn a_sweep_that_only_diverged_did_not_end_well() {
+        let sweep = |done, diverged, stopped| v1::Sweep {
+            state: v1::SweepState::Finished.into(),
+            job_count: 4,
+            counts: Some(v1::JobCounts { done, diverged, stopped, ..v1::JobCounts::default() }),
+            ..v1::Sweep::default()
+        };
+        let told = |sweep| verdict(&sweep, "`sweep jobs 7`").unwrap_err().to_string();
+        assert_eq!(
+            told(sweep(0, 4, 0)),
+            "no job is done: 4 of 4 jobs diverged; see `sweep jobs 7` for the reasons"
+        );
+        assert_eq!(
+            told(sweep(0, 3, 1)),
+            "no job is done: 3 of 4 jobs diverged, and early stopping ended 1; see `sweep jobs 7` for the reasons"
+        );
+        assert!(verdict(&sweep(1, 3, 0), "x").is_ok(), "next to one that is done");
+        let stopped = v1::Sweep { state: v1::SweepState::Stopped.into(), ..sweep(0, 4, 0) };
+        assert!(verdict(&stopped, "x").is_ok(), "a user stopped it");
     }
 
     #[test]

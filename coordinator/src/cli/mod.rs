@@ -97,7 +97,7 @@ enum Command {
     /// Follow a sweep until its end; exit 0 only if it ended well, as `sweep wait`
     #[command(alias = "top")]
     Watch(control::SweepArgument),
-    /// Wait for the end of a sweep or a job; exit 0 only if it ended well
+    /// Wait for the end of a sweep or a job; exit 0 only if it ended well: each job has a result, and one of them is done
     Wait(control::WaitArguments),
     /// Start no more jobs of a sweep until it is resumed; running ones continue
     Pause(control::SweepArgument),

@@ -79,8 +79,8 @@ pub(super) struct ServeArguments {
     #[arg(long, env = "SWEEP_ARTIFACTS", value_name = "URL")]
     artifacts: Option<String>,
     /// End once this sweep has ended: FILE is submitted at the start, unless the store holds its sweep from an earlier start; ID is a
-    /// sweep of the store. Workers are told to leave then; the exit status is 0 if every job has a result, else 1, and 130 if it is
-    /// stopped before. With TLS it asks itself at the address of --advertise, by --tls-ca or the authority of --authority
+    /// sweep of the store. Workers are told to leave then; the exit status is 0 if every job has a result and one of them is done,
+    /// else 1, and 130 if it is stopped before. With TLS it asks itself at the address of --advertise, by --tls-ca or the authority of --authority
     #[arg(long, env = "SWEEP_EXIT_WITH_SWEEP", value_name = "FILE|ID")]
     exit_with_sweep: Option<LastSweep>,
     /// Serve other machines without TLS: whoever is on the way can read tokens and results

@@ -1,8 +1,8 @@
 //! A trainer that trains nothing: it speaks the trainer protocol and reports numbers derived only from the job, so that
 //! faults can be tried on thousands of jobs. Epochs take `LIGHT_TRAINER_EPOCH_MS` milliseconds (10 by default), and its
 //! weights have `LIGHT_TRAINER_WEIGHTS_BYTES` bytes (1,000 by default), also derived from the job. If
-//! `LIGHT_TRAINER_GATE` is set, no job ends its last epoch before that file exists. It speaks the first revision of the protocol;
-//! with `LIGHT_TRAINER_PAUSES`, the third: its jobs pause, and keep where they stand in a checkpoint, also where they are asked to end with one.
+//! `LIGHT_TRAINER_GATE` is set, no job ends its last epoch before that file exists. Jobs whose seed is at least
+//! `LIGHT_TRAINER_DIVERGES_FROM` diverge in their first epoch. It speaks the first revision of the protocol; with `LIGHT_TRAINER_PAUSES`, the third: its jobs pause, and keep where they stand in a checkpoint, also where they are asked to end with one.
 
 use std::{
     io::{BufRead, Write, stdin, stdout},
@@ -47,6 +47,12 @@ fn train(mut jobs: Vec<Value>, pause: Duration, requests: &Receiver<Value>) -> s
             json!({"type": "started", "id": job["id"], "dataset": dataset, "resumed_epochs": again});
         say(&started)?;
         (1..=again).try_for_each(|epoch| say_epoch(job, epoch, pause))?;
+    }
+    let (diverging, left) = jobs.into_iter().partition(diverges);
+    jobs = left;
+    for job in &diverging {
+        let reason = "the training loss was not finite any more in epoch 1";
+        say(&json!({"type": "ended", "id": job["id"], "outcome": "diverged", "reason": reason}))?;
     }
     // Those whose checkpoint is as far as they are to train.
     jobs = pause_at(jobs, 0)?;
@@ -168,6 +174,12 @@ fn weights_bytes() -> usize {
 fn identity(job: &Value) -> u64 {
     let parameters = &job["parameters"];
     parameters["seed"].as_u64().unwrap_or(0) + parameters["learning_rate"].as_f64().unwrap_or(0.0) as u64
+}
+
+/// Whether a job is one of those that diverge.
+fn diverges(job: &Value) -> bool {
+    let from = std::env::var("LIGHT_TRAINER_DIVERGES_FROM").ok().and_then(|text| text.parse().ok());
+    from.is_some_and(|from: u64| identity(job) >= from)
 }
 
 /// Waits for the time of an epoch; returns what asks jobs to end meanwhile.

@@ -140,6 +140,12 @@ async fn an_mlflow_server_has_each_run_once_also_after_an_export_was_killed() {
     assert!(said(export().output().unwrap()).contains("exported 0 runs, 11 were there"));
     check(&mlflow, &jobs);
 
+    // Also under another name of the sweep: its experiment is found by the tag.
+    assert!(swept.sweep(&["set", &id, "name=renamed"]).status.success());
+    let told = said(export().output().unwrap());
+    assert!(told.contains("exported 0 runs, 11 were there: experiment é & <i>-1"), "{told}");
+    assert!(swept.sweep(&["set", &id, "name=é & <i>"]).status.success());
+
     // Killed once the server has some of the runs: the next export completes them.
     for run in runs(&mlflow, &experiment(&mlflow)).values() {
         mlflow.ask("runs/delete", &json!({ "run_id": run["info"]["run_id"] }));
@@ -204,9 +210,16 @@ async fn lost_answers_and_a_busy_server_double_nothing_and_lose_nothing() {
     let export = |relay: &Relay| swept.sweep(&["export", &id, "--to", "mlflow", "--url", &relay.address]);
 
     // A server that stays away ends the export, and the next one goes on from what is there.
+    let of_experiment = [
+        ("experiments/search", Fault::Refused(503)),
+        ("experiments/search", Fault::AnswerLost),
+        ("experiments/get-by-name", Fault::Refused(503)),
+        ("experiments/get-by-name", Fault::AnswerLost),
+    ];
     let away = [("runs/create", Fault::Refused(503)); 33];
-    let relay = Relay::start(&mlflow.address, &away);
+    let relay = Relay::start(&mlflow.address, &[&of_experiment[..], &away].concat());
     let output = export(&relay);
+    assert!(relay.left().iter().all(|(path, _)| *path == "runs/create"), "{:?}", relay.left());
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.code() == Some(1) && said.contains("export again once the server answers"),
@@ -214,8 +227,8 @@ async fn lost_answers_and_a_busy_server_double_nothing_and_lose_nothing() {
     );
 
     let faults = [
-        ("experiments/get-by-name", Fault::Refused(503)),
-        ("experiments/get-by-name", Fault::AnswerLost),
+        ("experiments/search", Fault::Refused(503)),
+        ("experiments/search", Fault::AnswerLost),
         ("runs/search", Fault::Refused(502)),
         ("runs/search", Fault::AnswerLost),
         // Runs that no one knows of.

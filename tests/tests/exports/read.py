@@ -144,5 +144,18 @@ def goes_on(path):
     return study.trials[-1].number
 
 
+def proposes(path):
+    """The trial that Optuna trains next: one that waits in the study, or one of its own."""
+    import optuna
+
+    study = optuna.load_study(study_name=None, storage=f"sqlite:///{path}")
+    trained = []
+    study.optimize(
+        lambda trial: trained.append(trial.number) or trial.suggest_float("rate", 1e-5, 0.30000000000000004, log=True), n_trials=1
+    )
+    trial = study.trials[trained[0]]
+    return {"state": trial.state.name, "job": trial.user_attrs.get("job"), "numbers": [one.number for one in study.trials]}
+
+
 if __name__ == "__main__":
     json.dump(globals()[sys.argv[1]](*sys.argv[2:]), sys.stdout)

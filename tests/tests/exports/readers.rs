@@ -180,7 +180,8 @@ async fn tensorboard_shows_every_scalar_and_the_parameters_of_each_run() {
         .collect();
     assert_eq!(types["rate"], "DATA_TYPE_FLOAT64");
     assert_eq!((types["flag"], types[HOSTILE_NAME]), ("DATA_TYPE_BOOL", "DATA_TYPE_STRING"));
-    assert_eq!(seen["experiment"]["metricInfos"][0]["name"]["tag"], "score", "the objective comes first");
+    let tags = [0, 1].map(|place| &seen["experiment"]["metricInfos"][place]["name"]["tag"]);
+    assert_eq!(tags, ["best_score", "score"], "what ranks the jobs comes first, then the objective");
     let groups = seen["groups"].as_array().unwrap();
     assert_eq!(groups.len(), begun.len());
     for job in begun {
@@ -193,6 +194,17 @@ async fn tensorboard_shows_every_scalar_and_the_parameters_of_each_run() {
         assert_eq!(group["hparams"]["flag"], json!(true));
         assert_eq!(group["hparams"][HOSTILE_NAME], json!(HOSTILE_TEXT));
         assert_eq!(group["hparams"].get("mixed"), None);
+        // By it, and not by the last value, the jobs are ranked.
+        let scores = job.epochs.iter().filter_map(|(epoch, metrics)| Some((epoch, *metrics.get("score")?)));
+        let best =
+            scores.filter(|(_, score)| score.is_finite()).max_by(|one, other| one.1.total_cmp(&other.1));
+        let (epoch, best) = best.unwrap();
+        let read = seen["scalars"][run(job)]["best_score"].as_array().unwrap();
+        let read: Vec<Value> = read.iter().map(|one| json!([one[0], one[2]])).collect();
+        assert_eq!(read, [json!([epoch, bits(f64::from(best as f32))])], "job {}", job.number);
+        let shown = group["metricValues"].as_array().unwrap();
+        let shown = shown.iter().find(|one| one["name"]["tag"] == "best_score").unwrap();
+        assert_eq!(shown["value"].as_f64(), Some(f64::from(best as f32)), "job {}", job.number);
         let status = if job.state == JobState::Done { "STATUS_SUCCESS" } else { "STATUS_FAILURE" };
         assert_eq!(group["sessions"][0]["status"], status);
     }
@@ -257,4 +269,19 @@ async fn optuna_loads_the_study_agrees_on_the_best_and_goes_on_from_it() {
     let id = swept.id.to_string();
     let refused = swept.sweep(&["export", &id, "--to", "optuna", "--output", path.to_str().unwrap()]);
     assert!(!refused.status.success(), "its trial would be lost: {refused:?}");
+}
+
+#[tokio::test]
+async fn optuna_gives_a_point_of_its_own_and_none_that_a_running_sweep_will_train() {
+    let Some(readers) = readers() else { return };
+    let swept = Swept::start().await;
+    let path = swept.cluster.folder.path().join("study.db");
+    let told = swept.export("optuna", &path, &[]);
+    assert!(told.contains("3 of the jobs have not begun, and have no trial"), "{told}");
+    let seen = read(&readers, "optuna", &path);
+    let states: Vec<&str> =
+        seen["trials"].as_array().unwrap().iter().map(|trial| trial["state"].as_str().unwrap()).collect();
+    assert_eq!((states.len(), states[10]), (11, "RUNNING"), "{states:?}");
+    let proposed = read(&readers, "proposes", &path);
+    assert_eq!(proposed, json!({"state": "COMPLETE", "job": null, "numbers": (0..12).collect::<Vec<_>>()}));
 }

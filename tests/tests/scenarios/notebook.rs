@@ -11,7 +11,7 @@ use std::{
 use tests::{Cluster, ClusterOptions, chaos::light, dataset, skipped, tool};
 
 /// A port that is free, for a page that comes back at the same place after a restart.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 

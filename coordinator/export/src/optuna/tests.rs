@@ -43,20 +43,42 @@ fn a_file_that_holds_more_than_an_export_is_none() {
 }
 
 #[test]
+fn jobs_that_have_not_begun_are_left_out_and_leave_no_gap_in_the_numbers() {
+    let (sweep, parameters, jobs) = samples::sweep();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let mut export = Box::new(OptunaFile::create(&path, &sweep, parameters).unwrap());
+    for (job, epochs) in &jobs {
+        let waits = job.number == 2;
+        let state = if waits { Some(JobState::Pending) } else { job.state };
+        let attempts = if waits { 0 } else { job.attempts };
+        export.job(&Job { state, attempts, ..job.clone() }, if waits { &[] } else { epochs }).unwrap();
+    }
+    let notes = export.finish().unwrap();
+    assert!(notes[0].starts_with("1 of the jobs have not begun, and have no trial"), "{notes:?}");
+    let connection = Connection::open(&path).unwrap();
+    let mut asked = connection.prepare("SELECT trial_id, number FROM trials ORDER BY 1").unwrap();
+    let trials = asked.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    let trials: Vec<(i64, i64)> = trials.map(Result::unwrap).collect();
+    assert_eq!(trials, [(1, 0), (3, 1)]);
+    assert!(matches!(held(&path), Held::Export(of) if of.id == 7), "it may be replaced");
+}
+
+#[test]
 fn trials_have_the_states_of_their_jobs() {
     let job = |state, attempts| Job { state: Some(state), attempts, ..Job::default() };
     for (state, attempts, value, expected) in [
-        (JobState::Done, 1, Some(0.5), "COMPLETE"),
+        (JobState::Done, 1, Some(0.5), Some("COMPLETE")),
         // Optuna would take it for the best.
-        (JobState::Done, 1, None, "FAIL"),
-        (JobState::Stopped, 1, Some(0.5), "PRUNED"),
-        (JobState::Diverged, 1, None, "FAIL"),
-        (JobState::Failed, 3, None, "FAIL"),
-        (JobState::Cancelled, 0, None, "FAIL"),
-        (JobState::Running, 1, None, "RUNNING"),
-        (JobState::Paused, 1, Some(0.5), "RUNNING"),
-        (JobState::Pending, 0, None, "WAITING"),
-        (JobState::Pending, 1, None, "RUNNING"),
+        (JobState::Done, 1, None, Some("FAIL")),
+        (JobState::Stopped, 1, Some(0.5), Some("PRUNED")),
+        (JobState::Diverged, 1, None, Some("FAIL")),
+        (JobState::Failed, 3, None, Some("FAIL")),
+        (JobState::Cancelled, 0, None, Some("FAIL")),
+        (JobState::Running, 1, None, Some("RUNNING")),
+        (JobState::Paused, 1, Some(0.5), Some("RUNNING")),
+        (JobState::Pending, 0, None, None),
+        (JobState::Pending, 1, None, Some("RUNNING")),
     ] {
         assert_eq!(state_of(&job(state, attempts), value), expected, "{state:?}");
     }

@@ -3,16 +3,17 @@
 use std::io::Write;
 
 use super::*;
+use crate::samples;
 
-fn sweep(id: u64) -> Identity {
-    Identity { id, name: "digits".into(), created: Some("2026-01-01T00:00:00.000Z".into()) }
+fn sweep(id: u64) -> Sweep {
+    Sweep { id, ..samples::sweep().0 }
 }
 
-const JOBS: &str = "job,lr,state,attempts,worker,epochs_done,train_seconds,loss\n";
+const JOBS: &str = "job,rate,state,attempts,worker,epochs_done,train_seconds,loss\n";
 const EPOCHS: &str = "job,attempt,epoch,loss,epoch_seconds\n";
 
 fn document_of(id: u64) -> String {
-    let sweep = serde_json::to_string(&sweep(id)).unwrap();
+    let sweep = serde_json::to_string(&Identity::of(&sweep(id))).unwrap();
     format!("{{\n\"sweep\": {sweep},\n\"jobs\": [\n]\n}}\n")
 }
 
@@ -50,6 +51,54 @@ fn an_export_is_replaced_and_another_file_is_not() {
         }
     }
     assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing else is left");
+}
+
+#[test]
+fn a_table_is_replaced_unless_something_in_it_says_that_it_is_of_another_sweep() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("all.csv");
+    // The sweep was submitted at 22:13:20 and ended at 22:15:00.
+    let jobs = |number, started, ended| {
+        format!(
+            "job,rate,state,attempts,worker,epochs_done,train_seconds,loss,started,ended\n\
+             1,0.1,done,1,a,2,3,0.5,,\n{number},0.2,done,1,a,2,3,0.5,{started},{ended}\n"
+        )
+    };
+    let at = |time: &str| format!("2023-11-14T{time}.000Z");
+    for (content, kind, why) in [
+        (jobs(2, at("22:13:21"), at("22:14:00")), DocumentKind::Jobs, None),
+        (jobs(2, String::new(), String::new()), DocumentKind::Jobs, None),
+        (JOBS.replace("rate", "lr"), DocumentKind::Jobs, Some("it has a column \"lr\"")),
+        (EPOCHS.replace("loss", "score"), DocumentKind::Epochs, Some("it has a column \"score\"")),
+        (format!("{EPOCHS}3,1,1,0.5,2\n"), DocumentKind::Epochs, None),
+        (format!("{EPOCHS}4,1,1,0.5,2\n"), DocumentKind::Epochs, Some("it has a job 4")),
+        (
+            jobs(2, at("22:13:19"), at("22:14:00")),
+            DocumentKind::Jobs,
+            Some("its job 2 began before this sweep was submitted"),
+        ),
+        (
+            jobs(2, at("22:14:00"), at("22:15:01")),
+            DocumentKind::Jobs,
+            Some("its job 2 trained after this sweep had ended"),
+        ),
+    ] {
+        fs::write(&path, &content).unwrap();
+        let told = put(&path, kind, false).err().map(|error| error.to_string());
+        let says =
+            |why: &str| told.as_ref().is_some_and(|told| told.contains(&format!("another sweep, as {why};")));
+        assert!(why.map_or(told.is_none(), says), "{content}: {told:?}");
+        assert!(put(&path, kind, true).is_ok(), "with --force");
+    }
+    // A row that is cut where no more is looked at says nothing.
+    let row = "1,0.1,done,1,a,2,3,0.5,2023-11-14T22:13:21.000Z,2023-11-14T22:14:00.000Z\n";
+    for more in 1..=row.len() {
+        let begin =
+            jobs(2, at("22:13:21"), at("22:14:00")).replacen(",a,", &format!(",{},", "a".repeat(more)), 1);
+        fs::write(&path, begin + &row.repeat((1 << 20) / row.len() + 1)).unwrap();
+        let told = put(&path, DocumentKind::Jobs, false);
+        assert!(told.is_ok(), "{more}: {told:?}");
+    }
 }
 
 #[test]

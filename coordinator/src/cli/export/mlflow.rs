@@ -59,8 +59,10 @@ pub(super) async fn write(
 ) -> Result<Written, Failure> {
     let server = Server::new(url)?;
     let experiment = MlflowExperiment::new(&rows.sweep);
-    let name = name.map_or_else(|| experiment.name(), str::to_owned);
-    let id = own_experiment(&server, &experiment, &name).await?;
+    let (id, name) = match name {
+        Some(name) => named(&server, &experiment, name).await?,
+        None => own_experiment(&server, &experiment).await?,
+    };
     if let Some(names) = experiment.other_names() {
         say(&format!("note: MLflow does not take some names, which have others there: {names}"));
     }
@@ -103,18 +105,60 @@ impl Written {
     }
 }
 
-/// The experiment of this name, which is made if missing; its id.
-async fn own_experiment(
+/// The sweep's experiment, which is made if missing; its id and name. It is found by its tag, as the sweep may have had another name when it
+/// was made, and by the name that it has now where there are several.
+async fn own_experiment(server: &Server, experiment: &MlflowExperiment) -> Result<(String, String), Failure> {
+    let name = experiment.name();
+    let mut found = match tagged(server, experiment).await {
+        Ok(found) => found,
+        // An older server that searches no experiments; one that lets no one in says so again.
+        Err(Refusal::Refused { .. }) => Vec::new(),
+        Err(refusal) => return Err(failed(server, "the experiment of the sweep", &refusal)),
+    };
+    found.sort_by_key(|(made, _, found)| (*found != name, *made));
+    match found.into_iter().next() {
+        Some((_, id, name)) => Ok((id, name)),
+        None => named(server, experiment, &name).await,
+    }
+}
+
+/// The experiments with the sweep's tag: when each was made, its id and its name.
+async fn tagged(
+    server: &Server,
+    experiment: &MlflowExperiment,
+) -> Result<Vec<(u64, String, String)>, Refusal> {
+    let Some(mut asked) = experiment.search() else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
+    loop {
+        let answer = server.post("experiments/search", &asked, Repeat::May).await?;
+        let items = answer["experiments"].as_array().into_iter().flatten();
+        let own = items
+            .filter(|one| tag(&one["tags"], SWEEP_TAG).is_some_and(|tag| experiment.is_own(&tag)))
+            .filter_map(|one| {
+                let made = one["creation_time"].as_u64().unwrap_or(u64::MAX);
+                Some((made, text(&one["experiment_id"])?, text(&one["name"])?))
+            });
+        found.extend(own);
+        match text(&answer["next_page_token"]).filter(|token| !token.is_empty()) {
+            Some(token) => asked["page_token"] = token.into(),
+            None => return Ok(found),
+        }
+    }
+}
+
+/// The experiment of this name, which is made if missing; its id and name.
+async fn named(
     server: &Server,
     experiment: &MlflowExperiment,
     name: &str,
-) -> Result<String, Failure> {
+) -> Result<(String, String), Failure> {
     let what = format!("the experiment {name}");
     let found = match server.get("experiments/get-by-name", ("experiment_name", name)).await {
         Err(Refusal::Refused { code, .. }) if code == "RESOURCE_DOES_NOT_EXIST" => {
             let created = server.post("experiments/create", &experiment.create(name), Repeat::MayNot).await;
             let created = created.map_err(|refusal| failed(server, &what, &refusal))?;
-            return text(&created["experiment_id"]).ok_or_else(|| no_answer(server, &what));
+            let id = text(&created["experiment_id"]).ok_or_else(|| no_answer(server, &what))?;
+            return Ok((id, name.to_owned()));
         }
         found => found.map_err(|refusal| failed(server, &what, &refusal))?,
     };
@@ -131,7 +175,8 @@ async fn own_experiment(
             server.address()
         )));
     }
-    text(&found["experiment_id"]).ok_or_else(|| no_answer(server, &what))
+    let id = text(&found["experiment_id"]).ok_or_else(|| no_answer(server, &what))?;
+    Ok((id, name.to_owned()))
 }
 
 /// The runs of an experiment by the numbers of their jobs; those of one job, where one is asked for.

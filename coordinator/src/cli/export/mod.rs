@@ -10,8 +10,7 @@ use std::{
 
 use domain::help::entry;
 use export::{
-    DocumentFile, Export, ExportError, Identity, OptunaFile, ParquetFolder, Place, PlaceError, Shape,
-    TensorBoardFolder,
+    DocumentFile, Export, ExportError, OptunaFile, ParquetFolder, Place, PlaceError, Shape, TensorBoardFolder,
 };
 use report::{DocumentKind, JobCounts, Sweep};
 use terminal::output::{OutputError, say};
@@ -227,8 +226,7 @@ async fn to_path(
     path: &Path,
 ) -> Result<(), Failure> {
     let failed = |error: PlaceError| Failure::operation(error.to_string());
-    let identity = Identity::of(&rows.sweep);
-    let place = Place::open(path, shape, &identity, arguments.force).map_err(failed)?;
+    let place = Place::open(path, shape, &rows.sweep, arguments.force).map_err(failed)?;
     let cannot = |error: ExportError| {
         Failure::operation(format!(
             "cannot write {}: {error}; check that the folder is writable and has room",

@@ -4,7 +4,7 @@
 use std::time::Duration;
 use terms::count;
 
-use domain::specification::Execution;
+use domain::specification::Specification;
 
 /// The bounds that the user has set.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -21,26 +21,53 @@ pub(super) struct Budget {
     hours: f64,
 }
 
-/// The most that jobs can take.
+/// The most that jobs can take, as far as their sweep file says it. What is not their own doing is not in it: attempts that are lost, handed
+/// back or find no data are not charged to a job, and each begins its `job_timeout` again.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Cost {
     jobs: u64,
+    /// Of each job: those that may fail, and those that end at a rung.
     attempts: u32,
+    /// Of each attempt.
+    gpus: u32,
     timeout: Option<Duration>,
 }
 
 impl Cost {
-    /// Of this many jobs that are run in this way.
-    pub(super) fn new(jobs: u64, execution: &Execution) -> Self {
-        let timeout = execution.job_timeout_ms.map(Duration::from_millis);
-        Self { jobs, attempts: execution.attempts_max, timeout }
+    /// Of this many jobs of such a sweep.
+    pub(super) fn new(jobs: u64, specification: &Specification) -> Self {
+        let execution = &specification.execution;
+        Self {
+            jobs,
+            attempts: execution.attempts_max.saturating_add(pauses(specification)),
+            gpus: specification.resources.several_gpus().unwrap_or(1),
+            timeout: execution.job_timeout_ms.map(Duration::from_millis),
+        }
     }
 
-    /// Hours of slots: each job may fail in each attempt, at the end of its time.
+    /// Hours of slots: each job may fail in each attempt, at the end of its time, and occupies all its GPUs meanwhile.
     pub(super) fn hours(&self) -> Option<f64> {
-        let attempts = self.jobs as f64 * f64::from(self.attempts);
-        self.timeout.map(|timeout| attempts * timeout.as_secs_f64() / 3_600.0)
+        let slots = self.jobs as f64 * f64::from(self.attempts) * f64::from(self.gpus);
+        self.timeout.map(|timeout| slots * timeout.as_secs_f64() / 3_600.0)
     }
+
+    /// What was multiplied, for people.
+    fn factors(&self) -> String {
+        let gpus = match self.gpus {
+            1 => String::new(),
+            gpus => format!(" on {gpus} GPUs"),
+        };
+        format!("{}, {}{gpus}", count(self.jobs, "job"), count(self.attempts.into(), "attempt"))
+    }
+}
+
+/// How often a job may pause at a rung: each pause ends an attempt that is not charged. Where the epochs of jobs are not known, all rungs count.
+fn pauses(specification: &Specification) -> u32 {
+    let Some(early) = specification.early_terminate.filter(|early| early.promote) else { return 0 };
+    let last = specification.epochs_max();
+    let acts = |rung: &&u32| last.is_none_or(|last| **rung < last);
+    let most = early.ladders().iter().map(|rungs| rungs.iter().filter(acts).count()).max();
+    most.map_or(0, |rungs| u32::try_from(rungs).unwrap_or(u32::MAX))
 }
 
 impl Budget {
@@ -75,10 +102,9 @@ impl Budget {
             }
             (Some(limit), Some(wanted)) if self.hours + wanted > limit => {
                 return Err(format!(
-                    "this may take {wanted:.1} hours ({}, {}, each up to its job_timeout), and {:.1} of {limit:.1} are left; \
+                    "this may take {wanted:.1} hours ({}, each up to its job_timeout), and {:.1} of {limit:.1} are left; \
                      fewer jobs, a shorter execution.job_timeout or a smaller execution.attempts_max take less",
-                    count(cost.jobs, "job"),
-                    count(cost.attempts.into(), "attempt"),
+                    cost.factors(),
                     limit - self.hours
                 ));
             }
@@ -114,10 +140,40 @@ impl Budget {
 
 #[cfg(test)]
 mod tests {
+    use domain::specification::SpecificationSource;
+
     use super::*;
 
     fn cost(jobs: u64, attempts: u32, minutes: Option<u64>) -> Cost {
-        Cost { jobs, attempts, timeout: minutes.map(|minutes| Duration::from_secs(60 * minutes)) }
+        Cost { jobs, attempts, gpus: 1, timeout: minutes.map(|minutes| Duration::from_secs(60 * minutes)) }
+    }
+
+    #[test]
+    fn attempts_that_end_at_a_rung_and_all_gpus_of_a_job_count() {
+        let of = |more: &str| {
+            let text = format!(
+                "program: a.py\nmetric: {{name: x, goal: minimize}}\nparameters: {{epochs: {{value: 9}}, a: {{values: [1, 2]}}}}\n{more}\n"
+            );
+            let source = SpecificationSource { text, ..SpecificationSource::default() };
+            Cost::new(2, &Specification::parse(&source).unwrap())
+        };
+        let limits = |more: &str| format!("execution: {{job_timeout: 1h, attempts_max: 3{more}}}");
+        let (known, unknown) = (limits(", epochs_parameter: epochs"), limits(""));
+        let hours = |text: &str| of(text).hours().unwrap();
+        assert!((hours(&unknown) - 6.0).abs() < 1e-9);
+        assert!((hours(&format!("{unknown}\nresources: {{gpus: 4}}")) - 24.0).abs() < 1e-9);
+        // Rungs after 1 and 3 epochs; a rule that stops jobs pauses none.
+        assert!((hours(&format!("{known}\nearly_terminate: {{type: asha}}")) - 10.0).abs() < 1e-9);
+        assert!(
+            (hours(&format!("{known}\nearly_terminate: {{type: asha, promote: false}}")) - 6.0).abs() < 1e-9
+        );
+        assert!(
+            hours(&format!("{unknown}\nearly_terminate: {{type: asha}}")) > 10.0,
+            "all rungs, as none is known to be the last"
+        );
+        let wide = of(&format!("{unknown}\nresources: {{gpus: 4}}"));
+        let refused = Budget::new(Limits { jobs: None, hours: Some(1.0) }).take(wide).unwrap_err();
+        assert!(refused.contains("24.0 hours (2 jobs, 3 attempts on 4 GPUs, each up to"), "{refused}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use domain::{
     points::Jobs,
-    specification::{Execution, FILE_BYTES_MAX, Specification},
+    specification::{FILE_BYTES_MAX, Specification},
 };
 use proto::v1;
 use report::view;
@@ -60,7 +60,7 @@ impl Assistant {
         let shown = if jobs.learned().is_some() { 0 } else { jobs.count().min(PREVIEW) };
         let first =
             (1..=shown).filter_map(|job| Some(view::Parameters(jobs.parameters(job)?))).collect::<Vec<_>>();
-        let cost = Cost::new(jobs.count(), &specification.execution);
+        let cost = Cost::new(jobs.count(), &specification);
         Ok(json!({
             "name": specification.name,
             "jobs": jobs.count(),
@@ -87,11 +87,7 @@ impl Assistant {
     /// Submits a file, or adds what a sweep lacks of it. What is in doubt after an error stays counted.
     async fn send(&self, asked: SweepText, extend_sweep_id: u64) -> Result<Value, Failure> {
         let Checked { mut source, specification, jobs } = self.check(asked, extend_sweep_id > 0)?;
-        if specification.trainable.program().is_some() && !self.allows_programs {
-            return Err(Failure::usage(
-                "`sweep mcp` was started without --allow-programs, so it submits models alone: a program runs any code on the workers",
-            ));
-        }
+        self.check_program(&specification)?;
         let (new, goes_on) = match extend_sweep_id {
             0 => (jobs.count(), 0),
             sweep => {
@@ -102,7 +98,7 @@ impl Assistant {
                 )
             }
         };
-        let cost = |jobs| Cost::new(jobs, &specification.execution);
+        let cost = |jobs| Cost::new(jobs, &specification);
         let all = new.saturating_add(goes_on);
         self.reserve(cost(all)).await?;
         if let Err(failure) = files::send_with(&mut source, Path::new(""), &self.target).await {
@@ -141,6 +137,16 @@ impl Assistant {
         }))
     }
 
+    /// Refuses a sweep of a program where its user has not allowed them, whoever wrote it: jobs that start run it.
+    fn check_program(&self, specification: &Specification) -> Result<(), Failure> {
+        if specification.trainable.program().is_none() || self.allows_programs {
+            return Ok(());
+        }
+        Err(Failure::usage(
+            "`sweep mcp` was started without --allow-programs, so it starts jobs of models alone: a program runs any code on the workers",
+        ))
+    }
+
     async fn reserve(&self, cost: Cost) -> Result<(), Failure> {
         self.budget.lock().await.take(cost).map_err(Failure::Operation)
     }
@@ -153,10 +159,12 @@ impl Assistant {
     /// Resumes a sweep. Of one that was not submitted here, the jobs that may start then are counted.
     pub(super) async fn resume(&self, asked: OfSweep) -> Result<Value, Failure> {
         let sweep = self.asked(asked.sweep).await?;
+        let specification = specification(&sweep)?;
+        self.check_program(&specification)?;
         let counts = sweep.counts.unwrap_or_default();
         let is_paid = self.paid.lock().await.contains(&sweep.sweep_id);
         let jobs = if is_paid { 0 } else { counts.pending + counts.paused };
-        let cost = Cost::new(jobs, &execution(&sweep)?);
+        let cost = Cost::new(jobs, &specification);
         self.reserve(cost).await?;
         let request = v1::ResumeSweepRequest { sweep_id: asked.sweep };
         let answer = self.target.call(async |client| client.resume_sweep(request).await).await;
@@ -180,19 +188,22 @@ impl Assistant {
         let Again { sweep: sweep_id, job, cancelled_too } = asked;
         let job = one(job)?;
         let sweep = self.asked(sweep_id).await?;
+        let specification = specification(&sweep)?;
+        self.check_program(&specification)?;
         if is_ended_early(&sweep) && (job > 0 || !cancelled_too) {
             return Err(Failure::usage(format!(
                 "sweep {sweep_id} has ended early, so that its jobs go on together or not at all: ask again without `job`, with \
                  `cancelled_too`: true"
             )));
         }
-        let (counts, execution) = (sweep.counts.unwrap_or_default(), execution(&sweep)?);
+        let counts = sweep.counts.unwrap_or_default();
+        let cost = |jobs| Cost::new(jobs, &specification);
         let jobs = match job {
             0 if is_ended_early(&sweep) => counts.failed + counts.cancelled + counts.stopped,
             0 => counts.failed + if cancelled_too { counts.cancelled } else { 0 },
             _ => 1,
         };
-        self.reserve(Cost::new(jobs, &execution)).await?;
+        self.reserve(cost(jobs)).await?;
         let request = v1::RetrySweepRequest { sweep_id, job, cancelled_too };
         let answer = self.target.call(async |client| client.retry_sweep(request).await).await;
         let tried = match &answer {
@@ -201,8 +212,8 @@ impl Assistant {
             Err(_) => jobs,
         };
         let mut budget = self.budget.lock().await;
-        budget.give_back(Cost::new(jobs.saturating_sub(tried), &execution));
-        budget.overdraw(Cost::new(tried.saturating_sub(jobs), &execution));
+        budget.give_back(cost(jobs.saturating_sub(tried)));
+        budget.overdraw(cost(tried.saturating_sub(jobs)));
         drop(budget);
         let sweep = answer?.sweep.as_ref().map(shapes::listed);
         Ok(json!({"sweep": shape(&sweep)?, "retried": tried, "budget_left": self.budget.lock().await.left()}))
@@ -229,14 +240,13 @@ fn gone_on_with(before: &v1::Sweep, after: &Specification) -> Result<u64, Failur
     if is_ended_early(before) {
         return Ok(counts.cancelled + counts.stopped);
     }
-    let is_run_alike = execution(before)? == after.execution;
+    let is_run_alike = specification(before)?.execution == after.execution;
     Ok(if is_run_alike { 0 } else { counts.pending + counts.running + counts.paused })
 }
 
-/// How the jobs of a sweep are run.
-fn execution(sweep: &v1::Sweep) -> Result<Execution, Failure> {
+/// What a sweep is.
+fn specification(sweep: &v1::Sweep) -> Result<Specification, Failure> {
     shapes::specification(sweep)
-        .map(|specification| specification.execution)
         .map_err(|error| Failure::operation(format!("the file of sweep {}: {error}", sweep.sweep_id)))
 }
 

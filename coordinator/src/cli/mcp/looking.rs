@@ -1,6 +1,6 @@
 //! Tools that change nothing.
 
-use std::time::Duration;
+use std::{cmp::Reverse, time::Duration};
 
 use proto::v1::{self, watch_sweep_response::Event};
 use report::FailureReasons;
@@ -9,6 +9,7 @@ use terms::JobState;
 
 use super::{
     Assistant,
+    progress::{News, Waited},
     tools::{JobsOf, OfEither, OfJob, OfSweep, PageOf, ROWS_MAX, WAIT_SECONDS_MAX, WaitFor},
 };
 use crate::{
@@ -91,23 +92,6 @@ impl Assistant {
         self.target.call(async |client| client.get_job(request).await).await
     }
 
-    pub(super) async fn best_job(&self, asked: OfSweep) -> Result<Value, Failure> {
-        let sweep = self.asked(asked.sweep).await?;
-        let best = sweep.best.as_ref().and_then(|best| best.point.as_ref());
-        match best {
-            Some(point) => {
-                let mut job = self.job(OfJob { sweep: asked.sweep, job: point.job }).await?;
-                let listed = shapes::listed(&sweep);
-                if let Value::Object(job) = &mut job {
-                    job.insert("best_of_sweep".to_owned(), json!(listed.best));
-                    job.insert("best_trainings".to_owned(), json!(listed.best_trainings));
-                }
-                Ok(job)
-            }
-            None => Err(Failure::operation(format!("no job of sweep {} is done yet", asked.sweep))),
-        }
-    }
-
     pub(super) async fn explain(&self, asked: OfEither) -> Result<Value, Failure> {
         match asked.job {
             Some(job) => self.explain_job(asked.sweep, job).await,
@@ -134,14 +118,28 @@ impl Assistant {
         Ok(told)
     }
 
-    /// Why jobs failed, the most frequent reasons first.
+    /// Why jobs failed and diverged, the most frequent reasons first.
     async fn failures(&self, sweep: &v1::Sweep) -> Result<Value, Failure> {
-        if sweep.counts.unwrap_or_default().failed == 0 {
-            return Ok(json!([]));
+        let counts = sweep.counts.unwrap_or_default();
+        let mut found = Vec::new();
+        for (state, jobs) in [(JobState::Failed, counts.failed), (JobState::Diverged, counts.diverged)] {
+            if jobs > 0 {
+                let reasons = self.reasons(sweep.sweep_id, state).await?;
+                found.extend(reasons.into_iter().map(|reason| (state, reason)));
+            }
         }
+        // Of equal ones, failures come first.
+        found.sort_by_key(|(_, (_, count, _))| Reverse(*count));
+        found.truncate(REASONS_TOLD_MAX);
+        let told = |(state, (reason, count, jobs)): (JobState, (String, u64, String))| json!({"state": state.as_str(), "reason": reason, "count": count, "jobs": jobs});
+        Ok(found.into_iter().map(told).collect())
+    }
+
+    /// The reasons of a sweep's jobs in this state, with how many have each and some of their numbers.
+    async fn reasons(&self, sweep_id: u64, state: JobState) -> Result<Vec<(String, u64, String)>, Failure> {
         let request = v1::ListJobsRequest {
-            sweep_id: sweep.sweep_id,
-            states: vec![v1::JobState::Failed.into()],
+            sweep_id,
+            states: vec![v1::JobState::from(state).into()],
             page_size: FAILURES_READ_MAX,
             page_token: String::new(),
         };
@@ -150,10 +148,7 @@ impl Assistant {
         for job in &listed.jobs {
             reasons.add(job.point.as_ref().map_or(0, |point| point.job), &job.reason);
         }
-        let told = reasons.most_frequent().into_iter().take(REASONS_TOLD_MAX);
-        Ok(told
-            .map(|(reason, count, jobs)| json!({"reason": reason, "count": count, "jobs": jobs}))
-            .collect())
+        Ok(reasons.most_frequent())
     }
 
     async fn explain_job(&self, sweep_id: u64, job: u64) -> Result<Value, Failure> {
@@ -179,14 +174,17 @@ impl Assistant {
         Ok(page(items, listed.next_page_token))
     }
 
-    pub(super) async fn wait(&self, asked: WaitFor) -> Result<Value, Failure> {
+    /// Waits, and says in `news` how far the sweep is.
+    pub(super) async fn wait(&self, asked: WaitFor, news: &News) -> Result<Value, Failure> {
         let patience = Duration::from_secs(asked.seconds.clamp(1, WAIT_SECONDS_MAX).into());
         let mut last = self.asked(asked.sweep).await?;
         if !is_final(&last) {
+            news.send_replace(Some(Waited { sweep: last.clone(), patience }));
             let mut follower = Follower::new(&self.target, asked.sweep);
             let follow = async {
                 while let Some(event) = follower.next().await? {
                     if let Event::Snapshot(v1::WatchSnapshot { sweep: Some(sweep), .. }) = event {
+                        news.send_replace(Some(Waited { sweep: sweep.clone(), patience }));
                         last = sweep;
                     }
                 }

@@ -16,7 +16,8 @@ pub(super) const ROWS_MAX: u32 = 100;
 const ROWS_DEFAULT: u32 = 20;
 /// Longest wait of one call, in seconds: clients give up on a call that takes much longer.
 pub(super) const WAIT_SECONDS_MAX: u32 = 300;
-const WAIT_SECONDS_DEFAULT: u32 = 60;
+/// Half of what a client of the usual libraries waits for an answer that it hears nothing of.
+const WAIT_SECONDS_DEFAULT: u32 = 30;
 
 /// What an assistant may ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr, strum::EnumString, strum::VariantArray)]
@@ -118,7 +119,7 @@ pub(super) struct WaitFor {
     /// The sweep's number.
     #[schemars(range(min = 1))]
     pub(super) sweep: u64,
-    /// Longest wait in seconds, at most 300; call again to wait longer.
+    /// Longest wait in seconds, at most 300; call again to wait longer. Many clients give up on a call after 60 seconds.
     #[serde(default = "seconds")]
     #[schemars(range(min = 1, max = 300))]
     pub(super) seconds: u32,
@@ -208,21 +209,26 @@ impl Tool {
             }
             Self::BestJob => {
                 "Shows the best configuration of a sweep so far, by the sweep's metric: its first job; with `repeats`, `best_of_sweep` is the mean of \
-                 `best_trainings` trainings."
+                 `best_trainings` trainings. `analysis.best` compares it with the runner-up: `separable` is true where a test tells it from that, \
+                 false where it may be chance, and null where no test was possible (`not_tested` says why); `not_separable` counts the other \
+                 configurations that it is not better than. It is null in sweeps of more than 200,000 jobs."
             }
             Self::Explain => {
-                "Says why nothing moves in a sweep and why its jobs failed, the most frequent reasons first; with a job, why that one is in \
-                 its state, with the last lines of its log."
+                "Says why nothing moves in a sweep and why its jobs failed or diverged, the most frequent reasons first; with a job, why that \
+                 one is in its state, with the last lines of its log."
             }
             Self::ListWorkers => "Lists workers: slots, what runs, and why one takes no jobs.",
             Self::WaitForSweep => {
                 "Waits until a sweep has ended, or for some seconds; returns the sweep as it is then."
             }
             Self::ValidateSweep => {
-                "Checks a sweep file without submitting it: its number of jobs, the first of them, notes."
+                "Checks a sweep file without submitting it: its number of jobs, the first of them, notes, and `hours_at_most` as the budget counts \
+                 them."
             }
             Self::SubmitSweep => {
-                "Submits a sweep file and starts its jobs, within the budget. Validate it first. The answer says what is left of the budget."
+                "Submits a sweep file and starts its jobs, within the budget. Validate it first. The answer says what is left of the budget: \
+                 its hours count job_timeout for each attempt that may fail or end at a rung, times the GPUs of a job, and not attempts that \
+                 are lost or handed back."
             }
             Self::ExtendSweep => {
                 "Adds the jobs that a sweep lacks of a file to it, within the budget; finished jobs stay."
@@ -287,7 +293,11 @@ mod tests {
         let rows = Tool::ListJobs.described().unwrap().input_schema["properties"]["rows"].clone();
         assert_eq!(rows["maximum"], ROWS_MAX, "{rows}");
         let seconds = Tool::WaitForSweep.described().unwrap().input_schema["properties"]["seconds"].clone();
-        assert_eq!(seconds["maximum"], WAIT_SECONDS_MAX, "{seconds}");
+        assert_eq!(
+            (&seconds["maximum"], &seconds["default"]),
+            (&WAIT_SECONDS_MAX.into(), &30.into()),
+            "{seconds}"
+        );
     }
 
     #[test]

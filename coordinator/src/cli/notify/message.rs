@@ -8,7 +8,7 @@ use terms::count;
 
 use super::address::Form;
 use crate::{
-    cli::{failure::Failure, output::job_of_mean, tables::sweep_state_name},
+    cli::{failure::Failure, follow::none_done, output::job_of_mean, tables::sweep_state_name},
     shapes,
 };
 
@@ -20,7 +20,7 @@ const ID_CHARACTERS: usize = 32;
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub(super) enum Event {
-    /// No job is left, and not all have failed.
+    /// No job is left, and one is done.
     Finished,
     /// A job has reached the target of the sweep file, and the others were not needed.
     TargetReached,
@@ -28,7 +28,7 @@ pub(super) enum Event {
     Stopped,
     /// A user cancelled the sweep.
     Cancelled,
-    /// No job is left, and each has failed.
+    /// No job is left, and none is done: each has failed, has diverged or was stopped early.
     AllFailed,
     /// No job has run for long, and none will before someone does something.
     Stalled,
@@ -115,14 +115,13 @@ fn for_slack(text: &str) -> String {
 }
 
 fn end_of(sweep: &v1::Sweep) -> Event {
-    let counts = sweep.counts.unwrap_or_default();
     match sweep.state() {
         v1::SweepState::Stopped | v1::SweepState::Stopping if !sweep.stopped.is_empty() => {
             Event::TargetReached
         }
         v1::SweepState::Stopped | v1::SweepState::Stopping => Event::Stopped,
         v1::SweepState::Cancelled => Event::Cancelled,
-        _ if counts.failed > 0 && counts.failed == sweep.job_count => Event::AllFailed,
+        _ if none_done(sweep).is_some() => Event::AllFailed,
         _ => Event::Finished,
     }
 }
@@ -133,13 +132,14 @@ fn named(sweep: &v1::Sweep) -> String {
 
 /// `has finished: 12 of 16 jobs done, 4 failed; best val_accuracy 0.9812 (job 5)`.
 fn outcome(event: Event, sweep: &v1::Sweep) -> String {
+    let counts = sweep.counts.unwrap_or_default();
     let what = match event {
         Event::TargetReached => "has reached its target".to_owned(),
-        Event::AllFailed => "has failed".to_owned(),
+        Event::AllFailed if counts.failed == sweep.job_count => "has failed".to_owned(),
+        Event::AllFailed => "has ended without a result".to_owned(),
         Event::Finished => "has finished".to_owned(),
         _ => format!("is {}", sweep_state_name(sweep.state())),
     };
-    let counts = sweep.counts.unwrap_or_default();
     let others = [
         (counts.diverged, "diverged"),
         (counts.stopped, "stopped early"),
@@ -185,6 +185,7 @@ mod tests {
     #[test]
     fn an_end_is_named_as_what_it_is() {
         let counts = |done, failed| v1::JobCounts { done, failed, ..v1::JobCounts::default() };
+        let diverged = v1::JobCounts { diverged: 3, stopped: 1, ..v1::JobCounts::default() };
         let reached =
             v1::Sweep { stopped: "job 1".to_owned(), ..sweep(v1::SweepState::Stopped, counts(1, 0)) };
         for (sweep, event, says) in [
@@ -197,6 +198,11 @@ mod tests {
                 sweep(v1::SweepState::Finished, counts(0, 4)),
                 "all_failed",
                 "has failed: 0 of 4 jobs done, 4 failed",
+            ),
+            (
+                sweep(v1::SweepState::Finished, diverged),
+                "all_failed",
+                "has ended without a result: 0 of 4 jobs done, 3 diverged, 1 stopped early",
             ),
             (sweep(v1::SweepState::Stopped, counts(3, 0)), "stopped", "is stopped: 3 of 4 jobs done"),
             (sweep(v1::SweepState::Cancelled, counts(0, 0)), "cancelled", "is cancelled: 0 of 4 jobs done"),

@@ -25,6 +25,10 @@ use crate::cli::{
 /// additions comes to after many steps.
 const TOLERANCE_ON_GPU: f64 = 0.02;
 
+/// How far values may be apart on a CPU in the first epoch that differs, where another kind of CPU may be all there is to it: additions in
+/// another order change the last of seven digits, and an epoch's steps make more of that. What else is another result differs by more.
+const ROUNDING_ON_CPU: f64 = 1e-5;
+
 /// Exits with 1 where something differs, and with 2 where that cannot be told.
 pub(super) async fn verify(
     again: &Again,
@@ -49,6 +53,8 @@ struct Verified {
     tolerance: f64,
     /// Whether the tolerance is the rule of thumb, so that a difference is no verdict.
     is_rule_of_thumb: bool,
+    /// Whether the differences are no more than what another kind of CPU gives: the record does not say which kind it was.
+    may_be_rounding: bool,
     /// The device here.
     device: String,
     /// How it ended here.
@@ -89,13 +95,18 @@ async fn verified(again: &Again, (sweep_id, job): (u64, u64), target: &Target) -
     metrics.extend(sweep.metric_names.into_iter().filter(|name| !recorded.sweep.metric_names.contains(name)));
     let is_on_gpu = is_gpu(&recorded.device);
     let share = again.tolerance.unwrap_or(if is_on_gpu { TOLERANCE_ON_GPU } else { 0.0 });
-    let mut tolerance = Tolerance::from(share);
-    if is_on_gpu {
-        let images = recorded.sweep.dataset.as_ref().map_or(0, |dataset| dataset.val_images);
-        tolerance = tolerance.and_images(shares_of_images(&alone), images);
-    }
+    let images = recorded.sweep.dataset.as_ref().map_or(0, |dataset| dataset.val_images);
+    let and_images = |share: f64| Tolerance::from(share).and_images(shares_of_images(&alone), images);
+    let tolerance = if is_on_gpu { and_images(share) } else { share.into() };
+    let compared = |epochs, tolerance: &Tolerance| {
+        Comparison::of(&recorded.epochs, &computed, &metrics, epochs, tolerance)
+    };
+    let comparison = compared(epochs, &tolerance);
+    let is_near = |(epoch, _)| compared(epoch, &and_images(ROUNDING_ON_CPU)).differing == 0;
+    let may_be_rounding = !is_on_gpu && again.tolerance.is_none() && comparison.first().is_some_and(is_near);
     Ok(Verified {
-        comparison: Comparison::of(&recorded.epochs, &computed, &metrics, epochs, &tolerance),
+        comparison,
+        may_be_rounding,
         is_rule_of_thumb: is_on_gpu && again.tolerance.is_none(),
         device: detail.attempts.last().map(|attempt| attempt.device.clone()).unwrap_or_default(),
         state: found.state(),
@@ -135,6 +146,11 @@ impl Verified {
 
     fn ends_otherwise(&self) -> bool {
         self.ends_alike && self.state != self.recorded.job.state()
+    }
+
+    /// Whether a difference is none that could be told from what a processor does.
+    fn is_undecided(&self) -> bool {
+        self.is_rule_of_thumb || (self.may_be_rounding && !self.ends_otherwise())
     }
 
     fn words(&self) -> String {
@@ -179,7 +195,7 @@ impl Verified {
         json!({
             "sweep": recorded.sweep.sweep_id,
             "job": recorded.job.point.as_ref().map(|point| point.job),
-            "same": (self.is_same() || !self.is_rule_of_thumb).then(|| self.is_same()),
+            "same": (self.is_same() || !self.is_undecided()).then(|| self.is_same()),
             "epochs": comparison.epochs,
             "values": comparison.values,
             "differing": comparison.differing,
@@ -211,13 +227,29 @@ impl Verified {
                 self.recorded.device,
             )));
         }
-        Err(Failure::operation(format!(
-            "job {} does not come out the same: {differing} of {} differ{first}; it was trained by worker {} on {}. Numbers are equal \
-             on processors of one kind, by one version of what trains, and where a program reads nothing but its parameters and files",
-            self.name,
+        let differ = format!(
+            "{differing} of {} differ{first}; it was trained by worker {} on {}",
             count(*values, "value"),
             self.recorded.worker,
-            self.recorded.device,
+            self.recorded.device
+        );
+        if self.is_undecided() {
+            return Err(Failure::Undecided(format!(
+                "job {} does not come out the same to the bit here: {differ}. They begin to differ by no more than what a CPU of another kind \
+                 than that one gives by rounding, and the record does not say of which kind it was: on one of the same kind it is another \
+                 result, and --tolerance 0 says that it is one",
+                self.name
+            )));
+        }
+        // A GPU has its tolerance here, and no kind of its own.
+        let kinds = match is_gpu(&self.recorded.device) {
+            true => "",
+            false => "; on a CPU of another kind than that one, the last bits may differ",
+        };
+        Err(Failure::operation(format!(
+            "job {} does not come out the same: {differ}. Numbers are equal on processors of one kind, by one version of what trains, and where \
+             a program reads nothing but its parameters and files{kinds}",
+            self.name
         )))
     }
 }
@@ -244,6 +276,7 @@ mod tests {
             comparison: Comparison::of(&epochs(0.5), &epochs(here), &metrics, 1, &tolerance),
             tolerance: 0.02,
             is_rule_of_thumb: true,
+            may_be_rounding: false,
             device: "cuda".into(),
             state: v1::JobState::Done,
             ends_alike: true,
@@ -267,6 +300,7 @@ mod tests {
             comparison: Comparison::of(&[], &[], &metrics, 1, &0.0.into()),
             tolerance: 0.0,
             is_rule_of_thumb: false,
+            may_be_rounding: false,
             device: "cpu".into(),
             state,
             ends_alike: true,
@@ -286,5 +320,7 @@ mod tests {
         assert_eq!(by_rule.object()["same"], Value::Null);
         let same = Verified { is_rule_of_thumb: true, ..verified(v1::JobState::Done) };
         assert!(same.verdict().is_ok() && same.object()["same"] == json!(true));
+        let by_rounding = Verified { may_be_rounding: true, ..verified(v1::JobState::Diverged) };
+        assert!(matches!(by_rounding.verdict(), Err(Failure::Operation(_))), "no rounding ends a job");
     }
 }

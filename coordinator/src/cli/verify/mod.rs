@@ -42,7 +42,8 @@ struct Again {
     #[arg(long, value_name = "N", conflicts_with = "search", value_parser = clap::value_parser!(u32).range(1..))]
     epochs: Option<u32>,
     /// How far two values may be apart, as a share of the larger one; on a GPU, shares of the validation images also by three
-    /// images [default: 0 on the CPU; 0.02 on a GPU, a rule of thumb: what is further apart there is no verdict]
+    /// images [default: 0 on the CPU, where a difference as small as another kind of CPU gives is no verdict; 0.02 on a GPU, a rule of
+    /// thumb: what is further apart there is no verdict]
     #[arg(long, value_name = "SHARE", conflicts_with = "search", value_parser = tolerance)]
     tolerance: Option<f64>,
     #[command(flatten)]
