@@ -107,7 +107,7 @@ async fn sweep(
     Path(id): Path<String>,
     reader: Reader,
 ) -> Response {
-    let api = |id: u64| vec![format!("/api/v1/sweeps/{id}/columns"), format!("/api/v1/sweeps/{id}")];
+    let api = |id: u64| vec![format!("/api/v1/sweeps/{id}/columns?coarse=true"), format!("/api/v1/sweeps/{id}")];
     frame(&web, role, reader, ("pages/sweep.js", number(&id).map(api).unwrap_or_default()))
 }
 

@@ -266,7 +266,7 @@ const TEXTS = {
   // The table of jobs.
   columns: ['Columns', '列'],
   filter_text: ['Filter, e.g. relu rate<0.1', '絞り込み (例: relu rate<0.1)'],
-  filter_help: ['Words that must all match: a state, a worker, a number, a value, name=value; of numbers also name<value, <=, >, >=', 'すべての語に一致するジョブに絞り込みます: 状態、ワーカー、番号、値、名前=値。数値には 名前<値、<=、>、>= も使えます'],
+  filter_help: ['Words that must all match: a part of a state, a worker, a number or a value; name=value for exactly this value; of numbers also name<value, <=, >, >=', 'すべての語に一致するジョブに絞り込みます: 状態、ワーカー、番号、値の一部、または 名前=値（値が等しいもの）。数値には 名前<値、<=、>、>= も使えます'],
   filter_state: ['Filter by state', '状態で絞り込み'],
   not_begun: ['{jobs} have not begun: list', '未開始 {jobs} 件を表示'],
   beyond_columns: ['Charts leave out {jobs} {jobs:job|jobs} with a {metric} beyond 3.4e38. The table has the values, and sorts these jobs as equal.', '{metric} が 3.4e38 を超えるジョブ {jobs} 件はグラフに含めていません。表には値がありますが、並べ替えでは等しいものとして扱います。'],
