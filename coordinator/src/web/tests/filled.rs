@@ -342,6 +342,17 @@ async fn who_logs_in_comes_to_the_page_that_was_wanted_and_to_no_other_server() 
         let page = String::from_utf8(to_bytes(body, usize::MAX).await.unwrap().into()).unwrap();
         assert!(is_let_in || page.contains("value=\"/workers\"") && !page.contains(ADMIN), "{page}");
     }
+    // Where browsers do not say whose link it is, the reader is asked.
+    for (host, is_asked) in [("10.0.0.1:8080", true), ("gpu.example:8080", true), ("127.0.0.1:8080", false)] {
+        let asked = Request::builder().uri(&link).header(header::HOST, host).body(Body::empty()).unwrap();
+        let answer = served.routes.clone().oneshot(asked).await.unwrap();
+        assert_eq!(answer.headers().contains_key(header::SET_COOKIE), !is_asked, "{host}");
+        assert_eq!(answer.status(), if is_asked { StatusCode::OK } else { StatusCode::SEE_OTHER }, "{host}");
+        let page = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+        let page = String::from_utf8(page.into()).unwrap();
+        let shown = page.contains(&format!("<input type=\"hidden\" name=\"token\" value=\"{ADMIN}\">"));
+        assert_eq!(shown && page.contains("who gave you the link"), is_asked, "{page}");
+    }
     let (_, _, body) = served.ask(&Method::GET, "/login?next=/x%22%3E%3Cscript%3E", &[]).await;
     let page = String::from_utf8(to_bytes(body, usize::MAX).await.unwrap().into()).unwrap();
     assert!(!page.contains("<script>"), "{page}");
