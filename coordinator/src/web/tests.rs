@@ -145,6 +145,17 @@ async fn a_page_is_kept_apart_from_others_where_browsers_do_so() {
 }
 
 #[test]
+fn files_of_others_are_as_they_were_published() {
+    let file = |name: &str| pages::Files::get(name).unwrap_or_else(|| panic!("{name}"));
+    let licenses = String::from_utf8(file("LICENSES.txt").data.into_owned()).unwrap();
+    for name in ["uplot.js", "uplot.css"] {
+        let hash: String =
+            file(name).metadata.sha256_hash().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert!(licenses.contains(&format!("{hash}  {name}\n")), "{name} has the hash {hash}");
+    }
+}
+
+#[test]
 fn each_kind_of_error_has_its_sentence_on_the_page_in_both_languages() {
     use strum::VariantArray;
     let texts = include_str!("assets/strings.js");
