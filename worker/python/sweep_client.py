@@ -40,7 +40,7 @@ _TRIES = 4  # Of a request that may be repeated.
 _TEXTS = {"state", "worker", "weights", "reason"}  # Keys of a job that are no numbers.
 _JOB_KEYS = _TEXTS | {"job", "attempts", "epochs_done", "train_seconds", "pack_size", "best_epoch"}
 _NUMBERS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}  # JSON has none for these.
-_KINDS = {"u8": "B", "u16": "H", "u32": "I", "f32": "f"}
+_KINDS = {"u8": "B", "u16": "H", "u32": "I", "f32": "f", "f64": "d"}
 # Keys of a sweep file whose values are taken as they are, and how others of them begin.
 _LITERAL = {
     "name",
@@ -422,10 +422,12 @@ class Sweep:
             warnings.warn("%d jobs are left out: frame() has all" % head["left_out"], stacklevel=3)
         columns = {}
         for column in head["columns"]:
+            # Columns begin at multiples of four bytes, those of eight bytes a number at multiples of eight.
+            place += -place % (8 if column["kind"] == "f64" else 4)
             numbers = array.array(_KINDS[column["kind"]], content[place:place + column["bytes"]])
             if sys.byteorder == "big":
                 numbers.byteswap()
-            place += (column["bytes"] + 3) // 4 * 4
+            place += column["bytes"]
             name = column["name"]
             if name == "objective":
                 name = self.data["metric"]["name"]
@@ -497,7 +499,7 @@ def _values(numbers, values):
     """A column as Python's values; None where there is none."""
     if values is not None:
         return [values[index] if index < len(values) else None for index in numbers]
-    if numbers.typecode == "f":
+    if numbers.typecode in "fd":
         return [None if math.isnan(number) else number for number in numbers]
     return numbers.tolist()
 

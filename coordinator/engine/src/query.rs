@@ -207,6 +207,28 @@ impl Query for Define {
     }
 }
 
+/// Asks for the numbers of jobs that never began, in order: nothing is stored of them.
+#[derive(Debug, Clone)]
+pub struct ListUnbegun {
+    pub sweep: SweepId,
+    /// From this number on.
+    pub first: u64,
+    /// At most this many.
+    pub limit: usize,
+}
+
+impl Query for ListUnbegun {
+    type Answer = Vec<u64>;
+
+    fn for_store(&self) -> Option<Self> {
+        Some(self.clone())
+    }
+
+    fn answer(&self, engine: &Engine, _: Now) -> Result<Vec<u64>, ControlError> {
+        Ok(engine.sweep(self.sweep)?.unbegun(self.first).take(self.limit).collect())
+    }
+}
+
 /// Asks for the state of the ends of a sweep's jobs, before reading those that failed or were cancelled from the store.
 #[derive(Debug, Clone)]
 pub struct SeeEnds(pub SweepId);

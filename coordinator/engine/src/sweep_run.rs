@@ -322,6 +322,13 @@ impl SweepRun {
         self.job_count() + 1 - self.next_unstarted - self.out_of_order.len() as u64
     }
 
+    /// The jobs from a number on that never had one. Looks at no number below the first of them; beyond, at each that began out of order.
+    pub(super) fn unbegun(&self, first: u64) -> impl Iterator<Item = u64> {
+        let first = first.max(self.next_unstarted);
+        let mut begun = self.out_of_order.range(first..).copied().peekable();
+        (first..=self.job_count()).filter(move |job| begun.next_if_eq(job).is_none())
+    }
+
     /// Whether a job ever had an attempt.
     pub(super) fn has_begun(&self, job: u64) -> bool {
         job < self.next_unstarted || self.out_of_order.contains(&job)

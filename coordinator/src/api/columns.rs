@@ -8,11 +8,11 @@ use std::sync::Arc;
 use domain::record::Rung;
 use engine::{JobCounts, query::Defined};
 use store::{JobRow, Store, StoreError};
-use terms::{JobState, MetricUse, SweepId};
+use terms::{Goal, JobState, MetricUse, SweepId};
 
 use self::filling::Filling;
 pub use self::filling::ParameterColumn;
-pub(super) use self::filling::number;
+pub(super) use self::filling::{exact, number};
 use super::{Api, ApiError, error::unreadable, jobs::shown, task_ended};
 
 /// Most jobs of which there are columns, and most values of them together, but for those of one page of jobs more: a hundred megabytes. Of a
@@ -27,6 +27,8 @@ const ROWS_READ: u32 = 2_000;
 /// Jobs, column by column. All columns have one entry for each job.
 #[derive(Debug, Default)]
 pub struct JobColumns {
+    /// Whether large objectives are good.
+    pub maximize: bool,
     /// Their numbers, rising.
     pub jobs: Vec<u32>,
     /// Their states as users see them.
@@ -71,7 +73,8 @@ impl Api {
     /// There is no such sweep, or the store cannot be read.
     pub async fn columns(&self, sweep: SweepId) -> Result<JobColumns, ApiError> {
         let defined = self.defined(sweep).await?;
-        let mut columns = JobColumns::default();
+        let maximize = defined.definition.metric.goal == Goal::Maximize;
+        let mut columns = JobColumns { maximize, ..JobColumns::default() };
         let mut filling = Fillings::new(defined.definition.varying.len());
         let mut next = self.read_jobs(sweep, 1);
         loop {

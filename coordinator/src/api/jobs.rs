@@ -6,14 +6,12 @@ use std::{
 };
 
 use domain::{definition::SweepDefinition, record::WeightsState};
-use engine::query::Defined;
-use store::{AttemptRow, CountingEpochs, EpochRow, JobRow, ResultRows};
+use engine::query::{Defined, ListUnbegun};
+use store::{AttemptRow, CountingEpochs, EpochPlace, EpochRow, JobRow, ResultRows};
 use terms::{JobKey, JobState, ParameterMap, SweepId, SweepState, VariantArray};
 
-use super::{Api, ApiError, Page, error::unreadable, page::PAGE_ROWS_MAX};
+use super::{Api, ApiError, Page, error::unreadable};
 
-/// Jobs looked at for one page where their rows cannot tell: a page may come back short but never late.
-const PAGE_SCAN_MAX: u64 = 1_000;
 /// Weights read from the store at a time.
 const WEIGHTS_AT_A_TIME: u32 = 1_000;
 
@@ -55,7 +53,6 @@ impl JobView {
     fn new(defined: &Defined, job: u64, row: Option<JobRow>) -> Self {
         let Defined { definition, state: sweep, not_needed, .. } = defined;
         let is_known = row.is_some() || is_proposed(defined, job);
-        let without_row = if sweep.is_final() { JobState::Cancelled } else { JobState::Pending };
         let reason = match (&row, sweep.is_final()) {
             (None, true) => not_needed.clone().unwrap_or_default(),
             (None, false) if !is_known => NOT_PROPOSED.to_owned(),
@@ -64,7 +61,7 @@ impl JobView {
         Self {
             job,
             parameters: if is_known { definition.parameters(job) } else { ParameterMap::default() },
-            state: row.as_ref().map_or(without_row, |row| shown(row.state, *sweep)),
+            state: row.as_ref().map_or(unbegun(*sweep), |row| shown(row.state, *sweep)),
             row,
             weights: None,
             reason,
@@ -77,6 +74,21 @@ impl JobView {
 /// Whether the point of a job is known, and durably so: those that came after the sweep was asked for may not be.
 fn is_proposed(Defined { definition, proposed, .. }: &Defined, job: u64) -> bool {
     definition.learned().is_none() || definition.proposed(job).is_some_and(|point| point.place <= *proposed)
+}
+
+/// Which jobs are asked for.
+#[derive(Debug, Clone, Default)]
+pub struct WantedJobs {
+    /// States of which one must be the job's; any where there are none.
+    pub states: BTreeSet<JobState>,
+    /// Whether a job must have begun, or must not have; either where there is none. One that was cancelled by itself counts as begun.
+    pub begun: Option<bool>,
+}
+
+impl From<BTreeSet<JobState>> for WantedJobs {
+    fn from(states: BTreeSet<JobState>) -> Self {
+        Self { states, begun: None }
+    }
 }
 
 /// A page of jobs.
@@ -102,25 +114,24 @@ pub struct JobDetail {
 }
 
 impl Api {
-    /// A page of the jobs of a sweep in some states, or of all where none is wanted.
+    /// A page of the jobs of a sweep, of all or of those that are wanted: each but the last is full.
     ///
     /// # Errors
     /// There is no such sweep or page.
-    pub async fn jobs(
-        &self,
-        sweep: SweepId,
-        wanted: &BTreeSet<JobState>,
-        page: &Page,
-    ) -> Result<JobsPage, ApiError> {
+    pub async fn jobs(&self, sweep: SweepId, wanted: &WantedJobs, page: &Page) -> Result<JobsPage, ApiError> {
         let limit = page.limit()?;
         let defined = self.defined(sweep).await?;
         let first = page.number()?.unwrap_or(1).max(1);
-        let (jobs, next) = if !wanted.is_empty() && wanted.iter().all(|state| has_row(*state)) {
-            self.page_of_rows(&defined, wanted, first, limit).await?
+        let job_count = defined.definition.job_count();
+        let jobs = if wanted.states.is_empty() && wanted.begun.is_none() {
+            let last = first.saturating_add(u64::from(limit) - 1).min(job_count);
+            if first > last { Vec::new() } else { self.jobs_between(&defined, first, last).await? }
         } else {
-            self.page_of_jobs(&defined, wanted, first, limit).await?
+            self.page_of_some(&defined, wanted, first, limit).await?
         };
-        Ok(JobsPage { jobs, next: Some(next).filter(|next| *next <= defined.definition.job_count()) })
+        let is_full = jobs.len() == limit as usize;
+        let next = jobs.last().filter(|_| is_full).map(|last| last.job + 1);
+        Ok(JobsPage { jobs, next: next.filter(|next| *next <= job_count) })
     }
 
     /// One job with its attempts and epochs.
@@ -128,13 +139,22 @@ impl Api {
     /// # Errors
     /// The sweep has no such job.
     pub async fn job(&self, key: JobKey) -> Result<JobDetail, ApiError> {
+        self.job_after(key, 0).await
+    }
+
+    /// The same with its epochs beyond one alone, for who has the others.
+    ///
+    /// # Errors
+    /// The sweep has no such job.
+    pub async fn job_after(&self, key: JobKey, after: u32) -> Result<JobDetail, ApiError> {
         let defined = self.defined(key.sweep).await?;
         check_job(&defined.definition, key.job)?;
         let found = self.jobs_between(&defined, key.job, key.job).await?.pop();
         let job = found.ok_or_else(|| ApiError::NotFound(format!("there is no job {key}")))?;
         let attempts = self.store.attempts(key).await.map_err(unreadable)?;
-        let mut counting = CountingEpochs::new(Arc::clone(&self.store) as _, key.sweep, key.job, key.job);
         let (attempt, done) = job.row.as_ref().map_or((0, 0), |row| (row.attempts, row.epochs_done));
+        let known = EpochPlace { job: key.job, attempt, epoch: after };
+        let mut counting = CountingEpochs::beyond(Arc::clone(&self.store) as _, key.sweep, known);
         let mut epochs = Vec::new();
         // As many as a job may have, at most.
         while let Some(row) = counting.next(key.job, attempt, done).await.map_err(unreadable)? {
@@ -144,6 +164,15 @@ impl Api {
         let proposed = proposed.filter(|_| job.row.is_some() || is_proposed(&defined, key.job));
         let proposal = proposed.map(ToString::to_string);
         Ok(JobDetail { job, attempts, epochs, proposal })
+    }
+
+    /// The attempts of a job, in order, without its epochs.
+    ///
+    /// # Errors
+    /// The sweep has no such job.
+    pub async fn attempts(&self, key: JobKey) -> Result<Vec<AttemptRow>, ApiError> {
+        check_job(&*self.definition(key.sweep).await?, key.job)?;
+        self.store.attempts(key).await.map_err(unreadable)
     }
 
     /// The jobs `first` to `last`, those without a row included.
@@ -156,58 +185,55 @@ impl Api {
         jobs_between(&*self.store, defined, (first, last)).await
     }
 
-    /// A page of the jobs from `first` on in the wanted states, all of which have rows, and where the next page begins.
-    async fn page_of_rows(
+    /// At most `limit` of the jobs from `first` on that are wanted, in order. What is read is as much of each wanted state, and as many numbers
+    /// of jobs that never began, however many there are of others.
+    async fn page_of_some(
         &self,
         defined: &Defined,
-        wanted: &BTreeSet<JobState>,
+        wanted: &WantedJobs,
         first: u64,
         limit: u32,
-    ) -> Result<(Vec<JobView>, u64), ApiError> {
-        let mut rows = Vec::new();
-        let kept = JobState::VARIANTS.iter().filter(|kept| wanted.contains(&shown(**kept, defined.state)));
-        for wanted in kept {
-            let found = self.store.jobs_in_state(defined.definition.id, *wanted, first, limit).await;
-            rows.extend(found.map_err(unreadable)?);
+    ) -> Result<Vec<JobView>, ApiError> {
+        let WantedJobs { states, begun } = wanted;
+        let mut numbers = Vec::new();
+        if *begun != Some(true) && (states.is_empty() || states.contains(&unbegun(defined.state))) {
+            // Asked for before the rows: one that begins meanwhile is found there, too.
+            let asked = ListUnbegun { sweep: defined.definition.id, first, limit: limit as usize };
+            numbers = self.leadership.query(asked).await?;
         }
-        rows.sort_by_key(|row| row.job);
+        let rows = match begun {
+            Some(false) => Vec::new(),
+            _ => self.rows_in(defined, states, first, limit).await?,
+        };
+        let mut jobs: Vec<_> =
+            rows.into_iter().map(|row| JobView::new(defined, row.job, Some(row))).collect();
+        jobs.extend(numbers.into_iter().map(|job| JobView::new(defined, job, None)));
+        jobs.sort_by_key(|job| job.job);
         // One that changes its state between the questions answers both.
-        rows.dedup_by_key(|row| row.job);
-        rows.truncate(limit as usize);
-        let is_full = rows.len() == limit as usize;
-        let next = rows.last().filter(|_| is_full).map_or(u64::MAX, |row| row.job + 1);
-        let job = |row: JobRow| JobView::new(defined, row.job, Some(row));
-        let mut jobs: Vec<_> = rows.into_iter().map(job).collect();
+        jobs.dedup_by_key(|job| job.job);
+        jobs.truncate(limit as usize);
         mark_weights(&*self.store, defined.definition.id, &mut jobs).await?;
-        Ok((jobs, next))
+        Ok(jobs)
     }
 
-    /// The same for any states, or all where none is wanted: looks at one job after the other.
-    async fn page_of_jobs(
+    /// At most `limit` rows of each of these states, or of all where there are none, from the number `first` on.
+    async fn rows_in(
         &self,
         defined: &Defined,
-        wanted: &BTreeSet<JobState>,
+        states: &BTreeSet<JobState>,
         first: u64,
         limit: u32,
-    ) -> Result<(Vec<JobView>, u64), ApiError> {
-        let (mut next, limit) = (first, u64::from(limit));
-        let scan_end = next.saturating_add(PAGE_SCAN_MAX);
-        // Where most may be left out, many are read at a time.
-        let read = if wanted.is_empty() { limit } else { u64::from(PAGE_ROWS_MAX) };
-        let mut jobs: Vec<JobView> = Vec::new();
-        while next <= defined.definition.job_count() && next < scan_end && (jobs.len() as u64) < limit {
-            let last = (next + read - 1).min(defined.definition.job_count());
-            for job in self.jobs_between(defined, next, last).await? {
-                if (jobs.len() as u64) == limit {
-                    break;
-                }
-                next = job.job + 1;
-                if wanted.is_empty() || wanted.contains(&job.state) {
-                    jobs.push(job);
-                }
-            }
+    ) -> Result<Vec<JobRow>, ApiError> {
+        let sweep = defined.definition.id;
+        if states.is_empty() {
+            return self.store.jobs(sweep, first, limit).await.map_err(unreadable);
         }
-        Ok((jobs, next))
+        let mut rows = Vec::new();
+        let kept = JobState::VARIANTS.iter().filter(|kept| states.contains(&shown(**kept, defined.state)));
+        for state in kept {
+            rows.extend(self.store.jobs_in_state(sweep, *state, first, limit).await.map_err(unreadable)?);
+        }
+        Ok(rows)
     }
 }
 
@@ -230,17 +256,9 @@ pub(super) fn shown(state: JobState, sweep: SweepState) -> JobState {
     if state == JobState::Paused && sweep.is_final() { JobState::Stopped } else { state }
 }
 
-/// Whether every job in this state has a row; one that never began, or was cancelled before, has none.
-fn has_row(state: JobState) -> bool {
-    match state {
-        JobState::Pending | JobState::Cancelled => false,
-        JobState::Running
-        | JobState::Paused
-        | JobState::Done
-        | JobState::Diverged
-        | JobState::Stopped
-        | JobState::Failed => true,
-    }
+/// The state of a job that never began: it has no row.
+fn unbegun(sweep: SweepState) -> JobState {
+    if sweep.is_final() { JobState::Cancelled } else { JobState::Pending }
 }
 
 /// Refuses a number that no job of the sweep has.

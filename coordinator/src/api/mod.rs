@@ -53,7 +53,7 @@ pub use self::{
     definitions::{Changed, Source, Submission, Submitted, Validated},
     enrolment::Enrolled,
     error::ApiError,
-    jobs::{JobDetail, JobTimes, JobView, JobsPage},
+    jobs::{JobDetail, JobTimes, JobView, JobsPage, WantedJobs},
     page::{PAGE_ROWS_MAX, Page},
     quotas::{QUOTA_SLOTS_MAX, QuotaChange, WEIGHT_MAX},
     report::{Report, ReportRow},

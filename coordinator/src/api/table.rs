@@ -7,7 +7,10 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use terms::{JobState, ParameterValue};
 
-use super::{ApiError, JobColumns, ParameterColumn, columns::number};
+use super::{
+    ApiError, JobColumns, ParameterColumn,
+    columns::{exact, number},
+};
 
 /// Before the name of a parameter, as a column.
 const PARAMETER: &str = "parameter:";
@@ -28,8 +31,8 @@ pub struct Question {
     pub is_falling: bool,
     /// States of which one must be the job's; any where there are none.
     pub states: BTreeSet<JobState>,
-    /// Words that must all be found: in the number, the state, the worker, or a parameter as `name=value`. Of numbers also `name<value`,
-    /// `<=`, `>` and `>=`.
+    /// Words that must all be found: in the number, the state, the worker, or the name or a value of a parameter. `name=value` is a parameter with
+    /// this value, as a number or as a text; of numbers there are also `name<value`, `<=`, `>` and `>=`.
     pub text: String,
     /// What else must hold.
     pub conditions: Vec<Condition>,
@@ -66,6 +69,7 @@ pub struct TablePage {
 enum Values<'a> {
     Whole(&'a [u32]),
     Real(&'a [f32]),
+    Exact(&'a [f64]),
     States(&'a [JobState]),
     /// Each value once, and which one each job has.
     Few(&'a [ParameterValue], &'a [u32]),
@@ -159,6 +163,7 @@ impl<'a> Values<'a> {
         match column {
             ParameterColumn::Few { values, indexes } => Self::Few(values, indexes),
             ParameterColumn::Numbers(numbers) => Self::Real(numbers),
+            ParameterColumn::Exact(numbers) => Self::Exact(numbers),
         }
     }
 
@@ -167,6 +172,7 @@ impl<'a> Values<'a> {
         match self {
             Self::Whole(numbers) => numbers.iter().map(|number| f64::from(*number)).collect(),
             Self::Real(numbers) => numbers.iter().map(|number| f64::from(*number)).collect(),
+            Self::Exact(numbers) => numbers.to_vec(),
             Self::States(states) => {
                 let names: BTreeSet<&str> = states.iter().map(|state| state.as_str()).collect();
                 let place = |state: &JobState| names.range(..state.as_str()).count() as f64;
@@ -188,6 +194,9 @@ impl<'a> Values<'a> {
             }
             Self::Real(numbers) => Box::new(move |row| {
                 numbers.get(row).is_some_and(|n| !n.is_nan() && sought.has_number(f64::from(*n)))
+            }),
+            Self::Exact(numbers) => Box::new(move |row| {
+                numbers.get(row).is_some_and(|number| !number.is_nan() && sought.has_number(*number))
             }),
             Self::States(states) => Box::new(move |row| {
                 states.get(row).is_some_and(|state| sought.texts.contains(state.as_str()))
@@ -220,7 +229,7 @@ impl<'a> Sought<'a> {
         for value in values {
             match value {
                 ParameterValue::Text(text) => drop(sought.texts.insert(text)),
-                value => match number_of(value) {
+                value => match exact(value) {
                     Some(number) => sought.numbers.push(one_zero(number)),
                     None if sought.others.contains(&value) => {}
                     None => sought.others.push(value),
@@ -242,8 +251,9 @@ impl<'a> Sought<'a> {
     fn has(&self, value: &ParameterValue) -> bool {
         match value {
             ParameterValue::Text(text) => self.texts.contains(text.as_str()),
-            value => number_of(value)
-                .map_or_else(|| self.others.contains(&value), |number| self.has_number(number)),
+            value => {
+                exact(value).map_or_else(|| self.others.contains(&value), |number| self.has_number(number))
+            }
         }
     }
 }
@@ -253,24 +263,15 @@ fn one_zero(number: f64) -> f64 {
     0.0 + number
 }
 
-/// A value as a number, as a browser reads it from JSON.
-fn number_of(value: &ParameterValue) -> Option<f64> {
-    match value {
-        ParameterValue::Integer(value) => Some(*value as f64),
-        ParameterValue::Float(value) => Some(*value),
-        _ => None,
-    }
-}
-
 /// Where each of these values stands among them.
 fn keys_of(values: &[ParameterValue]) -> Vec<f64> {
     if values.iter().all(|value| number(value).is_some()) {
-        return values.iter().map(|value| number_of(value).unwrap_or(f64::NAN)).collect();
+        return values.iter().map(|value| exact(value).unwrap_or(f64::NAN)).collect();
     }
     let mut order: Vec<usize> = (0..values.len()).collect();
     let key = |place: &usize| {
         let value = &values[*place];
-        (number_of(value).is_none(), number_of(value).unwrap_or(0.0), value.to_string())
+        (exact(value).is_none(), exact(value).unwrap_or(0.0), value.to_string())
     };
     order.sort_by(|one, other| {
         let (one, other) = (key(one), key(other));

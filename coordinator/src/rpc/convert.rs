@@ -29,7 +29,9 @@ pub(super) use self::{
     search::{proposal, search_news, verified},
 };
 pub(crate) use self::{
-    jobs::{change, detail, epoch_row, epoch_seen, job, job_seen, report_header, submitted, validated},
+    jobs::{
+        attempts, change, detail, epoch_row, epoch_seen, job, job_seen, report_header, submitted, validated,
+    },
     shown::{listed, snapshot, sweep, watch_snapshot, worker},
 };
 use crate::{

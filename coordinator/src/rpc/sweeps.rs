@@ -143,7 +143,7 @@ impl SweepService for SweepServer {
         let wanted: BTreeSet<JobState> =
             request.states().filter_map(|state| JobState::try_from(state).ok()).collect();
         let page = page(request.page_size, request.page_token);
-        let found = self.api.jobs(SweepId(request.sweep_id), &wanted, &page).await?;
+        let found = self.api.jobs(SweepId(request.sweep_id), &wanted.into(), &page).await?;
         let (jobs, next) = cut_page(found.jobs.into_iter().map(convert::job).collect(), found.next);
         Ok(Response::new(v1::ListJobsResponse { jobs, next_page_token: api::token(next) }))
     }

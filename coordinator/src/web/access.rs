@@ -224,9 +224,14 @@ pub(super) fn is_of_another_page(headers: &HeaderMap) -> bool {
     of != Some(host)
 }
 
+/// Whether a browser cannot say which page asks: it does so with TLS, and to servers of its own machine.
+pub(super) fn is_of_unknown_page(headers: &HeaderMap) -> bool {
+    !headers.contains_key("sec-fetch-site") && !is_this_machine(headers)
+}
+
 /// Whether the name by which the server was reached is one of this machine alone. A page elsewhere can make its own name lead here, and
 /// would be taken for this server's.
-fn is_this_machine(headers: &HeaderMap) -> bool {
+pub(super) fn is_this_machine(headers: &HeaderMap) -> bool {
     let Some(host) = headers.get(header::HOST).and_then(|host| host.to_str().ok()) else { return false };
     let without_port = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.is_empty() => name,

@@ -92,7 +92,7 @@ pub fn routes(
         .method_not_allowed_fallback(answers::no_such_method)
         .layer(middleware::from_fn_with_state(access, access::check))
         .layer(middleware::from_fn(answers::in_language))
-        .layer(middleware::from_fn(headers::add))
+        .layer(middleware::from_fn_with_state(is_secure, headers::add))
         .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(web)
 }

@@ -18,7 +18,7 @@ use terms::Role;
 
 use super::{
     Web,
-    access::{LOGIN, is_of_another_page},
+    access::{LOGIN, is_of_another_page, is_of_unknown_page},
     answers::{self, Code, Refusal},
     modules,
     reader::Reader,
@@ -74,6 +74,8 @@ struct Login<'a> {
     version: &'a str,
     is_japanese: bool,
     was_wrong: bool,
+    /// The token of a link, which the reader is asked about.
+    linked: Option<&'a str>,
     /// Where the reader goes on then.
     next: &'a str,
 }
@@ -120,7 +122,8 @@ async fn sweeps(State(web): State<Web>, asker: Asker, reader: Reader) -> Respons
 }
 
 async fn sweep(State(web): State<Web>, asker: Asker, Path(id): Path<String>, reader: Reader) -> Response {
-    let api = |id: u64| vec![format!("/api/v1/sweeps/{id}/columns"), format!("/api/v1/sweeps/{id}")];
+    let api =
+        |id: u64| vec![format!("/api/v1/sweeps/{id}/columns?coarse=true"), format!("/api/v1/sweeps/{id}")];
     frame(&web, &asker, reader, ("pages/sweep.js", number(&id).map(api).unwrap_or_default()))
 }
 
@@ -169,12 +172,16 @@ async fn ask(
         Some(_) if is_of_another_page(&headers) => {
             let (from, result) = (issuer.place(), "a page of another server asked");
             tracing::info!(target: "audit", from, what = "log in", result, "refused");
-            let mut page = login(&shown, reader, false);
+            let mut page = login(&shown, reader, None);
             *page.status_mut() = StatusCode::FORBIDDEN;
             page
         }
+        // The same where no one can tell whose link it is: the reader can.
+        Some(token) if web.access.wants_token() && is_of_unknown_page(&headers) => {
+            login(&shown, reader, Some(token))
+        }
         Some(token) => enter(&web, issuer.place(), (token, &shown), reader),
-        None => login(&shown, reader, false),
+        None => login(&shown, reader, None),
     }
 }
 
@@ -198,7 +205,7 @@ fn enter(web: &Web, from: &str, (token, shown): (&str, &Shown), reader: Reader) 
         Some(Err(_)) => answers::no_page(),
         None => {
             tracing::info!(target: "audit", from, what = "log in", result = "wrong token", "refused");
-            login(shown, reader, true)
+            wrong_token(shown, reader)
         }
     }
 }
@@ -208,14 +215,21 @@ async fn log_out(State(web): State<Web>) -> Response {
     ([(header::SET_COOKIE, cookie)], Redirect::to(LOGIN)).into_response()
 }
 
-fn login(shown: &Shown, reader: Reader, was_wrong: bool) -> Response {
-    let next = wanted::path(shown.next.as_deref());
-    let is_japanese = reader.is_japanese();
-    let mut page = page(&Login { language: reader.code(), version: &VERSION, is_japanese, was_wrong, next });
-    if was_wrong {
-        *page.status_mut() = StatusCode::UNAUTHORIZED;
-    }
+/// The page that asks for a token, or whether that of a link is the reader's.
+fn login(shown: &Shown, reader: Reader, linked: Option<&str>) -> Response {
+    login_page(shown, reader, linked, false)
+}
+
+fn wrong_token(shown: &Shown, reader: Reader) -> Response {
+    let mut page = login_page(shown, reader, None, true);
+    *page.status_mut() = StatusCode::UNAUTHORIZED;
     page
+}
+
+fn login_page(shown: &Shown, reader: Reader, linked: Option<&str>, was_wrong: bool) -> Response {
+    let next = wanted::path(shown.next.as_deref());
+    let (language, is_japanese) = (reader.code(), reader.is_japanese());
+    page(&Login { language, version: &VERSION, is_japanese, was_wrong, linked, next })
 }
 
 fn page(template: &impl Template) -> Response {

@@ -20,7 +20,7 @@ use super::{
     reader::Reader,
 };
 use crate::{
-    api::{JobView, PAGE_ROWS_MAX, Page, token},
+    api::{JobView, PAGE_ROWS_MAX, Page, WantedJobs, token},
     rpc::{convert, cut_page},
     shapes,
 };
@@ -64,8 +64,19 @@ struct JobsQuery {
     after: String,
     /// States of jobs, with commas between them; all where there is none.
     state: String,
+    /// `false` for the jobs that have not begun, whatever their state: those that the table does not have. `true` for the others.
+    begun: Option<bool>,
     /// Numbers of jobs, with commas between them, in place of a page.
     jobs: String,
+}
+
+/// How much of a job is asked for.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+struct JobQuery {
+    /// An epoch: `epochs` has those beyond it alone. A new attempt may count them from 1 again, which `attempts` shows.
+    after: u32,
 }
 
 /// A page of a list.
@@ -189,13 +200,14 @@ async fn jobs(
     Path(id): Path<String>,
     asked: Result<Query<JobsQuery>, QueryRejection>,
 ) -> Answered<Json<Listed<view::Job>>> {
-    let (id, JobsQuery { rows, after, state, jobs }) = (sweep_id(&id)?, query(asked)?);
+    let (id, JobsQuery { rows, after, state, begun, jobs }) = (sweep_id(&id)?, query(asked)?);
     if !jobs.is_empty() {
         let found = web.api.jobs_numbered(id, &numbers(&jobs)?).await?;
         return Ok(Json(Listed { items: shown(&web, id, found, reader).await?, next: None }));
     }
     let page = PageQuery { rows, after }.page()?;
-    let found = web.api.jobs(id, &states_named(&state)?, &page).await?;
+    let wanted = WantedJobs { states: states_named(&state)?, begun };
+    let found = web.api.jobs(id, &wanted, &page).await?;
     let mut shapes = shapes_of(&web, id).await?;
     let (jobs, next) = cut_page(found.jobs.into_iter().map(convert::job).collect(), found.next);
     let items = jobs.into_iter().map(|job| reader.job(shapes.job(job))).collect();
@@ -217,15 +229,17 @@ pub(super) async fn shown(
 #[utoipa::path(
     get,
     path = "/api/v1/sweeps/{sweep}/jobs/{job}",
+    params(JobQuery),
     responses((status = 200, body = view::ShownJob)),
 )]
 async fn job(
     State(web): State<Web>,
     reader: Reader,
     Path((id, job)): Path<(String, String)>,
+    asked: Result<Query<JobQuery>, QueryRejection>,
 ) -> Answered<Json<view::Job>> {
     let key = JobKey { sweep: sweep_id(&id)?, job: number("job", &job)? };
-    let detail = web.api.job(key).await?;
+    let detail = web.api.job_after(key, query(asked)?.after).await?;
     let mut shapes = shapes_of(&web, key.sweep).await?;
     Ok(Json(reader.job(shapes.detail(convert::detail(detail)))))
 }
@@ -241,9 +255,9 @@ async fn logs(
     Path((id, job)): Path<(String, String)>,
 ) -> Answered<Json<Listed<AttemptLog>>> {
     let key = JobKey { sweep: sweep_id(&id)?, job: number("job", &job)? };
-    let detail = convert::detail(web.api.job(key).await?);
+    let attempts = convert::attempts(web.api.attempts(key).await?);
     let log = |attempt: proto::v1::Attempt| AttemptLog { attempt: attempt.attempt, lines: attempt.log_tail };
-    Ok(Json(Listed { items: detail.attempts.into_iter().map(log).collect(), next: None }))
+    Ok(Json(Listed { items: attempts.into_iter().map(log).collect(), next: None }))
 }
 
 /// Workers.

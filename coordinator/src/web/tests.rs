@@ -130,6 +130,31 @@ async fn a_browser_that_has_shown_the_token_has_a_cookie_which_lets_it_in() {
     assert_eq!(served.ask(&Method::POST, "/api/v1/sweeps/1/resume", &others).await.0, StatusCode::FORBIDDEN);
 }
 
+#[tokio::test]
+async fn a_page_is_kept_apart_from_others_where_browsers_do_so() {
+    let mut served = served(guarded()).await;
+    for (is_secure, host, is_apart) in
+        [(false, "localhost", true), (false, "10.0.0.1:8080", false), (true, "gpu.example", true)]
+    {
+        served.routes = routes(served.api.clone(), guarded(), ELSEWHERE, is_secure, CancellationToken::new());
+        let asked = Request::builder().uri("/login").header(header::HOST, host).body(Body::empty()).unwrap();
+        let answer = served.routes.clone().oneshot(asked).await.unwrap();
+        assert_eq!(answer.headers().contains_key("cross-origin-opener-policy"), is_apart, "{host}");
+        assert!(answer.headers().contains_key("x-frame-options"));
+    }
+}
+
+#[test]
+fn files_of_others_are_as_they_were_published() {
+    let file = |name: &str| pages::Files::get(name).unwrap_or_else(|| panic!("{name}"));
+    let licenses = String::from_utf8(file("LICENSES.txt").data.into_owned()).unwrap();
+    for name in ["uplot.js", "uplot.css"] {
+        let hash: String =
+            file(name).metadata.sha256_hash().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert!(licenses.contains(&format!("{hash}  {name}\n")), "{name} has the hash {hash}");
+    }
+}
+
 #[test]
 fn each_kind_of_error_has_its_sentence_on_the_page_in_both_languages() {
     use strum::VariantArray;

@@ -31,6 +31,11 @@ impl CountingEpochs {
         Self { rows, sweep, last_job: last, page: VecDeque::new(), place, is_at_end: false }
     }
 
+    /// Reads those of one attempt that come after this place.
+    pub fn beyond(rows: Arc<dyn ResultRows>, sweep: SweepId, place: EpochPlace) -> Self {
+        Self { place, ..Self::new(rows, sweep, place.job, place.job) }
+    }
+
     /// The next of the first `epochs_done` epochs of a job whose last attempt has this number; none after the last one. Jobs
     /// that are skipped cannot be read later.
     pub async fn next(

@@ -10,6 +10,8 @@ const NUMBERS_MAX: usize = 256;
 const LOOKED_THROUGH: usize = 16;
 /// Different texts of a parameter that are kept.
 const TEXTS_MAX: usize = 65_535;
+/// The largest number up to which a number of four bytes tells all integers apart: seeds are larger.
+const SHORT_MAX: u64 = 1 << 24;
 
 /// The values of a parameter.
 #[derive(Debug)]
@@ -18,6 +20,8 @@ pub enum ParameterColumn {
     Few { values: Vec<ParameterValue>, indexes: Vec<u32> },
     /// Numbers, nearly all of them different; NaN where a job has none.
     Numbers(Vec<f32>),
+    /// The same where some are integers that four bytes cannot tell apart.
+    Exact(Vec<f64>),
 }
 
 /// A value by which equal ones are found.
@@ -70,6 +74,19 @@ pub(in super::super) fn number(value: &ParameterValue) -> Option<f32> {
     }
 }
 
+/// The same with all its digits, as far as a browser has them.
+pub(in super::super) fn exact(value: &ParameterValue) -> Option<f64> {
+    match value {
+        ParameterValue::Integer(value) => Some(*value as f64),
+        ParameterValue::Float(value) => Some(*value),
+        _ => None,
+    }
+}
+
+fn is_long(value: &ParameterValue) -> bool {
+    matches!(value, ParameterValue::Integer(value) if value.unsigned_abs() > SHORT_MAX)
+}
+
 impl Filling {
     pub(super) fn new() -> Self {
         Self { known: HashMap::new(), column: ParameterColumn::default() }
@@ -113,18 +130,37 @@ impl Filling {
                     self.push(Some(value));
                 }
             }
-        } else if let ParameterColumn::Numbers(numbers) = &mut self.column {
-            numbers.push(value.and_then(number).unwrap_or(f32::NAN));
+        } else {
+            self.push_number(value);
+        }
+    }
+
+    fn push_number(&mut self, value: Option<&ParameterValue>) {
+        if let ParameterColumn::Numbers(numbers) = &mut self.column {
+            if !value.is_some_and(is_long) {
+                numbers.push(value.and_then(number).unwrap_or(f32::NAN));
+                return;
+            }
+            let numbers = numbers.iter().map(|number| f64::from(*number)).collect();
+            self.column = ParameterColumn::Exact(numbers);
+        }
+        if let ParameterColumn::Exact(numbers) = &mut self.column {
+            numbers.push(value.and_then(exact).unwrap_or(f64::NAN));
         }
     }
 
     /// Gives each job its number.
     fn spread(&mut self) {
-        if let ParameterColumn::Few { values, indexes } = &self.column {
-            let at = |index: &u32| values.get(*index as usize).and_then(number).unwrap_or(f32::NAN);
-            self.column = ParameterColumn::Numbers(indexes.iter().map(at).collect());
-            self.known = HashMap::new();
-        }
+        let ParameterColumn::Few { values, indexes } = &self.column else { return };
+        let of = |index: &u32| values.get(*index as usize);
+        self.column = if values.iter().any(is_long) {
+            let number = |index| of(index).and_then(exact).unwrap_or(f64::NAN);
+            ParameterColumn::Exact(indexes.iter().map(number).collect())
+        } else {
+            let number = |index| of(index).and_then(number).unwrap_or(f32::NAN);
+            ParameterColumn::Numbers(indexes.iter().map(number).collect())
+        };
+        self.known = HashMap::new();
     }
 }
 
@@ -191,5 +227,20 @@ mod tests {
         assert_eq!((numbers[0], numbers[values.len() - 1]), (0.0, (count - 1) as f32));
         let texts: Vec<_> = (0..count).map(|n| Some(ParameterValue::Text(n.to_string()))).collect();
         assert!(matches!(filled(&texts), ParameterColumn::Few { values, .. } if values.len() == texts.len()));
+    }
+
+    #[test]
+    fn integers_that_four_bytes_cannot_tell_apart_keep_all_their_digits() {
+        let seeds = |first: i64| (0..300).map(move |n| Some(ParameterValue::Integer(first + n)));
+        let column = filled(&seeds(123_456_789).chain([None]).collect::<Vec<_>>());
+        let ParameterColumn::Exact(numbers) = column else { panic!("{column:?}") };
+        assert_eq!(numbers[..2], [123_456_789.0, 123_456_790.0]);
+        assert!(numbers[300].is_nan());
+        // Also where the first ones are short.
+        let column = filled(&seeds(1).chain(seeds(-20_000_001)).collect::<Vec<_>>());
+        let ParameterColumn::Exact(numbers) = column else { panic!("{column:?}") };
+        assert_eq!((numbers[1], numbers[300]), (2.0, -20_000_001.0));
+        let short = filled(&seeds(SHORT_MAX as i64 - 299).collect::<Vec<_>>());
+        assert!(matches!(short, ParameterColumn::Numbers(_)), "{short:?}");
     }
 }

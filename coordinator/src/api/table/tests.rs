@@ -26,6 +26,17 @@ fn columns() -> JobColumns {
                 ),
             ),
             ("rate".into(), ParameterColumn::Numbers(vec![0.1, 0.01, 0.001, f32::NAN, 0.012])),
+            (
+                "Seed".into(),
+                ParameterColumn::Exact(vec![123_456_789.0, 123_456_790.0, 1.0, f64::NAN, 12_345.0]),
+            ),
+            (
+                "width_rate".into(),
+                few(
+                    vec![ParameterValue::Integer(16), ParameterValue::Integer(1)],
+                    vec![0, 1, ParameterColumn::ABSENT, 0, 0],
+                ),
+            ),
         ],
         metrics: vec![("loss".into(), vec![2.0, 1.0, f32::NAN, 3.0, 0.5])],
         ..JobColumns::default()
@@ -55,6 +66,7 @@ fn jobs_are_sorted_by_any_column_and_those_without_a_value_come_last() {
         ("parameter:activation", false, [1, 3, 2, 5, 12]),
         ("parameter:activation", true, [2, 5, 3, 1, 12]),
         ("parameter:rate", false, [3, 2, 12, 1, 5]),
+        ("parameter:Seed", true, [2, 1, 12, 3, 5]),
         ("metric:loss", false, [12, 2, 1, 5, 3]),
         ("metric:unheard", false, [1, 2, 3, 5, 12]),
     ] {
@@ -78,10 +90,26 @@ fn words_are_found_in_numbers_states_workers_and_parameters() {
         ("RELU", vec![2, 5]),
         ("activation=tanh", vec![1]),
         ("activation", vec![1, 2, 3, 5]),
+        ("activation=", vec![1, 2, 3, 5]),
+        ("activation=rel", vec![]),
+        ("activation=null", vec![3]),
         ("null", vec![3]),
-        ("rate=0.01", vec![2, 12]),
+        ("rate=0.01", vec![2]),
+        ("rate=1e-2", vec![2]),
+        ("rate=0.0", vec![]),
+        ("rate=", vec![1, 2, 3, 12]),
         ("=0.1", vec![1]),
-        ("rate", vec![1, 2, 3, 12]),
+        ("rate", vec![1, 2, 3, 5, 12]),
+        ("0.01", vec![2, 12]),
+        ("seed=123456789", vec![1]),
+        ("seed=123456792", vec![]),
+        ("seed>123456789", vec![2]),
+        ("seed<=12345", vec![3, 12]),
+        ("123456790", vec![2]),
+        ("width_rate=1", vec![2]),
+        ("width_rate=16.0", vec![1, 5, 12]),
+        ("width_rate=", vec![1, 2, 5, 12]),
+        ("odd_rate=1", vec![]),
         ("rate<0.012", vec![2, 3]),
         ("rate<=0.01", vec![2, 3]),
         ("rate>0.01", vec![1, 12]),
@@ -109,6 +137,12 @@ fn conditions_are_ranges_or_values_and_all_must_hold() {
     assert_eq!(found(vec![condition("parameter:rate", &two, vec![])]), [1, 3]);
     let texts = vec![ParameterValue::Text("relu".into()), ParameterValue::Null];
     assert_eq!(found(vec![condition("parameter:activation", &[], texts.clone())]), [2, 3, 5]);
+    let seed = vec![ParameterValue::Integer(123_456_790)];
+    assert_eq!(found(vec![condition("parameter:Seed", &[], seed)]), [2]);
+    assert_eq!(
+        found(vec![condition("parameter:Seed", &[(Some(2.0), Some(123_456_789.0))], vec![])]),
+        [1, 12]
+    );
     let both = vec![
         condition("parameter:activation", &[], texts),
         condition("objective", &[(Some(0.6), None)], vec![]),

@@ -54,15 +54,20 @@ fn with_row(job: v1::Job, row: JobRow) -> v1::Job {
     }
 }
 
-/// A job with its attempts and epochs, and as much of their logs as is sent of a job.
-pub(crate) fn detail(mut detail: JobDetail) -> v1::JobDetail {
-    bound_logs(&mut detail.attempts);
+/// A job with its attempts and epochs.
+pub(crate) fn detail(detail: JobDetail) -> v1::JobDetail {
     v1::JobDetail {
         job: Some(job(detail.job)),
-        attempts: detail.attempts.into_iter().map(attempt).collect(),
+        attempts: attempts(detail.attempts),
         epochs: detail.epochs.iter().map(epoch_row).collect(),
         proposal: detail.proposal.unwrap_or_default(),
     }
+}
+
+/// The attempts of a job with as much of their logs as is sent of one.
+pub(crate) fn attempts(mut attempts: Vec<AttemptRow>) -> Vec<v1::Attempt> {
+    bound_logs(&mut attempts);
+    attempts.into_iter().map(attempt).collect()
 }
 
 /// An attempt.

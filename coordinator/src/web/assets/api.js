@@ -91,7 +91,7 @@ export async function list(path, most) {
 /** The columns of a sweep's jobs; null where they are those of the version that is known. */
 export async function columns(sweep, known) {
   // The server says that a browser must ask again each time; the first answer is one that the page itself asked for (`frame.html`).
-  const response = await ask(`/sweeps/${sweep}/columns`, {}, PATIENCE_COLUMNS_MS);
+  const response = await ask(`/sweeps/${sweep}/columns?coarse=true`, {}, PATIENCE_COLUMNS_MS);
   const version = response.headers.get('etag');
   if (version && version === known) {
     await response.body?.cancel();
@@ -100,7 +100,9 @@ export async function columns(sweep, known) {
   return new Columns(await whole(response, 'arrayBuffer'), version);
 }
 
-const KINDS = { u8: Uint8Array, u16: Uint16Array, u32: Uint32Array, f32: Float32Array };
+const KINDS = { u8: Uint8Array, u16: Uint16Array, u32: Uint32Array, f32: Float32Array, f64: Float64Array };
+/** Of numbers on a scale, the largest, and what stands for none. */
+const STEPS = 65_534;
 const PARAMETER = 'parameter:';
 
 /** Jobs, column by column, as views of the bytes that came. */
@@ -113,11 +115,14 @@ export class Columns {
     this.leftOut = head.left_out;
     this.byName = new Map();
     let at = 4 + length;
-    for (const { name, kind, bytes: size, values } of head.columns) {
+    for (const { name, kind, bytes: size, values, run, scale } of head.columns) {
       const Kind = KINDS[kind];
-      const data = new Kind(bytes, at, size / Kind.BYTES_PER_ELEMENT);
-      this.byName.set(name, new Column(name, data, values));
-      at += Math.ceil(size / 4) * 4;
+      const alignment = Math.max(4, Kind.BYTES_PER_ELEMENT);
+      at = Math.ceil(at / alignment) * alignment;
+      let data = run ? new Kind(head.rows).map((_, row) => run.first + run.step * row) : new Kind(bytes, at, size / Kind.BYTES_PER_ELEMENT);
+      if (scale) data = onScale(data, scale);
+      this.byName.set(name, new Column(name, data, values, scale));
+      at += size;
     }
     this.job = this.byName.get('job').data;
     this.state = this.byName.get('state');
@@ -172,9 +177,26 @@ export class Columns {
   }
 }
 
+/** What steps of a scale stand for. */
+function onScale(steps, { low, high, is_log: isLog }) {
+  const of = new Float64Array(STEPS + 2).map((_, step) => (isLog ? low * (high / low) ** (step / STEPS) : low + ((high - low) * step) / STEPS));
+  of[STEPS + 1] = NaN;
+  return Float32Array.from(steps, (step) => of[step]);
+}
+
+/** A number of a scale with the digits that it has: those beyond a step are not known. */
+function rounded(number, { low, high, is_log: isLog }) {
+  const step = isLog ? (number * Math.log(high / low)) / STEPS : (high - low) / STEPS;
+  if (!(step > 0)) return number;
+  const digits = Math.ceil(Math.log10(Math.abs(number) / step));
+  return digits > 0 ? Number(number.toPrecision(digits)) : 0;
+}
+
 /** One column. */
 export class Column {
-  constructor(name, data, values) {
+  /** `scale` is that of numbers which came as steps of one. */
+  constructor(name, data, values, scale) {
+    this.scale = scale;
     this.name = name;
     this.data = data;
     this.values = values;
@@ -188,7 +210,8 @@ export class Column {
   valueOf(row) {
     const number = this.data[row];
     if (this.values) return this.values[number];
-    return Number.isNaN(number) ? undefined : number;
+    if (Number.isNaN(number)) return undefined;
+    return this.scale ? rounded(number, this.scale) : number;
   }
 
   /** All values as numbers: of names their places, of none NaN. Made once. */

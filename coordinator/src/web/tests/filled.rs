@@ -27,19 +27,7 @@ pub(super) async fn served() -> Served {
 /// The same with more that has happened, and a place for files.
 pub(super) async fn served_with(more: Vec<Record>, artifacts: MaybeArtifacts) -> Served {
     let (store, folder) = leader::store().await;
-    let source = SpecificationSource { text: EARLY.to_owned(), ..SpecificationSource::default() };
-    let objective = Objective { name: "val_accuracy".into(), goal: Goal::Maximize, used: MetricUse::Last };
-    let submitted = Record::SweepSubmitted {
-        sweep: SweepId(1),
-        name: "early".into(),
-        request_id: String::new(),
-        specification: SweepDefinition::parse(&source).unwrap().text(),
-        manifest: String::new(),
-        objective,
-        job_count: 6,
-        created_unix_ms: CREATED_UNIX_MS,
-        owner: None,
-    };
+    let submitted = submitted(EARLY, 6);
     let names = ["train_loss", "val_accuracy"].map(Into::into).into();
     let named = Record::MetricsNamed { sweep: SweepId(1), first: 0, names };
     let jobs = [
@@ -56,6 +44,23 @@ pub(super) async fn served_with(more: Vec<Record>, artifacts: MaybeArtifacts) ->
     let api = Api::new(leadership, store, artifacts, TaskTracker::new());
     let routes = checked_routes(api.clone(), Identities::default(), CancellationToken::new());
     Served { api, routes, folders: vec![folder] }
+}
+
+/// The first sweep, of this file.
+fn submitted(text: &str, job_count: u64) -> Record {
+    let source = SpecificationSource { text: text.to_owned(), ..SpecificationSource::default() };
+    let objective = Objective { name: "val_accuracy".into(), goal: Goal::Maximize, used: MetricUse::Last };
+    Record::SweepSubmitted {
+        sweep: SweepId(1),
+        name: "early".into(),
+        request_id: String::new(),
+        specification: SweepDefinition::parse(&source).unwrap().text(),
+        manifest: String::new(),
+        objective,
+        job_count,
+        created_unix_ms: CREATED_UNIX_MS,
+        owner: None,
+    }
 }
 
 fn granted(attempt: AttemptKey, at_unix_ms: u64) -> Record {
@@ -164,6 +169,80 @@ async fn the_table_is_sorted_filtered_and_cut_into_pages_by_the_server() {
 }
 
 #[tokio::test]
+async fn jobs_that_have_not_begun_are_found_however_many_have() {
+    // A sweep of so many jobs, of which the first have begun, and the last but one.
+    let (count, begun) = (5_000_u64, 3_000_u64);
+    let (store, folder) = leader::store().await;
+    let text = format!(
+        "name: long\ndataset: {{path: d}}\nparameters: {{seed: {{min: 1, max: {count}, count: {count}}}}}\n"
+    );
+    let submitted = submitted(&text, count);
+    let jobs = (1..=begun).chain([count - 1]).flat_map(|job| trained(job, &[0.5], JobState::Done));
+    let names = Record::MetricsNamed {
+        sweep: SweepId(1),
+        first: 0,
+        names: ["train_loss", "val_accuracy"].map(Into::into).into(),
+    };
+    let records: Vec<Record> = [submitted, names]
+        .into_iter()
+        .chain(jobs)
+        .filter(|record| !matches!(record, Record::RungReached { .. }))
+        .collect();
+    store.commit(&records).await.unwrap();
+    let leadership = leader::led_by(&leader::driver(&store).await);
+    let api = Api::new(leadership, store, None, TaskTracker::new());
+    let routes = checked_routes(api.clone(), Identities::default(), CancellationToken::new());
+    let served = Served { api, routes, folders: vec![folder] };
+    let page = async |query: &str| -> (Vec<u64>, Value) {
+        let (status, page) = served.json(&format!("/api/v1/sweeps/1/jobs?{query}")).await;
+        assert_eq!(status, StatusCode::OK, "{page}");
+        let jobs = page["items"].as_array().unwrap().iter().map(|job| job["job"].as_u64().unwrap()).collect();
+        (jobs, page["next"].clone())
+    };
+    assert_eq!(page("state=pending&rows=2").await, (vec![3_001, 3_002], "3003".into()));
+    assert_eq!(page("state=pending&rows=3&after=4997").await, (vec![4_997, 4_998, 5_000], Value::Null));
+    assert_eq!(page("begun=true&rows=2&after=3000").await, (vec![3_000, 4_999], "5000".into()));
+    assert_eq!(page("begun=true&state=pending").await, (vec![], Value::Null));
+    assert_eq!(page("rows=2&after=4999").await, (vec![4_999, 5_000], Value::Null));
+    drop(served.api.cancel(engine::Issuer::local(), SweepId(1), None).await.unwrap());
+    assert_eq!(page("state=pending").await, (vec![], Value::Null));
+    assert_eq!(page("begun=false&rows=1").await, (vec![3_001], "3002".into()));
+    assert_eq!(page("state=cancelled,done&rows=2&after=3000").await, (vec![3_000, 3_001], "3002".into()));
+    assert_eq!(page("begun=false&state=done").await, (vec![], Value::Null));
+    let (status, refused) = served.json("/api/v1/sweeps/1/jobs?begun=no").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(
+        refused["error"]["message"].as_str().unwrap().contains("`begun` is `true` or `false`"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn of_a_job_some_epochs_can_be_asked_for_and_its_logs_without_any() {
+    let served = served().await;
+    let epochs = async |query: &str| -> Vec<u64> {
+        let (status, job) = served.json(&format!("/api/v1/sweeps/1/jobs/1{query}")).await;
+        assert_eq!((status, &job["epochs_done"]), (StatusCode::OK, &4.into()), "{job}");
+        job["epochs"].as_array().unwrap().iter().map(|epoch| epoch["epoch"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(epochs("").await, [1, 2, 3, 4]);
+    assert_eq!(epochs("?after=0").await, [1, 2, 3, 4]);
+    assert_eq!(epochs("?after=2").await, [3, 4]);
+    assert_eq!(epochs("?after=4").await, Vec::<u64>::new());
+    assert_eq!(epochs("?after=4294967295").await, Vec::<u64>::new());
+    for (query, says) in
+        [("after=x", "`after` is a whole number"), ("after=4294967296", "too large"), ("before=1", "`after`")]
+    {
+        let (status, refused) = served.json(&format!("/api/v1/sweeps/1/jobs/1?{query}")).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert!(refused["error"]["message"].as_str().unwrap().contains(says), "{refused}");
+    }
+    let (_, logs) = served.json("/api/v1/sweeps/1/jobs/1/logs").await;
+    assert_eq!(logs["items"], serde_json::json!([{"attempt": 1, "lines": ["job 1 <b>says</b> \u{202e}so"]}]));
+    assert_eq!(served.json("/api/v1/sweeps/1/jobs/7/logs").await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
 async fn a_job_without_an_epoch_has_no_training_time_in_rows_nor_in_columns() {
     let served = served().await;
     let (_, rows) = served.json("/api/v1/sweeps/1/jobs?jobs=1,4").await;
@@ -262,6 +341,17 @@ async fn who_logs_in_comes_to_the_page_that_was_wanted_and_to_no_other_server() 
         assert_eq!(status, if is_let_in { StatusCode::SEE_OTHER } else { StatusCode::FORBIDDEN }, "{site}");
         let page = String::from_utf8(to_bytes(body, usize::MAX).await.unwrap().into()).unwrap();
         assert!(is_let_in || page.contains("value=\"/workers\"") && !page.contains(ADMIN), "{page}");
+    }
+    // Where browsers do not say whose link it is, the reader is asked.
+    for (host, is_asked) in [("10.0.0.1:8080", true), ("gpu.example:8080", true), ("127.0.0.1:8080", false)] {
+        let asked = Request::builder().uri(&link).header(header::HOST, host).body(Body::empty()).unwrap();
+        let answer = served.routes.clone().oneshot(asked).await.unwrap();
+        assert_eq!(answer.headers().contains_key(header::SET_COOKIE), !is_asked, "{host}");
+        assert_eq!(answer.status(), if is_asked { StatusCode::OK } else { StatusCode::SEE_OTHER }, "{host}");
+        let page = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+        let page = String::from_utf8(page.into()).unwrap();
+        let shown = page.contains(&format!("<input type=\"hidden\" name=\"token\" value=\"{ADMIN}\">"));
+        assert_eq!(shown && page.contains("who gave you the link"), is_asked, "{page}");
     }
     let (_, _, body) = served.ask(&Method::GET, "/login?next=/x%22%3E%3Cscript%3E", &[]).await;
     let page = String::from_utf8(to_bytes(body, usize::MAX).await.unwrap().into()).unwrap();

@@ -1,6 +1,7 @@
 //! Load for a coordinator: workers that train nothing and speak the protocol over real gRPC. `LOAD_TLS_CA` names the
 //! certificates to trust for an https:// coordinator. Jobs report SimpleCNN's metrics, or those that `LOAD_METRICS` lists,
-//! separated by commas.
+//! separated by commas. With `LOAD_PAGE`, the sweep is one to look at: eight parameters vary, nearly all values are different, and each job has an
+//! accuracy of its own, the same each time.
 //!
 //! `load run URL JOBS EPOCHS WORKERS SLOTS` submits a sweep of JOBS jobs and runs it as fast as jobs are granted;
 //! prints one JSON object. `load run URL JOBS EPOCHS WORKERS SLOTS JOBS_A_SECOND` makes each job take as long as it
@@ -159,8 +160,20 @@ fn search(method: &str, jobs: u64, epochs: u64) -> String {
     )
 }
 
+/// Points to look at: as many different values of eight parameters as there are jobs.
+fn shown(jobs: u64, epochs: u64) -> String {
+    format!(
+        "name: load\nmethod: random\nrun_cap: {jobs}\ndataset: {{path: /load}}\nparameters:\n  epochs: {{value: {epochs}}}\n  \
+         learning_rate: {{min: 0.00001, max: 0.1, scale: log}}\n  weight_decay: {{min: 0.000001, max: 0.01, scale: log}}\n  \
+         dropout: {{min: 0.0, max: 0.9}}\n  label_smoothing: {{min: 0.0, max: 0.5}}\n  \
+         gradient_clip_norm: {{min: 0.1, max: 10.0}}\n  batch_size: {{min: 8, max: 4096}}\n  \
+         hidden_units: {{min: 16, max: 8192}}\n  seed: {{min: 1, max: 1000000000}}\n"
+    )
+}
+
 async fn submit(channel: Channel, jobs: u64, epochs: u64) -> u64 {
     let text = match std::env::var("LOAD_METHOD") {
+        _ if worker::for_page() => shown(jobs, epochs),
         Ok(method) => search(&method, jobs, epochs),
         Err(_) => grid(jobs, epochs),
     };

@@ -65,13 +65,22 @@ class Page {
 
   async read() {
     const { sweep } = this;
-    const job = await get(`/sweeps/${sweep.id}/jobs/${this.number}`);
+    const job = await this.news();
     // Epochs may tell of further metrics, and at its end it may be the best.
     const keys = Object.keys(job.epochs?.at(-1) ?? {}).join();
     if (job.state !== this.job.state || keys !== this.keys) this.sweep = await get(`/sweeps/${sweep.id}`);
     this.keys = keys;
     this.show(job);
     await this.readLog();
+  }
+
+  /** The job as it is, of which only new epochs are read; another attempt may have other ones. */
+  async news() {
+    const address = `/sweeps/${this.sweep.id}/jobs/${this.number}`;
+    const known = this.job.epochs ?? [];
+    const job = await get(`${address}?after=${known.at(-1)?.epoch ?? 0}`);
+    if (job.attempts.length !== this.job.attempts.length) return get(address);
+    return { ...job, epochs: [...known, ...(job.epochs ?? [])] };
   }
 
   show(job) {
