@@ -120,20 +120,20 @@ fn what_cannot_be_said_has_its_reason() {
 }
 
 /// Calls with each order of these values, by Heap's algorithm.
-fn each_order(values: &mut Vec<f64>, count: usize, call: &mut impl FnMut(&[f64])) {
+fn each_order(values: &mut [f64], count: usize, call: &mut impl FnMut(&[f64])) {
     if count <= 1 {
         return call(values);
     }
     for place in 0..count {
         each_order(values, count - 1, call);
-        values.swap(if count % 2 == 0 { place } else { 0 }, count - 1);
+        values.swap(if count.is_multiple_of(2) { place } else { 0 }, count - 1);
     }
 }
 
 #[test]
 fn over_all_orders_of_the_values_a_parameter_has_the_share_that_chance_is_said_to_give() {
     let (mut rows, mut columns, mut orders) = (0.0, 0.0, 0.0);
-    each_order(&mut vec![1.0, 2.0, 6.0, 3.0, 8.0, 4.0], 6, &mut |values| {
+    each_order(&mut [1.0, 2.0, 6.0, 3.0, 8.0, 4.0], 6, &mut |values| {
         let job = |(place, value): (i64, &f64)| {
             (vec![("row", whole(place / 3)), ("column", whole(place % 3))], End::Done(Some(*value)))
         };

@@ -162,13 +162,12 @@ mod tests {
         let hours = |text: &str| of(text).hours().unwrap();
         assert!((hours(&unknown) - 6.0).abs() < 1e-9);
         assert!((hours(&format!("{unknown}\nresources: {{gpus: 4}}")) - 24.0).abs() < 1e-9);
-        // Rungs after 1 and 3 epochs; a rule that stops jobs pauses none.
-        assert!((hours(&format!("{known}\nearly_terminate: {{type: asha}}")) - 10.0).abs() < 1e-9);
+        // Rungs after 1 and 3 epochs; a rule that stops jobs, as it does those of programs by itself, pauses none.
+        let early = |promote| format!("early_terminate: {{type: asha, promote: {promote}}}");
+        assert!((hours(&format!("{known}\n{}", early(true))) - 10.0).abs() < 1e-9);
+        assert!((hours(&format!("{known}\n{}", early(false))) - 6.0).abs() < 1e-9);
         assert!(
-            (hours(&format!("{known}\nearly_terminate: {{type: asha, promote: false}}")) - 6.0).abs() < 1e-9
-        );
-        assert!(
-            hours(&format!("{unknown}\nearly_terminate: {{type: asha}}")) > 10.0,
+            hours(&format!("{unknown}\n{}", early(true))) > 10.0,
             "all rungs, as none is known to be the last"
         );
         let wide = of(&format!("{unknown}\nresources: {{gpus: 4}}"));
