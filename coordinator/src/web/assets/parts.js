@@ -92,11 +92,11 @@ export function badge(state) {
   return el('span', { class: 'badge', 'data-state': state, text: t(`state_${state}`) });
 }
 
-/** The same of a sweep: one that a user stopped, and no rule of early stopping. One whose jobs failed, and of which nothing came, has the colour of that. */
-export function sweepBadge({ state, jobs, failed, cancelled }) {
+/** The same of a sweep: one that a user stopped, and no rule of early stopping. One of which nothing came, as its jobs failed or diverged, has the colour of failure. */
+export function sweepBadge({ state, done, failed, diverged }) {
   const badged = badge(state);
   if (state === 'stopped') badged.textContent = t('state_sweep_stopped');
-  if (state === 'finished' && failed > 0 && failed + cancelled === jobs) badged.dataset.state = 'failed';
+  if (state === 'finished' && done === 0 && failed + diverged > 0) badged.dataset.state = 'failed';
   return badged;
 }
 
