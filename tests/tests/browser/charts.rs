@@ -219,6 +219,8 @@ async fn a_brush_is_dragged_by_a_mouse_and_on_a_phone_by_a_finger() {
         tab.until(&format!("{rows} === 12 && document.querySelectorAll('.parallel .grip').length === 4"))
             .await;
         // The last axis is the objective's: all jobs but the worst are above its foot.
+        tab.until("document.querySelector('.lines .uplot') !== null && document.querySelector('#exports').checkVisibility()")
+            .await;
         tab.run("document.querySelectorAll('.parallel .grip')[3].id = 'objective'").await;
         let (from, to) =
             (tab.within("#objective", (0.5, 0.02)).await, tab.within("#objective", (0.5, 0.5)).await);

@@ -1,5 +1,7 @@
 //! What hands do on a page: a mouse, a finger, and a screen that is set to dark.
 
+use std::time::Duration;
+
 use chromiumoxide::cdp::browser_protocol::{
     emulation::{MediaFeature, SetEmulatedMediaParams, SetTouchEmulationEnabledParams},
     input::{
@@ -10,6 +12,8 @@ use chromiumoxide::cdp::browser_protocol::{
 
 use crate::chromium::Tab;
 
+/// How long what stands still has not moved.
+const STILL: Duration = Duration::from_millis(400);
 /// Steps of a movement.
 const STEPS: u32 = 8;
 
@@ -17,16 +21,24 @@ const STEPS: u32 = 8;
 pub(crate) type Place = (f64, f64);
 
 impl Tab {
-    /// A place within what a selector finds, from 0 to 1 of its width and height, on the screen.
+    /// A place within what a selector finds, from 0 to 1 of its width and height, on the screen; once it stands still, as what is above may
+    /// still grow.
     pub(crate) async fn within(&self, selector: &str, (across, down): Place) -> Place {
-        self.run(&format!("document.querySelector({selector:?}).scrollIntoView({{ block: 'center' }})"))
-            .await;
-        let [left, top, width, height]: [f64; 4] = self
-            .value(&format!(
-                "(({{ left, top, width, height }}) => [left, top, width, height])(document.querySelector({selector:?}).getBoundingClientRect())"
-            ))
-            .await;
-        (left + across * width, top + down * height)
+        let found = format!("document.querySelector({selector:?})");
+        let look = format!(
+            "{found}.scrollIntoView({{ block: 'center', behavior: 'instant' }}), \
+             (({{ left, top, width, height }}) => [left, top, width, height].map(Math.round))({found}.getBoundingClientRect())"
+        );
+        let mut last = [0.0; 4];
+        loop {
+            let seen: [f64; 4] = self.value(&look).await;
+            let [left, top, width, height] = seen;
+            if seen.map(f64::to_bits) == last.map(f64::to_bits) {
+                return (left + across * width, top + down * height);
+            }
+            last = seen;
+            tokio::time::sleep(STILL).await;
+        }
     }
 
     async fn mouse(&self, what: DispatchMouseEventType, (x, y): Place, clicks: i64) {
@@ -74,8 +86,8 @@ impl Tab {
 
     async fn touch(&self, what: DispatchTouchEventType, at: Option<Place>) {
         let points = at.map(|(x, y)| TouchPoint::builder().x(x).y(y).build().unwrap());
-        let event = DispatchTouchEventParams::builder().r#type(what).touch_points(points);
-        self.page.execute(event.build().unwrap()).await.unwrap();
+        let event = DispatchTouchEventParams::new(what, points.into_iter().collect::<Vec<_>>());
+        self.page.execute(event).await.unwrap();
     }
 
     /// Has the page in the colours for the dark, or for the light.

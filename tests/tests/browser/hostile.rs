@@ -4,6 +4,8 @@ use std::fs;
 
 use crate::{HOSTILE, chromium::Chromium, roles::Guarded};
 
+/// A sweep's name has no slashes.
+const NAME: &str = "<img src=x onerror=\"window.harmed = 3\">\u{202e}";
 /// A parameter's name has neither spaces nor signs of equality.
 const PARAMETER: &str = "<script>window.harmed++</script>\u{202e}<svg/onload>";
 const METRIC: &str = "<img src=x onerror=window.harmed=4>\u{202e}";
@@ -40,7 +42,7 @@ async fn every_name_is_text_on_every_page_in_both_languages() {
     let file = format!(
         "name: {}\nprogram: train.py\nmetric: {{name: {}, goal: maximize}}\nartifacts: {{keep: all}}\n\
          parameters: {{label: {{values: [fails, {}]}}, {}: {{values: [1, 2]}}}}\nexecution: {{attempts_max: 1, env: {{NAMES: {}}}}}\n",
-        quoted(HOSTILE),
+        quoted(NAME),
         quoted(METRIC),
         quoted(HOSTILE),
         quoted(PARAMETER),
@@ -56,8 +58,7 @@ async fn every_name_is_text_on_every_page_in_both_languages() {
     tab.until("document.body.innerText.split('4 of 4 ended').length === 3").await;
     // What it left comes after its end.
     let visible = |text: &str| text.split('\u{202e}').next().unwrap().to_owned();
-    let (name, parameter, metric, left) =
-        (visible(HOSTILE), visible(PARAMETER), visible(METRIC), visible(FILE));
+    let (name, parameter, metric, left) = (visible(NAME), visible(PARAMETER), visible(METRIC), visible(FILE));
     let failed = "document.querySelectorAll('tr [data-state=failed]').length";
     tab.open("/sweeps/1").await;
     tab.until(&format!("{failed} > 0")).await;

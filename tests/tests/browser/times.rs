@@ -20,8 +20,8 @@ async fn times_go_on_while_nothing_else_happens() {
     tab.before_each_page(CLOCK).await;
     for (path, what, shows) in [
         ("/", "[data-since]", "4 h"),
-        (&format!("/sweeps/{sweep}"), "[data-since]", "4 h"),
-        (&format!("/sweeps/{sweep}/jobs/1"), "[data-since]", "4 h"),
+        (format!("/sweeps/{sweep}").as_str(), "[data-since]", "4 h"),
+        (format!("/sweeps/{sweep}/jobs/1").as_str(), "[data-since]", "4 h"),
         ("/workers", "time", "4 hr. ago"),
     ] {
         tab.open(path).await;
