@@ -1,13 +1,10 @@
-//! What hands do on a page: a mouse, a finger, and a screen that is set to dark.
+//! What hands do on a page: a mouse, and a screen that is set to dark.
 
 use std::time::Duration;
 
 use chromiumoxide::cdp::browser_protocol::{
-    emulation::{MediaFeature, SetEmulatedMediaParams, SetTouchEmulationEnabledParams},
-    input::{
-        DispatchMouseEventParams, DispatchMouseEventType, DispatchTouchEventParams, DispatchTouchEventType,
-        MouseButton, TouchPoint,
-    },
+    emulation::{MediaFeature, SetEmulatedMediaParams},
+    input::{DispatchMouseEventParams, DispatchMouseEventType, MouseButton},
 };
 
 use crate::chromium::Tab;
@@ -72,22 +69,6 @@ impl Tab {
             self.mouse(DispatchMouseEventType::MouseMoved, between(from, to, step), 1).await;
         }
         self.mouse(DispatchMouseEventType::MouseReleased, to, 1).await;
-    }
-
-    /// Drags with a finger from one place to another.
-    pub(crate) async fn swipe(&self, from: Place, to: Place) {
-        self.page.execute(SetTouchEmulationEnabledParams::new(true)).await.unwrap();
-        self.touch(DispatchTouchEventType::TouchStart, Some(from)).await;
-        for step in 1..=STEPS {
-            self.touch(DispatchTouchEventType::TouchMove, Some(between(from, to, step))).await;
-        }
-        self.touch(DispatchTouchEventType::TouchEnd, None).await;
-    }
-
-    async fn touch(&self, what: DispatchTouchEventType, at: Option<Place>) {
-        let points = at.map(|(x, y)| TouchPoint::builder().x(x).y(y).build().unwrap());
-        let event = DispatchTouchEventParams::new(what, points.into_iter().collect::<Vec<_>>());
-        self.page.execute(event).await.unwrap();
     }
 
     /// Has the page in the colours for the dark, or for the light.
