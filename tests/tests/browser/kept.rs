@@ -43,7 +43,7 @@ async fn a_part_of_curves_stays_while_they_grow_until_the_whole_is_asked_for() {
     tab.until("window.lines.plot.series.length === 3").await;
     assert_eq!(tab.value::<[f64; 2]>(RANGE).await, chosen);
     tab.darken(true).await;
-    tab.until(&format!("JSON.stringify({RANGE}) === '{}'", serde_json::to_string(&chosen).unwrap())).await;
+    tab.until(&format!("JSON.stringify({RANGE}) === JSON.stringify({chosen:?})")).await;
     // By two clicks on a line, of which neither opens its job.
     let on_line = tab.within(over, POINT).await;
     tab.point(on_line).await;

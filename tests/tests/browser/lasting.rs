@@ -199,7 +199,7 @@ async fn jobs_that_have_not_begun_are_listed_whatever_becomes_of_the_sweep() {
     let listed = format!("document.querySelectorAll('#jobs tbody tr').length === {}", 12 - begun);
     let back =
         "[...document.querySelectorAll('#jobs .pager button')].some((one) => one.innerText.includes('Back'))";
-    tab.click(".chips .link").await;
+    tab.run("document.querySelector('.chips .link').click()").await;
     tab.until(&format!("{listed} && {back}")).await;
     // Other columns are for the jobs that have begun.
     tab.run("document.querySelector('#jobs details.menu').open = true").await;
@@ -210,7 +210,7 @@ async fn jobs_that_have_not_begun_are_listed_whatever_becomes_of_the_sweep() {
     // They are cancelled with the sweep, and never begin.
     site.sweep(&["cancel", &sweep.to_string(), "--yes"]);
     tab.until("document.querySelector('h1').parentElement.innerText.includes('cancelled')").await;
-    tab.click(".chips .link").await;
+    tab.run("document.querySelector('.chips .link').click()").await;
     tab.until(&listed).await;
     tab.check().await;
     chromium.end().await;

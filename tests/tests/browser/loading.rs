@@ -10,7 +10,7 @@ const UNNAMED: &str = "(() => { \
     return [...[...loaded].filter((path) => !named.has(path)), ...[...named].filter((path) => !loaded.has(path))]; })()";
 /// How often each answer was asked for before the page was there, the first time by the page's head.
 const ASKED: &str = "performance.getEntriesByType('resource').filter((one) => new URL(one.name).pathname.startsWith('/api/') && \
-    document.querySelector(`link[as=fetch][href=\"${new URL(one.name).pathname}\"]`)).map((one) => one.initiatorType)";
+    document.querySelector(`link[as=fetch][href=\"${new URL(one.name).pathname}${new URL(one.name).search}\"]`)).map((one) => one.initiatorType)";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_names_all_that_it_needs_so_that_nothing_waits_for_another() {

@@ -74,7 +74,7 @@ async fn the_time_of_a_pack_counts_once_where_sweeps_are_compared() {
     .await;
     tab.open(&format!("/compare?sweeps={sweep},{other}")).await;
     tab.until(&format!(
-        "document.body.innerText.includes('The curves of sweep {sweep} leave out its last 7 jobs.')"
+        "document.body.innerText.includes('The curves of sweep {sweep} leave out 7 jobs, none of them among the best.')"
     ))
     .await;
     let compared = site.sweep(&["compare", &sweep.to_string(), &other.to_string(), "-o", "json"]);

@@ -55,7 +55,8 @@ impl Guarded {
     /// Submits a sweep that waits for what no one has.
     fn submit(&self, token: &str, name: &str) {
         let text = format!(
-            "name: {name}\ndataset: {{path: d}}\nparameters: {{learning_rate: {{values: [0.1, 0.2]}}}}\n"
+            "name: {name}\ndataset: {{path: d}}\nparameters: {{learning_rate: {{values: [0.1, 0.2]}}}}\n\
+             resources: {{gpus: 2}}\n"
         );
         let file = write(self.folder.path(), "sweep.yaml", &text);
         self.sweep(token, &["submit", &file]);
@@ -80,7 +81,7 @@ impl Guarded {
 /// The texts of the buttons on a page that change something.
 async fn offered(tab: &Tab, path: &str) -> Vec<String> {
     tab.open(path).await;
-    tab.until("document.querySelector('.caption h1') !== null").await;
+    tab.until("document.querySelector('.caption h1') !== null && (location.pathname !== '/workers' || document.querySelector('td') !== null)").await;
     let words = "['Pause', 'Resume', 'Retry', 'Stop', 'Cancel', 'Drain']";
     tab.value(&format!(
         "[...document.querySelectorAll('main button')].map((one) => one.textContent).filter((text) => {words}.includes(text))"
@@ -117,7 +118,8 @@ async fn everyone_is_offered_what_they_may_do_and_nothing_else() {
     // What she is offered is done.
     tab.open("/").await;
     tab.until("document.querySelector('.more') !== null").await;
-    tab.click(".more").await;
+    let more = tab.within(".more", (0.5, 0.5)).await;
+    tab.clicks(more, 1).await;
     tab.until("document.querySelector('.row-menu:popover-open button')?.textContent === 'Pause'").await;
     tab.click(".row-menu button").await;
     tab.until("document.querySelector('dialog[open]') !== null").await;

@@ -177,7 +177,8 @@ export class JobsTable {
     const list = unborn > 0 && el('button', { type: 'button', class: 'link', onclick: () => this.listUnborn(), text: t('not_begun', { jobs: count(unborn) }) });
     const left = leftOut > 0 && el('span', { class: 'note', text: t('left_out', { jobs: count(leftOut) }) });
     const held = document.activeElement?.closest?.('.chips') === this.stateTools ? document.activeElement.dataset.chip : null;
-    fill(this.stateTools, JOB_STATES.map(chip), list, left);
+    // Who is about to press a button that has not changed does press it.
+    update(this.stateTools, JOB_STATES.map(chip), list, left);
     if (held) this.stateTools.querySelector(`[data-chip=${held}]`)?.focus();
   }
 

@@ -23,6 +23,8 @@ import { LiveTable } from '../table.js';
 /** What is further down is drawn and read once the browser has time, or after so long. */
 const LATER_MS = 500;
 const COLUMNS_EVERY_MS = 3_000;
+/** By what one end of a sweep differs from another. */
+const END = ['state', 'ended', 'jobs', 'name'];
 /** Large sweeps are read less often: a hundred thousand rows are some megabytes. */
 const ROWS_A_SECOND = 10_000;
 
@@ -128,12 +130,15 @@ class Page {
     this.stop?.();
     this.showRunning([], 0);
     const look = async () => {
+      const before = this.sweep;
       const sweep = await get(`/sweeps/${this.id}`);
-      if (FINAL.has(sweep.state)) return false;
+      if (END.every((key) => sweep[key] === before[key])) return false;
       this.sweep = sweep;
       this.showHead();
-      this.follow();
       this.refresh();
+      // It may have ended again by now.
+      if (FINAL.has(sweep.state)) return false;
+      this.follow();
       return true;
     };
     this.live.set('ended');
