@@ -46,6 +46,7 @@ async fn a_sweep_of_a_hundred_thousand_jobs_is_opened() {
         .arg("run")
         .arg(format!("http://localhost:{}", cluster.coordinator.address.port()))
         .args([JOBS, "1", "16", "64"])
+        .env("LOAD_PAGE", "1")
         .stdout(Stdio::null())
         .status();
     assert!(load.unwrap().success(), "the load generator failed");

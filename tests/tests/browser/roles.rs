@@ -54,8 +54,9 @@ impl Guarded {
 
     /// Submits a sweep that waits for what no one has.
     fn submit(&self, token: &str, name: &str) {
+        write(self.folder.path(), "train.py", "");
         let text = format!(
-            "name: {name}\ndataset: {{path: d}}\nparameters: {{learning_rate: {{values: [0.1, 0.2]}}}}\n\
+            "name: {name}\nprogram: train.py\nmetric: {{name: score, goal: maximize}}\nparameters: {{rate: {{values: [0.1, 0.2]}}}}\n\
              resources: {{gpus: 2}}\n"
         );
         let file = write(self.folder.path(), "sweep.yaml", &text);

@@ -131,6 +131,18 @@ async fn parquet_has_every_value_with_its_type() {
     assert!(rows.next().is_none());
 }
 
+/// By the value at the best epoch, and not by the last one, the jobs are ranked.
+fn is_ranked_by_its_best(job: &Job, read: &Value, group: &Value) {
+    let scores = job.epochs.iter().filter_map(|(epoch, metrics)| Some((epoch, *metrics.get("score")?)));
+    let best = scores.filter(|(_, score)| score.is_finite()).max_by(|one, other| one.1.total_cmp(&other.1));
+    let (epoch, best) = best.unwrap();
+    let read: Vec<Value> = read.as_array().unwrap().iter().map(|one| json!([one[0], one[2]])).collect();
+    assert_eq!(read, [json!([epoch, bits(f64::from(best as f32))])], "job {}", job.number);
+    let shown = group["metricValues"].as_array().unwrap();
+    let shown = shown.iter().find(|one| one["name"]["tag"] == "best_score").unwrap();
+    assert_eq!(shown["value"].as_f64(), Some(f64::from(best as f32)), "job {}", job.number);
+}
+
 #[tokio::test]
 async fn tensorboard_shows_every_scalar_and_the_parameters_of_each_run() {
     let Some(readers) = readers() else { return };
@@ -194,17 +206,8 @@ async fn tensorboard_shows_every_scalar_and_the_parameters_of_each_run() {
         assert_eq!(group["hparams"]["flag"], json!(true));
         assert_eq!(group["hparams"][HOSTILE_NAME], json!(HOSTILE_TEXT));
         assert_eq!(group["hparams"].get("mixed"), None);
-        // By it, and not by the last value, the jobs are ranked.
-        let scores = job.epochs.iter().filter_map(|(epoch, metrics)| Some((epoch, *metrics.get("score")?)));
-        let best =
-            scores.filter(|(_, score)| score.is_finite()).max_by(|one, other| one.1.total_cmp(&other.1));
-        let (epoch, best) = best.unwrap();
-        let read = seen["scalars"][run(job)]["best_score"].as_array().unwrap();
-        let read: Vec<Value> = read.iter().map(|one| json!([one[0], one[2]])).collect();
-        assert_eq!(read, [json!([epoch, bits(f64::from(best as f32))])], "job {}", job.number);
-        let shown = group["metricValues"].as_array().unwrap();
-        let shown = shown.iter().find(|one| one["name"]["tag"] == "best_score").unwrap();
-        assert_eq!(shown["value"].as_f64(), Some(f64::from(best as f32)), "job {}", job.number);
+        let read = &seen["scalars"][run(job)]["best_score"];
+        is_ranked_by_its_best(job, read, group);
         let status = if job.state == JobState::Done { "STATUS_SUCCESS" } else { "STATUS_FAILURE" };
         assert_eq!(group["sessions"][0]["status"], status);
     }

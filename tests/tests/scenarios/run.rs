@@ -162,11 +162,14 @@ fn a_job_that_took_too_long_is_tried_again_with_a_raised_limit() {
     let failed = run("1s");
     assert_eq!(failed.status.code(), Some(1), "{}", String::from_utf8_lossy(&failed.stderr));
     assert!(String::from_utf8_lossy(&failed.stdout).contains("exceeded job_timeout"));
+    // The short one may have taken too long, too, where the machine has much to do.
+    let short = results(folder.path()).iter().any(|row| row["state"] == "done");
+    let failed = if short { "1 failed job" } else { "2 failed jobs" };
     let raised = run("10m");
     let told = String::from_utf8_lossy(&raised.stderr).into_owned();
     assert!(raised.status.success(), "{told}");
     assert!(
-        told.contains("execution.job_timeout: 1s -> 10m") && told.contains("trying 1 failed job in"),
+        told.contains("execution.job_timeout: 1s -> 10m") && told.contains(&format!("trying {failed} in")),
         "{told}"
     );
     assert!(results(folder.path()).iter().all(|row| row["state"] == "done"));

@@ -24,6 +24,7 @@ export class JobsTable {
     const { sort, states, text, page } = this.left.values;
     Object.assign(this, { sort, text, page });
     this.states = new Set(states);
+    this.unborn = null;
     /** What writes the measurements of each column of the page. */
     this.written = new Map();
     this.head = el('tr');
@@ -55,7 +56,7 @@ export class JobsTable {
     if (!this.search) this.showTools();
     else if (names !== this.names) this.showChooser();
     this.names = names;
-    if (!this.unborn) await this.ask();
+    if (!this.isListingUnborn) await this.ask();
   }
 
   /** All columns there are. */
@@ -132,6 +133,7 @@ export class JobsTable {
   /** From the first page, as other jobs match. */
   restart() {
     this.page = 1;
+    this.isListingUnborn = false;
     this.unborn = null;
     return this.ask();
   }
@@ -240,6 +242,8 @@ export class JobsTable {
   /** Lists the jobs that have not begun, page by page from the server. */
   async listUnborn(after = '') {
     const turn = (this.turn = {});
+    // What comes meanwhile does not take its place.
+    this.isListingUnborn = true;
     try {
       const page = await get(`/sweeps/${this.id}/jobs?begun=false&rows=${PAGE}${after && `&after=${encodeURIComponent(after)}`}`);
       if (turn !== this.turn) return;
@@ -248,7 +252,9 @@ export class JobsTable {
       this.render();
       this.pager.querySelector('button').focus({ preventScroll: true });
     } catch (error) {
-      if (turn === this.turn) fill(this.wrong, problem(error));
+      if (turn !== this.turn) return;
+      this.isListingUnborn = this.unborn !== null;
+      fill(this.wrong, problem(error));
     }
   }
 

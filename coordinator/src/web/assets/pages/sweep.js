@@ -129,10 +129,13 @@ class Page {
   rest() {
     this.stop?.();
     this.showRunning([], 0);
+    // What was read of it last may be of different moments.
+    let isSure = false;
     const look = async () => {
       const before = this.sweep;
       const sweep = await get(`/sweeps/${this.id}`);
-      if (END.every((key) => sweep[key] === before[key])) return false;
+      if (isSure && END.every((key) => sweep[key] === before[key])) return false;
+      isSure = true;
       this.sweep = sweep;
       this.showHead();
       this.refresh();
@@ -171,7 +174,9 @@ class Page {
   async ask() {
     const turn = (this.turn = {});
     const { heard } = this;
-    const [sweep, columns] = await Promise.all([get(`/sweeps/${this.id}`), !this.isStarting && readColumns(this.id, this.columns?.version)]);
+    const sweep = await get(`/sweeps/${this.id}`);
+    // After it, so that no end is known whose jobs are not.
+    const columns = !this.isStarting && (await readColumns(this.id, this.columns?.version));
     if (turn !== this.turn) return;
     this.sweep = heard === this.heard ? sweep : { ...sweep, ...this.last, waiting: this.sweep.waiting };
     this.showHead();
