@@ -119,7 +119,7 @@ export class Columns {
       const Kind = KINDS[kind];
       const alignment = Math.max(4, Kind.BYTES_PER_ELEMENT);
       at = Math.ceil(at / alignment) * alignment;
-      let data = run ? new Kind(head.rows).map((_, row) => run.first + run.step * row) : new Kind(bytes, at, size / Kind.BYTES_PER_ELEMENT);
+      let data = run ? inRun(new Kind(head.rows), run) : new Kind(bytes, at, size / Kind.BYTES_PER_ELEMENT);
       if (scale) data = onScale(data, scale);
       this.byName.set(name, new Column(name, data, values, scale));
       at += size;
@@ -181,7 +181,16 @@ export class Columns {
 function onScale(steps, { low, high, is_log: isLog }) {
   const of = new Float64Array(STEPS + 2).map((_, step) => (isLog ? low * (high / low) ** (step / STEPS) : low + ((high - low) * step) / STEPS));
   of[STEPS + 1] = NaN;
-  return Float32Array.from(steps, (step) => of[step]);
+  // A loop: to call back for each of so many rows takes ten times as long.
+  const numbers = new Float32Array(steps.length);
+  for (let row = 0; row < numbers.length; row += 1) numbers[row] = of[steps[row]];
+  return numbers;
+}
+
+/** Numbers that follow from each other. */
+function inRun(numbers, { first, step }) {
+  for (let row = 0; row < numbers.length; row += 1) numbers[row] = first + step * row;
+  return numbers;
 }
 
 /** A number of a scale with the digits that it has: those beyond a step are not known. */
