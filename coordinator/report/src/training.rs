@@ -10,7 +10,7 @@ use super::rows::JobRow;
 const VALUES_MAX: usize = 20;
 /// Most workers that are told apart: no one reads more, and each name takes memory.
 const WORKERS_MAX: usize = 1_000;
-/// Most devices that are told apart: all machines name theirs alike, and no one reads more.
+/// Most devices that are told apart: all machines name theirs alike, and no one reads more. The jobs of others are counted together.
 const DEVICES_MAX: usize = 64;
 
 /// The values that jobs have of a parameter.
@@ -39,6 +39,8 @@ pub(super) struct Training {
     pub(super) more_workers: bool,
     /// How many jobs with epochs that count had their last attempt on each device.
     pub(super) devices: BTreeMap<String, u64>,
+    /// How many had it on devices beyond those.
+    pub(super) on_other_devices: u64,
 }
 
 impl Training {
@@ -50,6 +52,7 @@ impl Training {
             workers: BTreeSet::new(),
             more_workers: false,
             devices: BTreeMap::new(),
+            on_other_devices: 0,
         }
     }
 
@@ -68,6 +71,8 @@ impl Training {
             let is_known = self.devices.contains_key(&row.device);
             if is_known || self.devices.len() < DEVICES_MAX {
                 *self.devices.entry(row.device.clone()).or_default() += 1;
+            } else {
+                self.on_other_devices += 1;
             }
         }
         if !row.worker.is_empty() && !self.workers.contains(&row.worker) {

@@ -33,7 +33,7 @@ async fn a_limit_to_names_stays_at_these_names_as_others_come() {
            const at = (path) => import(document.querySelector('script[src$=\"main.js\"]').src.replace('main.js', path)); \
            const [{ Brushes }, { Scale }, { Column }] = await Promise.all(['charts/brushes.js', 'charts/scale.js', 'api.js'].map(at)); \
            const axis = (...values) => { const column = new Column('parameter:name', Uint8Array.from(values.keys()), values); \
-             return { name: column.name, numbers: column.numbers, scale: new Scale(column) }; }; \
+             return { column, name: column.name, numbers: column.numbers, scale: new Scale(column) }; }; \
            const brushes = new Brushes(() => {}); \
            let now = axis('adam', 'sgd'); \
            const left = () => brushes.active([now]).flatMap(({ axis, ranges }) => brushes.wanted(axis, ranges).where.values); \
@@ -52,6 +52,35 @@ async fn a_limit_to_names_stays_at_these_names_as_others_come() {
     let two = ["adamw", "rmsprop"].map(str::to_owned).to_vec();
     let sgd = vec!["sgd".to_owned()];
     assert_eq!(seen, [sgd.clone(), sgd.clone(), sgd, two.clone(), two, vec![]]);
+    tab.check().await;
+    chromium.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_to_numbers_leaves_the_same_jobs_of_those_that_are_only_drawn_and_of_exact_ones() {
+    let Some(chromium) = Chromium::start().await else { return };
+    let site = Site::start(&[]);
+    let tab = chromium.tab(&site.url).await;
+    tab.open("/").await;
+    // How often a limit parts the numbers that came as steps otherwise than the exact ones: next to a number between steps, and as it is.
+    tab.run(
+        "window.apart = async (low, high, isLog) => { \
+           const { Column } = await import(document.querySelector('script[src$=\"main.js\"]').src.replace('main.js', 'api.js')); \
+           const at = (part) => (isLog ? low * (high / low) ** part : low + (high - low) * part); \
+           const parts = Array.from({ length: 50_000 }, (_, row) => (row * 0.6180339887) % 1); \
+           const exact = parts.map(at); \
+           const drawn = Float32Array.from(parts, (part) => at(Math.round(part * 65_534) / 65_534)); \
+           const column = new Column('parameter:x', drawn, undefined, { low, high, is_log: isLog }); \
+           const differs = (limit) => exact.filter((one) => one >= limit).length !== drawn.filter((one) => one >= limit).length; \
+           const limits = Array.from({ length: 100 }, (_, place) => at((place * 0.7548776662 + 0.05) % 1)); \
+           return [limits.map((limit) => column.between(limit)), limits].map((all) => all.filter(differs).length); }",
+    )
+    .await;
+    for scale in ["0, 1, false", "1e-5, 0.1, true"] {
+        let [between, as_it_is]: [u32; 2] = tab.value(&format!("window.apart({scale})")).await;
+        assert_eq!(between, 0, "{scale}");
+        assert!(as_it_is > 0, "{scale}: limits between the steps would not be needed");
+    }
     tab.check().await;
     chromium.end().await;
 }

@@ -76,7 +76,9 @@ impl<'a> Content<'a> {
         }
         if !self.training.devices.is_empty() {
             let each = self.training.devices.iter().map(|(device, jobs)| strings.on_device(device, *jobs));
-            tell(strings.devices_name(), each.collect::<Vec<_>>().join(", "));
+            let others = Some(self.training.on_other_devices).filter(|jobs| *jobs > 0);
+            let others = others.map(|jobs| strings.on_device(strings.other_devices_name(), jobs));
+            tell(strings.devices_name(), each.chain(others).collect::<Vec<_>>().join(", "));
         }
         facts
     }

@@ -214,6 +214,11 @@ impl Strings {
         self.either("Devices", "デバイス")
     }
 
+    /// Devices beyond those that are told apart.
+    pub(crate) fn other_devices_name(&self) -> &'static str {
+        self.either("others", "その他")
+    }
+
     /// How many jobs trained on a device, as each worker names its own.
     pub(crate) fn on_device(&self, device: &str, jobs: u64) -> String {
         self.either_of(|| format!("{device} ({})", counted(jobs, "job")), || format!("{device} ({jobs} 件)"))

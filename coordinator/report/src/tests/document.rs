@@ -206,6 +206,13 @@ fn the_method_names_the_devices_of_the_jobs_that_have_epochs() {
         "{english}"
     );
     assert!(page(Language::Japanese).contains("- **デバイス**: cpu (1 件), cuda:0 (8 件), cuda:1 (7 件)\n"));
+    // Beyond those that are told apart, jobs are counted together.
+    let (one, epochs) = jobs[0].clone();
+    for device in 2..66 {
+        jobs.push((Job { device: format!("cuda:{device}"), ..one.clone() }, epochs.clone()));
+    }
+    let many = read(&write(&header, &jobs, Language::English), "report.md");
+    assert!(part(&many, "Method").contains(", others (3 jobs)\n"), "{many}");
 }
 
 #[test]

@@ -223,6 +223,18 @@ export class Column {
     return this.scale ? rounded(number, this.scale) : number;
   }
 
+  /**
+   * The place between two steps that is next to a number: what is on either side of it is so with all its digits too, as the server has it. Of a
+   * column that did not come as steps, the number.
+   */
+  between(number) {
+    if (!this.scale || !(this.scale.high > this.scale.low)) return number;
+    const { low, high, is_log: isLog } = this.scale;
+    const part = isLog ? Math.log(number / low) / Math.log(high / low) : (number - low) / (high - low);
+    const to = (Math.floor(part * STEPS) + 0.5) / STEPS;
+    return isLog ? low * (high / low) ** to : low + (high - low) * to;
+  }
+
   /** All values as numbers: of names their places, of none NaN. Made once. */
   get numbers() {
     if (this.made) return this.made;

@@ -43,13 +43,13 @@ export class Brushes {
   }
 
   /** Which numbers of an axis these ranges leave, and how the server is asked for them: by values, or of names by the names. */
-  wanted({ name, numbers, scale }, ranges) {
+  wanted({ name, numbers, scale, column }, ranges) {
     if (scale.names) {
       const values = within(scale, ranges);
       const places = new Set(values.map((value) => scale.names.indexOf(value)));
       return { numbers, isLeft: (place) => places.has(place), where: { column: name, values } };
     }
-    const limits = ranges.map(([from, to]) => [from <= 0 ? null : scale.value(from), to >= 1 ? null : scale.value(to)]);
+    const limits = ranges.map(([from, to]) => [from <= 0 ? null : column.between(scale.value(from)), to >= 1 ? null : column.between(scale.value(to))]);
     const isLeft = (value) => !Number.isNaN(value) && limits.some(([from, to]) => (from === null || value >= from) && (to === null || value <= to));
     return { numbers, isLeft, where: { column: name, ranges: limits } };
   }

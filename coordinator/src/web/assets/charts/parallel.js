@@ -88,6 +88,7 @@ export class Parallel {
     const brushed = this.axes ? this.brushes.values(this.axes) : this.left.values.brushes;
     const shown = [...columns.parameters, columns.get('objective')];
     this.axes = shown.map((column) => ({
+      column,
       name: column.name,
       label: column.isParameter ? column.label : metric.name,
       numbers: column.numbers,
