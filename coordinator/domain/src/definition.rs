@@ -7,7 +7,7 @@ mod extension;
 use std::sync::Arc;
 
 use terms::{
-    ParameterMap, SweepId,
+    ParameterMap, ParameterValue, SweepId,
     manifest::{InPack, Manifest, ManifestError},
 };
 
@@ -325,6 +325,14 @@ impl SweepDefinition {
     /// The parameters of a job; empty for a number beyond the last, and for a job whose point is not proposed yet.
     pub fn parameters(&self, job: u64) -> ParameterMap {
         self.locate(job).and_then(|(_, jobs, job)| jobs.parameters(job)).unwrap_or_default()
+    }
+
+    /// Calls with each parameter of a job and its value: of many jobs, without a copy of each name.
+    pub fn visit_parameters(&self, job: u64, call: impl FnMut(&str, ParameterValue)) {
+        if let Some((_, jobs, job)) = self.locate(job) {
+            // A point that is not proposed yet has none.
+            let _ = jobs.visit(job, call);
+        }
     }
 
     /// How many jobs there are before those of its specification, those, and the job's number there.

@@ -9,12 +9,12 @@ pub(crate) mod bits;
 
 use std::cmp::Ordering;
 
-use terms::{ParameterMap, ParameterValue};
+use terms::ParameterValue;
 
 use self::bits::RankedBits;
 use crate::{
     known_points::{Holders, KnownPoints},
-    space::{Axis, AxisSet, Conditions, PartialPoint, Point, completed, contains},
+    space::{Axis, AxisSet, Conditions, Name, PartialPoint, Point, completed, contains},
 };
 
 /// Most points of a grid before exclusion: a bitmap of them takes 1.25 MB.
@@ -128,17 +128,27 @@ impl Grid {
         (self.kept + self.included.len() as u64).min(self.jobs_max)
     }
 
-    /// The parameters that job `job` has, in the order of the axes; none outside 1 ..= [`Self::job_count`].
-    pub fn parameters(&self, job: u64) -> Option<ParameterMap> {
+    /// The parameters that job `job` has; none outside 1 ..= [`Self::job_count`].
+    #[cfg(test)]
+    pub(crate) fn parameters(&self, job: u64) -> Option<terms::ParameterMap> {
+        let mut parameters = Vec::with_capacity(self.axes.len());
+        self.visit(job, &mut |name, value| parameters.push((name.to_string(), value)))?;
+        Some(terms::ParameterMap(parameters))
+    }
+
+    /// Calls with each parameter that job `job` has, in the order of the axes; none outside 1 ..= [`Self::job_count`].
+    pub(crate) fn visit(&self, job: u64, call: &mut impl FnMut(&Name, ParameterValue)) -> Option<()> {
         let index = job.checked_sub(1).filter(|_| job <= self.jobs_max)?;
         let values = match index.checked_sub(self.kept) {
             Some(position) => self.included.get(usize::try_from(position).ok()?)?.clone(),
             None => self.raw_values(self.excluded.as_ref().map_or(index, |bits| bits.select_clear(index))),
         };
-        let pair = |(axis, value): (&Axis, Option<ParameterValue>)| Some((String::from(&*axis.name), value?));
-        let mut parameters = Vec::with_capacity(self.axes.len());
-        parameters.extend(self.axes.iter().zip(values).filter_map(pair));
-        Some(ParameterMap(parameters))
+        for (axis, value) in self.axes.iter().zip(values) {
+            if let Some(value) = value {
+                call(&axis.name, value);
+            }
+        }
+        Some(())
     }
 
     /// One parameter of job `job`, without computing the others.

@@ -71,11 +71,15 @@ impl Points {
         }
     }
 
-    fn parameters(&self, point: u64) -> Option<ParameterMap> {
+    fn visit(&self, point: u64, mut call: impl FnMut(&str, ParameterValue)) -> Option<()> {
         match self {
-            Self::Grid(grid) => grid.parameters(point),
-            Self::Drawn(points) => points.parameters(point),
-            Self::Learned(points) => points.parameters(point),
+            Self::Grid(grid) => grid.visit(point, &mut |name, value| call(name, value)),
+            Self::Drawn(points) => points.visit(point, &mut |name, value| call(name, value)),
+            Self::Learned(points) => {
+                let ParameterMap(parameters) = points.parameters(point)?;
+                parameters.iter().for_each(|(name, value)| call(name, value.clone()));
+                Some(())
+            }
         }
     }
 
@@ -149,13 +153,21 @@ impl Jobs {
 
     /// The parameters that a job has; none beyond the last.
     pub fn parameters(&self, job: u64) -> Option<ParameterMap> {
+        let mut parameters = Vec::new();
+        self.visit(job, |name, value| parameters.push((name.to_owned(), value)))?;
+        Some(ParameterMap(parameters))
+    }
+
+    /// Calls with each of them: of a million jobs, without a copy of each name.
+    pub(crate) fn visit(&self, job: u64, mut call: impl FnMut(&str, ParameterValue)) -> Option<()> {
         let (point, repeat) = self.point(job)?;
-        let mut parameters = self.points.parameters(point)?;
-        if let Some(seed) = self.seed.as_ref().filter(|_| repeat > 1) {
-            let own = parameters.0.iter_mut().filter(|(name, _)| name == seed);
-            own.for_each(|(_, value)| count_up(value, repeat));
-        }
-        Some(parameters)
+        let seed = self.seed.as_deref().filter(|_| repeat > 1);
+        self.points.visit(point, |name, mut value| {
+            if seed == Some(name) {
+                count_up(&mut value, repeat);
+            }
+            call(name, value);
+        })
     }
 
     /// One parameter of a job, mostly without computing the others.

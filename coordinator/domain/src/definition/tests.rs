@@ -27,6 +27,7 @@ fn an_extension_adds_what_is_new_and_leaves_the_numbers_of_the_old() {
     let third = second.extended(specification("[0.4, 0.1]", "include: [{learning_rate: 0.9}]")).unwrap();
     assert_eq!(rates(&third), ["0.1", "0.2", "0.3", "0.4", "0.9"]);
     assert_eq!(third.parameters(6), ParameterMap::default());
+    third.visit_parameters(6, |name, _| panic!("{name}"));
     let stored = SweepDefinition::from_stored(SweepId(1), &third.text(), None).unwrap();
     assert_eq!((rates(&stored), stored.text()), (rates(&third), third.text()));
     assert_eq!(stored.execution, third.execution);

@@ -1,6 +1,7 @@
 //! What the points of a grid are, in which order, and what is left out.
 
 use proptest::prelude::*;
+use terms::ParameterMap;
 
 use super::*;
 use crate::{

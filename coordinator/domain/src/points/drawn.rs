@@ -12,14 +12,14 @@ use rand_chacha::{
     ChaCha8Rng,
     rand_core::{Rng, SeedableRng},
 };
-use terms::{ParameterMap, ParameterValue};
+use terms::ParameterValue;
 
 pub use self::marks::COMPARED_MAX;
 use self::marks::Marks;
 use super::{Method, PointsError, mix, permutation::Permutation, sobol::Sobol};
 use crate::{
     grid::{POINTS_MAX, bits::RankedBits},
-    space::{AXES_MAX, Axis, AxisSet, Conditions, PartialPoint, Point, completed, contains},
+    space::{AXES_MAX, Axis, AxisSet, Conditions, Name, PartialPoint, Point, completed, contains},
 };
 
 /// Most points of a space that counts as finite. Ten million draws from a larger one repeat a point with a chance of less than
@@ -110,27 +110,34 @@ impl DrawnPoints {
         self.count
     }
 
-    /// The parameters of a point, in the order of the axes; none outside 1 ..= [`Self::count`].
-    pub fn parameters(&self, point: u64) -> Option<ParameterMap> {
+    /// The parameters of a point; none outside 1 ..= [`Self::count`].
+    #[cfg(test)]
+    pub(super) fn parameters(&self, point: u64) -> Option<terms::ParameterMap> {
         let mut parameters = Vec::with_capacity(self.axes.len());
-        let mut push = |axis: usize, value: Option<ParameterValue>| {
+        self.visit(point, &mut |name, value| parameters.push((name.to_string(), value)))?;
+        Some(terms::ParameterMap(parameters))
+    }
+
+    /// Calls with each parameter of a point, in the order of the axes; none outside 1 ..= [`Self::count`].
+    pub(super) fn visit(&self, point: u64, call: &mut impl FnMut(&Name, ParameterValue)) -> Option<()> {
+        let mut visit = |axis: usize, value: Option<ParameterValue>| {
             if let Some(value) = value {
-                parameters.push((String::from(&*self.axes[axis].name), value));
+                call(&self.axes[axis].name, value);
             }
         };
         match self.locate(point)? {
             Located::Included(values) => {
-                values.iter().enumerate().for_each(|(axis, value)| push(axis, value.clone()));
+                values.iter().enumerate().for_each(|(axis, value)| visit(axis, value.clone()));
             }
             drawn => {
                 let places = self.places(&drawn);
                 let absent = self.without_value(&places);
                 for axis in 0..self.axes.len() {
-                    push(axis, self.value_at(axis, &places, absent));
+                    visit(axis, self.value_at(axis, &places, absent));
                 }
             }
         }
-        Some(ParameterMap(parameters))
+        Some(())
     }
 
     /// One parameter of a point.

@@ -167,8 +167,8 @@ impl LearnedPoints {
     }
 
     /// The parameters of a point that was proposed.
-    pub(super) fn parameters(&self, point: u64) -> Option<ParameterMap> {
-        Some(self.proposals.get(point)?.parameters.clone())
+    pub(super) fn parameters(&self, point: u64) -> Option<&ParameterMap> {
+        Some(&self.proposals.get(point)?.parameters)
     }
 
     pub(super) fn value(&self, point: u64, name: &str) -> Option<ParameterValue> {

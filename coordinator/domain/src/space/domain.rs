@@ -10,8 +10,11 @@ use self::quantile::{beta_quantile, normal_quantile};
 
 /// Decimal digits of a number that is drawn: enough to tell any two trainings apart, and few enough to read.
 const DIGITS: i32 = 8;
-/// Powers of ten that are exact as doubles.
-const EXACT_POWER_MAX: i32 = 22;
+/// The powers of ten that are exact as doubles, from 1 on.
+const EXACT_POWERS: [f64; 23] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
+    1e19, 1e20, 1e21, 1e22,
+];
 
 /// The values of a parameter.
 #[derive(Debug, Clone, PartialEq)]
@@ -268,8 +271,8 @@ fn rounded(value: f64, width: f64) -> f64 {
         return if magnitude == 0.0 { 0.0 } else { value };
     }
     let power = DIGITS - 1 - libm::floor(libm::log10(magnitude)) as i32;
-    let scale = libm::pow(10.0, f64::from(power.abs()));
-    if power.abs() > EXACT_POWER_MAX || 10_f64.powi(2 - DIGITS) * magnitude > width.abs() {
+    let Some(scale) = EXACT_POWERS.get(power.unsigned_abs() as usize) else { return value };
+    if 10_f64.powi(2 - DIGITS) * magnitude > width.abs() {
         return value;
     }
     // Both operands are exact, so that the quotient is the double next to the decimal number.

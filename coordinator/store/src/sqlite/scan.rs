@@ -21,6 +21,8 @@ use super::super::{
 
 /// Pages that are read at the same time; more would only wait for the processor.
 const SCANS_MAX: u32 = 4;
+/// For so many rows at most there is room before they come.
+const ROWS_EXPECTED_MAX: u32 = 2_000;
 
 /// Reads pages of jobs.
 #[derive(Debug)]
@@ -81,20 +83,25 @@ fn open(path: &Path, busy_timeout: Duration) -> Result<Connection, StoreError> {
 
 fn jobs(connection: &Connection, sweep: SweepId, first: u64, limit: u32) -> Result<Vec<JobRow>, StoreError> {
     let numbers = read::page_of_jobs(sweep, first, limit);
-    let rows: Vec<tables::Job> = select(connection, read::PAGE_OF_JOBS, &numbers)?;
+    let rows: Vec<tables::Job> = select(connection, read::PAGE_OF_JOBS, &numbers, limit)?;
     if rows.is_empty() {
         return Ok(Vec::new());
     }
     // After the rows, so that no row has a value without a name.
-    let names = select(connection, read::METRICS_OF_SWEEP, &numbers[..1])?;
+    let names = select(connection, read::METRICS_OF_SWEEP, &numbers[..1], 0)?;
     read::job_rows(rows, &read::schema(&names, numbers[0])?)
 }
 
-/// Verified rows of a table; `rest` selects and orders them.
-fn select<R: TableRow>(connection: &Connection, rest: &str, numbers: &[i64]) -> Result<Vec<R>, StoreError> {
+/// Verified rows of a table, about so many; `rest` selects and orders them.
+fn select<R: TableRow>(
+    connection: &Connection,
+    rest: &str,
+    numbers: &[i64],
+    about: u32,
+) -> Result<Vec<R>, StoreError> {
     let mut statement = connection.prepare_cached(&read::query_of::<R>(rest))?;
     let mut rows = statement.query(rusqlite::params_from_iter(numbers))?;
-    let mut found = Vec::new();
+    let mut found = Vec::with_capacity(about.min(ROWS_EXPECTED_MAX) as usize);
     while let Some(row) = rows.next()? {
         found.push(R::verified(&InOrder { row, table: R::TABLE, next: Cell::new(0) })?);
     }
@@ -112,8 +119,11 @@ impl InOrder<'_> {
     /// A value, unless it is NULL.
     fn value(&self, column: &str) -> Result<Option<ValueRef<'_>>, sqlx::Error> {
         // After the columns of the table comes the checksum.
-        let is_it =
-            |place: usize| self.table.columns.get(place).map_or("checksum", |(name, _)| name) == column;
+        let is_it = |place: usize| {
+            let name = self.table.columns.get(place).map_or("checksum", |(name, _)| *name);
+            // Mostly the same text in memory too, which need not be read.
+            std::ptr::eq(name, column) || name == column
+        };
         let next = self.next.get();
         let place = if is_it(next) {
             next

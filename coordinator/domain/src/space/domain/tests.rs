@@ -146,3 +146,15 @@ fn a_number_of_some_bits_never_changes() {
         [&rates, &normal, &beta, &even].into_iter().map(|domain| domain.at(bits).to_string()).collect();
     insta::assert_snapshot!(told.join(" "));
 }
+
+#[test]
+fn powers_of_ten_are_those_of_the_functions_that_are_the_same_everywhere() {
+    // Sweeps that are stored were rounded with these.
+    for (power, exact) in EXACT_POWERS.into_iter().enumerate() {
+        assert_eq!(libm::pow(10.0, power as f64), exact);
+    }
+    let tiny = Domain::Float { low: 1e-15, high: 3e-15, is_log: false, step: None };
+    let further = Domain::Float { low: 1e-16, high: 3e-16, is_log: false, step: None };
+    let digits = |domain: &Domain| domain.at(u64::MAX / 3).to_string().len();
+    assert!(digits(&tiny) < digits(&further), "powers beyond those are not exact: all digits are kept");
+}
