@@ -12,10 +12,7 @@ use store::JobRow;
 use terms::{JobState, MetricUse, Objective, SweepId, manifest::seed_of};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Api, ApiError, error::unreadable, task_ended};
-
-/// Jobs read at a time: a few milliseconds, after which others have their turn.
-pub(crate) const ROWS_READ: u32 = 2_000;
+use super::{Api, ApiError, task_ended};
 
 /// An analysis, and what it is of.
 #[derive(Debug)]
@@ -81,17 +78,13 @@ impl Api {
 
     /// Gives each job that has begun to `take`, in the order of their numbers; returns how many there are.
     async fn each_row(&self, sweep: SweepId, mut take: impl FnMut(&JobRow)) -> Result<u64, ApiError> {
-        let (mut first, mut begun) = (1, 0);
-        loop {
-            let rows = self.store.jobs(sweep, first, ROWS_READ).await.map_err(unreadable)?;
-            first = rows.last().map_or(first, |row| row.job + 1);
+        let (mut pages, mut begun) = (self.pages(sweep), 0);
+        while let Some(rows) = pages.next().await? {
             begun += rows.len() as u64;
             rows.iter().for_each(&mut take);
-            if rows.len() < ROWS_READ as usize {
-                return Ok(begun);
-            }
             tokio::task::yield_now().await;
         }
+        Ok(begun)
     }
 }
 

@@ -3,17 +3,15 @@
 
 mod filling;
 
-use std::sync::Arc;
-
 use domain::record::Rung;
 use engine::{JobCounts, query::Defined};
-use store::{JobRow, Store, StoreError};
-use terms::{Goal, JobState, MetricUse, SweepId};
+use store::JobRow;
+use terms::{Goal, JobState, MetricUse, ParameterValue, SweepId};
 
 use self::filling::Filling;
 pub use self::filling::ParameterColumn;
 pub(super) use self::filling::{exact, number};
-use super::{Api, ApiError, error::unreadable, jobs::shown, task_ended};
+use super::{Api, ApiError, jobs::shown};
 
 /// Most jobs of which there are columns, and most values of them together, but for those of one page of jobs more: a hundred megabytes. Of a
 /// larger sweep, those that come first by their numbers.
@@ -21,8 +19,6 @@ const ROWS_MAX: usize = 1_000_000;
 pub const CELLS_MAX: usize = 24_000_000;
 /// Columns of every sweep: number, state, epochs, objective, time, pack size, best epoch, attempts, worker.
 const COMMON_COLUMNS: usize = 9;
-/// Jobs read at a time: a few milliseconds, after which others have their turn.
-const ROWS_READ: u32 = 2_000;
 
 /// Jobs, column by column. All columns have one entry for each job.
 #[derive(Debug, Default)]
@@ -76,19 +72,10 @@ impl Api {
         let maximize = defined.definition.metric.goal == Goal::Maximize;
         let mut columns = JobColumns { maximize, ..JobColumns::default() };
         let mut filling = Fillings::new(defined.definition.varying.len());
-        let mut next = self.read_jobs(sweep, 1);
-        loop {
-            let rows = next.await.map_err(|_| task_ended())?.map_err(unreadable)?;
-            let last = rows.last().map(|row| row.job).filter(|_| rows.len() == ROWS_READ as usize);
-            let Some(last) = last else {
-                rows.iter().for_each(|row| columns.push(&defined, row, &mut filling));
-                break;
-            };
-            // The next page is read while this one is looked through.
-            next = self.read_jobs(sweep, last + 1);
+        let mut pages = self.pages(sweep);
+        while let Some(rows) = pages.next().await? {
             rows.iter().for_each(|row| columns.push(&defined, row, &mut filling));
             if columns.jobs.len() >= ROWS_MAX || columns.cells_with(filling.parameters.len()) >= CELLS_MAX {
-                next.abort();
                 columns.left_out =
                     begun(&self.view(sweep).await?.counts).saturating_sub(columns.jobs.len() as u64);
                 break;
@@ -101,16 +88,6 @@ impl Api {
         columns.workers = filling.workers.column;
         Ok(columns)
     }
-
-    /// Reads a page of jobs, from a number on.
-    fn read_jobs(
-        &self,
-        sweep: SweepId,
-        first: u64,
-    ) -> tokio::task::JoinHandle<Result<Vec<JobRow>, StoreError>> {
-        let store: Arc<dyn Store> = Arc::clone(&self.store);
-        tokio::spawn(async move { store.jobs(sweep, first, ROWS_READ).await })
-    }
 }
 
 /// The columns of values that are being filled.
@@ -118,11 +95,34 @@ impl Api {
 struct Fillings {
     workers: Filling,
     parameters: Vec<Filling>,
+    /// The values of one job.
+    values: Vec<Option<ParameterValue>>,
 }
 
 impl Fillings {
     fn new(parameters: usize) -> Self {
-        Self { workers: Filling::new(), parameters: (0..parameters).map(|_| Filling::new()).collect() }
+        Self {
+            workers: Filling::new(),
+            parameters: (0..parameters).map(|_| Filling::new()).collect(),
+            values: vec![None; parameters],
+        }
+    }
+
+    /// Pushes the parameters of a job that vary.
+    fn push_parameters(&mut self, defined: &Defined, job: u64) {
+        let varying = &defined.definition.varying;
+        let mut next = 0;
+        defined.definition.visit_parameters(job, |name, value| {
+            // Mostly they come in the order of those that vary.
+            let place = (next..varying.len()).chain(0..next).find(|place| *varying[*place] == *name);
+            if let Some(place) = place {
+                self.values[place] = Some(value);
+                next = place + 1;
+            }
+        });
+        for (filling, value) in self.parameters.iter_mut().zip(&mut self.values) {
+            filling.push(value.take().as_ref());
+        }
     }
 }
 
@@ -163,10 +163,7 @@ impl JobColumns {
         self.best_epochs.push(row.best.as_ref().map_or(f32::NAN, |best| best.epoch as f32));
         self.attempts.push(row.attempts);
         filling.workers.push_text(&row.worker);
-        let parameters = defined.definition.parameters(row.job);
-        for (name, filling) in defined.definition.varying.iter().zip(&mut filling.parameters) {
-            filling.push(parameters.get(name.as_ref()));
-        }
+        filling.push_parameters(defined, row.job);
         self.push_metrics(row);
         self.push_rungs(&row.rungs);
     }

@@ -17,6 +17,7 @@ mod error;
 mod jobs;
 mod outputs;
 mod page;
+mod pages;
 mod quotas;
 mod reading;
 mod report;
@@ -70,10 +71,8 @@ pub use self::{
     weights::{Download, Offer, WeightsReply},
 };
 pub(crate) use self::{
-    analysis::{ROWS_READ, take_in},
-    definitions::manifests,
+    analysis::take_in, definitions::manifests, error::task_ended, page::token, pages::ROWS_READ,
 };
-pub(crate) use self::{error::task_ended, page::token};
 use self::{reading::Reading, report::REPORTS_MAX, weights::DOWNLOADS_MAX};
 use crate::{access::Identities, artifacts::MaybeArtifacts, driver::Leadership};
 
