@@ -125,6 +125,7 @@ async fn rungs_show_who_went_on_and_who_was_stopped() {
     let rows = tab.value::<Vec<String>>(&jobs).await;
     let count = |word: &str| rows.iter().filter(|row| row.contains(word)).count() as u64;
     assert_eq!((rows.len(), count("Went on")), (9, went_on), "{rows:?}");
+    tab.scroll_to(".rungs").await;
     focus(&tab, ".rungs").await;
     tab.press("ArrowDown").await;
     tab.until(&format!("{SAID}.startsWith('epoch 1, Job')")).await;
@@ -215,6 +216,7 @@ async fn a_brush_is_dragged_by_a_mouse_on_a_screen_and_on_a_phone() {
         let tab = chromium.tab(&site.url).await;
         tab.resize(width).await;
         tab.open(&format!("/sweeps/{sweep}")).await;
+        tab.scroll_to(".parallel").await;
         let rows = "document.querySelectorAll('tbody tr[data-job]').length";
         tab.until(&format!("{rows} === 12 && document.querySelectorAll('.parallel .grip').length === 4"))
             .await;

@@ -242,6 +242,13 @@ impl Tab {
             .unwrap();
     }
 
+    /// Scrolls to a chart, which is drawn once it is on the screen.
+    pub(crate) async fn scroll_to(&self, chart: &str) {
+        self.until(&format!("document.querySelector({chart:?})?.clientWidth > 0")).await;
+        self.run(&format!("document.querySelector({chart:?}).scrollIntoView({{ block: 'center' }})")).await;
+        self.until(&is_drawn(chart)).await;
+    }
+
     /// Types into what has the focus.
     pub(crate) async fn type_into(&self, selector: &str, text: &str) {
         let element = self.page.find_element(selector).await.unwrap();
@@ -321,6 +328,18 @@ impl Tab {
             self.value("[document.documentElement.scrollWidth, document.documentElement.clientWidth]").await;
         assert!(wide <= window, "{path} is {wide} wide in a window of {window}");
     }
+}
+
+/// Whether there is anything on the canvases of a chart.
+pub(crate) fn is_drawn(chart: &str) -> String {
+    // Read from a copy: a browser warns of canvases that are read often.
+    format!(
+        "[...document.querySelectorAll('{chart} canvas')].some((one) => {{ \
+           if (one.width === 0) return false; \
+           const layer = new OffscreenCanvas(one.width, one.height).getContext('2d', {{ willReadFrequently: true }}); \
+           layer.drawImage(one, 0, 0); \
+           return layer.getImageData(0, 0, one.width, one.height).data.some(Boolean); }})"
+    )
 }
 
 /// The number of a mark.

@@ -1,6 +1,9 @@
 //! Numbers of any size: charts draw them, tables tell them apart, and what cannot be drawn is said.
 
-use crate::{Site, chromium::Chromium};
+use crate::{
+    Site,
+    chromium::{Chromium, is_drawn},
+};
 
 /// Reports what axes are seldom made for: what falls to nothing, what settles but for rounding, and what is the same all the time.
 const SIZES: &str = "\
@@ -100,6 +103,7 @@ async fn what_cannot_be_drawn_is_said_in_its_place() {
     .await;
     tab.open(&format!("/sweeps/{sweep}")).await;
     for chart in [".lines", ".scatter", ".parallel"] {
+        tab.run(&format!("document.querySelector('{chart}').scrollIntoView({{ block: 'center' }})")).await;
         tab.until(&format!("document.querySelector('{chart} .banner')?.innerText.includes('no pen')")).await;
     }
     chromium.end().await;
@@ -155,6 +159,7 @@ async fn a_map_has_its_colours_on_the_scale_of_the_other_charts() {
     }
     tab.until(&format!("{figure}.querySelector('.ramp').innerText.includes('(log)')")).await;
     tab.check().await;
+    tab.scroll_to(".heatmap").await;
     // The two worst cells, of which one has twice as much as the other, from 0.002 to 0.4.
     let pixel = |down: &str| {
         format!(
@@ -183,6 +188,60 @@ async fn what_lies_beyond_the_cells_of_a_map_has_the_colour_of_its_best_or_its_w
     };
     assert_eq!(tab.value::<Vec<f64>>(&shades(true)).await, [0.0, 0.0, 12.0, 23.0, 23.0, 23.0, 23.0]);
     assert_eq!(tab.value::<Vec<f64>>(&shades(false)).await, [23.0, 23.0, 12.0, 0.0, 0.0, 0.0, 23.0]);
+    tab.check().await;
+    chromium.end().await;
+}
+
+/// What `order.js` finds of some random jobs with many equal values, and what a comparison of each two of them finds: how often they differ.
+const DIFFER: &str = "(() => { const { best, leading, pareto } = module; \
+    let state = 1; const random = () => (state = (state * 48_271) % 2_147_483_647) / 2_147_483_647; \
+    const number = (few, odd) => () => { const kind = random(); \
+      return kind < 0.1 ? NaN : kind < 0.15 ? odd : Math.floor(random() * few) / few; }; \
+    const isIn = (row) => row % 5 !== 3; let differ = 0; \
+    for (let round = 0; round < 2_000; round += 1) { \
+      const [jobs, few, maximize, most] = [Math.floor(random() * 60), 1 + Math.floor(random() * 30), random() < 0.5, 1 + Math.floor(random() * 8)]; \
+      const cost = Float32Array.from({ length: jobs }, number(few, Infinity)); \
+      const value = Float32Array.from({ length: jobs }, number(few, -Infinity)); \
+      const isBetter = (one, other) => (maximize ? value[one] > value[other] : value[one] < value[other]); \
+      const rows = [...cost.keys()].filter((row) => isIn(row) && !Number.isNaN(value[row])); \
+      const beats = (one, other) => cost[one] <= cost[other] && !isBetter(other, one) && \
+        (cost[one] < cost[other] || isBetter(one, other) || one < other); \
+      const timed = rows.filter((row) => !Number.isNaN(cost[row])); \
+      const front = timed.filter((row) => !timed.some((other) => other !== row && beats(other, row))).sort((a, b) => cost[a] - cost[b]); \
+      if (pareto(cost, value, maximize, isIn).join() !== front.join()) differ += 1; \
+      const all = [...rows].sort((a, b) => (isBetter(a, b) ? -1 : isBetter(b, a) ? 1 : a - b)); \
+      if (leading(value, maximize, most, isIn).join() !== all.slice(0, most).join()) differ += 1; \
+      if ([...best(value, maximize)].filter(isIn).join() !== all.join()) differ += 1; \
+    } return differ; })()";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_best_jobs_and_those_that_none_beats_are_found_without_comparing_all() {
+    let Some(chromium) = Chromium::start().await else { return };
+    let site = Site::start(&[]);
+    let tab = chromium.tab(&site.url).await;
+    tab.open("/").await;
+    assert_eq!(tab.value::<u32>(&of_module("order.js", DIFFER)).await, 0);
+    tab.check().await;
+    chromium.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_on_the_screen_is_drawn_when_one_comes_there_or_prints() {
+    let Some(chromium) = Chromium::start().await else { return };
+    let (site, sweep) = Site::with_sweep();
+    let tab = chromium.tab(&site.url).await;
+    let map = is_drawn(".heatmap");
+    let is_there = "document.querySelector('figure:has(.heatmap) select') !== null && document.querySelector('.heatmap').clientWidth > 0";
+    for come in
+        ["dispatchEvent(new Event('beforeprint'))", "document.querySelector('.heatmap').scrollIntoView()"]
+    {
+        tab.open(&format!("/sweeps/{sweep}")).await;
+        tab.until(is_there).await;
+        tab.until(&is_drawn(".scatter")).await;
+        assert!(!tab.value::<bool>(&map).await, "it is further down");
+        tab.run(come).await;
+        tab.until(&map).await;
+    }
     tab.check().await;
     chromium.end().await;
 }

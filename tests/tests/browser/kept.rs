@@ -127,6 +127,8 @@ async fn who_takes_brushes_away_by_keyboard_goes_on_next_to_the_button() {
     tab.until("document.querySelectorAll('tbody tr[data-job]').length === 12").await;
     let clear =
         "[...document.querySelectorAll('.wide .controls button')].find((one) => one.textContent === 'Clear')";
+    tab.run("document.querySelector('.wide details:has(.range)').open = true").await;
+    tab.until("document.querySelector('.wide .range button') !== null").await;
     tab.run("document.querySelector('.wide .range button').click()").await;
     tab.until(&format!("!{clear}.disabled")).await;
     tab.run(&format!("{clear}.focus()")).await;
@@ -207,8 +209,8 @@ async fn a_map_has_the_parameters_that_tell_most_by_now_unless_the_reader_chose(
           document.getElementById('main').prepend(map.element); \
           window.tell = (most, next) => { \
             const objective = Float32Array.from({ length: 8 }, (_, row) => 1 + 4 * bits[most][row] + 2 * bits[next][row]); \
-            const of = { objective: new Column('objective', objective), state: new Column('state', new Uint8Array(8), ['done']) }; \
-            map.show({ rows: 8, parameters, objective, state: of.state, job: Uint32Array.from({ length: 8 }, (_, row) => row + 1), \
+            const of = { objective: new Column('objective', objective) }; \
+            map.show({ rows: 8, parameters, objective, isIn: () => () => true, job: Uint32Array.from({ length: 8 }, (_, row) => row + 1), \
               get: (name) => of[name] ?? parameters.find((one) => one.name === name) }, { name: 'score', maximize: true }); \
           }; })";
     tab.run(load).await;

@@ -131,6 +131,7 @@ async fn the_table_stays_under_a_pointer_while_charts_above_it_come() {
     .await;
     tab.open(&format!("/sweeps/{sweep}")).await;
     tab.until("document.querySelectorAll('tbody tr[data-job]').length === 12").await;
+    tab.until("document.querySelector('.lines .uplot') !== null").await;
     let heading = "document.querySelector('#jobs th[data-column=job]')";
     tab.run(&format!("{heading}.scrollIntoView({{ block: 'end' }})")).await;
     tab.until("document.querySelector('figure:has(.timeline) .note').textContent !== ''").await;

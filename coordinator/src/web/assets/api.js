@@ -1,6 +1,7 @@
 // The JSON API: requests, errors, and the columns of a sweep's jobs.
 
 import { heard } from './clock.js';
+import { best } from './order.js';
 import { t } from './strings.js';
 
 const ROOT = '/api/v1';
@@ -119,16 +120,13 @@ export class Columns {
       const Kind = KINDS[kind];
       const alignment = Math.max(4, Kind.BYTES_PER_ELEMENT);
       at = Math.ceil(at / alignment) * alignment;
-      let data = run ? inRun(new Kind(head.rows), run) : new Kind(bytes, at, size / Kind.BYTES_PER_ELEMENT);
-      if (scale) data = onScale(data, scale);
-      this.byName.set(name, new Column(name, data, values, scale));
+      const came = run ? inRun(new Kind(head.rows), run) : new Kind(bytes, at, size / Kind.BYTES_PER_ELEMENT);
+      this.byName.set(name, new Column(name, came, values, scale));
       at += size;
     }
     this.job = this.byName.get('job').data;
     this.state = this.byName.get('state');
     this.objective = this.byName.get('objective').data;
-    this.seconds = this.byName.get('train_seconds').data;
-    this.packSizes = this.byName.get('pack_size').data;
     this.parameters = [...this.byName.values()].filter((column) => column.isParameter);
   }
 
@@ -137,10 +135,33 @@ export class Columns {
     return this.byName.get(name);
   }
 
+  get seconds() {
+    return this.byName.get('train_seconds').data;
+  }
+
+  get packSizes() {
+    return this.byName.get('pack_size').data;
+  }
+
+  /** Rows from the best to the worst, without those that have no objective. Made once, when someone asks. */
+  order(maximize) {
+    return (this.ordered ??= best(this.objective, maximize));
+  }
+
+  /** How many jobs have an objective. */
+  get withObjective() {
+    let jobs = 0;
+    for (let row = 0; row < this.rows; row += 1) if (!Number.isNaN(this.objective[row])) jobs += 1;
+    return jobs;
+  }
+
   /** How many jobs have an objective beyond the numbers that columns have: those that are infinite of themselves have diverged. */
   get beyond() {
     const diverged = this.state.values.indexOf('diverged');
-    return this.objective.reduce((jobs, value, row) => jobs + (Math.abs(value) === Infinity && this.state.data[row] !== diverged), 0);
+    const { objective, state } = this;
+    let jobs = 0;
+    for (let row = 0; row < this.rows; row += 1) if (Math.abs(objective[row]) === Infinity && state.data[row] !== diverged) jobs += 1;
+    return jobs;
   }
 
   /** The row of a job, or -1: jobs are in order. */
@@ -171,6 +192,13 @@ export class Columns {
     return rows.filter(([, of]) => of.length);
   }
 
+  /** Says of rows whether their jobs are in a state. */
+  isIn(state) {
+    const { data, values } = this.state;
+    const place = values.indexOf(state);
+    return (row) => data[row] === place;
+  }
+
   /** The state of the job in a row. */
   stateOf(row) {
     return this.state.valueOf(row) ?? 'unknown';
@@ -179,7 +207,8 @@ export class Columns {
 
 /** What steps of a scale stand for. */
 function onScale(steps, { low, high, is_log: isLog }) {
-  const of = new Float64Array(STEPS + 2).map((_, step) => (isLog ? low * (high / low) ** (step / STEPS) : low + ((high - low) * step) / STEPS));
+  const of = new Float64Array(STEPS + 2);
+  for (let step = 0; step <= STEPS; step += 1) of[step] = isLog ? low * (high / low) ** (step / STEPS) : low + ((high - low) * step) / STEPS;
   of[STEPS + 1] = NaN;
   // A loop: to call back for each of so many rows takes ten times as long.
   const numbers = new Float32Array(steps.length);
@@ -203,16 +232,21 @@ function rounded(number, { low, high, is_log: isLog }) {
 
 /** One column. */
 export class Column {
-  /** `scale` is that of numbers which came as steps of one. */
-  constructor(name, data, values, scale) {
+  /** `scale` is that of numbers which came as steps of one: they are made of them when someone asks, as most are further down the page. */
+  constructor(name, came, values, scale) {
     this.scale = scale;
     this.name = name;
-    this.data = data;
+    this.came = came;
     this.values = values;
     this.isParameter = name.startsWith(PARAMETER);
     this.label = this.isParameter ? name.slice(PARAMETER.length) : name;
     /** Whether its values are names, and not numbers on a scale. */
     this.isCategorical = values !== undefined && !values.every((value) => typeof value === 'number');
+  }
+
+  /** Its numbers: of values their places, of none NaN. */
+  get data() {
+    return (this.read ??= this.scale ? onScale(this.came, this.scale) : this.came);
   }
 
   /** The value in a row as it was; undefined where there is none. */

@@ -3,10 +3,10 @@
 import { get } from './api.js';
 import { Lines } from './charts/curves.js';
 import { open } from './charts/surface.js';
-import { Left, el, fill } from './dom.js';
+import { Left, el, fill, whenIdle } from './dom.js';
 import { clipped, number, parameter } from './format.js';
 import { atMost } from './live.js';
-import { best } from './order.js';
+import { leading } from './order.js';
 import { choice, problem } from './parts.js';
 import { t } from './strings.js';
 
@@ -37,10 +37,10 @@ export class Curves {
   show(columns, { metric, metrics }) {
     const isFirst = !this.columns;
     Object.assign(this, { columns, metric });
-    this.order = best(columns.objective, metric.maximize);
     if (isFirst) {
       this.chosen = this.left.values.metric ?? metric.name;
-      this.again();
+      // After what the columns alone are drawn of.
+      whenIdle(() => this.again());
     } else this.later();
     const names = [...new Set([...metrics, metric.name, this.chosen])];
     if (names.join('\n') !== this.names) this.showControls(names);
@@ -71,15 +71,11 @@ export class Curves {
 
   /** The best jobs: those that are done, and where they are too few, others with a value. */
   wanted() {
-    const { columns, order, selection, most } = this;
-    const rows = [];
-    for (const isDone of [true, false]) {
-      for (const row of order) {
-        if (rows.length >= most) break;
-        if (selection.has(row) && (columns.stateOf(row) === 'done') === isDone) rows.push(row);
-      }
-    }
-    return rows;
+    const { columns, metric, selection, most } = this;
+    const isDone = columns.isIn('done');
+    const of = (hasEnded, wanted) => leading(columns.objective, metric.maximize, wanted, (row) => isDone(row) === hasEnded && selection.has(row));
+    const done = of(true, most);
+    return done.length < most ? [...done, ...of(false, most - done.length)] : done;
   }
 
   async read() {

@@ -110,6 +110,16 @@ export function perFrame(callback) {
   };
 }
 
+/** What can wait is done after so long at the latest. */
+const LATER_MS = 500;
+
+/** Calls back once the browser has time. */
+export function whenIdle(callback) {
+  if (window.requestIdleCallback) requestIdleCallback(callback, { timeout: LATER_MS });
+  // Not every browser says when it has time.
+  else setTimeout(callback, LATER_MS);
+}
+
 /** What is above an element may still grow when it is first laid out. */
 const LAID_OUT_AFTER_MS = 100;
 

@@ -13,6 +13,11 @@ export function count(number) {
   return counts.format(number);
 }
 
+/** A date and time of the reader's own clock. */
+export function dateAndTime(time) {
+  return moments.format(new Date(time));
+}
+
 /** Longest small number that is written without an exponent: 0.00005, as in sweep files, and not 5e-5. */
 const PLAIN_CHARACTERS_MAX = 8;
 
@@ -187,7 +192,7 @@ const STEPS = [
 /** How long ago, with the moment itself as the title. */
 export function ago(text) {
   if (!text) return '';
-  return el('time', { dateTime: text, title: moments.format(new Date(text)), text: agoNow(text) });
+  return el('time', { dateTime: text, title: dateAndTime(text), text: agoNow(text) });
 }
 
 function agoNow(text) {

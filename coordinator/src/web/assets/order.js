@@ -4,6 +4,13 @@
 /** More rows than a key has room for next to 32 bits of value; the server sends at most 200,000. */
 const ROWS_MAX = 2 ** 20;
 const LAST = 0xffffffff;
+/** A prime near the golden section of the bound on rows. */
+const STRIDE = 123_601;
+
+/** What comes at a place of an order of so many in which every beginning is like the whole. */
+export function strided(place, length) {
+  return (place * STRIDE) % length;
+}
 
 /** Rows in the rising order of their numbers, those without one last; equal ones as they are. */
 export function rising(numbers) {
@@ -51,15 +58,35 @@ export function ranks(order, objective) {
   return ranks;
 }
 
-/** Rows than which no other has both a smaller cost and a better value, by rising cost. `isIn` says which rows count. */
+/** The best `most` of the rows that `isIn` takes, from the best, of equal ones the first; those without an objective are left out. */
+export function leading(objective, maximize, most, isIn) {
+  const isBetter = (one, other) => (maximize ? objective[one] > objective[other] : objective[one] < objective[other]);
+  const rows = [];
+  for (let row = 0; row < objective.length; row += 1) {
+    if (Number.isNaN(objective[row]) || (rows.length === most && !isBetter(row, rows[most - 1])) || !isIn(row)) continue;
+    let place = rows.length;
+    while (place > 0 && isBetter(row, rows[place - 1])) place -= 1;
+    rows.splice(place, 0, row);
+    if (rows.length > most) rows.pop();
+  }
+  return rows;
+}
+
+/** Parts of the costs from the least to the greatest. */
+const PARTS = 1_024;
+
+/**
+ * Rows than which no other has both a smaller cost and a better value, by rising cost; of equal ones the first. `isIn` says which rows count.
+ */
 export function pareto(cost, value, maximize, isIn) {
+  const isBetter = (one, other) => (maximize ? one > other : one < other);
+  const rows = hardlyBeaten(cost, value, isBetter, isIn);
   const front = [];
   let reached = NaN;
   let costThere = NaN;
-  for (const row of rising(cost)) {
-    if (Number.isNaN(value[row]) || Number.isNaN(cost[row]) || !isIn(row)) continue;
-    const isBetter = maximize ? value[row] > reached : value[row] < reached;
-    if (!isBetter && !Number.isNaN(reached)) continue;
+  for (const place of rising(Float32Array.from(rows, (row) => cost[row]))) {
+    const row = rows[place];
+    if (!isBetter(value[row], reached) && !Number.isNaN(reached)) continue;
     // Of equal costs the better one.
     if (cost[row] === costThere) front.pop();
     front.push(row);
@@ -67,4 +94,28 @@ export function pareto(cost, value, maximize, isIn) {
     costThere = cost[row];
   }
   return front;
+}
+
+/** The rows that no other of a cheaper part of the costs beats: few of many, which need not be sorted then. */
+function hardlyBeaten(cost, value, isBetter, isIn) {
+  const rows = [];
+  let [least, most] = [Infinity, -Infinity];
+  for (let row = 0; row < cost.length; row += 1) {
+    if (Number.isNaN(value[row]) || Number.isNaN(cost[row]) || !isIn(row)) continue;
+    rows.push(row);
+    if (cost[row] < least) least = cost[row];
+    if (cost[row] > most) most = cost[row];
+  }
+  if (!Number.isFinite(most - least)) return rows;
+  const part = (row) => Math.min(PARTS - 1, Math.floor(((cost[row] - least) / (most - least || 1)) * PARTS));
+  const best = new Float64Array(PARTS).fill(NaN);
+  for (const row of rows) if (Number.isNaN(best[part(row)]) || isBetter(value[row], best[part(row)])) best[part(row)] = value[row];
+  // What was reached before each part.
+  let reached = NaN;
+  for (let at = 0; at < PARTS; at += 1) {
+    const own = best[at];
+    best[at] = reached;
+    if (!Number.isNaN(own) && (Number.isNaN(reached) || isBetter(own, reached))) reached = own;
+  }
+  return rows.filter((row) => Number.isNaN(best[part(row)]) || isBetter(value[row], best[part(row)]));
 }

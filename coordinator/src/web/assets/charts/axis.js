@@ -1,9 +1,32 @@
-// One of several parallel axes: its line, its ticks and names on plates, and what is brushed along it.
+// One of several parallel axes: where jobs cross it, its line, its ticks and names on plates, and what is brushed along it.
 
 import { colour } from '../dom.js';
 import { clipped } from '../format.js';
 import { t } from '../strings.js';
+import { Scale } from './scale.js';
 import { fitted } from './surface.js';
+
+/** An axis of a column. What costs a walk through all rows is done when someone asks: a chart that is never scrolled to needs none of it. */
+export class Axis {
+  /** `kind` says how its scale is, as that takes it. */
+  constructor(column, label, kind) {
+    Object.assign(this, { column, label, kind });
+    this.name = column.name;
+  }
+
+  get numbers() {
+    return this.column.numbers;
+  }
+
+  get scale() {
+    return (this.scaled ??= new Scale(this.column, this.kind));
+  }
+
+  /** The place of each row on it, between 0 and 1; none that is finite where it has none. */
+  get parts() {
+    return (this.made ??= this.scale.places(this.numbers));
+  }
+}
 
 /** Draws an axis, which knows its place. `end` says whether it is the `first` or the `last`, whose names stand within the chart's margins; `room` is that of a name. */
 export function drawAxis(layer, axis, { end, room, margin, height, brushes }) {

@@ -58,8 +58,9 @@ export class Brushes {
   place(values, axes) {
     const dragged = this.dragged?.name;
     for (const name of [...this.byAxis.keys()]) if (name !== dragged) this.byAxis.delete(name);
-    for (const { name, scale } of axes) {
-      if (name !== dragged) this.byAxis.set(name, (values[name] ?? []).flatMap((kept) => placed(scale, kept)));
+    // The scale of an axis without a range is not asked for, as it costs a walk through all rows.
+    for (const axis of axes) {
+      if (axis.name !== dragged) this.byAxis.set(axis.name, (values[axis.name] ?? []).flatMap((kept) => placed(axis.scale, kept)));
     }
   }
 
@@ -122,7 +123,6 @@ export class Brushes {
       name = other;
       show();
     });
-    show();
     // Who opens it finds the values that there are by then.
     return el('details', { class: 'menu', ontoggle: ({ target }) => target.open && show() }, el('summary', { text: t('limit') }), el('div', { class: 'pane' }, axis, range));
   }

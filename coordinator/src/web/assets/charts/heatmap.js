@@ -62,14 +62,8 @@ export class HeatMap {
 
   /** The two parameters that tell most, until the reader chooses others. */
   chooseBy(columns) {
-    const [across, down] = telling(columns, this.isDone());
+    const [across, down] = telling(columns, columns.isIn('done'));
     [this.across, this.down] = [across.name, down.name];
-  }
-
-  isDone() {
-    const { columns } = this;
-    const done = columns.state.values.indexOf('done');
-    return (row) => columns.state.data[row] === done;
   }
 
   /** What there is to choose from, and what is chosen. */
@@ -112,7 +106,7 @@ export class HeatMap {
   arrange() {
     const { columns, metric, selection, measure } = this;
     this.sides = { across: new Side(columns.get(this.across)), down: new Side(columns.get(this.down)) };
-    const isDone = this.isDone();
+    const isDone = columns.isIn('done');
     this.cells = reached(columns, this.sides.across, this.sides.down, metric.maximize, (row) => isDone(row) && selection.has(row));
     const values = [...this.cells.values()].map((cell) => cell[measure]).filter(Number.isFinite);
     [this.min, this.max] = [Math.min(...values), Math.max(...values)];

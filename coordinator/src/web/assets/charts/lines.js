@@ -2,6 +2,7 @@
 // hundred thousand hold up nothing.
 
 import { colour, el } from '../dom.js';
+import { strided } from '../order.js';
 import { Raster } from './raster.js';
 import { RANK_COLOURS, css, rankColour, rankColours, triple } from './scale.js';
 import { isDark } from './surface.js';
@@ -38,7 +39,7 @@ export class Lines {
     const turn = (this.turn = {});
     const slice = () => {
       if (turn !== this.turn) return;
-      const end = performance.now() + SLICE_MS;
+      const end = this.surface.isPrinted ? Infinity : performance.now() + SLICE_MS;
       let isOver = false;
       while (!isOver && performance.now() < end) isOver = work.next().done;
       if (!isOver) requestAnimationFrame(slice);
@@ -87,7 +88,8 @@ export class Lines {
       layer.drawImage(canvas, 0, 0);
     };
     let [lines, shown] = [0, performance.now()];
-    for (const [, shade, row] of this.pending(strided(order))) {
+    // So that a picture of means changes little as it goes on.
+    for (const [, shade, row] of this.pending(order.map((_, place) => order[strided(place, order.length)]))) {
       for (let place = 1; place < axes.length; place += 1) {
         const [from, to] = [axes[place - 1], axes[place]];
         raster.line(from.x, from.ys[row], to.x, to.ys[row], shade);
@@ -107,11 +109,4 @@ export class Lines {
 /** Takes a path along a row's line. */
 export function trace(layer, axes, row) {
   axes.forEach((axis, place) => (place ? layer.lineTo(axis.x, axis.ys[row]) : layer.moveTo(axis.x, axis.ys[row])));
-}
-
-/** Rows in an order in which every beginning is like the whole, so that a picture of means changes little as it goes on. */
-function strided(rows) {
-  // A prime near the golden section of the bound on rows.
-  const step = 123_601;
-  return rows.map((_, place) => rows[(place * step) % rows.length]);
 }

@@ -4,14 +4,14 @@
 import { Left, colour, el, fill, say } from '../dom.js';
 import { clipped, count } from '../format.js';
 import { atMost } from '../live.js';
-import { best, ranks } from '../order.js';
+import { ranks } from '../order.js';
 import { choice } from '../parts.js';
 import { t } from '../strings.js';
-import { drawAxis } from './axis.js';
+import { Axis, drawAxis } from './axis.js';
 import { Brushes } from './brushes.js';
 import { kinds } from './kinds.js';
 import { Lines, RASTER_FROM, trace } from './lines.js';
-import { Scale, css, jitter, rankColours } from './scale.js';
+import { css, jitter, rankColours } from './scale.js';
 import { Surface, isDark, note, open, spoken } from './surface.js';
 
 const MARGIN = { left: 66, right: 50, top: 48, bottom: 26 };
@@ -56,6 +56,8 @@ export class Parallel {
     // Of very many lines only every now and then, so that there is something to see while a brush is dragged.
     const linesSoon = atMost(() => this.lines.draw(this), () => (this.columns.rows > RASTER_FROM ? BRUSHED_MS : 0));
     this.brushed = () => {
+      // Otherwise all of it is drawn once it is on the screen.
+      if (!this.isPlaced) return;
       this.drawOver();
       linesSoon();
     };
@@ -64,6 +66,16 @@ export class Parallel {
   /** Whether the reader left it with some rows out. */
   get isBrushed() {
     return this.share < 100 || Object.values(this.left.values.brushes).some((ranges) => ranges.length);
+  }
+
+  /** Rows from the best to the worst, without those that have no objective. */
+  get order() {
+    return this.columns.order(this.metric.maximize);
+  }
+
+  /** Whether the axes of what is shown have their places: not before it is drawn. */
+  get isPlaced() {
+    return this.axes !== undefined && this.placed === this.axes;
   }
 
   /** What the colours mean. */
@@ -82,22 +94,10 @@ export class Parallel {
   show(columns, metric) {
     this.columns = columns;
     this.metric = metric;
-    this.order = best(columns.objective, metric.maximize);
-    this.ranks = ranks(this.order, columns.objective);
     // Axes grow with what comes; brushes stay at their values.
     const brushed = this.axes ? this.brushes.values(this.axes) : this.left.values.brushes;
     const shown = [...columns.parameters, columns.get('objective')];
-    this.axes = shown.map((column) => ({
-      column,
-      name: column.name,
-      label: column.isParameter ? column.label : metric.name,
-      numbers: column.numbers,
-      scale: new Scale(column, this.selection.axis(column, metric)),
-    }));
-    for (const axis of this.axes) {
-      axis.parts = new Float32Array(columns.rows);
-      for (let row = 0; row < columns.rows; row += 1) axis.parts[row] = axis.scale.at(axis.numbers[row]);
-    }
+    this.axes = shown.map((column) => new Axis(column, column.isParameter ? column.label : metric.name, this.selection.axis(column, metric)));
     this.brushes.place(brushed, this.axes);
     const names = this.axes.map((axis) => axis.name).join('\n');
     if (names !== this.names) this.showControls();
@@ -132,7 +132,7 @@ export class Parallel {
 
   /** Decides which rows are left, and tells the others unless they are about to be shown anyway. */
   choose(isQuiet = false) {
-    const { columns, axes, order, share } = this;
+    const { columns, axes, share } = this;
     if (!columns) return;
     this.left.keep({ share, brushes: this.brushes.values(axes) });
     const active = this.brushes.active(axes);
@@ -157,7 +157,7 @@ export class Parallel {
 
   /** The best so many per cent; of equal ones all or none. */
   best(share) {
-    const { columns, order, metric } = this;
+    const { columns, metric, order } = this;
     const limit = columns.objective[order[Math.ceil((order.length * share) / 100) - 1]] ?? NaN;
     const ranges = [metric.maximize ? [limit, null] : [null, limit]];
     const isLeft = metric.maximize ? (value) => value >= limit : (value) => value <= limit;
@@ -176,9 +176,10 @@ export class Parallel {
   /** Where everything stands; as long as neither size nor data change, it stays there. */
   place() {
     const { width, height } = this.surface;
-    if (this.placed === this.axes && this.placedAt === `${width} ${height}`) return;
+    if (this.isPlaced && this.placedAt === `${width} ${height}`) return;
     [this.placed, this.placedAt] = [this.axes, `${width} ${height}`];
     this.inner = { width: width - MARGIN.left - MARGIN.right, height: height - MARGIN.top - MARGIN.bottom };
+    this.ranks = ranks(this.order, this.columns.objective);
     this.axes.forEach((axis, place) => {
       axis.x = MARGIN.left + (this.axes.length > 1 ? (place * this.inner.width) / (this.axes.length - 1) : this.inner.width / 2);
       axis.ys = this.crossings(axis);
@@ -208,7 +209,7 @@ export class Parallel {
 
   /** Axes, brushes, and the line that is pointed at. */
   drawOver() {
-    if (!this.columns || !this.inner) return;
+    if (!this.isPlaced) return;
     const layer = this.surface.clear(2);
     const row = this.selection.hovered === null ? -1 : this.columns.rowOf(this.selection.hovered);
     if (row >= 0) {
@@ -233,7 +234,7 @@ export class Parallel {
 
   /** The axis at a place, or none. */
   axisAt(x) {
-    return this.axes?.find((axis) => Math.abs(axis.x - x) <= GRAB);
+    return this.axes.find((axis) => Math.abs(axis.x - x) <= GRAB);
   }
 
   part(y) {
@@ -242,7 +243,7 @@ export class Parallel {
 
   press(event) {
     const [x, y] = this.surface.point(event);
-    const axis = this.axisAt(x);
+    const axis = this.isPlaced && this.axisAt(x);
     if (!axis || event.button !== 0) return;
     event.preventDefault();
     this.surface.element.focus({ preventScroll: true });
@@ -251,7 +252,7 @@ export class Parallel {
   }
 
   move(event) {
-    if (!this.inner) return;
+    if (!this.isPlaced) return;
     const [x, y] = (this.at = this.surface.point(event));
     if (this.brushes.isDragging) {
       this.brushes.drag(this.part(y));
@@ -289,7 +290,7 @@ export class Parallel {
     const { hovered } = this.selection;
     if (event.key === 'Enter' && hovered !== null) open(this.sweep, hovered, event);
     if (event.key === 'Escape') this.selection.hover(null, this);
-    if (!step || !this.order?.length) return;
+    if (!step || !this.columns?.rows || !this.order.length) return;
     event.preventDefault();
     let place = hovered === null ? (step > 0 ? -1 : this.order.length) : this.order.indexOf(this.columns.rowOf(hovered));
     do place += step;

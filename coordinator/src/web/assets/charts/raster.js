@@ -63,24 +63,35 @@ export class Cloud {
   constructor(width, height, side) {
     Object.assign(this, { width, height, side });
     this.image = new ImageData(width, height);
+    this.counts = new Uint32Array(width * height);
   }
 
-  /** Adds a point with its middle there, of a colour that covers what is below as far as `alpha` says. */
-  point(x, y, [red, green, blue], alpha) {
-    const { width, height, side } = this;
-    const { data } = this.image;
+  /** Adds a point with its middle there, to be painted. */
+  point(x, y) {
+    const { width, height, side, counts } = this;
     const left = Math.round(x - side / 2);
     const top = Math.round(y - side / 2);
-    for (let down = Math.max(0, top); down < Math.min(height, top + side); down += 1) {
-      for (let across = Math.max(0, left); across < Math.min(width, left + side); across += 1) {
-        const at = (down * width + across) * 4;
-        const below = (data[at + 3] / 255) * (1 - alpha);
-        const all = alpha + below;
-        data[at] = (red * alpha + data[at] * below) / all;
-        data[at + 1] = (green * alpha + data[at + 1] * below) / all;
-        data[at + 2] = (blue * alpha + data[at + 2] * below) / all;
-        data[at + 3] = all * 255;
-      }
+    const [right, bottom] = [Math.min(width, left + side), Math.min(height, top + side)];
+    for (let down = Math.max(0, top); down < bottom; down += 1) {
+      for (let across = Math.max(0, left); across < right; across += 1) counts[down * width + across] += 1;
+    }
+  }
+
+  /** Paints the points that were added, above those before: each covers what is below as far as `alpha` says. */
+  paint([red, green, blue], alpha) {
+    const { counts } = this;
+    const { data } = this.image;
+    for (let pixel = 0; pixel < counts.length; pixel += 1) {
+      if (counts[pixel] === 0) continue;
+      const cover = 1 - (1 - alpha) ** counts[pixel];
+      counts[pixel] = 0;
+      const at = pixel * 4;
+      const below = (data[at + 3] / 255) * (1 - cover);
+      const all = cover + below;
+      data[at] = (red * cover + data[at] * below) / all;
+      data[at + 1] = (green * cover + data[at + 1] * below) / all;
+      data[at + 2] = (blue * cover + data[at + 2] * below) / all;
+      data[at + 3] = all * 255;
     }
   }
 }

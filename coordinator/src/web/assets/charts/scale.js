@@ -1,6 +1,7 @@
 // Scales of axes: even, logarithmic, or one place for each name; and the colours of ranks.
 
 import { number, ticks } from '../format.js';
+import { strided } from '../order.js';
 import { evenTicks, logTicks } from './ticks.js';
 
 /** From this many times the smallest value, an axis is logarithmic. */
@@ -9,6 +10,8 @@ const LOG_FROM = 100;
 const LOG_FROM_IF_EVEN = 30;
 /** Up to so many different numbers, an axis is marked at these and not at round ones. */
 const MARKED_MAX = 8;
+/** Whether numbers lie evenly on a logarithmic axis is asked of so many of them at most. */
+const SAMPLE = 4_096;
 /** The part of a logarithmic axis that zero has. */
 const FOOT = 0.1;
 
@@ -27,7 +30,8 @@ export class Scale {
     let minPositive = Infinity;
     let max = -Infinity;
     this.lacks = false;
-    for (const value of numbers) {
+    for (let place = 0; place < numbers.length; place += 1) {
+      const value = numbers[place];
       if (!Number.isFinite(value)) this.lacks = true;
       else {
         if (value < min) min = value;
@@ -67,6 +71,13 @@ export class Scale {
     return this.foot + (1 - this.foot) * (((this.isLog ? Math.log(value) : value) - this.from) / this.span);
   }
 
+  /** The places of many values. */
+  places(values) {
+    const places = new Float32Array(values.length);
+    for (let row = 0; row < places.length; row += 1) places[row] = this.at(values[row]);
+    return places;
+  }
+
   /** The value at a place. */
   value(place) {
     if (place < this.foot) return 0;
@@ -104,7 +115,9 @@ function isGeometric(numbers) {
 function isEvenByFactors(numbers, min, max) {
   if (!(max / min > LOG_FROM_IF_EVEN)) return false;
   let [even, byFactors, count] = [0, 0, 0];
-  for (const value of numbers) {
+  const asked = Math.min(numbers.length, SAMPLE);
+  for (let place = 0; place < asked; place += 1) {
+    const value = numbers[strided(place, numbers.length)];
     if (!(value > 0 && value <= max)) continue;
     even += (value - min) / (max - min);
     byFactors += Math.log(value / min) / Math.log(max / min);

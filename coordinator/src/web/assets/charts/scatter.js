@@ -53,7 +53,6 @@ export class Scatter {
   show(columns, metric) {
     this.columns = columns;
     this.metric = metric;
-    this.everyRow = Uint32Array.from({ length: columns.rows }, (_, row) => row);
     this.byState = columns.rowsByState();
     const options = [
       ['train_seconds', t('train_time')],
@@ -89,10 +88,9 @@ export class Scatter {
     const scale = (of) => new Scale(of, this.selection.axis(of, this.metric));
     this.horizontal = scale(column).padded(0.02);
     this.vertical = scale(columns.get('objective')).padded(0.04);
-    const isDone = (row) => columns.stateOf(row) === 'done';
-    this.pareto = this.x === 'train_seconds' ? pareto(columns.seconds, columns.objective, this.metric.maximize, isDone) : [];
+    this.pareto = this.x === 'train_seconds' ? pareto(columns.seconds, columns.objective, this.metric.maximize, columns.isIn('done')) : [];
     this.title = this.x === 'train_seconds' ? t('train_time_axis') : this.x === 'job' ? t('job_number') : this.x === 'epochs_done' ? t('epochs') : column.label;
-    const shown = columns.objective.reduce((sum, value) => sum + (Number.isNaN(value) ? 0 : 1), 0);
+    const shown = columns.withObjective;
     this.front.textContent = this.pareto.length ? t('front', { jobs: count(this.pareto.length) }) : t('points', { jobs: count(shown) });
     this.surface.element.setAttribute('aria-label', t('scatter_label', { jobs: count(shown), x: this.title, y: this.metric.name }));
     this.surface.redraw();
@@ -103,15 +101,14 @@ export class Scatter {
     const { columns, across, horizontal, vertical } = this;
     const inner = { width: width - MARGIN.left - MARGIN.right, height: height - MARGIN.top - MARGIN.bottom };
     const room = horizontal.names ? (0.32 * inner.width) / horizontal.names.length : 0;
-    this.xs = new Float32Array(columns.rows);
-    this.ys = new Float32Array(columns.rows);
+    const xs = horizontal.places(across);
+    const ys = vertical.places(columns.objective);
     for (let row = 0; row < columns.rows; row += 1) {
-      const [x, y] = [horizontal.at(across[row]), vertical.at(columns.objective[row])];
       // What is infinite has no place, as on a logarithmic axis nothing has that is not positive.
-      this.xs[row] = Number.isFinite(x) ? MARGIN.left + x * inner.width + (room && jitter(columns.job[row]) * room) : NaN;
-      this.ys[row] = Number.isFinite(y) ? MARGIN.top + (1 - y) * inner.height : NaN;
+      xs[row] = Number.isFinite(xs[row]) ? MARGIN.left + xs[row] * inner.width + (room && jitter(columns.job[row]) * room) : NaN;
+      ys[row] = Number.isFinite(ys[row]) ? MARGIN.top + (1 - ys[row]) * inner.height : NaN;
     }
-    this.inner = inner;
+    Object.assign(this, { xs, ys, inner });
     this.cells = null;
   }
 
@@ -125,7 +122,7 @@ export class Scatter {
     const alpha = size < 3 ? 0.6 : 0.85;
     // Those that brushes leave lie above the others.
     const parts = this.byState.map(([state, rows]) => ({ shade: colour(`state-${state}`), alpha, rows, left: 1 }));
-    if (selection.mask) parts.unshift({ shade: colour('dim'), alpha: 1, rows: this.everyRow, left: 0 });
+    if (selection.mask) parts.unshift({ shade: colour('dim'), alpha: 1, rows: Uint32Array.from(this.xs.keys()), left: 0 });
     if (columns.rows > PIXELS_FROM) this.drawPixels(layer, size, parts);
     else parts.forEach((part) => this.drawPoints(layer, size, part));
     this.drawFront(layer);
@@ -139,11 +136,12 @@ export class Scatter {
     const { density } = surface;
     const cloud = new Cloud(layer.canvas.width, layer.canvas.height, Math.max(1, Math.round(size * density)));
     for (const { shade, alpha, rows, left } of parts) {
-      const rgb = triple(shade);
-      for (const row of rows) {
+      for (let place = 0; place < rows.length; place += 1) {
+        const row = rows[place];
         // NaN is no place.
-        if (xs[row] + ys[row] > 0 && (!mask || mask[row] === left)) cloud.point(xs[row] * density, ys[row] * density, rgb, alpha);
+        if (xs[row] + ys[row] > 0 && (!mask || mask[row] === left)) cloud.point(xs[row] * density, ys[row] * density);
       }
+      cloud.paint(triple(shade), alpha);
     }
     const canvas = el('canvas', { width: layer.canvas.width, height: layer.canvas.height });
     canvas.getContext('2d').putImageData(cloud.image, 0, 0);

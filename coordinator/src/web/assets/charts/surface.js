@@ -1,13 +1,18 @@
 // Canvases one above the other, as sharp as the screen, that are drawn again when their size or the theme changes; and the note by the pointer.
 
-import { el, fill, foreign, onTheme, perFrame } from '../dom.js';
+import { el, fill, foreign, onTheme, perFrame, whenIdle } from '../dom.js';
 import { clipped, duration, number, parameter } from '../format.js';
 import { badge, problem } from '../parts.js';
 import { t } from '../strings.js';
 
 const PARAMETERS_SHOWN_MAX = 12;
+/** What is on the screen with less of it is drawn after the rest: there is little to see of it. */
+const PART_SEEN = 0.25;
 
-/** Layers to draw on. `draw` is called when all of it has to be drawn. */
+/**
+ * Layers to draw on. `draw` is called when all of it has to be drawn, once it is on the screen or printed: what is further down may never be
+ * looked at, and a hundred thousand lines take a while.
+ */
 export class Surface {
   constructor(layers, draw, properties) {
     this.layers = Array.from({ length: layers }, () => el('canvas', { 'aria-hidden': 'true' }).getContext('2d'));
@@ -19,13 +24,39 @@ export class Surface {
     /** Why nothing could be drawn. */
     this.wrong = el('div', { class: 'wrong' });
     this.element.append(this.wrong);
-    this.redraw = perFrame(() => this.width > 0 && this.attempt(draw));
+    /** How much of it is on the screen, from 0 to 1. */
+    this.part = 0;
+    /** Whether something has changed since it was drawn. */
+    this.isDue = false;
+    this.soon = perFrame(() => this.part > 0 && this.now(draw));
+    new IntersectionObserver((entries) => this.come(entries.at(-1)), { threshold: [0, PART_SEEN] }).observe(this.element);
+    /** Whether all of it has to be drawn at once, and nothing later. */
+    this.isPrinted = false;
+    addEventListener('beforeprint', () => {
+      this.isPrinted = true;
+      this.now(draw);
+      this.isPrinted = false;
+    });
     new ResizeObserver(() => this.resize()).observe(this.element);
     onTheme(() => this.redraw());
   }
 
-  /** Draws; what cannot be drawn is told in its place. */
-  attempt(draw) {
+  /** Draws it again with the next frame, once it is on the screen. */
+  redraw() {
+    this.isDue = true;
+    if (this.part >= PART_SEEN) this.soon();
+    else if (this.part > 0) whenIdle(this.soon);
+  }
+
+  come({ isIntersecting, intersectionRatio }) {
+    this.part = isIntersecting ? Math.max(intersectionRatio, Number.MIN_VALUE) : 0;
+    if (this.isDue) this.redraw();
+  }
+
+  /** Draws what is due; what cannot be drawn is told in its place. */
+  now(draw) {
+    if (!this.isDue || this.width === 0) return;
+    this.isDue = false;
     this.wrong.replaceChildren();
     try {
       draw();

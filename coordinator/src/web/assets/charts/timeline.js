@@ -3,7 +3,7 @@
 import { get } from '../api.js';
 import { now } from '../clock.js';
 import { Left, colour, el, fill, foreign, perFrame, say } from '../dom.js';
-import { between, clipped, count, duration } from '../format.js';
+import { between, clipped, count, dateAndTime, duration } from '../format.js';
 import { badge, choice, problem, sentence } from '../parts.js';
 import { isJapanese, t } from '../strings.js';
 import { Surface } from './surface.js';
@@ -214,7 +214,7 @@ export class Timeline {
       [t('attempt'), String(bar.attempt)],
       [t('worker'), `${clipped(bar.worker, 60)} · ${t('slot')} ${bar.slot}`],
       [t('device'), bar.device],
-      [t('began'), moments.format(new Date(bar.granted))],
+      [t('began'), dateAndTime(bar.granted)],
       [t('time'), duration(between(bar.granted, bar.ended))],
       [t('pack_size'), bar.pack_size > 1 ? String(bar.pack_size) : ''],
     ];
@@ -280,11 +280,18 @@ function stateOf(outcome) {
   return known[outcome] ?? outcome;
 }
 
-const language = isJapanese ? 'ja' : 'en';
-const moments = new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'medium' });
-const days = new Intl.DateTimeFormat(language, { month: 'short', day: 'numeric' });
-const minutes = new Intl.DateTimeFormat(language, { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
-const seconds = new Intl.DateTimeFormat(language, { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
+const FORMATS = {
+  days: { month: 'short', day: 'numeric' },
+  minutes: { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' },
+  seconds: { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' },
+};
+const formats = {};
+
+/** A time as one of the formats has it, of which each takes milliseconds to make. */
+function written(format, date) {
+  formats[format] ??= new Intl.DateTimeFormat(isJapanese ? 'ja' : 'en', FORMATS[format]);
+  return formats[format].format(date);
+}
 
 /** Round times of a span, about `wanted` of them, in the reader's own time. */
 function times(since, until, wanted) {
@@ -294,8 +301,8 @@ function times(since, until, wanted) {
   for (let moment = Math.ceil((since - offset) / step) * step + offset; moment < until; moment += step) {
     const date = new Date(moment);
     const isMidnight = date.getHours() === 0 && date.getMinutes() === 0 && date.getSeconds() === 0;
-    const format = step >= 86_400_000 || (isMidnight && step >= 60_000) ? days : step >= 60_000 ? minutes : seconds;
-    found.push({ moment, text: format.format(date) });
+    const format = step >= 86_400_000 || (isMidnight && step >= 60_000) ? 'days' : step >= 60_000 ? 'minutes' : 'seconds';
+    found.push({ moment, text: written(format, date) });
   }
   return found;
 }

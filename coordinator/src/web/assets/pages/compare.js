@@ -81,10 +81,12 @@ async function read(id, known) {
 function history(columns, maximize) {
   const all = { jobs: [], seconds: [], best: [] };
   let [best, done, seconds] = [NaN, 0, 0];
+  const { seconds: times, packSizes } = columns;
+  const isDone = columns.isIn('done');
   for (let row = 0; row < columns.rows; row += 1) {
     // Jobs of a pack were trained in the same time.
-    if (!Number.isNaN(columns.seconds[row])) seconds += columns.seconds[row] / columns.packSizes[row];
-    if (columns.stateOf(row) !== 'done' || !Number.isFinite(columns.objective[row])) continue;
+    if (!Number.isNaN(times[row])) seconds += times[row] / packSizes[row];
+    if (!isDone(row) || !Number.isFinite(columns.objective[row])) continue;
     const value = columns.objective[row];
     done += 1;
     const isBetter = Number.isNaN(best) || (maximize ? value > best : value < best);

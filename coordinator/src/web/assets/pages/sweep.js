@@ -9,7 +9,7 @@ import { Parallel } from '../charts/parallel.js';
 import { Rungs } from '../charts/rungs.js';
 import { Scatter } from '../charts/scatter.js';
 import { Timeline } from '../charts/timeline.js';
-import { el, fill, foreign, staysPut, update, whenSeen } from '../dom.js';
+import { el, fill, foreign, staysPut, update, whenIdle, whenSeen } from '../dom.js';
 import { ago, clipped, count, duration, lasted, number, parameter } from '../format.js';
 import { JobsTable } from '../jobs.js';
 import { RESTING_MS, atMost, follow, poll } from '../live.js';
@@ -20,8 +20,6 @@ import { Selection } from '../select.js';
 import { t } from '../strings.js';
 import { LiveTable } from '../table.js';
 
-/** What is further down is drawn and read once the browser has time, or after so long. */
-const LATER_MS = 500;
 const COLUMNS_EVERY_MS = 3_000;
 /** By what one end of a sweep differs from another. */
 const END = ['state', 'ended', 'jobs', 'name'];
@@ -181,6 +179,8 @@ class Page {
     this.sweep = heard === this.heard ? sweep : { ...sweep, ...this.last, waiting: this.sweep.waiting };
     this.showHead();
     if (columns) this.take(columns);
+    // A job that failed again as before has the same columns, and another attempt in the table.
+    else if (!this.isStarting) this.jobs.show(this.sweep);
   }
 
   take(columns) {
@@ -211,12 +211,10 @@ class Page {
     update(this.overview, counts(sweep), best(this.id, sweep, this.selection));
   }
 
-  /** Does something at once, but the first time when the first frame is drawn. */
+  /** Does something at once, but the first time when the first frame is drawn and the browser has time. */
   later(work) {
     if (this.isDrawn) work();
-    else if (window.requestIdleCallback) requestIdleCallback(work, { timeout: LATER_MS });
-    // Not every browser says when it has time.
-    else setTimeout(work, LATER_MS);
+    else whenIdle(work);
     this.isDrawn = true;
   }
 
