@@ -141,12 +141,23 @@ async fn columns(
     headers: HeaderMap,
 ) -> Answered<Response> {
     let is_coarse = query(asked)?.coarse;
-    let Columns { columns, sent, sent_coarse } = made(&web, sweep_id(&id)?).await?;
+    let version = version(&web, sweep_id(&id)?, is_coarse).await?;
+    Ok(version.answer(&headers, "application/octet-stream"))
+}
+
+/// Begins to make what the browser asks for when it has read the page of a sweep: meanwhile a processor would wait for it.
+pub(super) fn begin(web: &Web, sweep: SweepId) {
+    let web = web.clone();
+    // Where they cannot be made, who asks is told why.
+    tokio::spawn(async move { version(&web, sweep, true).await.is_ok() });
+}
+
+async fn version(web: &Web, sweep: SweepId, is_coarse: bool) -> Answered<Version> {
+    let Columns { columns, sent, sent_coarse } = made(web, sweep).await?;
     let sent = if is_coarse { sent_coarse } else { sent };
     // Some megabytes are written and hashed.
     let encode = move || sent.get_or_init(|| Version::new(encode(&columns, is_coarse))).clone();
-    let version = spawn_blocking(encode).await.map_err(|_| task_ended())?;
-    Ok(version.answer(&headers, "application/octet-stream"))
+    Ok(spawn_blocking(encode).await.map_err(|_| task_ended())?)
 }
 
 /// The columns of a sweep, as new as they must be.

@@ -14,13 +14,13 @@ use axum::{
 use engine::Issuer;
 use rust_embed::RustEmbed;
 use serde::Deserialize;
-use terms::Role;
+use terms::{Role, SweepId};
 
 use super::{
     Web,
     access::{LOGIN, is_of_another_page, is_of_unknown_page},
     answers::{self, Code, Refusal},
-    modules,
+    columns, modules,
     reader::Reader,
     wanted,
 };
@@ -122,9 +122,11 @@ async fn sweeps(State(web): State<Web>, asker: Asker, reader: Reader) -> Respons
 }
 
 async fn sweep(State(web): State<Web>, asker: Asker, Path(id): Path<String>, reader: Reader) -> Response {
-    let api =
-        |id: u64| vec![format!("/api/v1/sweeps/{id}/columns?coarse=true"), format!("/api/v1/sweeps/{id}")];
-    frame(&web, &asker, reader, ("pages/sweep.js", number(&id).map(api).unwrap_or_default()))
+    let answers = |id: u64| {
+        columns::begin(&web, SweepId(id));
+        vec![format!("/api/v1/sweeps/{id}/columns?coarse=true"), format!("/api/v1/sweeps/{id}")]
+    };
+    frame(&web, &asker, reader, ("pages/sweep.js", number(&id).map(answers).unwrap_or_default()))
 }
 
 async fn job(
