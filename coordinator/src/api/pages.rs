@@ -46,29 +46,30 @@ impl<F: Fn(u64) -> Read> Pages<F> {
     /// The next page; none after the last.
     pub(super) async fn next(&mut self) -> Result<Option<Vec<JobRow>>, ApiError> {
         let Some((first, page)) = self.asked.pop_front() else { return Ok(None) };
-        let rows = page.await.map_err(|_| task_ended())?.map_err(unreadable)?;
+        let rows = match page.await.map_err(|_| task_ended()).and_then(|rows| rows.map_err(unreadable)) {
+            Ok(rows) => rows,
+            Err(error) => {
+                self.asked.clear();
+                return Err(error);
+            }
+        };
         let last = rows.last().filter(|_| rows.len() == self.rows_max as usize).map(|row| row.job);
         let Some(last) = last else {
-            self.end();
+            self.asked.clear();
             return Ok((!rows.is_empty()).then_some(rows));
         };
         // Jobs mostly begin in the order of their numbers, so that the page after the next one begins where it would without a gap. With one
-        // in this page, what was asked for may be another.
+        // in this page, what was asked for may be another: it is read in vain.
         let rows_max = u64::from(self.rows_max);
         let has_gap = last + 1 != first + rows_max;
         if has_gap {
-            self.end();
+            self.asked.clear();
         }
         for _ in self.asked.len()..if has_gap { 1 } else { AHEAD } {
             let next = self.asked.back().map_or(last + 1, |(first, _)| first + rows_max);
             self.asked.push_back((next, (self.read)(next)));
         }
         Ok(Some(rows))
-    }
-
-    /// Reads no more.
-    fn end(&mut self) {
-        self.asked.drain(..).for_each(|(_, page)| page.abort());
     }
 }
 
@@ -146,8 +147,13 @@ mod tests {
 
     #[tokio::test]
     async fn what_cannot_be_read_is_an_error() {
-        let mut pages =
-            Pages::new(10, |_| tokio::spawn(async { Err(StoreError::Corrupt("row 7".to_owned())) }));
+        // Other pages are asked for by then, which are not what comes next.
+        let mut pages = Pages::new(1, |first| {
+            let page =
+                if first == 2 { Err(StoreError::Corrupt("row 7".to_owned())) } else { Ok(vec![row(first)]) };
+            tokio::spawn(async { page })
+        });
+        assert_eq!(pages.next().await.unwrap().unwrap()[0].job, 1);
         assert!(pages.next().await.unwrap_err().to_string().contains("row 7"));
         assert!(pages.next().await.unwrap().is_none());
     }

@@ -145,8 +145,12 @@ async fn columns(
     Ok(version.answer(&headers, "application/octet-stream"))
 }
 
-/// Begins to make what the browser asks for when it has read the page of a sweep: meanwhile a processor would wait for it.
+/// Begins to make what the browser asks for when it has read the page of a sweep: meanwhile a processor would wait for it. Not where others
+/// make something already: who asks has to wait then in any case.
 pub(super) fn begin(web: &Web, sweep: SweepId) {
+    if !web.columns.is_idle(&[sweep]) {
+        return;
+    }
     let web = web.clone();
     // Where they cannot be made, who asks is told why.
     tokio::spawn(async move { version(&web, sweep, true).await.is_ok() });

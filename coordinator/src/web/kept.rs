@@ -100,6 +100,13 @@ impl<T> Kept<T> {
         Self { made: Arc::default(), turns: Arc::default(), making, waiting }
     }
 
+    /// Whether no one makes anything of these sweeps or waits for it, and it could be made at once.
+    pub(super) fn is_idle(&self, sweeps: &[SweepId]) -> bool {
+        let turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_wanted = turns.get(sweeps).is_some_and(|lock| lock.strong_count() > 0);
+        !is_wanted && self.making.available_permits() > 0
+    }
+
     /// The right to make what is missing of these sweeps, after those who asked before.
     async fn turn(&self, sweeps: &[SweepId]) -> Answered<Turn> {
         let place = Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| busy())?;

@@ -7,7 +7,7 @@ use askama::Template;
 use axum::{
     Extension, Form, Router,
     extract::{FromRequestParts, Path, Query, State, rejection::ExtensionRejection},
-    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
     response::{Html, IntoResponse, Redirect, Response},
     routing::{get, post},
 };
@@ -121,12 +121,20 @@ async fn sweeps(State(web): State<Web>, asker: Asker, reader: Reader) -> Respons
     frame(&web, &asker, reader, ("pages/sweeps.js", Vec::new()))
 }
 
-async fn sweep(State(web): State<Web>, asker: Asker, Path(id): Path<String>, reader: Reader) -> Response {
-    let answers = |id: u64| {
+async fn sweep(
+    State(web): State<Web>,
+    asker: Asker,
+    method: Method,
+    Path(id): Path<String>,
+    reader: Reader,
+) -> Response {
+    let id = number(&id);
+    if let Some(id) = id.filter(|_| method == Method::GET) {
         columns::begin(&web, SweepId(id));
-        vec![format!("/api/v1/sweeps/{id}/columns?coarse=true"), format!("/api/v1/sweeps/{id}")]
-    };
-    frame(&web, &asker, reader, ("pages/sweep.js", number(&id).map(answers).unwrap_or_default()))
+    }
+    let api =
+        |id: u64| vec![format!("/api/v1/sweeps/{id}/columns?coarse=true"), format!("/api/v1/sweeps/{id}")];
+    frame(&web, &asker, reader, ("pages/sweep.js", id.map(api).unwrap_or_default()))
 }
 
 async fn job(

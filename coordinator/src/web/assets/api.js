@@ -246,7 +246,7 @@ export class Column {
 
   /** Its numbers: of values their places, of none NaN. */
   get data() {
-    return (this.read ??= this.scale ? onScale(this.came, this.scale) : this.came);
+    return (this.decoded ??= this.scale ? onScale(this.came, this.scale) : this.came);
   }
 
   /** The value in a row as it was; undefined where there is none. */

@@ -4,12 +4,19 @@
 /** More rows than a key has room for next to 32 bits of value; the server sends at most 200,000. */
 const ROWS_MAX = 2 ** 20;
 const LAST = 0xffffffff;
-/** A prime near the golden section of the bound on rows. */
-const STRIDE = 123_601;
+/** The golden section: multiples of it lie evenly between whole numbers, however many there are. */
+const GOLDEN = 0.6180339887498949;
 
-/** What comes at a place of an order of so many in which every beginning is like the whole. */
-export function strided(place, length) {
-  return (place * STRIDE) % length;
+/** By how much to go on among so many, from the last to the first again, so that each comes once and every beginning is like the whole. */
+export function stride(length) {
+  let step = Math.max(1, Math.round(length * GOLDEN));
+  while (divisor(step, length) > 1) step += 1;
+  return step;
+}
+
+/** The greatest common divisor. */
+function divisor(one, other) {
+  return other === 0 ? one : divisor(other, one % other);
 }
 
 /** Rows in the rising order of their numbers, those without one last; equal ones as they are. */
@@ -18,7 +25,7 @@ export function rising(numbers) {
 }
 
 /** Rows in the falling order of their numbers, those without one last; equal ones as they are. */
-export function falling(numbers) {
+function falling(numbers) {
   return packed(numbers, -1);
 }
 

@@ -37,14 +37,17 @@ async fn what_is_kept_of_one_sweep_comes_while_that_of_another_is_made() {
     let (one, other, third) = ([SweepId(1)], [SweepId(1), SweepId(1)], [SweepId(1), SweepId(1), SweepId(1)]);
     assert_eq!(kept.of(api, &other, &BOUNDS, async { Ok(7) }).await.unwrap(), 7);
     let (go, goes) = oneshot::channel();
+    assert!(kept.is_idle(&one));
     let mut held = Box::pin(kept.of(api, &one, &BOUNDS, async { Ok(goes.await.unwrap()) }));
     begun(&mut held).await;
+    assert!(!kept.is_idle(&one) && kept.is_idle(&third), "one is made, and there is room for another");
     assert_eq!(kept.of(api, &other, &BOUNDS, async { Ok(8) }).await.unwrap(), 7, "it is kept");
     assert_eq!(kept.of(api, &third, &BOUNDS, async { Ok(9) }).await.unwrap(), 9, "two are made at a time");
     let mut again = Box::pin(kept.of(api, &one, &BOUNDS, async { panic!("it is being made already") }));
     begun(&mut again).await;
     go.send(1).unwrap();
     assert_eq!((held.await.unwrap(), again.await.unwrap()), (1, 1));
+    assert!(kept.is_idle(&one));
 }
 
 /// Polls until nothing else can be done without what it waits for.

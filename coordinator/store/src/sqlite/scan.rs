@@ -4,7 +4,7 @@
 use std::{
     cell::Cell,
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -30,15 +30,15 @@ pub(super) struct Scanner {
     path: PathBuf,
     busy_timeout: Duration,
     /// Connections that no one uses at the moment.
-    idle: Mutex<Vec<Connection>>,
-    places: Semaphore,
+    idle: Arc<Mutex<Vec<Connection>>>,
+    places: Arc<Semaphore>,
 }
 
 impl Scanner {
     /// Of a database whose tables are up to date.
     pub(super) fn new(path: &Path, busy_timeout: Duration) -> Self {
-        let places = Semaphore::new(SCANS_MAX as usize);
-        Self { path: path.to_owned(), busy_timeout, idle: Mutex::default(), places }
+        let places = Arc::new(Semaphore::new(SCANS_MAX as usize));
+        Self { path: path.to_owned(), busy_timeout, idle: Arc::default(), places }
     }
 
     /// See [`crate::Store::jobs`].
@@ -48,16 +48,18 @@ impl Scanner {
         first: u64,
         limit: u32,
     ) -> Result<Vec<JobRow>, StoreError> {
-        let _place = self.places.acquire().await.map_err(|_| sqlx::Error::PoolClosed)?;
-        let (path, busy_timeout, idle) = (self.path.clone(), self.busy_timeout, self.idle().pop());
+        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
+        let (path, busy_timeout, idle) = (self.path.clone(), self.busy_timeout, Arc::clone(&self.idle));
         let work = move || {
-            let connection = idle.map_or_else(|| open(&path, busy_timeout), Ok)?;
+            // As long as the work, which goes on when its caller hangs up.
+            let _place = place;
+            let known = locked(&idle).pop();
+            let connection = known.map_or_else(|| open(&path, busy_timeout), Ok)?;
             let found = jobs(&connection, sweep, first, limit)?;
-            Ok::<_, StoreError>((connection, found))
+            locked(&idle).push(connection);
+            Ok::<_, StoreError>(found)
         };
-        let (connection, found) = spawn_blocking(work).await.map_err(|_| sqlx::Error::WorkerCrashed)??;
-        self.idle().push(connection);
-        Ok(found)
+        spawn_blocking(work).await.map_err(|_| sqlx::Error::WorkerCrashed)?
     }
 
     /// Closes its connections, once no page is being read.
@@ -65,13 +67,13 @@ impl Scanner {
         let all = self.places.acquire_many(SCANS_MAX).await;
         self.places.close();
         drop(all);
-        self.idle().clear();
+        locked(&self.idle).clear();
     }
+}
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
-        // A list of connections is whole whatever happened while it was held.
-        self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
+fn locked(idle: &Mutex<Vec<Connection>>) -> MutexGuard<'_, Vec<Connection>> {
+    // A list of connections is whole whatever happened while it was held.
+    idle.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn open(path: &Path, busy_timeout: Duration) -> Result<Connection, StoreError> {

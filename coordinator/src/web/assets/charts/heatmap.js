@@ -118,6 +118,7 @@ export class HeatMap {
     const jobs = [...this.cells.values()].reduce((sum, cell) => sum + cell.count, 0);
     this.note.textContent = jobs ? t('cells', { jobs: count(jobs), cells: count(this.cells.size) }) : t('none_done');
     const [worst, best] = metric.maximize ? [this.min, this.max] : [this.max, this.min];
+    this.drawRamp(rankColours(isDark()));
     this.worst.textContent = values.length ? this.written(worst) : t('worst');
     this.best.textContent = values.length ? this.written(best) : t('best');
     const { across, down } = this.sides;

@@ -2,7 +2,7 @@
 // hundred thousand hold up nothing.
 
 import { colour, el } from '../dom.js';
-import { strided } from '../order.js';
+import { stride } from '../order.js';
 import { Raster } from './raster.js';
 import { RANK_COLOURS, css, rankColour, rankColours, triple } from './scale.js';
 import { isDark } from './surface.js';
@@ -89,7 +89,8 @@ export class Lines {
     };
     let [lines, shown] = [0, performance.now()];
     // So that a picture of means changes little as it goes on.
-    for (const [, shade, row] of this.pending(order.map((_, place) => order[strided(place, order.length)]))) {
+    const step = stride(order.length);
+    for (const [, shade, row] of this.pending(order.map((_, place) => order[(place * step) % order.length]))) {
       for (let place = 1; place < axes.length; place += 1) {
         const [from, to] = [axes[place - 1], axes[place]];
         raster.line(from.x, from.ys[row], to.x, to.ys[row], shade);

@@ -50,11 +50,12 @@ export class Parallel {
     const scrolls = (this.scrolls = el('div', { class: 'scrolls bare' }, this.surface.element));
     this.sideways = el('p', { class: 'note sideways', hidden: true, text: t('sideways') });
     const caption = el('figcaption', {}, el('h2', { text: t('parallel') }), this.controls);
+    new ResizeObserver(() => (this.sideways.hidden = scrolls.scrollWidth <= scrolls.clientWidth)).observe(this.surface.element);
     this.element = el('figure', { class: 'wide' }, caption, this.sideways, scrolls, el('div', { class: 'under' }, this.count, el('span', { class: 'note ramp' }, t('worst'), this.ramp, t('best'))));
     selection.on('hover', () => this.drawOver());
     selection.on('axes', () => this.columns && this.show(this.columns, this.metric));
     // Of very many lines only every now and then, so that there is something to see while a brush is dragged.
-    const linesSoon = atMost(() => this.lines.draw(this), () => (this.columns.rows > RASTER_FROM ? BRUSHED_MS : 0));
+    const linesSoon = atMost(() => this.isPlaced && this.lines.draw(this), () => (this.columns.rows > RASTER_FROM ? BRUSHED_MS : 0));
     this.brushed = () => {
       // Otherwise all of it is drawn once it is on the screen.
       if (!this.isPlaced) return;
@@ -102,6 +103,8 @@ export class Parallel {
     const names = this.axes.map((axis) => axis.name).join('\n');
     if (names !== this.names) this.showControls();
     this.names = names;
+    // What the colours mean may be on the screen before the chart is.
+    this.drawRamp();
     const apart = innerWidth < NARROW ? AXIS_WIDTH_NARROW : AXIS_WIDTH_MIN;
     this.surface.element.style.minWidth = `${MARGIN.left + MARGIN.right + (this.axes.length - 1) * apart}px`;
     this.surface.element.setAttribute('aria-label', t('parallel_label', { jobs: count(columns.rows), axes: this.axes.map((axis) => clipped(axis.label, 40)).join(', ') }));
@@ -167,7 +170,6 @@ export class Parallel {
   draw() {
     if (!this.columns) return;
     this.place();
-    this.sideways.hidden = this.scrolls.scrollWidth <= this.scrolls.clientWidth;
     this.drawRamp();
     this.drawOver();
     this.lines.draw(this);

@@ -1,7 +1,7 @@
 // Scales of axes: even, logarithmic, or one place for each name; and the colours of ranks.
 
 import { number, ticks } from '../format.js';
-import { strided } from '../order.js';
+import { stride } from '../order.js';
 import { evenTicks, logTicks } from './ticks.js';
 
 /** From this many times the smallest value, an axis is logarithmic. */
@@ -116,8 +116,9 @@ function isEvenByFactors(numbers, min, max) {
   if (!(max / min > LOG_FROM_IF_EVEN)) return false;
   let [even, byFactors, count] = [0, 0, 0];
   const asked = Math.min(numbers.length, SAMPLE);
+  const step = stride(numbers.length);
   for (let place = 0; place < asked; place += 1) {
-    const value = numbers[strided(place, numbers.length)];
+    const value = numbers[(place * step) % numbers.length];
     if (!(value > 0 && value <= max)) continue;
     even += (value - min) / (max - min);
     byFactors += Math.log(value / min) / Math.log(max / min);

@@ -275,7 +275,7 @@ export class Scatter {
     const hovered = this.selection.hovered;
     if (event.key === 'Enter' && hovered !== null) open(this.sweep, hovered, event);
     if (event.key === 'Escape') this.selection.hover(null, this);
-    if (!steps[event.key] || !this.columns?.rows) return;
+    if (!steps[event.key] || !this.columns?.rows || !this.xs) return;
     event.preventDefault();
     const [axis, step] = steps[event.key];
     const row = this.next(axis, step, hovered === null ? -1 : this.columns.rowOf(hovered));

@@ -6,7 +6,7 @@ import { badge, problem } from '../parts.js';
 import { t } from '../strings.js';
 
 const PARAMETERS_SHOWN_MAX = 12;
-/** What is on the screen with less of it is drawn after the rest: there is little to see of it. */
+/** What is on the screen with less of it is drawn after the rest for the first time: there is little to see of it. */
 const PART_SEEN = 0.25;
 
 /**
@@ -28,11 +28,14 @@ export class Surface {
     this.part = 0;
     /** Whether something has changed since it was drawn. */
     this.isDue = false;
+    this.wasDrawn = false;
     this.soon = perFrame(() => this.part > 0 && this.now(draw));
     new IntersectionObserver((entries) => this.come(entries.at(-1)), { threshold: [0, PART_SEEN] }).observe(this.element);
     /** Whether all of it has to be drawn at once, and nothing later. */
     this.isPrinted = false;
     addEventListener('beforeprint', () => {
+      // What was drawn may not be whole yet.
+      this.isDue ||= this.wasDrawn;
       this.isPrinted = true;
       this.now(draw);
       this.isPrinted = false;
@@ -44,7 +47,7 @@ export class Surface {
   /** Draws it again with the next frame, once it is on the screen. */
   redraw() {
     this.isDue = true;
-    if (this.part >= PART_SEEN) this.soon();
+    if (this.part >= PART_SEEN || (this.part > 0 && this.wasDrawn)) this.soon();
     else if (this.part > 0) whenIdle(this.soon);
   }
 
@@ -56,7 +59,7 @@ export class Surface {
   /** Draws what is due; what cannot be drawn is told in its place. */
   now(draw) {
     if (!this.isDue || this.width === 0) return;
-    this.isDue = false;
+    [this.isDue, this.wasDrawn] = [false, true];
     this.wrong.replaceChildren();
     try {
       draw();
