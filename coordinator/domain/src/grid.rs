@@ -14,7 +14,7 @@ use terms::ParameterValue;
 use self::bits::RankedBits;
 use crate::{
     known_points::{Holders, KnownPoints},
-    space::{Axis, AxisSet, Conditions, Name, PartialPoint, Point, completed, contains},
+    space::{Axis, AxisSet, Conditions, PartialPoint, Point, completed, contains},
 };
 
 /// Most points of a grid before exclusion: a bitmap of them takes 1.25 MB.
@@ -132,12 +132,12 @@ impl Grid {
     #[cfg(test)]
     pub(crate) fn parameters(&self, job: u64) -> Option<terms::ParameterMap> {
         let mut parameters = Vec::with_capacity(self.axes.len());
-        self.visit(job, &mut |name, value| parameters.push((name.to_string(), value)))?;
+        self.visit(job, &mut |name: &str, value| parameters.push((name.to_owned(), value)))?;
         Some(terms::ParameterMap(parameters))
     }
 
     /// Calls with each parameter that job `job` has, in the order of the axes; none outside 1 ..= [`Self::job_count`].
-    pub(crate) fn visit(&self, job: u64, call: &mut impl FnMut(&Name, ParameterValue)) -> Option<()> {
+    pub(crate) fn visit(&self, job: u64, call: &mut impl FnMut(&str, ParameterValue)) -> Option<()> {
         let index = job.checked_sub(1).filter(|_| job <= self.jobs_max)?;
         let values = match index.checked_sub(self.kept) {
             Some(position) => self.included.get(usize::try_from(position).ok()?)?.clone(),

@@ -71,10 +71,10 @@ impl Points {
         }
     }
 
-    fn visit(&self, point: u64, mut call: impl FnMut(&str, ParameterValue)) -> Option<()> {
+    fn visit(&self, point: u64, call: &mut impl FnMut(&str, ParameterValue)) -> Option<()> {
         match self {
-            Self::Grid(grid) => grid.visit(point, &mut |name, value| call(name, value)),
-            Self::Drawn(points) => points.visit(point, &mut |name, value| call(name, value)),
+            Self::Grid(grid) => grid.visit(point, call),
+            Self::Drawn(points) => points.visit(point, call),
             Self::Learned(points) => {
                 let ParameterMap(parameters) = points.parameters(point)?;
                 parameters.iter().for_each(|(name, value)| call(name, value.clone()));
@@ -162,7 +162,7 @@ impl Jobs {
     pub(crate) fn visit(&self, job: u64, mut call: impl FnMut(&str, ParameterValue)) -> Option<()> {
         let (point, repeat) = self.point(job)?;
         let seed = self.seed.as_deref().filter(|_| repeat > 1);
-        self.points.visit(point, |name, mut value| {
+        self.points.visit(point, &mut |name: &str, mut value| {
             if seed == Some(name) {
                 count_up(&mut value, repeat);
             }

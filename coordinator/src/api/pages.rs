@@ -1,7 +1,7 @@
 //! The rows of a sweep's jobs, page by page, of which the next ones are read while one is looked through: a hundred thousand take as long as the
 //! processors need together, and not one after the other.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, mem, sync::Arc};
 
 use store::{JobRow, Store, StoreError};
 use terms::SweepId;
@@ -46,24 +46,16 @@ impl<F: Fn(u64) -> Read> Pages<F> {
     /// The next page; none after the last.
     pub(super) async fn next(&mut self) -> Result<Option<Vec<JobRow>>, ApiError> {
         let Some((first, page)) = self.asked.pop_front() else { return Ok(None) };
-        let rows = match page.await.map_err(|_| task_ended()).and_then(|rows| rows.map_err(unreadable)) {
-            Ok(rows) => rows,
-            Err(error) => {
-                self.asked.clear();
-                return Err(error);
-            }
-        };
+        // Unless this page shows that they come next, those after it are read in vain.
+        let ahead = mem::take(&mut self.asked);
+        let rows = page.await.map_err(|_| task_ended())?.map_err(unreadable)?;
         let last = rows.last().filter(|_| rows.len() == self.rows_max as usize).map(|row| row.job);
-        let Some(last) = last else {
-            self.asked.clear();
-            return Ok((!rows.is_empty()).then_some(rows));
-        };
-        // Jobs mostly begin in the order of their numbers, so that the page after the next one begins where it would without a gap. With one
-        // in this page, what was asked for may be another: it is read in vain.
+        let Some(last) = last else { return Ok((!rows.is_empty()).then_some(rows)) };
+        // Jobs mostly begin in the order of their numbers, so that the page after the next one begins where it would without a gap.
         let rows_max = u64::from(self.rows_max);
         let has_gap = last + 1 != first + rows_max;
-        if has_gap {
-            self.asked.clear();
+        if !has_gap {
+            self.asked = ahead;
         }
         for _ in self.asked.len()..if has_gap { 1 } else { AHEAD } {
             let next = self.asked.back().map_or(last + 1, |(first, _)| first + rows_max);

@@ -145,8 +145,8 @@ async fn columns(
     Ok(version.answer(&headers, "application/octet-stream"))
 }
 
-/// Begins to make what the browser asks for when it has read the page of a sweep: meanwhile a processor would wait for it. Not where others
-/// make something already: who asks has to wait then in any case.
+/// Begins to make what the browser asks for when it has read the page of a sweep: meanwhile a processor would wait for it. Not where
+/// others make them, or as much as may be made at a time: who asks has to wait then in any case.
 pub(super) fn begin(web: &Web, sweep: SweepId) {
     if !web.columns.is_idle(&[sweep]) {
         return;

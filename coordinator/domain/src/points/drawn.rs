@@ -19,7 +19,7 @@ use self::marks::Marks;
 use super::{Method, PointsError, mix, permutation::Permutation, sobol::Sobol};
 use crate::{
     grid::{POINTS_MAX, bits::RankedBits},
-    space::{AXES_MAX, Axis, AxisSet, Conditions, Name, PartialPoint, Point, completed, contains},
+    space::{AXES_MAX, Axis, AxisSet, Conditions, PartialPoint, Point, completed, contains},
 };
 
 /// Most points of a space that counts as finite. Ten million draws from a larger one repeat a point with a chance of less than
@@ -114,12 +114,12 @@ impl DrawnPoints {
     #[cfg(test)]
     pub(super) fn parameters(&self, point: u64) -> Option<terms::ParameterMap> {
         let mut parameters = Vec::with_capacity(self.axes.len());
-        self.visit(point, &mut |name, value| parameters.push((name.to_string(), value)))?;
+        self.visit(point, &mut |name: &str, value| parameters.push((name.to_owned(), value)))?;
         Some(terms::ParameterMap(parameters))
     }
 
     /// Calls with each parameter of a point, in the order of the axes; none outside 1 ..= [`Self::count`].
-    pub(super) fn visit(&self, point: u64, call: &mut impl FnMut(&Name, ParameterValue)) -> Option<()> {
+    pub(super) fn visit(&self, point: u64, call: &mut impl FnMut(&str, ParameterValue)) -> Option<()> {
         let mut visit = |axis: usize, value: Option<ParameterValue>| {
             if let Some(value) = value {
                 call(&self.axes[axis].name, value);

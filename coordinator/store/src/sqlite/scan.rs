@@ -183,3 +183,23 @@ impl Cells for InOrder<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, pin::pin, task::Poll};
+
+    use super::{super::SqliteStore, *};
+
+    #[tokio::test]
+    async fn a_scan_whose_caller_hangs_up_keeps_its_place_and_gives_its_connection_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&folder.path().join("sweep.db")).await.unwrap();
+        {
+            let mut reading = pin!(store.scanner.jobs(SweepId(1), 1, 10));
+            // It begins, and is dropped while a thread reads.
+            poll_fn(|context| Poll::Ready(drop(reading.as_mut().poll(context)))).await;
+        }
+        drop(store.scanner.places.acquire_many(SCANS_MAX).await.unwrap());
+        assert_eq!(locked(&store.scanner.idle).len(), 1);
+    }
+}

@@ -6,7 +6,7 @@ import { choice } from '../parts.js';
 import { t } from '../strings.js';
 import { Side, reached, telling } from './cells.js';
 import { RANK_COLOURS, Scale, css, rankColours } from './scale.js';
-import { Surface, isDark, open } from './surface.js';
+import { Surface, colourRamp, isDark, open } from './surface.js';
 
 const MARGIN = { left: 92, right: 10, top: 6, bottom: 58 };
 /** Room that a cell needs for its value, and for how many jobs it has below. */
@@ -35,12 +35,11 @@ export class HeatMap {
       onkeydown: (event) => this.key(event),
     });
     this.controls = el('div', { class: 'controls' });
-    this.ramp = el('canvas', { width: 96, height: 8, 'aria-hidden': 'true' });
     this.worst = el('span');
     this.best = el('span');
     this.note = el('span', { class: 'note' });
     this.scaled = el('span');
-    const legend = el('span', { class: 'note ramp' }, this.worst, this.ramp, this.best, this.scaled);
+    const legend = el('span', { class: 'note ramp' }, this.worst, colourRamp(), this.best, this.scaled);
     this.element = el('figure', {}, el('figcaption', {}, el('h2', { text: t('heatmap') }), this.controls), this.surface.element, el('div', { class: 'under' }, this.note, legend));
     // A sweep of one parameter has no cells.
     for (const what of ['mask', 'axes']) selection.on(what, () => this.cells && this.arrange());
@@ -118,7 +117,6 @@ export class HeatMap {
     const jobs = [...this.cells.values()].reduce((sum, cell) => sum + cell.count, 0);
     this.note.textContent = jobs ? t('cells', { jobs: count(jobs), cells: count(this.cells.size) }) : t('none_done');
     const [worst, best] = metric.maximize ? [this.min, this.max] : [this.max, this.min];
-    this.drawRamp(rankColours(isDark()));
     this.worst.textContent = values.length ? this.written(worst) : t('worst');
     this.best.textContent = values.length ? this.written(best) : t('best');
     const { across, down } = this.sides;
@@ -165,7 +163,6 @@ export class HeatMap {
       }
     }
     this.drawAxes(layer);
-    this.drawRamp(colours);
     this.drawOver();
   }
 
@@ -217,16 +214,6 @@ export class HeatMap {
     layer.rotate(-Math.PI / 2);
     layer.fillText(clipped(sides.down.label, 60), 0, 0, bottom - MARGIN.top);
     layer.restore();
-  }
-
-  drawRamp(colours) {
-    const layer = this.ramp.getContext('2d');
-    const { width, height } = this.ramp;
-    const step = width / colours.length;
-    colours.forEach((one, place) => {
-      layer.fillStyle = css(one);
-      layer.fillRect(width - (place + 1) * step, 0, step + 0.5, height);
-    });
   }
 
   /** The cell that is pointed at. */

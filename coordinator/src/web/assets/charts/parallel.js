@@ -11,8 +11,8 @@ import { Axis, drawAxis } from './axis.js';
 import { Brushes } from './brushes.js';
 import { kinds } from './kinds.js';
 import { Lines, RASTER_FROM, trace } from './lines.js';
-import { css, jitter, rankColours } from './scale.js';
-import { Surface, isDark, note, open, spoken } from './surface.js';
+import { jitter } from './scale.js';
+import { Surface, colourRamp, note, open, spoken } from './surface.js';
 
 const MARGIN = { left: 66, right: 50, top: 48, bottom: 26 };
 /** Room between two axes; on narrow screens they stand closer, so that few of them need no scrolling. */
@@ -45,13 +45,12 @@ export class Parallel {
     });
     this.lines = new Lines(this.surface);
     this.controls = el('div', { class: 'controls' });
-    this.ramp = el('canvas', { width: 96, height: 8, 'aria-hidden': 'true' });
     this.count = el('span', { class: 'note', 'aria-live': 'polite' });
-    const scrolls = (this.scrolls = el('div', { class: 'scrolls bare' }, this.surface.element));
+    const scrolls = el('div', { class: 'scrolls bare' }, this.surface.element);
     this.sideways = el('p', { class: 'note sideways', hidden: true, text: t('sideways') });
     const caption = el('figcaption', {}, el('h2', { text: t('parallel') }), this.controls);
     new ResizeObserver(() => (this.sideways.hidden = scrolls.scrollWidth <= scrolls.clientWidth)).observe(this.surface.element);
-    this.element = el('figure', { class: 'wide' }, caption, this.sideways, scrolls, el('div', { class: 'under' }, this.count, el('span', { class: 'note ramp' }, t('worst'), this.ramp, t('best'))));
+    this.element = el('figure', { class: 'wide' }, caption, this.sideways, scrolls, el('div', { class: 'under' }, this.count, el('span', { class: 'note ramp' }, t('worst'), colourRamp(), t('best'))));
     selection.on('hover', () => this.drawOver());
     selection.on('axes', () => this.columns && this.show(this.columns, this.metric));
     // Of very many lines only every now and then, so that there is something to see while a brush is dragged.
@@ -79,18 +78,6 @@ export class Parallel {
     return this.axes !== undefined && this.placed === this.axes;
   }
 
-  /** What the colours mean. */
-  drawRamp() {
-    const layer = this.ramp.getContext('2d');
-    const { width, height } = this.ramp;
-    const colours = rankColours(isDark());
-    const step = width / colours.length;
-    colours.forEach((one, place) => {
-      layer.fillStyle = css(one);
-      layer.fillRect(width - (place + 1) * step, 0, step, height);
-    });
-  }
-
   /** Shows these columns. */
   show(columns, metric) {
     this.columns = columns;
@@ -103,8 +90,6 @@ export class Parallel {
     const names = this.axes.map((axis) => axis.name).join('\n');
     if (names !== this.names) this.showControls();
     this.names = names;
-    // What the colours mean may be on the screen before the chart is.
-    this.drawRamp();
     const apart = innerWidth < NARROW ? AXIS_WIDTH_NARROW : AXIS_WIDTH_MIN;
     this.surface.element.style.minWidth = `${MARGIN.left + MARGIN.right + (this.axes.length - 1) * apart}px`;
     this.surface.element.setAttribute('aria-label', t('parallel_label', { jobs: count(columns.rows), axes: this.axes.map((axis) => clipped(axis.label, 40)).join(', ') }));
@@ -170,7 +155,6 @@ export class Parallel {
   draw() {
     if (!this.columns) return;
     this.place();
-    this.drawRamp();
     this.drawOver();
     this.lines.draw(this);
   }

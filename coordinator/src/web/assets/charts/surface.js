@@ -4,6 +4,7 @@ import { el, fill, foreign, onTheme, perFrame, whenIdle } from '../dom.js';
 import { clipped, duration, number, parameter } from '../format.js';
 import { badge, problem } from '../parts.js';
 import { t } from '../strings.js';
+import { css, rankColours } from './scale.js';
 
 const PARAMETERS_SHOWN_MAX = 12;
 /** What is on the screen with less of it is drawn after the rest for the first time: there is little to see of it. */
@@ -143,6 +144,24 @@ export function open(sweep, job, event) {
   const address = `/sweeps/${sweep}/jobs/${job}`;
   if (event.ctrlKey || event.metaKey || event.button === 1) window.open(address, '_blank', 'noopener');
   else location.assign(address);
+}
+
+/** A strip of the colours of ranks, from the worst to the best, that follows the theme. */
+export function colourRamp() {
+  const canvas = el('canvas', { width: 96, height: 8, 'aria-hidden': 'true' });
+  const draw = () => {
+    const layer = canvas.getContext('2d');
+    const { width, height } = canvas;
+    const colours = rankColours(isDark());
+    const step = width / colours.length;
+    colours.forEach((one, place) => {
+      layer.fillStyle = css(one);
+      layer.fillRect(width - (place + 1) * step, 0, step, height);
+    });
+  };
+  draw();
+  onTheme(draw);
+  return canvas;
 }
 
 /** Whether the dark theme is on. */

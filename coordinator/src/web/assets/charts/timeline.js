@@ -5,7 +5,7 @@ import { now } from '../clock.js';
 import { Left, colour, el, fill, foreign, perFrame, say } from '../dom.js';
 import { between, clipped, count, dateAndTime, duration } from '../format.js';
 import { badge, choice, problem, sentence } from '../parts.js';
-import { isJapanese, t } from '../strings.js';
+import { language, t } from '../strings.js';
 import { Surface } from './surface.js';
 
 const MARGIN = { left: 168, right: 12, top: 6, bottom: 26 };
@@ -289,7 +289,7 @@ const formats = {};
 
 /** A time as one of the formats has it, of which each takes milliseconds to make. */
 function written(format, date) {
-  formats[format] ??= new Intl.DateTimeFormat(isJapanese ? 'ja' : 'en', FORMATS[format]);
+  formats[format] ??= new Intl.DateTimeFormat(language, FORMATS[format]);
   return formats[format].format(date);
 }
 
