@@ -197,7 +197,7 @@ mod tests {
         {
             let mut reading = pin!(store.scanner.jobs(SweepId(1), 1, 10));
             // It begins, and is dropped while a thread reads.
-            poll_fn(|context| Poll::Ready(drop(reading.as_mut().poll(context)))).await;
+            poll_fn(|context| Poll::Ready(reading.as_mut().poll(context).is_pending())).await;
         }
         drop(store.scanner.places.acquire_many(SCANS_MAX).await.unwrap());
         assert_eq!(locked(&store.scanner.idle).len(), 1);
