@@ -2,15 +2,18 @@
 //! jobs is sorted and filtered by. Rows come from the store in pages, and parameters from the definition, which computes them.
 
 mod filling;
+mod parameters;
+
+use std::sync::Arc;
 
 use domain::record::Rung;
 use engine::{JobCounts, query::Defined};
 use store::JobRow;
-use terms::{Goal, JobState, MetricUse, ParameterValue, SweepId};
+use terms::{Goal, JobState, MetricUse, SweepId};
 
 use self::filling::Filling;
-pub use self::filling::ParameterColumn;
 pub(super) use self::filling::{exact, number};
+pub use self::{filling::ParameterColumn, parameters::JobParameters};
 use super::{Api, ApiError, jobs::shown};
 
 /// Most jobs of which there are columns, and most values of them together, but for those of one page of jobs more: a hundred megabytes. Of a
@@ -43,8 +46,8 @@ pub struct JobColumns {
     pub attempts: Vec<u32>,
     /// The worker of the last attempt.
     pub workers: ParameterColumn,
-    /// The parameters that vary, in the order of the space.
-    pub parameters: Vec<(String, ParameterColumn)>,
+    /// See [`JobColumns::parameters`].
+    pub parameters: JobParameters,
     /// The metrics at the last epoch, by their names; NaN where there is no value.
     pub metrics: Vec<(String, Vec<f32>)>,
     /// What jobs had reached at the rungs of early stopping, rising by their epochs.
@@ -70,59 +73,21 @@ impl Api {
     pub async fn columns(&self, sweep: SweepId) -> Result<JobColumns, ApiError> {
         let defined = self.defined(sweep).await?;
         let maximize = defined.definition.metric.goal == Goal::Maximize;
-        let mut columns = JobColumns { maximize, ..JobColumns::default() };
-        let mut filling = Fillings::new(defined.definition.varying.len());
+        let parameters = JobParameters::of(Arc::clone(&defined.definition));
+        let mut columns = JobColumns { maximize, parameters, ..JobColumns::default() };
+        let mut workers = Filling::new();
         let mut pages = self.pages(sweep);
         while let Some(rows) = pages.next().await? {
-            rows.iter().for_each(|row| columns.push(&defined, row, &mut filling));
-            if columns.jobs.len() >= ROWS_MAX || columns.cells_with(filling.parameters.len()) >= CELLS_MAX {
+            rows.iter().for_each(|row| columns.push(&defined, row, &mut workers));
+            if columns.jobs.len() >= ROWS_MAX || columns.cells() >= CELLS_MAX {
                 columns.left_out =
                     begun(&self.view(sweep).await?.counts).saturating_sub(columns.jobs.len() as u64);
                 break;
             }
             tokio::task::yield_now().await;
         }
-        let names = defined.definition.varying.iter().map(ToString::to_string);
-        columns.parameters =
-            names.zip(filling.parameters.into_iter().map(|filling| filling.column)).collect();
-        columns.workers = filling.workers.column;
+        columns.workers = workers.column;
         Ok(columns)
-    }
-}
-
-/// The columns of values that are being filled.
-#[derive(Debug)]
-struct Fillings {
-    workers: Filling,
-    parameters: Vec<Filling>,
-    /// The values of one job.
-    values: Vec<Option<ParameterValue>>,
-}
-
-impl Fillings {
-    fn new(parameters: usize) -> Self {
-        Self {
-            workers: Filling::new(),
-            parameters: (0..parameters).map(|_| Filling::new()).collect(),
-            values: vec![None; parameters],
-        }
-    }
-
-    /// Pushes the parameters of a job that vary.
-    fn push_parameters(&mut self, defined: &Defined, job: u64) {
-        let varying = &defined.definition.varying;
-        let mut next = 0;
-        defined.definition.visit_parameters(job, |name, value| {
-            // Mostly they come in the order of those that vary.
-            let place = (next..varying.len()).chain(0..next).find(|place| *varying[*place] == *name);
-            if let Some(place) = place {
-                self.values[place] = Some(value);
-                next = place + 1;
-            }
-        });
-        for (filling, value) in self.parameters.iter_mut().zip(&mut self.values) {
-            filling.push(value.take().as_ref());
-        }
     }
 }
 
@@ -135,16 +100,17 @@ fn begun(counts: &JobCounts) -> u64 {
 impl JobColumns {
     /// Roughly how many values there are.
     pub fn cells(&self) -> usize {
-        self.cells_with(self.parameters.len())
-    }
-
-    /// The same with so many columns of parameters.
-    fn cells_with(&self, parameters: usize) -> usize {
         let rungs: usize = self.rungs.iter().map(|rung| 3 * rung.reached.len()).sum();
-        self.jobs.len() * (COMMON_COLUMNS + parameters + self.metrics.len()) + rungs
+        self.jobs.len() * (COMMON_COLUMNS + self.parameters.count() + self.metrics.len()) + rungs
     }
 
-    fn push(&mut self, defined: &Defined, row: &JobRow, filling: &mut Fillings) {
+    /// The parameters that vary, in the order of the space. The first who asks computes them, which of a large sweep takes some tenths of a
+    /// second.
+    pub fn parameters(&self) -> &[(String, ParameterColumn)] {
+        self.parameters.columns(&self.jobs)
+    }
+
+    fn push(&mut self, defined: &Defined, row: &JobRow, workers: &mut Filling) {
         let Ok(job) = u32::try_from(row.job) else {
             self.left_out += 1;
             return;
@@ -162,8 +128,7 @@ impl JobColumns {
         self.pack_sizes.push(row.pack_size.max(1));
         self.best_epochs.push(row.best.as_ref().map_or(f32::NAN, |best| best.epoch as f32));
         self.attempts.push(row.attempts);
-        filling.workers.push_text(&row.worker);
-        filling.push_parameters(defined, row.job);
+        workers.push_text(&row.worker);
         self.push_metrics(row);
         self.push_rungs(&row.rungs);
     }

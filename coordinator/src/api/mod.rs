@@ -49,7 +49,7 @@ use tokio_util::task::TaskTracker;
 
 pub use self::{
     analysis::Analyzed,
-    columns::{CELLS_MAX, JobColumns, ParameterColumn, RungColumn},
+    columns::{CELLS_MAX, JobColumns, JobParameters, ParameterColumn, RungColumn},
     curves::Curve,
     definitions::{Changed, Source, Submission, Submitted, Validated},
     enrolment::Enrolled,

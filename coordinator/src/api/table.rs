@@ -3,7 +3,10 @@
 
 mod text;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    ops::Range,
+};
 
 use terms::{JobState, ParameterValue};
 
@@ -82,15 +85,17 @@ impl JobColumns {
     /// There is no such column.
     pub fn page(&self, question: &Question) -> Result<TablePage, ApiError> {
         let mut rows = self.matching(question)?;
+        let matching = rows.len();
         let keys = self.column(&question.sort)?.keys();
-        sort(&mut rows, &keys, question.is_falling);
         let size = question.rows.max(1);
-        let page = question.page.clamp(1, rows.len().div_ceil(size).max(1));
-        let shown = rows.iter().skip((page - 1) * size).take(size);
-        let jobs = shown.filter_map(|row| self.jobs.get(*row as usize)).map(|job| u64::from(*job)).collect();
+        let page = question.page.clamp(1, matching.div_ceil(size).max(1));
+        let first = (page - 1) * size;
+        let shown = sorted_between(&mut rows, first..matching.min(first + size), &keys, question.is_falling);
+        let job = |row: &u32| self.jobs.get(*row as usize).map(|job| u64::from(*job));
+        let jobs = shown.iter().filter_map(job).collect();
         let mut states = BTreeMap::new();
         self.states.iter().for_each(|state| *states.entry(*state).or_insert(0) += 1);
-        Ok(TablePage { jobs, page, matching: rows.len(), states })
+        Ok(TablePage { jobs, page, matching, states })
     }
 
     /// The rows that match, in the order of the jobs' numbers.
@@ -125,7 +130,7 @@ impl JobColumns {
             "worker" => Some(Values::of(&self.workers)),
             name => match (name.strip_prefix(PARAMETER), name.strip_prefix(METRIC)) {
                 (Some(name), _) => {
-                    let found = self.parameters.iter().find(|(known, _)| known == name);
+                    let found = self.parameters().iter().find(|(known, _)| known == name);
                     found.map(|(_, column)| Values::of(column))
                 }
                 // Of a metric that no epoch has yet, no job has a value.
@@ -146,16 +151,33 @@ fn no_such_column(name: &str) -> String {
     )
 }
 
-/// Sorts rows by their keys; those without one (NaN) come last, equal ones stay as they are.
-fn sort(rows: &mut [u32], keys: &[f64], is_falling: bool) {
-    let key = |row: &u32| {
-        let key = keys.get(*row as usize).copied().filter(|key| !key.is_nan());
+/// The rows that stand at these places once all are sorted by their keys: those without one (NaN) come last, equal ones in the order of their
+/// numbers. Only they are sorted, which takes as long as looking at all others a few times.
+fn sorted_between<'r>(
+    rows: &'r mut [u32],
+    places: Range<usize>,
+    keys: &[f64],
+    is_falling: bool,
+) -> &'r mut [u32] {
+    let key = |row: u32| {
+        let key = keys.get(row as usize).copied().filter(|key| !key.is_nan());
         key.map_or((true, 0.0), |key| (false, if is_falling { -key } else { key }))
     };
-    rows.sort_by(|one, other| {
-        let ((is_last, one), (other_is_last, other)) = (key(one), key(other));
-        is_last.cmp(&other_is_last).then(one.total_cmp(&other))
-    });
+    let order = |one: &u32, other: &u32| {
+        let ((is_last, key_of_one), (other_is_last, key_of_other)) = (key(*one), key(*other));
+        let by_key = is_last.cmp(&other_is_last).then(key_of_one.total_cmp(&key_of_other));
+        by_key.then(one.cmp(other))
+    };
+    if places.end < rows.len() {
+        rows.select_nth_unstable_by(places.end, order);
+    }
+    let rows = &mut rows[..places.end];
+    if places.start < rows.len() && places.start > 0 {
+        rows.select_nth_unstable_by(places.start, order);
+    }
+    let rows = &mut rows[places.start..];
+    rows.sort_unstable_by(order);
+    rows
 }
 
 impl<'a> Values<'a> {

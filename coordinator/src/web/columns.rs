@@ -25,7 +25,7 @@ pub(super) use self::encoded::Head;
 use self::encoded::encode;
 use super::{
     Web,
-    answers::Answered,
+    answers::{Answered, Refusal},
     asked::query,
     kept::{Bounds, Version},
     reading::{numbers, sweep_id},
@@ -49,15 +49,30 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
 #[derive(Debug, Clone)]
 pub(super) struct Columns {
     columns: Arc<JobColumns>,
-    /// As they are sent; made when someone asks.
-    sent: Arc<OnceLock<Version>>,
-    /// The same for who draws them.
-    sent_coarse: Arc<OnceLock<Version>>,
+    /// As they are sent, by [`Part`]; made when someone asks.
+    sent: Arc<[OnceLock<Version>; 3]>,
+}
+
+/// Which columns are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// All, with all digits.
+    Exact,
+    /// Those that a page draws first.
+    Coarse,
+    /// Those of the parameters.
+    Parameters,
 }
 
 impl Columns {
     fn cells(&self) -> usize {
         self.columns.cells()
+    }
+
+    /// These columns as they are sent: some megabytes are written and hashed.
+    fn version(&self, part: Part) -> &Version {
+        let of = || (part == Part::Parameters).then(|| self.version(Part::Coarse).tag().to_owned());
+        self.sent[part as usize].get_or_init(|| Version::new(encode(&self.columns, part, of())))
     }
 }
 
@@ -67,8 +82,22 @@ impl Columns {
 #[into_params(parameter_in = Query)]
 struct ColumnsQuery {
     /// `true` for no more bytes than charts of 20,000 or more jobs need: numbers that follow from each other are left out (`run`), and those
-    /// that are only drawn have two bytes (`scale`). The objective and integers have all their digits.
+    /// that are only drawn have two bytes (`scale`). The objective and integers have all their digits. The parameters of so many jobs are
+    /// answered by themselves (`has_parameters` says so).
     coarse: bool,
+    /// `true`, together with `coarse=true`, for the columns of the parameters alone; `of` says to which answer they belong.
+    parameters: bool,
+}
+
+impl ColumnsQuery {
+    fn part(&self) -> Answered<Part> {
+        match (self.coarse, self.parameters) {
+            (false, false) => Ok(Part::Exact),
+            (true, false) => Ok(Part::Coarse),
+            (true, true) => Ok(Part::Parameters),
+            (false, true) => Err(Refusal::invalid("`parameters=true` goes with `coarse=true`")),
+        }
+    }
 }
 
 /// Which curves are asked for.
@@ -140,8 +169,8 @@ async fn columns(
     asked: Result<Query<ColumnsQuery>, QueryRejection>,
     headers: HeaderMap,
 ) -> Answered<Response> {
-    let is_coarse = query(asked)?.coarse;
-    let version = version(&web, sweep_id(&id)?, is_coarse).await?;
+    let part = query(asked)?.part()?;
+    let version = version(&web, sweep_id(&id)?, part).await?;
     Ok(version.answer(&headers, "application/octet-stream"))
 }
 
@@ -153,15 +182,12 @@ pub(super) fn begin(web: &Web, sweep: SweepId) {
     }
     let web = web.clone();
     // Where they cannot be made, who asks is told why.
-    tokio::spawn(async move { version(&web, sweep, true).await.is_ok() });
+    tokio::spawn(async move { version(&web, sweep, Part::Coarse).await.is_ok() });
 }
 
-async fn version(web: &Web, sweep: SweepId, is_coarse: bool) -> Answered<Version> {
-    let Columns { columns, sent, sent_coarse } = made(web, sweep).await?;
-    let sent = if is_coarse { sent_coarse } else { sent };
-    // Some megabytes are written and hashed.
-    let encode = move || sent.get_or_init(|| Version::new(encode(&columns, is_coarse))).clone();
-    Ok(spawn_blocking(encode).await.map_err(|_| task_ended())?)
+async fn version(web: &Web, sweep: SweepId, part: Part) -> Answered<Version> {
+    let columns = made(web, sweep).await?;
+    Ok(spawn_blocking(move || columns.version(part).clone()).await.map_err(|_| task_ended())?)
 }
 
 /// The columns of a sweep, as new as they must be.
@@ -172,7 +198,7 @@ pub(super) async fn of(web: &Web, sweep: SweepId) -> Answered<Arc<JobColumns>> {
 async fn made(web: &Web, sweep: SweepId) -> Answered<Columns> {
     let make = async {
         let columns = Arc::new(web.api.columns(sweep).await?);
-        Ok(Columns { columns, sent: Arc::default(), sent_coarse: Arc::default() })
+        Ok(Columns { columns, sent: Arc::default() })
     };
     web.columns.of(&web.api, &[sweep], &BOUNDS, make).await
 }

@@ -205,6 +205,11 @@ impl Version {
         Self { tag: format!("\"{hash}\""), bytes }
     }
 
+    /// What names it: its `ETag`.
+    pub(super) fn tag(&self) -> &str {
+        &self.tag
+    }
+
     pub(super) fn len(&self) -> usize {
         self.bytes.len()
     }

@@ -364,6 +364,27 @@ async fn columns_that_a_page_has_are_not_sent_again() {
 }
 
 #[tokio::test]
+async fn columns_of_parameters_say_to_which_answer_they_belong() {
+    let served = served(Identities::default()).await;
+    let ask = async |asked: &str| {
+        let path = format!("/api/v1/sweeps/1/columns?{asked}");
+        let (status, headers, body) = served.ask(&Method::GET, &path, &[]).await;
+        (status, headers, to_bytes(body, usize::MAX).await.unwrap())
+    };
+    let tag = ask("coarse=true").await.1[header::ETAG].clone();
+    let (status, headers, parameters) = ask("coarse=true&parameters=true").await;
+    assert!(status == StatusCode::OK && headers[header::ETAG] != tag);
+    let length = u32::from_le_bytes(parameters[..4].try_into().unwrap()) as usize;
+    let head: Value = serde_json::from_slice(&parameters[4..4 + length]).unwrap();
+    assert_eq!(head["of"], tag.to_str().unwrap());
+    let names = head["columns"].as_array().unwrap().iter().map(|column| column["name"].as_str().unwrap());
+    assert!(names.clone().count() > 0 && names.clone().all(|name| name.starts_with("parameter:")), "{head}");
+    let (status, _, refused) = ask("parameters=true").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(String::from_utf8_lossy(&refused).contains("goes with `coarse=true`"), "{refused:?}");
+}
+
+#[tokio::test]
 async fn an_analysis_is_sent_once_and_has_the_keys_that_pages_read() {
     let served = served(Identities::default()).await;
     let path = "/api/v1/sweeps/1/analysis";

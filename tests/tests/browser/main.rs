@@ -11,6 +11,7 @@ mod followed;
 mod hands;
 mod hostile;
 mod kept;
+mod large;
 mod lasting;
 mod loading;
 mod looks;

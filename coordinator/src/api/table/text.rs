@@ -35,7 +35,7 @@ pub(super) fn test<'a>(columns: &'a JobColumns, word: &str) -> Test<'a> {
         columns.states.get(row).is_some_and(|state| state.as_str().contains(&word_of_state))
     }));
     tests.extend(contains("", Values::of(&columns.workers), word));
-    for (name, column) in &columns.parameters {
+    for (name, column) in columns.parameters() {
         tests.extend(contains(&name.to_lowercase(), Values::of(column), word));
     }
     Box::new(move |row| tests.iter().any(|test| test(row)))
@@ -46,7 +46,7 @@ pub(super) fn test<'a>(columns: &'a JobColumns, word: &str) -> Test<'a> {
 fn equal<'a>(columns: &'a JobColumns, word: &str) -> Option<Test<'a>> {
     let (name, value) = word.split_once('=')?;
     let named =
-        columns.parameters.iter().filter(|(known, _)| name.is_empty() || known.to_lowercase() == name);
+        columns.parameters().iter().filter(|(known, _)| name.is_empty() || known.to_lowercase() == name);
     let tests: Vec<Test<'a>> = named.map(|(_, column)| equals(Values::of(column), value)).collect();
     // A value may have the sign in it.
     (!tests.is_empty()).then(|| Box::new(move |row: usize| tests.iter().any(|test| test(row))) as Test<'a>)
@@ -99,7 +99,7 @@ fn compared<'a>(columns: &'a JobColumns, word: &str) -> Option<Test<'a>> {
     let (sign, holds) = COMPARISONS.iter().find(|(sign, _)| word.contains(sign))?;
     let (name, limit) = word.split_once(sign)?;
     let limit: f64 = limit.parse().ok()?;
-    let (_, column) = columns.parameters.iter().find(|(known, _)| known.to_lowercase() == name)?;
+    let (_, column) = columns.parameters().iter().find(|(known, _)| known.to_lowercase() == name)?;
     Some(match Values::of(column) {
         Values::Few(values, indexes) => {
             let holds = |value| exact(value).is_some_and(|value| holds(value, limit));

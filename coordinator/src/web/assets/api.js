@@ -8,6 +8,8 @@ const ROOT = '/api/v1';
 const PATIENCE_MS = 20_000;
 /** Columns of a large sweep are some megabytes, which a slow line takes a while for. */
 const PATIENCE_COLUMNS_MS = 120_000;
+/** How often columns are read whose jobs change before those of the parameters come: the coordinator keeps them for longer than that takes. */
+const TURNS = 3;
 
 /** An answer that is an error; `code` is the server's word for its kind, or `offline` where nothing answered. */
 export class Refused extends Error {
@@ -89,7 +91,10 @@ export async function list(path, most) {
   return { items, isWhole: !after };
 }
 
-/** The columns of a sweep's jobs; null where they are those of the version that is known. */
+/**
+ * The columns of a sweep's jobs; null where they are those of the version that is known. Of a large sweep, those of the parameters are not among
+ * them: `isWhole` says so, and `complete` adds them.
+ */
 export async function columns(sweep, known) {
   // The server says that a browser must ask again each time; the first answer is one that the page itself asked for (`frame.html`).
   const response = await ask(`/sweeps/${sweep}/columns?coarse=true`, {}, PATIENCE_COLUMNS_MS);
@@ -101,33 +106,70 @@ export async function columns(sweep, known) {
   return new Columns(await whole(response, 'arrayBuffer'), version);
 }
 
+/** Adds the columns of the parameters, unless they are there. False where the jobs have changed since the other columns came. */
+export async function complete(sweep, columns) {
+  if (columns.isWhole) return true;
+  const response = await ask(`/sweeps/${sweep}/columns?coarse=true&parameters=true`, {}, PATIENCE_COLUMNS_MS);
+  return columns.add(await whole(response, 'arrayBuffer'));
+}
+
+/** The same as `columns`, with those of the parameters. */
+export async function wholeColumns(sweep, known) {
+  for (let turn = 0; turn < TURNS; turn += 1) {
+    const found = await columns(sweep, known);
+    if (!found || (await complete(sweep, found))) return found;
+  }
+  throw new Refused('changed', t('error_slow'), 0);
+}
+
 const KINDS = { u8: Uint8Array, u16: Uint16Array, u32: Uint32Array, f32: Float32Array, f64: Float64Array };
 /** Of numbers on a scale, the largest, and what stands for none. */
 const STEPS = 65_534;
-const PARAMETER = 'parameter:';
+/** Before the name of a parameter, as a column. */
+export const PARAMETER = 'parameter:';
 
-/** Jobs, column by column, as views of the bytes that came. */
+/** What comes before columns, and the columns as views of the bytes that came. */
+function read(bytes) {
+  const length = new DataView(bytes).getUint32(0, true);
+  const head = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes, 4, length)));
+  let at = 4 + length;
+  const columns = head.columns.map(({ name, kind, bytes: size, values, run, scale }) => {
+    const Kind = KINDS[kind];
+    const alignment = Math.max(4, Kind.BYTES_PER_ELEMENT);
+    const from = Math.ceil(at / alignment) * alignment;
+    at = from + size;
+    const came = run ? inRun(new Kind(head.rows), run) : new Kind(bytes, from, size / Kind.BYTES_PER_ELEMENT);
+    return new Column(name, came, values, scale);
+  });
+  return { head, columns };
+}
+
+/** Jobs, column by column. */
 export class Columns {
   constructor(bytes, version) {
-    const length = new DataView(bytes).getUint32(0, true);
-    const head = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes, 4, length)));
+    const { head, columns } = read(bytes);
     this.version = version;
     this.rows = head.rows;
     this.leftOut = head.left_out;
-    this.byName = new Map();
-    let at = 4 + length;
-    for (const { name, kind, bytes: size, values, run, scale } of head.columns) {
-      const Kind = KINDS[kind];
-      const alignment = Math.max(4, Kind.BYTES_PER_ELEMENT);
-      at = Math.ceil(at / alignment) * alignment;
-      const came = run ? inRun(new Kind(head.rows), run) : new Kind(bytes, at, size / Kind.BYTES_PER_ELEMENT);
-      this.byName.set(name, new Column(name, came, values, scale));
-      at += size;
-    }
+    /** Whether the columns of parameters are there. */
+    this.isWhole = head.has_parameters;
+    this.byName = new Map(columns.map((column) => [column.name, column]));
     this.job = this.byName.get('job').data;
     this.state = this.byName.get('state');
     this.objective = this.byName.get('objective').data;
-    this.parameters = [...this.byName.values()].filter((column) => column.isParameter);
+    this.parameters = columns.filter((column) => column.isParameter);
+  }
+
+  /** Adds the columns of parameters where they are of the same jobs, and says whether they are. */
+  add(bytes) {
+    const { head, columns } = read(bytes);
+    // Some proxies call a version weak, or name none.
+    const isSame = this.version ? head.of === this.version.replace(/^W\//, '') : head.rows === this.rows;
+    if (!isSame) return false;
+    for (const column of columns) this.byName.set(column.name, column);
+    this.parameters = columns;
+    this.isWhole = true;
+    return true;
   }
 
   /** A column by its name; of a parameter, `parameter:NAME`. */

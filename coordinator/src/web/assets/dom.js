@@ -110,6 +110,11 @@ export function perFrame(callback) {
   };
 }
 
+/** Calls back once what is there has been drawn. */
+export function afterFrame(callback) {
+  requestAnimationFrame(() => setTimeout(callback));
+}
+
 /** What can wait is done after so long at the latest. */
 const LATER_MS = 500;
 

@@ -9,7 +9,7 @@ import { JOB_STATES, badge, problem, sentence } from './parts.js';
 import { t } from './strings.js';
 import { cell, heading } from './table.js';
 
-const PAGE = 100;
+const PAGE = 50;
 /** Parameters that are shown unless the reader chooses others. */
 const SHOWN_MAX = 8;
 const TYPING_MS = 200;

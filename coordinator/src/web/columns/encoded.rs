@@ -9,7 +9,7 @@ use terms::{JobState, VariantArray};
 use utoipa::ToSchema;
 
 use self::coarse::Scale;
-use super::chosen;
+use super::{Part, chosen};
 use crate::api::{JobColumns, ParameterColumn};
 
 /// Bytes to which the first column is aligned, so that a page can read all of them where they are.
@@ -25,6 +25,11 @@ const COARSE_ROWS: usize = 20_000;
 pub(in super::super) struct Head {
     rows: usize,
     left_out: u64,
+    /// `false` where those of the parameters are answered to `parameters=true`.
+    has_parameters: bool,
+    /// Of columns of parameters alone: the `ETag` of the answer without `parameters=true` which has the other columns of the same jobs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    of: Option<String>,
     columns: Vec<ColumnHead>,
 }
 
@@ -66,16 +71,20 @@ enum Data {
     Exact(Vec<f64>),
 }
 
-/// The length of the head, the head, filled up with spaces, and the columns one after the other.
-pub(super) fn encode(columns: &JobColumns, is_coarse: bool) -> Bytes {
+/// The length of the head, the head, filled up with spaces, and the columns one after the other. `of` is what a part of them belongs to.
+pub(super) fn encode(columns: &JobColumns, part: Part, of: Option<String>) -> Bytes {
     let rows = chosen::rows(columns);
-    let mut all = fixed(columns, &rows);
-    all.extend(columns.parameters.iter().map(|(name, column)| parameter(name, column, &rows)));
-    if is_coarse && rows.len() >= COARSE_ROWS {
+    let is_large = part != Part::Exact && rows.len() >= COARSE_ROWS;
+    let mut all = if part == Part::Parameters { Vec::new() } else { fixed(columns, &rows) };
+    let has_parameters = part != Part::Coarse || !is_large;
+    if has_parameters {
+        all.extend(columns.parameters().iter().map(|(name, column)| parameter(name, column, &rows)));
+    }
+    if is_large {
         all.iter_mut().for_each(ColumnHead::shorten);
     }
     let left_out = columns.left_out + (columns.jobs.len() - rows.len()) as u64;
-    let head = Head { rows: rows.len(), left_out, columns: all };
+    let head = Head { rows: rows.len(), left_out, has_parameters, of, columns: all };
     let mut text = serde_json::to_vec(&head).unwrap_or_default();
     text.resize((text.len() + 4).next_multiple_of(ALIGNMENT) - 4, b' ');
     let data: usize = head.columns.iter().map(|column| column.bytes.next_multiple_of(ALIGNMENT)).sum();

@@ -30,7 +30,8 @@ const PAGES_READ: &[(u64, &[&str])] = &[
         &[
             "/api/v1/sweeps/2",
             "/api/v1/sweeps/2/columns?coarse=true",
-            "/api/v1/sweeps/2/table?sort=objective&order=descending&rows=100",
+            "/api/v1/sweeps/2/columns?coarse=true&parameters=true",
+            "/api/v1/sweeps/2/table?sort=objective&order=descending&rows=50",
             "/api/v1/sweeps/2/analysis",
             "/api/v1/sweeps/2/curves?jobs=1,2,3,4,5,6,7,8&metric=val_accuracy",
             "/api/v1/sweeps/2/rungs",
@@ -152,16 +153,18 @@ fn opened(results: &mut Results) {
         results.add(&format!("a page of 100,000 jobs: {what}"), ms, "ms", None);
         body.len()
     };
-    let bytes = told("columns, cold", "/api/v1/sweeps/1/columns?coarse=true");
+    let first = told("columns, cold", "/api/v1/sweeps/1/columns?coarse=true");
     told("columns, warm", "/api/v1/sweeps/1/columns?coarse=true");
-    told("table, sorted", "/api/v1/sweeps/1/table?sort=objective&order=descending");
+    let parameters =
+        told("columns of parameters, cold", "/api/v1/sweeps/1/columns?coarse=true&parameters=true");
+    told("table, sorted", "/api/v1/sweeps/1/table?sort=objective&order=descending&rows=50");
     told(
         "table, filtered, the last page",
         "/api/v1/sweeps/1/table?sort=train_seconds&text=done%201&page=999999",
     );
     told("timeline", "/api/v1/timeline?sweep=1");
     told("sweep", "/api/v1/sweeps/1");
-    results.add("a page of 100,000 jobs: columns", bytes as f64 / 1e6, "MB", None);
+    results.add("a page of 100,000 jobs: columns", (first + parameters) as f64 / 1e6, "MB", None);
 }
 
 /// A connection on which an answer comes, its head included.

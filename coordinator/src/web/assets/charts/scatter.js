@@ -1,5 +1,6 @@
 // Any column against the objective, one point a job; with the training time, the jobs than which none is both quicker and better.
 
+import { PARAMETER } from '../api.js';
 import { Left, colour, el, fill, say } from '../dom.js';
 import { count } from '../format.js';
 import { pareto, rising } from '../order.js';
@@ -49,11 +50,17 @@ export class Scatter {
     selection.on('axes', () => this.columns && this.against(this.x));
   }
 
-  /** Shows these columns. */
+  /** Whether a parameter is on its axis, so that nothing is shown without it. */
+  get isOfParameter() {
+    return this.x.startsWith(PARAMETER);
+  }
+
+  /** Shows these columns. The same with those of the parameters make no difference to what is drawn. */
   show(columns, metric) {
+    const isNew = columns !== this.columns;
     this.columns = columns;
     this.metric = metric;
-    this.byState = columns.rowsByState();
+    if (isNew) this.byState = columns.rowsByState();
     const options = [
       ['train_seconds', t('train_time')],
       ['job', t('job_number')],
@@ -68,7 +75,7 @@ export class Scatter {
         this.against(x);
       }), kinds(this.selection, () => this.axes()));
     }
-    this.against(this.x);
+    if (isNew) this.against(this.x);
   }
 
   /** Its two axes, for their menu. */

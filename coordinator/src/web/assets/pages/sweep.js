@@ -1,7 +1,7 @@
 // One sweep: what it does now, its best job, charts of all jobs, and their table. What happens comes as events; the columns that charts are
 // drawn from are read again at most every few seconds.
 
-import { columns as readColumns, get } from '../api.js';
+import { columns as readColumns, complete, get, wholeColumns } from '../api.js';
 import { ofSweep } from '../actions.js';
 import { Curves } from '../best.js';
 import { HeatMap } from '../charts/heatmap.js';
@@ -9,7 +9,7 @@ import { Parallel } from '../charts/parallel.js';
 import { Rungs } from '../charts/rungs.js';
 import { Scatter } from '../charts/scatter.js';
 import { Timeline } from '../charts/timeline.js';
-import { el, fill, foreign, staysPut, update, whenIdle, whenSeen } from '../dom.js';
+import { afterFrame, el, fill, foreign, staysPut, update, whenIdle, whenSeen } from '../dom.js';
 import { ago, clipped, count, duration, lasted, number, parameter } from '../format.js';
 import { JobsTable } from '../jobs.js';
 import { RESTING_MS, atMost, follow, poll } from '../live.js';
@@ -94,14 +94,29 @@ class Page {
     this.follow();
   }
 
-  /** Shows the first columns. Without them the rest of the page is there, and they are asked for again. */
+  /**
+   * Shows the first columns, and asks for those of the parameters, which of a large sweep come after them. Without columns the rest of the page
+   * is there, and they are asked for again.
+   */
   async start(first) {
-    const columns = await first.catch(() => null);
+    // What the reader chose before decides which jobs are shown, and on which axes.
+    const needsAll = this.parallel.isBrushed || this.scatter.isOfParameter;
+    const ready = async (columns) => (!needsAll || (await complete(this.id, columns)) ? columns : null);
+    const columns = await first.then(ready).catch(() => null);
     this.isStarting = false;
     if (columns) this.take(columns);
     else this.jobs.show(this.sweep);
     this.tail.hidden = false;
     if (this.heard || !this.columns) this.refresh();
+    else if (!columns.isWhole) afterFrame(() => this.complete(columns));
+  }
+
+  /** Shows what is drawn of the parameters, which come after the other columns. */
+  async complete(columns) {
+    const isSame = await complete(this.id, columns).catch(() => false);
+    if (columns !== this.columns) return;
+    if (isSame) this.showCharts();
+    else this.refresh();
   }
 
   /** Listens for what happens. Of a sweep that has ended, one looks now and then whether it goes on. */
@@ -174,7 +189,7 @@ class Page {
     const { heard } = this;
     const sweep = await get(`/sweeps/${this.id}`);
     // After it, so that no end is known whose jobs are not.
-    const columns = !this.isStarting && (await readColumns(this.id, this.columns?.version));
+    const columns = !this.isStarting && (await wholeColumns(this.id, this.columns?.isWhole ? this.columns.version : null));
     if (turn !== this.turn) return;
     this.sweep = heard === this.heard ? sweep : { ...sweep, ...this.last, waiting: this.sweep.waiting };
     this.showHead();
@@ -185,7 +200,10 @@ class Page {
 
   take(columns) {
     this.columns = columns;
-    this.showColumns();
+    this.showCharts();
+    // The first page may be on its way already.
+    if (!this.listed) this.jobs.show(this.sweep);
+    this.listed = null;
   }
 
   showHead() {
@@ -227,25 +245,23 @@ class Page {
     this.showTimeline(sweep);
   }
 
-  showColumns() {
+  showCharts() {
     const { columns, sweep } = this;
+    const { isWhole } = columns;
     const hasRows = columns.rows > 0;
     this.charts.hidden = !hasRows;
-    // The parallel coordinates decide which rows the others show.
     const hasValues = columns.objective.some(Number.isFinite);
     update(this.beyond, beyond(columns, sweep), columns.leftOut > 0 && banner('note', '', t('columns_left_out', { jobs: count(columns.leftOut) })));
     // Without a value there is nothing to draw: their axes would say something else.
     for (const { element } of [this.parallel, this.scatter, this.curves]) element.hidden = !hasValues;
-    this.heatmap.element.hidden = !hasValues || columns.parameters.length < 2;
+    this.heatmap.element.hidden = !hasValues || sweep.varying.length < 2;
     if (hasValues) {
-      this.parallel.show(columns, sweep.metric);
+      // The parallel coordinates decide which rows the others show.
+      if (isWhole) this.parallel.show(columns, sweep.metric);
       this.scatter.show(columns, sweep.metric);
-      this.curves.show(columns, sweep);
+      if (isWhole) this.curves.show(columns, sweep);
     }
-    if (hasRows) this.later(() => this.showBelow(hasValues));
-    // The first page may be on its way already.
-    if (!this.listed) this.jobs.show(sweep);
-    this.listed = null;
+    if (hasRows && isWhole) this.later(() => this.showBelow(hasValues));
   }
 }
 

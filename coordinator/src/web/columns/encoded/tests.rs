@@ -46,11 +46,12 @@ fn columns_are_read_back_as_they_were() {
         parameters: vec![
             ("activation".into(), few),
             ("rate".into(), ParameterColumn::Numbers(vec![0.5, 0.25, f32::NAN])),
-        ],
+        ]
+        .into(),
         left_out: 7,
         ..JobColumns::default()
     };
-    let (head, read) = decoded(&encode(&columns, false));
+    let (head, read) = decoded(&encode(&columns, Part::Exact, None));
     assert_eq!((head["rows"].as_u64(), head["left_out"].as_u64()), (Some(3), Some(7)));
     let of = |name: &str| &read.iter().find(|(known, _)| known == name).unwrap().1;
     assert_eq!(*of("job"), [1.0, 2.0, 70_000.0]);
@@ -77,11 +78,12 @@ fn integers_are_sent_with_all_their_digits() {
             ("seed".into(), ParameterColumn::Exact(vec![123_456_789.0, 0.0, 4_294_967_295.0])),
             ("gap".into(), ParameterColumn::Exact(vec![123_456_789.0, f64::NAN, 1.0])),
             ("long".into(), ParameterColumn::Exact(vec![-1.0, 9_007_199_254_740_991.0, 0.0])),
-        ],
+        ]
+        .into(),
         ..JobColumns::default()
     };
-    for is_coarse in [false, true] {
-        let (head, read) = decoded(&encode(&columns, is_coarse));
+    for part in [Part::Exact, Part::Coarse] {
+        let (head, read) = decoded(&encode(&columns, part, None));
         let of = |name: &str| &read.iter().find(|(known, _)| known == name).unwrap().1;
         assert_eq!(*of("parameter:seed"), [123_456_789.0, 0.0, 4_294_967_295.0]);
         assert_eq!((of("parameter:gap")[0], of("parameter:gap")[1].is_nan()), (123_456_789.0, true));
@@ -100,24 +102,34 @@ fn a_page_of_a_hundred_thousand_jobs_with_eight_parameters_is_sent_in_less_than_
         let number = move |job: u32| (job.wrapping_mul(2_654_435_761).wrapping_add(place << 13) >> 8) as f32;
         (1..=count).map(move |job| number(job) / 16_777_216.0).collect::<Vec<f32>>()
     };
-    let mut columns = JobColumns {
+    let mut parameters: Vec<_> =
+        (2..10).map(|place| (format!("p{place}"), ParameterColumn::Numbers(scattered(place)))).collect();
+    parameters[0].1 = ParameterColumn::Numbers((0..count).map(|job| (job % 1_000) as f32).collect());
+    let columns = JobColumns {
         jobs: (1..=count).collect(),
         states: vec![JobState::Done; count as usize],
         epochs_done: vec![3; count as usize],
         objectives: scattered(0),
         train_seconds: scattered(1),
         pack_sizes: vec![1; count as usize],
-        parameters: (2..10)
-            .map(|place| (format!("p{place}"), ParameterColumn::Numbers(scattered(place))))
-            .collect(),
+        parameters: parameters.into(),
         ..JobColumns::default()
     };
-    columns.parameters[0].1 = ParameterColumn::Numbers((0..count).map(|job| (job % 1_000) as f32).collect());
-    let (exact, coarse) = (encode(&columns, false), encode(&columns, true));
-    assert!(coarse.len() < 2_400_000, "{} bytes, and {} with all digits", coarse.len(), exact.len());
-    let (head, read) = decoded(&coarse);
-    let heads = head["columns"].as_array().unwrap();
-    let of = |name: &str| heads.iter().zip(&read).find(|(head, _)| head["name"] == name).unwrap();
+    let exact = encode(&columns, Part::Exact, None);
+    let first = encode(&columns, Part::Coarse, None);
+    let parameters = encode(&columns, Part::Parameters, Some("\"first\"".to_owned()));
+    let sent = first.len() + parameters.len();
+    assert!(sent < 2_400_000, "{sent} bytes, and {} with all digits", exact.len());
+    assert!(first.len() < 800_000, "{} bytes come first", first.len());
+    let (first, parameters) = (decoded(&first), decoded(&parameters));
+    assert_eq!((&first.0["has_parameters"], &first.0["of"]), (&false.into(), &Value::Null));
+    assert_eq!((&parameters.0["has_parameters"], &parameters.0["of"]), (&true.into(), &"\"first\"".into()));
+    assert_eq!((first.1.len(), parameters.1.len()), (6, 8));
+    let of = |name: &str| {
+        let (head, read) = if name.starts_with("parameter:") { &parameters } else { &first };
+        let heads = head["columns"].as_array().unwrap();
+        heads.iter().zip(read).find(|(head, _)| head["name"] == name).unwrap()
+    };
     assert_eq!(of("job").0["run"], serde_json::json!({"first": 1, "step": 1}));
     assert_eq!(of("pack_size").0["run"], serde_json::json!({"first": 1, "step": 0}));
     let objectives = &of("objective").1.1;
