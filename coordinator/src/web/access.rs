@@ -338,7 +338,7 @@ mod tests {
     fn a_cookie_holds_as_long_as_the_token_that_it_was_made_with() {
         let ours = access("secret", true);
         let sent = |session: &Session| {
-            let cookie = session.cookie();
+            let cookie = session.cookie(&HeaderMap::new());
             format!("other=1; {}", cookie.split(';').next().unwrap())
         };
         let of = |access: &Access, session: &Session| known(access, &[("cookie", &sent(session))]);

@@ -190,7 +190,7 @@ async fn ask(
         Some(token) if web.access.wants_token() && is_of_unknown_page(&headers) => {
             login(&shown, reader, Some(token))
         }
-        Some(token) => enter(&web, issuer.place(), (token, &shown), reader),
+        Some(token) => enter(&web, issuer.place(), (token, &shown), reader, &headers),
         None => login(&shown, reader, None),
     }
 }
@@ -198,19 +198,26 @@ async fn ask(
 async fn log_in(
     State(web): State<Web>,
     Extension(issuer): Extension<Issuer>,
+    headers: HeaderMap,
     reader: Reader,
     Form(shown): Form<Shown>,
 ) -> Response {
     let token = shown.token.as_deref().unwrap_or_default().trim();
-    enter(&web, issuer.place(), (token, &shown), reader)
+    enter(&web, issuer.place(), (token, &shown), reader, &headers)
 }
 
-fn enter(web: &Web, from: &str, (token, shown): (&str, &Shown), reader: Reader) -> Response {
+fn enter(
+    web: &Web,
+    from: &str,
+    (token, shown): (&str, &Shown),
+    reader: Reader,
+    headers: &HeaderMap,
+) -> Response {
     let wanted = wanted::path(shown.next.as_deref());
     if !web.access.wants_token() {
         return Redirect::to(wanted).into_response();
     }
-    match web.access.log_in(token).map(|session| HeaderValue::from_str(session.cookie())) {
+    match web.access.log_in(token).map(|session| HeaderValue::from_str(&session.cookie(headers))) {
         Some(Ok(cookie)) => ([(header::SET_COOKIE, cookie)], Redirect::to(wanted)).into_response(),
         Some(Err(_)) => answers::no_page(),
         None => {

@@ -10,6 +10,11 @@ const SESSION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// What the key of a MAC is derived for, so that no other use of the token has the same.
 const PURPOSE: &str = "sweep 2026-11 cookie of a browser";
 
+/// With this, browsers send a cookie over TLS alone.
+const SECURE: &str = "; Secure";
+/// How the nearest of some proxies was reached, or each of them, the browser's own first.
+const PROXY_PROTOCOL: &str = "x-forwarded-proto";
+
 /// What a server's cookies are called: with TLS a name that browsers take from this server alone, and only with `Secure`. Cookies are for all
 /// ports of a machine, on each of which there may be another coordinator, so the name has the port.
 #[derive(Debug, Clone)]
@@ -33,9 +38,11 @@ impl Session {
         Self { cookie: name.cookie(&format!("{said}.{mac}"), SESSION) }
     }
 
-    /// The header that hands it to a browser.
-    pub(crate) fn cookie(&self) -> &str {
-        &self.cookie
+    /// The header that hands it to a browser which has sent these headers. Where a proxy says that it speaks TLS with the browser, that sends it
+    /// over TLS alone, as it does to a server that speaks TLS itself.
+    pub(crate) fn cookie(&self, asked: &HeaderMap) -> String {
+        let is_missing = !self.cookie.ends_with(SECURE) && is_behind_tls(asked);
+        format!("{}{}", self.cookie, if is_missing { SECURE } else { "" })
     }
 
     /// Whose session a browser has that sends these headers. `found` says who someone is, and what their sessions are signed with.
@@ -68,10 +75,17 @@ impl CookieName {
 
     /// No script may read it, and no form on a page of another server sends it.
     fn cookie(&self, value: &str, lasts: Duration) -> String {
-        let secure = if self.is_secure { "; Secure" } else { "" };
+        let secure = if self.is_secure { SECURE } else { "" };
         let seconds = lasts.as_secs();
         format!("{}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}", self.name)
     }
+}
+
+/// Whether a proxy says that the browser reached it by TLS.
+fn is_behind_tls(asked: &HeaderMap) -> bool {
+    let said = asked.get(PROXY_PROTOCOL).and_then(|said| said.to_str().ok());
+    let first = said.and_then(|said| said.split(',').next());
+    first.is_some_and(|first| first.trim().eq_ignore_ascii_case("https"))
 }
 
 fn is_valid(value: &str, key: &[u8]) -> bool {
@@ -120,5 +134,26 @@ mod tests {
         let plain = cookie(false);
         assert_eq!(plain, "sweep-session-8080=x; Path=/; Max-Age=60; HttpOnly; SameSite=Lax");
         assert_eq!(cookie(true), plain.replace("sweep-", "__Host-sweep-") + "; Secure");
+    }
+
+    #[test]
+    fn behind_a_proxy_that_speaks_tls_a_cookie_is_sent_over_tls_alone() {
+        let name = |is_secure| CookieName::new(8080, is_secure);
+        let given = |is_secure, said: Option<&'static str>| {
+            let asked = said.map(|said| (PROXY_PROTOCOL.parse().unwrap(), said.parse().unwrap()));
+            Session::new("admin", b"secret", &name(is_secure)).cookie(&asked.into_iter().collect())
+        };
+        for (said, is_secure) in [
+            (None, false),
+            (Some("http"), false),
+            (Some("https"), true),
+            (Some("HTTPS, http"), true),
+            (Some("http, https"), false),
+        ] {
+            let cookie = given(false, said);
+            assert_eq!(cookie.ends_with("; SameSite=Lax; Secure"), is_secure, "{said:?}: {cookie}");
+            assert!(cookie.starts_with("sweep-session-8080="), "its name is that of the server");
+            assert_eq!(given(true, said).matches(SECURE).count(), 1);
+        }
     }
 }

@@ -342,6 +342,9 @@ async fn who_logs_in_comes_to_the_page_that_was_wanted_and_to_no_other_server() 
         let page = String::from_utf8(to_bytes(body, usize::MAX).await.unwrap().into()).unwrap();
         assert!(is_let_in || page.contains("value=\"/workers\"") && !page.contains(ADMIN), "{page}");
     }
+    let behind = [("sec-fetch-site", "none"), ("x-forwarded-proto", "https")];
+    let (_, headers, _) = served.ask(&Method::GET, &link, &behind).await;
+    assert!(headers[header::SET_COOKIE].to_str().unwrap().ends_with("; Secure"), "{headers:?}");
     // Where browsers do not say whose link it is, the reader is asked.
     for (host, is_asked) in [("10.0.0.1:8080", true), ("gpu.example:8080", true), ("127.0.0.1:8080", false)] {
         let asked = Request::builder().uri(&link).header(header::HOST, host).body(Body::empty()).unwrap();
