@@ -101,7 +101,12 @@ impl JobColumns {
     /// Roughly how many values there are.
     pub fn cells(&self) -> usize {
         let rungs: usize = self.rungs.iter().map(|rung| 3 * rung.reached.len()).sum();
-        self.jobs.len() * (COMMON_COLUMNS + self.parameters.count() + self.metrics.len()) + rungs
+        self.jobs.len() * (COMMON_COLUMNS + self.parameter_names().count() + self.metrics.len()) + rungs
+    }
+
+    /// The names of the parameters that vary, in the order of the space.
+    pub fn parameter_names(&self) -> impl Iterator<Item = &str> {
+        self.parameters.names()
     }
 
     /// The parameters that vary, in the order of the space. The first who asks computes them, which of a large sweep takes some tenths of a

@@ -65,11 +65,11 @@ impl Access {
         let is_stored = !caller.until.is_unbounded();
         let who = if is_stored { token.split_once('.')?.0 } else { caller.name.as_deref().unwrap_or(ADMIN) };
         let (_, key) = self.session(who)?;
-        Some(Session::new(who, &key, &self.0.cookie))
+        Some(Session::new(who, &key, self.0.cookie))
     }
 
-    /// The cookie that ends a session.
-    pub(super) fn log_out(&self) -> String {
+    /// The cookies that end a session.
+    pub(super) fn log_out(&self) -> impl Iterator<Item = String> {
         self.0.cookie.ended()
     }
 
@@ -106,7 +106,7 @@ impl Access {
             let token = given.to_str().ok()?.strip_prefix("Bearer ")?;
             return self.0.identities.of_token(token).ok().map(Known::Token);
         }
-        Session::of(headers, &self.0.cookie, |who| self.session(who)).map(Known::Browser)
+        Session::of(headers, self.0.cookie, |who| self.session(who)).map(Known::Browser)
     }
 }
 
@@ -354,7 +354,13 @@ mod tests {
         assert_eq!(of(&changed, &admin), None);
         assert_eq!(of(&changed, &submitter), None, "the store alone makes no sessions");
         assert_eq!(of(&changed, &viewer), Some((Role::Viewer, false)));
-        assert_eq!(of(&access("secret", false), &admin), None, "the names of both differ");
+        let plain = access("secret", false);
+        assert_eq!(of(&ours, &plain.log_in("secret").unwrap()), None, "the names of both differ");
+        assert_eq!(of(&plain, &admin), Some((Role::Admin, false)), "a proxy may speak TLS");
+        let ended = |access: &Access| {
+            access.log_out().map(|cookie| cookie.split('=').next().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!((ended(&ours).len(), ended(&plain).len()), (1, 2));
         let token = ours.0.identities.stored("a1").unwrap();
         ours.0.identities.keep(Token { revoked_unix_ms: Some(2), ..token });
         assert_eq!(of(&ours, &submitter), None, "revoked");

@@ -17,12 +17,11 @@ use axum::{
 use report::view;
 use serde::{Deserialize, Serialize};
 use terms::SweepId;
-use tokio::task::spawn_blocking;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(super) use self::encoded::Head;
-use self::encoded::encode;
+use self::encoded::{encode, version};
 use super::{
     Web,
     answers::{Answered, Refusal},
@@ -30,12 +29,14 @@ use super::{
     kept::{Bounds, Version},
     reading::{numbers, sweep_id},
 };
-use crate::api::{CELLS_MAX, Curve, JobColumns, task_ended};
+use crate::api::{CELLS_MAX, Curve, JobColumns};
 
 /// A hundred open pages ask for the same columns, and draw them again no more than once a second. Kept are as many values as the largest
 /// sweep has, and some more, so that looking at a small sweep does not drop it: some hundred megabytes, where people look at such a one.
 const BOUNDS: Bounds<Columns> = Bounds {
     fresh: Duration::from_secs(1),
+    // To compute the parameters and to write all takes as long again as reading the rows.
+    fresh_times: 20,
     kept_max: 4,
     size: Columns::cells,
     size_max: CELLS_MAX + (8 << 20),
@@ -49,8 +50,16 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
 #[derive(Debug, Clone)]
 pub(super) struct Columns {
     columns: Arc<JobColumns>,
-    /// As they are sent, by [`Part`]; made when someone asks.
-    sent: Arc<[OnceLock<Version>; 3]>,
+    sent: Arc<Sent>,
+}
+
+/// Columns as they are sent; made when someone asks.
+#[derive(Debug, Default)]
+struct Sent {
+    /// See [`Head::version`](encoded::Head).
+    version: OnceLock<String>,
+    /// By [`Part`].
+    parts: [OnceLock<Version>; 4],
 }
 
 /// Which columns are sent.
@@ -58,10 +67,12 @@ pub(super) struct Columns {
 enum Part {
     /// All, with all digits.
     Exact,
-    /// Those that a page draws first.
+    /// All that charts are drawn from.
     Coarse,
-    /// Those of the parameters.
-    Parameters,
+    /// Those that a page draws first.
+    First,
+    /// Those that come after these.
+    Rest,
 }
 
 impl Columns {
@@ -69,10 +80,24 @@ impl Columns {
         self.columns.cells()
     }
 
-    /// These columns as they are sent: some megabytes are written and hashed.
-    fn version(&self, part: Part) -> &Version {
-        let of = || (part == Part::Parameters).then(|| self.version(Part::Coarse).tag().to_owned());
-        self.sent[part as usize].get_or_init(|| Version::new(encode(&self.columns, part, of())))
+    fn named(&self) -> &str {
+        self.sent.version.get_or_init(|| version(&self.columns))
+    }
+
+    /// A part as it is sent: some megabytes are written and hashed, after the parameters were computed.
+    fn part(&self, part: Part) -> Version {
+        let make = || Version::new(encode(&self.columns, part, self.named()));
+        self.sent.parts[part as usize].get_or_init(make).clone()
+    }
+
+    /// What is asked for.
+    fn answer(&self, asked: &ColumnsQuery) -> Version {
+        match asked {
+            ColumnsQuery { coarse: false, .. } => self.part(Part::Exact),
+            ColumnsQuery { first: true, .. } => self.part(Part::First),
+            ColumnsQuery { has: Some(has), .. } if has == self.named() => self.part(Part::Rest),
+            _ => self.part(Part::Coarse),
+        }
     }
 }
 
@@ -82,21 +107,29 @@ impl Columns {
 #[into_params(parameter_in = Query)]
 struct ColumnsQuery {
     /// `true` for no more bytes than charts of 20,000 or more jobs need: numbers that follow from each other are left out (`run`), and those
-    /// that are only drawn have two bytes (`scale`). The objective and integers have all their digits. The parameters of so many jobs are
-    /// answered by themselves (`has_parameters` says so).
+    /// that are only drawn have two bytes (`scale`). The objective and integers have all their digits.
     coarse: bool,
-    /// `true`, together with `coarse=true`, for the columns of the parameters alone; `of` says to which answer they belong.
-    parameters: bool,
+    /// `true`, with `coarse=true`, for what can be drawn soonest: of 20,000 or more jobs without the parameters, which `has_parameters` says.
+    first: bool,
+    /// With `coarse=true`, the `version` of such an answer: for the parameters that it lacks, or, where its jobs have changed since, for all
+    /// columns, of another `version`.
+    has: Option<String>,
 }
 
 impl ColumnsQuery {
-    fn part(&self) -> Answered<Part> {
-        match (self.coarse, self.parameters) {
-            (false, false) => Ok(Part::Exact),
-            (true, false) => Ok(Part::Coarse),
-            (true, true) => Ok(Part::Parameters),
-            (false, true) => Err(Refusal::invalid("`parameters=true` goes with `coarse=true`")),
+    /// As a page asks that has nothing.
+    const FIRST: Self = Self { coarse: true, first: true, has: None };
+
+    fn checked(self) -> Answered<Self> {
+        if !self.coarse && (self.first || self.has.is_some()) {
+            return Err(Refusal::invalid("`first` and `has` go with `coarse=true`"));
         }
+        if self.first && self.has.is_some() {
+            return Err(Refusal::invalid(
+                "who asks for what comes first has nothing: leave `first` or `has` out",
+            ));
+        }
+        Ok(self)
     }
 }
 
@@ -169,9 +202,9 @@ async fn columns(
     asked: Result<Query<ColumnsQuery>, QueryRejection>,
     headers: HeaderMap,
 ) -> Answered<Response> {
-    let part = query(asked)?.part()?;
-    let version = version(&web, sweep_id(&id)?, part).await?;
-    Ok(version.answer(&headers, "application/octet-stream"))
+    let asked = query(asked)?.checked()?;
+    let answer = answer(&web, sweep_id(&id)?, asked).await?;
+    Ok(answer.answer(&headers, "application/octet-stream"))
 }
 
 /// Begins to make what the browser asks for when it has read the page of a sweep: meanwhile a processor would wait for it. Not where
@@ -182,12 +215,12 @@ pub(super) fn begin(web: &Web, sweep: SweepId) {
     }
     let web = web.clone();
     // Where they cannot be made, who asks is told why.
-    tokio::spawn(async move { version(&web, sweep, Part::Coarse).await.is_ok() });
+    tokio::spawn(async move { answer(&web, sweep, ColumnsQuery::FIRST).await.is_ok() });
 }
 
-async fn version(web: &Web, sweep: SweepId, part: Part) -> Answered<Version> {
+async fn answer(web: &Web, sweep: SweepId, asked: ColumnsQuery) -> Answered<Version> {
     let columns = made(web, sweep).await?;
-    Ok(spawn_blocking(move || columns.version(part).clone()).await.map_err(|_| task_ended())?)
+    web.sent.work(move || columns.answer(&asked)).await
 }
 
 /// The columns of a sweep, as new as they must be.

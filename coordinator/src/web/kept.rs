@@ -26,7 +26,7 @@ use crate::api::{Api, task_ended};
 const MAKING_MAX: usize = 2;
 
 /// What is made of a large sweep serves for so many times as long as it took to make: who looks on costs at most a tenth of a processor.
-const FRESH_TIMES: u32 = 10;
+pub(super) const FRESH_TIMES: u32 = 10;
 /// Digits of a hash that name a version.
 const HASH_CHARACTERS: usize = 32;
 
@@ -34,6 +34,8 @@ const HASH_CHARACTERS: usize = 32;
 pub(super) struct Bounds<T> {
     /// How long what was made of sweeps that go on is good enough.
     pub(super) fresh: Duration,
+    /// For how many times as long as it took to make it is good enough, too: [`FRESH_TIMES`], or more where more work follows.
+    pub(super) fresh_times: u32,
     /// How many are kept: those that people look at now.
     pub(super) kept_max: usize,
     /// How large one is, and the most that all may come to; one alone may be larger.
@@ -149,7 +151,7 @@ impl<T: Clone> Kept<T> {
         let _place = self.making.acquire().await.map_err(|_| task_ended())?;
         let since = Instant::now();
         let content = make.await?;
-        let fresh = bounds.fresh.max(since.elapsed().saturating_mul(FRESH_TIMES));
+        let fresh = bounds.fresh.max(since.elapsed().saturating_mul(bounds.fresh_times));
         self.keep(Made { sweeps: sweeps.to_vec(), since, fresh, ended, content: content.clone() }, bounds);
         Ok(content)
     }
@@ -203,11 +205,6 @@ impl Version {
         let mut hash = blake3::hash(&bytes).to_hex().to_string();
         hash.truncate(HASH_CHARACTERS);
         Self { tag: format!("\"{hash}\""), bytes }
-    }
-
-    /// What names it: its `ETag`.
-    pub(super) fn tag(&self) -> &str {
-        &self.tag
     }
 
     pub(super) fn len(&self) -> usize {

@@ -54,6 +54,8 @@ struct Web {
     snapshots: Snapshots<events::Encoded>,
     access: Access,
     columns: kept::Kept<columns::Columns>,
+    /// For the columns as they are sent, with the parameters that are computed for them.
+    sent: turns::Turns,
     analyses: kept::Kept<kept::Version>,
     comparisons: kept::Kept<kept::Version>,
     lists: lists::Looked,
@@ -80,6 +82,7 @@ pub fn routes(
         snapshots: Snapshots::new(events::encode),
         access: access.clone(),
         columns: kept::Kept::default(),
+        sent: turns::Turns::default(),
         analyses: kept::Kept::default(),
         comparisons: kept::Kept::new(compare::WAITING_MAX),
         lists: lists::Looked::default(),

@@ -8,7 +8,7 @@ use axum::{
     Extension, Form, Router,
     extract::{FromRequestParts, Path, Query, State, rejection::ExtensionRejection},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
-    response::{Html, IntoResponse, Redirect, Response},
+    response::{AppendHeaders, Html, IntoResponse, Redirect, Response},
     routing::{get, post},
 };
 use engine::Issuer;
@@ -132,8 +132,9 @@ async fn sweep(
     if let Some(id) = id.filter(|_| method == Method::GET) {
         columns::begin(&web, SweepId(id));
     }
-    let api =
-        |id: u64| vec![format!("/api/v1/sweeps/{id}/columns?coarse=true"), format!("/api/v1/sweeps/{id}")];
+    let api = |id: u64| {
+        vec![format!("/api/v1/sweeps/{id}/columns?coarse=true&first=true"), format!("/api/v1/sweeps/{id}")]
+    };
     frame(&web, &asker, reader, ("pages/sweep.js", id.map(api).unwrap_or_default()))
 }
 
@@ -228,8 +229,8 @@ fn enter(
 }
 
 async fn log_out(State(web): State<Web>) -> Response {
-    let Ok(cookie) = HeaderValue::from_str(&web.access.log_out()) else { return answers::no_page() };
-    ([(header::SET_COOKIE, cookie)], Redirect::to(LOGIN)).into_response()
+    let cookies = web.access.log_out().map(|cookie| (header::SET_COOKIE, cookie)).collect::<Vec<_>>();
+    (AppendHeaders(cookies), Redirect::to(LOGIN)).into_response()
 }
 
 /// The page that asks for a token, or whether that of a link is the reader's.

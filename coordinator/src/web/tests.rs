@@ -364,24 +364,38 @@ async fn columns_that_a_page_has_are_not_sent_again() {
 }
 
 #[tokio::test]
-async fn columns_of_parameters_say_to_which_answer_they_belong() {
+async fn who_has_some_columns_is_sent_the_others_or_all_where_jobs_have_changed() {
     let served = served(Identities::default()).await;
     let ask = async |asked: &str| {
         let path = format!("/api/v1/sweeps/1/columns?{asked}");
-        let (status, headers, body) = served.ask(&Method::GET, &path, &[]).await;
-        (status, headers, to_bytes(body, usize::MAX).await.unwrap())
+        let (status, _, body) = served.ask(&Method::GET, &path, &[]).await;
+        (status, to_bytes(body, usize::MAX).await.unwrap())
     };
-    let tag = ask("coarse=true").await.1[header::ETAG].clone();
-    let (status, headers, parameters) = ask("coarse=true&parameters=true").await;
-    assert!(status == StatusCode::OK && headers[header::ETAG] != tag);
-    let length = u32::from_le_bytes(parameters[..4].try_into().unwrap()) as usize;
-    let head: Value = serde_json::from_slice(&parameters[4..4 + length]).unwrap();
-    assert_eq!(head["of"], tag.to_str().unwrap());
-    let names = head["columns"].as_array().unwrap().iter().map(|column| column["name"].as_str().unwrap());
-    assert!(names.clone().count() > 0 && names.clone().all(|name| name.starts_with("parameter:")), "{head}");
-    let (status, _, refused) = ask("parameters=true").await;
-    assert_eq!(status, StatusCode::BAD_REQUEST);
-    assert!(String::from_utf8_lossy(&refused).contains("goes with `coarse=true`"), "{refused:?}");
+    let head = async |asked: &str| {
+        let (status, body) = ask(asked).await;
+        assert_eq!(status, StatusCode::OK, "{asked}");
+        let length = u32::from_le_bytes(body[..4].try_into().unwrap()) as usize;
+        let head: Value = serde_json::from_slice(&body[4..4 + length]).unwrap();
+        let names = head["columns"].as_array().unwrap().iter().map(|column| column["name"].as_str().unwrap());
+        let (parameters, others): (Vec<&str>, Vec<&str>) =
+            names.partition(|name| name.starts_with("parameter:"));
+        (head["version"].as_str().unwrap().to_owned(), parameters.len(), others.len())
+    };
+    // Of a small sweep, all comes first.
+    let (version, parameters, others) = head("coarse=true&first=true").await;
+    assert!(parameters > 0 && others > 0);
+    assert_eq!(head("").await, (version.clone(), parameters, others));
+    assert_eq!(head(&format!("coarse=true&has={version}")).await, (version.clone(), parameters, 0));
+    assert_eq!(head("coarse=true&has=another").await, (version, parameters, others));
+    for (asked, says) in [
+        ("first=true", "go with `coarse=true`"),
+        ("has=1", "go with `coarse=true`"),
+        ("coarse=true&first=true&has=1", "leave `first` or `has` out"),
+    ] {
+        let (status, refused) = ask(asked).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{asked}");
+        assert!(String::from_utf8_lossy(&refused).contains(says), "{refused:?}");
+    }
 }
 
 #[tokio::test]

@@ -21,10 +21,11 @@ impl JobParameters {
         Self { definition: Some(definition), made: OnceLock::new() }
     }
 
-    /// How many there are.
-    pub(super) fn count(&self) -> usize {
-        let made = || self.made.get().map_or(0, Vec::len);
-        self.definition.as_ref().map_or_else(made, |definition| definition.varying.len())
+    /// Their names, in the order of the space.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        let defined = self.definition.iter().flat_map(|definition| &definition.varying);
+        let made = self.made.get().filter(|_| self.definition.is_none());
+        defined.map(|name| &**name).chain(made.into_iter().flatten().map(|(name, _)| name.as_str()))
     }
 
     /// One column for each, with one entry for each of these jobs, which are always the same.

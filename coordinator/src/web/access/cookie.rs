@@ -10,52 +10,52 @@ const SESSION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// What the key of a MAC is derived for, so that no other use of the token has the same.
 const PURPOSE: &str = "sweep 2026-11 cookie of a browser";
 
-/// With this, browsers send a cookie over TLS alone.
-const SECURE: &str = "; Secure";
-/// How the nearest of some proxies was reached, or each of them, the browser's own first.
-const PROXY_PROTOCOL: &str = "x-forwarded-proto";
+/// How a browser reached the nearest of some proxies, or each of them, the one before all others first.
+const FORWARDED_PROTO: &str = "x-forwarded-proto";
 
-/// What a server's cookies are called: with TLS a name that browsers take from this server alone, and only with `Secure`. Cookies are for all
-/// ports of a machine, on each of which there may be another coordinator, so the name has the port.
-#[derive(Debug, Clone)]
+/// What a server's cookies are called. Cookies are for all ports of a machine, on each of which there may be another coordinator, so the name has
+/// the port. Where the browser speaks TLS, with this server or with a proxy before it, it is a name that browsers take from this host alone, and
+/// only with `Secure`: another one than without TLS, as a browser lets no cookie without `Secure` take the place of one that has it.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct CookieName {
-    name: String,
+    port: u16,
+    /// Whether this server speaks TLS itself.
     is_secure: bool,
 }
 
 /// What a browser keeps.
 #[derive(Debug)]
 pub(crate) struct Session {
-    cookie: String,
+    name: CookieName,
+    value: String,
 }
 
 impl Session {
     /// A session of someone from now on.
-    pub(super) fn new(who: &str, key: &[u8], name: &CookieName) -> Self {
+    pub(super) fn new(who: &str, key: &[u8], name: CookieName) -> Self {
         let until = now().saturating_add(SESSION.as_secs());
         let said = format!("{who}.{until}");
         let mac = mac(key, &said).to_hex();
-        Self { cookie: name.cookie(&format!("{said}.{mac}"), SESSION) }
+        Self { name, value: format!("{said}.{mac}") }
     }
 
-    /// The header that hands it to a browser which has sent these headers. Where a proxy says that it speaks TLS with the browser, that sends it
-    /// over TLS alone, as it does to a server that speaks TLS itself.
+    /// The header that hands it to a browser which has sent these headers.
     pub(crate) fn cookie(&self, asked: &HeaderMap) -> String {
-        let is_missing = !self.cookie.ends_with(SECURE) && is_behind_tls(asked);
-        format!("{}{}", self.cookie, if is_missing { SECURE } else { "" })
+        self.name.cookie(&self.value, SESSION, self.name.is_secure || is_behind_tls(asked))
     }
 
     /// Whose session a browser has that sends these headers. `found` says who someone is, and what their sessions are signed with.
     pub(super) fn of<T>(
         headers: &HeaderMap,
-        name: &CookieName,
+        name: CookieName,
         found: impl Fn(&str) -> Option<(T, Vec<u8>)>,
     ) -> Option<T> {
         let all = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
         let mut pairs =
             all.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
         pairs.find_map(|(sent, value)| {
-            let (someone, key) = found(value.split_once('.').filter(|_| sent == name.name)?.0)?;
+            let is_ours = sent == name.with(true) || !name.is_secure && sent == name.with(false);
+            let (someone, key) = found(value.split_once('.').filter(|_| is_ours)?.0)?;
             is_valid(value, &key).then_some(someone)
         })
     }
@@ -64,26 +64,31 @@ impl Session {
 impl CookieName {
     /// Of a server with this port.
     pub(super) fn new(port: u16, is_secure: bool) -> Self {
-        let prefix = if is_secure { "__Host-" } else { "" };
-        Self { name: format!("{prefix}sweep-session-{port}"), is_secure }
+        Self { port, is_secure }
     }
 
-    /// The header that takes the cookie back.
-    pub(super) fn ended(&self) -> String {
-        self.cookie("", Duration::ZERO)
+    /// The name with TLS or without.
+    fn with(self, is_secure: bool) -> String {
+        format!("{}sweep-session-{}", if is_secure { "__Host-" } else { "" }, self.port)
+    }
+
+    /// The headers that take back what a browser may have.
+    pub(super) fn ended(self) -> impl Iterator<Item = String> {
+        let names = [true, false].into_iter().filter(move |is_secure| *is_secure || !self.is_secure);
+        names.map(move |is_secure| self.cookie("", Duration::ZERO, is_secure))
     }
 
     /// No script may read it, and no form on a page of another server sends it.
-    fn cookie(&self, value: &str, lasts: Duration) -> String {
-        let secure = if self.is_secure { SECURE } else { "" };
-        let seconds = lasts.as_secs();
-        format!("{}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}", self.name)
+    fn cookie(self, value: &str, lasts: Duration, is_secure: bool) -> String {
+        let (name, seconds) = (self.with(is_secure), lasts.as_secs());
+        let secure = if is_secure { "; Secure" } else { "" };
+        format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}")
     }
 }
 
 /// Whether a proxy says that the browser reached it by TLS.
 fn is_behind_tls(asked: &HeaderMap) -> bool {
-    let said = asked.get(PROXY_PROTOCOL).and_then(|said| said.to_str().ok());
+    let said = asked.get(FORWARDED_PROTO).and_then(|said| said.to_str().ok());
     let first = said.and_then(|said| said.split(',').next());
     first.is_some_and(|first| first.trim().eq_ignore_ascii_case("https"))
 }
@@ -130,7 +135,8 @@ mod tests {
 
     #[test]
     fn a_cookie_is_for_this_server_and_for_no_script() {
-        let cookie = |is_secure| CookieName::new(8080, is_secure).cookie("x", Duration::from_secs(60));
+        let cookie =
+            |is_secure| CookieName::new(8080, is_secure).cookie("x", Duration::from_secs(60), is_secure);
         let plain = cookie(false);
         assert_eq!(plain, "sweep-session-8080=x; Path=/; Max-Age=60; HttpOnly; SameSite=Lax");
         assert_eq!(cookie(true), plain.replace("sweep-", "__Host-sweep-") + "; Secure");
@@ -138,22 +144,24 @@ mod tests {
 
     #[test]
     fn behind_a_proxy_that_speaks_tls_a_cookie_is_sent_over_tls_alone() {
-        let name = |is_secure| CookieName::new(8080, is_secure);
         let given = |is_secure, said: Option<&'static str>| {
-            let asked = said.map(|said| (PROXY_PROTOCOL.parse().unwrap(), said.parse().unwrap()));
-            Session::new("admin", b"secret", &name(is_secure)).cookie(&asked.into_iter().collect())
+            let asked = said.map(|said| (FORWARDED_PROTO.parse().unwrap(), said.parse().unwrap()));
+            let session = Session::new("admin", b"secret", CookieName::new(8080, is_secure));
+            session.cookie(&asked.into_iter().collect())
         };
-        for (said, is_secure) in [
+        for (said, is_behind) in [
             (None, false),
             (Some("http"), false),
             (Some("https"), true),
             (Some("HTTPS, http"), true),
             (Some("http, https"), false),
         ] {
-            let cookie = given(false, said);
-            assert_eq!(cookie.ends_with("; SameSite=Lax; Secure"), is_secure, "{said:?}: {cookie}");
-            assert!(cookie.starts_with("sweep-session-8080="), "its name is that of the server");
-            assert_eq!(given(true, said).matches(SECURE).count(), 1);
+            for is_secure in [false, true] {
+                let cookie = given(is_secure, said);
+                let has = cookie.starts_with("__Host-sweep-session-8080=") && cookie.ends_with("; Secure");
+                assert_eq!(has, is_secure || is_behind, "{said:?}: {cookie}");
+                assert!(has || cookie.starts_with("sweep-session-8080=") && !cookie.contains("Secure"));
+            }
         }
     }
 }

@@ -8,8 +8,6 @@ const ROOT = '/api/v1';
 const PATIENCE_MS = 20_000;
 /** Columns of a large sweep are some megabytes, which a slow line takes a while for. */
 const PATIENCE_COLUMNS_MS = 120_000;
-/** How often columns are read whose jobs change before those of the parameters come: the coordinator keeps them for longer than that takes. */
-const TURNS = 3;
 
 /** An answer that is an error; `code` is the server's word for its kind, or `offline` where nothing answered. */
 export class Refused extends Error {
@@ -92,34 +90,34 @@ export async function list(path, most) {
 }
 
 /**
- * The columns of a sweep's jobs; null where they are those of the version that is known. Of a large sweep, those of the parameters are not among
- * them: `isWhole` says so, and `complete` adds them.
+ * The columns of a sweep's jobs; null where they are those that are known. Of a large sweep, those of the parameters are not among them: `isWhole`
+ * says so, and `complete` adds them.
  */
 export async function columns(sweep, known) {
   // The server says that a browser must ask again each time; the first answer is one that the page itself asked for (`frame.html`).
-  const response = await ask(`/sweeps/${sweep}/columns?coarse=true`, {}, PATIENCE_COLUMNS_MS);
-  const version = response.headers.get('etag');
-  if (version && version === known) {
+  const response = await ask(`/sweeps/${sweep}/columns?coarse=true&first=true`, {}, PATIENCE_COLUMNS_MS);
+  const tag = response.headers.get('etag');
+  if (tag && tag === known?.tag) {
     await response.body?.cancel();
     return null;
   }
-  return new Columns(await whole(response, 'arrayBuffer'), version);
+  const found = new Columns(await whole(response, 'arrayBuffer'), tag);
+  return found.version === known?.version ? null : found;
 }
 
-/** Adds the columns of the parameters, unless they are there. False where the jobs have changed since the other columns came. */
+/** The columns with those of the parameters: these, or others where the jobs have changed since they came. Who asks meanwhile gets the same. */
 export async function complete(sweep, columns) {
-  if (columns.isWhole) return true;
-  const response = await ask(`/sweeps/${sweep}/columns?coarse=true&parameters=true`, {}, PATIENCE_COLUMNS_MS);
-  return columns.add(await whole(response, 'arrayBuffer'));
-}
-
-/** The same as `columns`, with those of the parameters. */
-export async function wholeColumns(sweep, known) {
-  for (let turn = 0; turn < TURNS; turn += 1) {
-    const found = await columns(sweep, known);
-    if (!found || (await complete(sweep, found))) return found;
+  if (columns.isWhole) return columns;
+  const read = async () => {
+    const response = await ask(`/sweeps/${sweep}/columns?coarse=true&has=${columns.version}`, {}, PATIENCE_COLUMNS_MS);
+    return columns.with(await whole(response, 'arrayBuffer'));
+  };
+  columns.coming ??= read();
+  try {
+    return await columns.coming;
+  } finally {
+    columns.coming = null;
   }
-  throw new Refused('changed', t('error_slow'), 0);
 }
 
 const KINDS = { u8: Uint8Array, u16: Uint16Array, u32: Uint32Array, f32: Float32Array, f64: Float64Array };
@@ -146,13 +144,16 @@ function read(bytes) {
 
 /** Jobs, column by column. */
 export class Columns {
-  constructor(bytes, version) {
+  constructor(bytes, tag) {
     const { head, columns } = read(bytes);
-    this.version = version;
+    this.tag = tag;
+    this.version = head.version;
     this.rows = head.rows;
     this.leftOut = head.left_out;
     /** Whether the columns of parameters are there. */
     this.isWhole = head.has_parameters;
+    /** The names of parameters, whether they are there or not, as columns. */
+    this.varying = head.parameters.map((label) => ({ name: PARAMETER + label, label }));
     this.byName = new Map(columns.map((column) => [column.name, column]));
     this.job = this.byName.get('job').data;
     this.state = this.byName.get('state');
@@ -160,16 +161,14 @@ export class Columns {
     this.parameters = columns.filter((column) => column.isParameter);
   }
 
-  /** Adds the columns of parameters where they are of the same jobs, and says whether they are. */
-  add(bytes) {
+  /** These with the columns of parameters that came; or all that came, where they are of other jobs. */
+  with(bytes) {
     const { head, columns } = read(bytes);
-    // Some proxies call a version weak, or name none.
-    const isSame = this.version ? head.of === this.version.replace(/^W\//, '') : head.rows === this.rows;
-    if (!isSame) return false;
+    if (head.version !== this.version) return new Columns(bytes, null);
     for (const column of columns) this.byName.set(column.name, column);
     this.parameters = columns;
     this.isWhole = true;
-    return true;
+    return this;
   }
 
   /** A column by its name; of a parameter, `parameter:NAME`. */

@@ -16,6 +16,8 @@ use crate::api::{JobColumns, ParameterColumn};
 const ALIGNMENT: usize = 8;
 /// A column begins at a multiple of so many bytes, or of the size of its numbers where they are larger.
 const COLUMN_ALIGNMENT: usize = 4;
+/// Digits of a hash that name jobs as they are.
+const VERSION_CHARACTERS: usize = 32;
 /// Of so many jobs on, a page is sent no more bytes than it draws.
 const COARSE_ROWS: usize = 20_000;
 
@@ -25,11 +27,12 @@ const COARSE_ROWS: usize = 20_000;
 pub(in super::super) struct Head {
     rows: usize,
     left_out: u64,
-    /// `false` where those of the parameters are answered to `parameters=true`.
+    /// The same in all answers about the same jobs as they were then.
+    version: String,
+    /// `false` where the columns of the parameters are answered to `has=VERSION`.
     has_parameters: bool,
-    /// Of columns of parameters alone: the `ETag` of the answer without `parameters=true` which has the other columns of the same jobs.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    of: Option<String>,
+    /// The names of the parameters that vary.
+    parameters: Vec<String>,
     columns: Vec<ColumnHead>,
 }
 
@@ -71,12 +74,33 @@ enum Data {
     Exact(Vec<f64>),
 }
 
-/// The length of the head, the head, filled up with spaces, and the columns one after the other. `of` is what a part of them belongs to.
-pub(super) fn encode(columns: &JobColumns, part: Part, of: Option<String>) -> Bytes {
+/// A name of these jobs as they are, by everything but their parameters, which follow from their numbers.
+pub(super) fn version(columns: &JobColumns) -> String {
+    let mut hasher = blake3::Hasher::new();
+    let mut hash = |bytes: Vec<u8>| {
+        hasher.update(&(bytes.len() as u64).to_le_bytes());
+        hasher.update(&bytes);
+    };
+    let whole = |numbers: &[u32]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+    let real = |numbers: &[f32]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+    columns.parameter_names().for_each(|name| hash(name.into()));
+    hash(columns.left_out.to_le_bytes().to_vec());
+    hash(columns.states.iter().flat_map(|state| state.as_str().bytes()).collect());
+    [&columns.jobs, &columns.epochs_done, &columns.pack_sizes]
+        .into_iter()
+        .for_each(|column| hash(whole(column)));
+    [&columns.objectives, &columns.train_seconds].into_iter().for_each(|column| hash(real(column)));
+    let mut name = hasher.finalize().to_hex().to_string();
+    name.truncate(VERSION_CHARACTERS);
+    name
+}
+
+/// The length of the head, the head, filled up with spaces, and the columns one after the other.
+pub(super) fn encode(columns: &JobColumns, part: Part, version: &str) -> Bytes {
     let rows = chosen::rows(columns);
     let is_large = part != Part::Exact && rows.len() >= COARSE_ROWS;
-    let mut all = if part == Part::Parameters { Vec::new() } else { fixed(columns, &rows) };
-    let has_parameters = part != Part::Coarse || !is_large;
+    let mut all = if part == Part::Rest { Vec::new() } else { fixed(columns, &rows) };
+    let has_parameters = part != Part::First || !is_large;
     if has_parameters {
         all.extend(columns.parameters().iter().map(|(name, column)| parameter(name, column, &rows)));
     }
@@ -84,7 +108,14 @@ pub(super) fn encode(columns: &JobColumns, part: Part, of: Option<String>) -> By
         all.iter_mut().for_each(ColumnHead::shorten);
     }
     let left_out = columns.left_out + (columns.jobs.len() - rows.len()) as u64;
-    let head = Head { rows: rows.len(), left_out, has_parameters, of, columns: all };
+    let head = Head {
+        rows: rows.len(),
+        left_out,
+        version: version.to_owned(),
+        has_parameters,
+        parameters: columns.parameter_names().map(str::to_owned).collect(),
+        columns: all,
+    };
     let mut text = serde_json::to_vec(&head).unwrap_or_default();
     text.resize((text.len() + 4).next_multiple_of(ALIGNMENT) - 4, b' ');
     let data: usize = head.columns.iter().map(|column| column.bytes.next_multiple_of(ALIGNMENT)).sum();

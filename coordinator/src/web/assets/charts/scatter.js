@@ -52,12 +52,13 @@ export class Scatter {
 
   /** Whether a parameter is on its axis, so that nothing is shown without it. */
   get isOfParameter() {
-    return this.x.startsWith(PARAMETER);
+    return this.left.values.x.startsWith(PARAMETER);
   }
 
-  /** Shows these columns. The same with those of the parameters make no difference to what is drawn. */
+  /** Shows these columns. That those of the parameters have come makes no difference to what is drawn. */
   show(columns, metric) {
     const isNew = columns !== this.columns;
+    const wanted = this.left.values.x;
     this.columns = columns;
     this.metric = metric;
     if (isNew) this.byState = columns.rowsByState();
@@ -65,17 +66,18 @@ export class Scatter {
       ['train_seconds', t('train_time')],
       ['job', t('job_number')],
       ['epochs_done', t('epochs')],
-      ...columns.parameters.map((column) => [column.name, column.label]),
+      ...columns.varying.map(({ name, label }) => [name, label]),
     ];
     const names = options.map(([name]) => name).join();
     if (names !== this.names) {
       this.names = names;
-      fill(this.controls, choice(t('horizontal'), options, columns.get(this.x) ? this.x : 'train_seconds', (x) => {
+      fill(this.controls, choice(t('horizontal'), options, options.some(([name]) => name === wanted) ? wanted : 'train_seconds', (x) => {
         this.left.keep({ x });
         this.against(x);
       }), kinds(this.selection, () => this.axes()));
     }
-    if (isNew) this.against(this.x);
+    // The reader may have chosen a parameter before they came.
+    if (isNew || this.x !== wanted) this.against(wanted);
   }
 
   /** Its two axes, for their menu. */

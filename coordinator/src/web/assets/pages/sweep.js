@@ -1,7 +1,7 @@
 // One sweep: what it does now, its best job, charts of all jobs, and their table. What happens comes as events; the columns that charts are
 // drawn from are read again at most every few seconds.
 
-import { columns as readColumns, complete, get, wholeColumns } from '../api.js';
+import { columns as readColumns, complete, get } from '../api.js';
 import { ofSweep } from '../actions.js';
 import { Curves } from '../best.js';
 import { HeatMap } from '../charts/heatmap.js';
@@ -14,7 +14,7 @@ import { ago, clipped, count, duration, lasted, number, parameter } from '../for
 import { JobsTable } from '../jobs.js';
 import { RESTING_MS, atMost, follow, poll } from '../live.js';
 import { Meaning } from '../meaning.js';
-import { FINAL, banner, entitle, facts, legend, liveness, mayChange, ownersSlots, progress, segments, sentence, sweepBadge, timeLeft, trail } from '../parts.js';
+import { FINAL, banner, entitle, facts, legend, liveness, mayChange, ownersSlots, problem, progress, segments, sentence, sweepBadge, timeLeft, trail } from '../parts.js';
 import { patiently } from '../patience.js';
 import { Selection } from '../select.js';
 import { t } from '../strings.js';
@@ -101,22 +101,30 @@ class Page {
   async start(first) {
     // What the reader chose before decides which jobs are shown, and on which axes.
     const needsAll = this.parallel.isBrushed || this.scatter.isOfParameter;
-    const ready = async (columns) => (!needsAll || (await complete(this.id, columns)) ? columns : null);
-    const columns = await first.then(ready).catch(() => null);
+    const columns = await first.then((columns) => (needsAll ? complete(this.id, columns) : columns)).catch(() => null);
     this.isStarting = false;
     if (columns) this.take(columns);
     else this.jobs.show(this.sweep);
     this.tail.hidden = false;
     if (this.heard || !this.columns) this.refresh();
-    else if (!columns.isWhole) afterFrame(() => this.complete(columns));
+    else afterFrame(() => this.complete(columns).catch((error) => fill(this.wrong, problem(error))));
   }
 
-  /** Shows what is drawn of the parameters, which come after the other columns. */
+  /** Shows what is drawn of the parameters, unless they were there or other columns have come. */
   async complete(columns) {
-    const isSame = await complete(this.id, columns).catch(() => false);
+    if (columns.isWhole || columns !== this.columns) return;
+    const found = await complete(this.id, columns).catch(() => null);
     if (columns !== this.columns) return;
-    if (isSame) this.showCharts();
-    else this.refresh();
+    if (!found) this.refresh();
+    else if (found === columns) this.showCharts();
+    else this.take(found);
+  }
+
+  /** The columns as they are now, with those of the parameters; null where they are those that are shown. */
+  async readAll() {
+    const { columns } = this;
+    const found = (await readColumns(this.id, columns)) ?? columns;
+    return found === columns && columns.isWhole ? null : complete(this.id, found);
   }
 
   /** Listens for what happens. Of a sweep that has ended, one looks now and then whether it goes on. */
@@ -189,7 +197,7 @@ class Page {
     const { heard } = this;
     const sweep = await get(`/sweeps/${this.id}`);
     // After it, so that no end is known whose jobs are not.
-    const columns = !this.isStarting && (await wholeColumns(this.id, this.columns?.isWhole ? this.columns.version : null));
+    const columns = !this.isStarting && (await this.readAll());
     if (turn !== this.turn) return;
     this.sweep = heard === this.heard ? sweep : { ...sweep, ...this.last, waiting: this.sweep.waiting };
     this.showHead();
@@ -259,7 +267,7 @@ class Page {
       // The parallel coordinates decide which rows the others show.
       if (isWhole) this.parallel.show(columns, sweep.metric);
       this.scatter.show(columns, sweep.metric);
-      if (isWhole) this.curves.show(columns, sweep);
+      this.curves.show(columns, sweep);
     }
     if (hasRows && isWhole) this.later(() => this.showBelow(hasValues));
   }

@@ -51,7 +51,7 @@ fn columns_are_read_back_as_they_were() {
         left_out: 7,
         ..JobColumns::default()
     };
-    let (head, read) = decoded(&encode(&columns, Part::Exact, None));
+    let (head, read) = decoded(&encode(&columns, Part::Exact, "one"));
     assert_eq!((head["rows"].as_u64(), head["left_out"].as_u64()), (Some(3), Some(7)));
     let of = |name: &str| &read.iter().find(|(known, _)| known == name).unwrap().1;
     assert_eq!(*of("job"), [1.0, 2.0, 70_000.0]);
@@ -83,7 +83,7 @@ fn integers_are_sent_with_all_their_digits() {
         ..JobColumns::default()
     };
     for part in [Part::Exact, Part::Coarse] {
-        let (head, read) = decoded(&encode(&columns, part, None));
+        let (head, read) = decoded(&encode(&columns, part, "one"));
         let of = |name: &str| &read.iter().find(|(known, _)| known == name).unwrap().1;
         assert_eq!(*of("parameter:seed"), [123_456_789.0, 0.0, 4_294_967_295.0]);
         assert_eq!((of("parameter:gap")[0], of("parameter:gap")[1].is_nan()), (123_456_789.0, true));
@@ -115,16 +115,17 @@ fn a_page_of_a_hundred_thousand_jobs_with_eight_parameters_is_sent_in_less_than_
         parameters: parameters.into(),
         ..JobColumns::default()
     };
-    let exact = encode(&columns, Part::Exact, None);
-    let first = encode(&columns, Part::Coarse, None);
-    let parameters = encode(&columns, Part::Parameters, Some("\"first\"".to_owned()));
+    let [exact, coarse, first, parameters] =
+        [Part::Exact, Part::Coarse, Part::First, Part::Rest].map(|part| encode(&columns, part, "one"));
     let sent = first.len() + parameters.len();
     assert!(sent < 2_400_000, "{sent} bytes, and {} with all digits", exact.len());
     assert!(first.len() < 800_000, "{} bytes come first", first.len());
     let (first, parameters) = (decoded(&first), decoded(&parameters));
-    assert_eq!((&first.0["has_parameters"], &first.0["of"]), (&false.into(), &Value::Null));
-    assert_eq!((&parameters.0["has_parameters"], &parameters.0["of"]), (&true.into(), &"\"first\"".into()));
-    assert_eq!((first.1.len(), parameters.1.len()), (6, 8));
+    assert_eq!(decoded(&coarse).1, [&first.1[..], &parameters.1[..]].concat());
+    for (part, has_parameters) in [(&first, false), (&parameters, true)] {
+        assert_eq!((&part.0["has_parameters"], &part.0["version"]), (&has_parameters.into(), &"one".into()));
+        assert_eq!(part.0["parameters"], serde_json::json!(["p2", "p3", "p4", "p5", "p6", "p7", "p8", "p9"]));
+    }
     let of = |name: &str| {
         let (head, read) = if name.starts_with("parameter:") { &parameters } else { &first };
         let heads = head["columns"].as_array().unwrap();
@@ -139,4 +140,41 @@ fn a_page_of_a_hundred_thousand_jobs_with_eight_parameters_is_sent_in_less_than_
         (&of("parameter:p2").0["scale"], &of("parameter:p3").0["scale"]["is_log"]),
         (&Value::Null, &true.into())
     );
+}
+
+#[test]
+fn jobs_have_another_version_when_anything_of_them_changes_or_a_parameter_begins_to_vary() {
+    let columns = || JobColumns {
+        jobs: vec![1, 2],
+        states: vec![JobState::Done, JobState::Running],
+        epochs_done: vec![2, 1],
+        objectives: vec![0.5, f32::NAN],
+        train_seconds: vec![1.0, 2.0],
+        pack_sizes: vec![1, 1],
+        parameters: vec![("rate".into(), ParameterColumn::Numbers(vec![0.5, 0.25]))].into(),
+        ..JobColumns::default()
+    };
+    let changes: [fn(&mut JobColumns); 9] = [
+        |_| {},
+        |columns| columns.jobs[1] = 3,
+        |columns| columns.states[1] = JobState::Done,
+        |columns| columns.epochs_done[1] = 2,
+        |columns| columns.objectives[1] = 0.5,
+        |columns| columns.train_seconds[1] = 3.0,
+        |columns| columns.pack_sizes[1] = 2,
+        |columns| columns.left_out = 1,
+        |columns| columns.parameters = Vec::new().into(),
+    ];
+    let mut versions: Vec<String> = changes
+        .iter()
+        .map(|change| {
+            let mut changed = columns();
+            change(&mut changed);
+            version(&changed)
+        })
+        .collect();
+    assert_eq!(versions[0], version(&columns()));
+    versions.sort_unstable();
+    versions.dedup();
+    assert_eq!(versions.len(), changes.len());
 }
