@@ -68,9 +68,9 @@ impl Access {
         Some(Session::new(who, &key, self.0.cookie))
     }
 
-    /// The cookies that end a session.
-    pub(super) fn log_out(&self) -> impl Iterator<Item = String> {
-        self.0.cookie.ended()
+    /// The cookie that ends a session of a browser that sends these headers.
+    pub(super) fn log_out(&self, asked: &HeaderMap) -> String {
+        self.0.cookie.ended(asked)
     }
 
     /// Whether anyone has to show a token.
@@ -354,13 +354,18 @@ mod tests {
         assert_eq!(of(&changed, &admin), None);
         assert_eq!(of(&changed, &submitter), None, "the store alone makes no sessions");
         assert_eq!(of(&changed, &viewer), Some((Role::Viewer, false)));
+        // Over TLS no other cookie counts, whoever gave it to the browser and whatever else that sends.
         let plain = access("secret", false);
-        assert_eq!(of(&ours, &plain.log_in("secret").unwrap()), None, "the names of both differ");
-        assert_eq!(of(&plain, &admin), Some((Role::Admin, false)), "a proxy may speak TLS");
-        let ended = |access: &Access| {
-            access.log_out().map(|cookie| cookie.split('=').next().unwrap().to_owned()).collect::<Vec<_>>()
-        };
-        assert_eq!((ended(&ours).len(), ended(&plain).len()), (1, 2));
+        let (over, without) = (("x-forwarded-proto", "https"), plain.log_in("look").unwrap());
+        let both = format!("{}; {}", sent(&without), sent(&admin));
+        assert_eq!(of(&ours, &without), None, "the names of both differ");
+        assert_eq!(known(&ours, &[("cookie", &both)]), Some((Role::Admin, false)));
+        assert_eq!(known(&plain, &[("cookie", &both)]), Some((Role::Viewer, false)));
+        assert_eq!(known(&plain, &[("cookie", &both), over]), Some((Role::Admin, false)));
+        assert_eq!(known(&plain, &[("cookie", &sent(&without)), over]), None);
+        let asked = [(over.0.parse().unwrap(), over.1.parse().unwrap())].into_iter().collect();
+        assert!(plain.log_out(&asked).starts_with("__Host-sweep-session-"));
+        assert!(plain.log_out(&HeaderMap::new()).starts_with("sweep-session-"));
         let token = ours.0.identities.stored("a1").unwrap();
         ours.0.identities.keep(Token { revoked_unix_ms: Some(2), ..token });
         assert_eq!(of(&ours, &submitter), None, "revoked");

@@ -13,18 +13,13 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     Web,
     answers::Answered,
-    kept::{Bounds, FRESH_TIMES, Version},
+    kept::{Bounds, Version},
     reading::sweep_id,
 };
 
 /// Some kilobytes of each sweep, or some hundred where it has very many parameters.
-const BOUNDS: Bounds<Version> = Bounds {
-    fresh: Duration::from_secs(2),
-    fresh_times: FRESH_TIMES,
-    kept_max: 8,
-    size: Version::len,
-    size_max: 16 << 20,
-};
+const BOUNDS: Bounds<Version> =
+    Bounds { fresh: Duration::from_secs(2), kept_max: 8, size: Version::len, size_max: 16 << 20 };
 
 /// The routes.
 pub(super) fn routes() -> OpenApiRouter<Web> {

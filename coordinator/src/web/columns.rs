@@ -11,12 +11,13 @@ use std::{
 use axum::{
     Json,
     extract::{Path, Query, State, rejection::QueryRejection},
-    http::HeaderMap,
-    response::Response,
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
 };
 use report::view;
 use serde::{Deserialize, Serialize};
 use terms::SweepId;
+use tokio::sync::Mutex;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -35,8 +36,6 @@ use crate::api::{CELLS_MAX, Curve, JobColumns};
 /// sweep has, and some more, so that looking at a small sweep does not drop it: some hundred megabytes, where people look at such a one.
 const BOUNDS: Bounds<Columns> = Bounds {
     fresh: Duration::from_secs(1),
-    // To compute the parameters and to write all takes as long again as reading the rows.
-    fresh_times: 20,
     kept_max: 4,
     size: Columns::cells,
     size_max: CELLS_MAX + (8 << 20),
@@ -56,10 +55,12 @@ pub(super) struct Columns {
 /// Columns as they are sent; made when someone asks.
 #[derive(Debug, Default)]
 struct Sent {
-    /// See [`Head::version`](encoded::Head).
+    /// See [`Head`].
     version: OnceLock<String>,
     /// By [`Part`].
     parts: [OnceLock<Version>; 4],
+    /// Held by who makes one of these.
+    making: Mutex<()>,
 }
 
 /// Which columns are sent.
@@ -80,25 +81,28 @@ impl Columns {
         self.columns.cells()
     }
 
-    fn named(&self) -> &str {
-        self.sent.version.get_or_init(|| version(&self.columns))
-    }
-
-    /// A part as it is sent: some megabytes are written and hashed, after the parameters were computed.
-    fn part(&self, part: Part) -> Version {
-        let make = || Version::new(encode(&self.columns, part, self.named()));
-        self.sent.parts[part as usize].get_or_init(make).clone()
-    }
-
-    /// What is asked for.
-    fn answer(&self, asked: &ColumnsQuery) -> Version {
-        match asked {
-            ColumnsQuery { coarse: false, .. } => self.part(Part::Exact),
-            ColumnsQuery { first: true, .. } => self.part(Part::First),
-            ColumnsQuery { has: Some(has), .. } if has == self.named() => self.part(Part::Rest),
-            _ => self.part(Part::Coarse),
+    /// The answer where it is ready.
+    fn ready(&self, asked: &ColumnsQuery) -> Option<Answer> {
+        match asked.answer(self.sent.version.get()?) {
+            None => Some(Answer::Known),
+            Some(part) => self.sent.parts[part as usize].get().cloned().map(Answer::New),
         }
     }
+
+    /// The answer: some megabytes are written and hashed, after the parameters were computed.
+    fn answer(&self, asked: &ColumnsQuery) -> Answer {
+        let version = self.sent.version.get_or_init(|| version(&self.columns));
+        let Some(part) = asked.answer(version) else { return Answer::Known };
+        let make = || Version::new(encode(&self.columns, part, version));
+        Answer::New(self.sent.parts[part as usize].get_or_init(make).clone())
+    }
+}
+
+/// What someone is answered.
+enum Answer {
+    New(Version),
+    /// The columns are those that they know.
+    Known,
 }
 
 /// How columns are asked for.
@@ -111,25 +115,40 @@ struct ColumnsQuery {
     coarse: bool,
     /// `true`, with `coarse=true`, for what can be drawn soonest: of 20,000 or more jobs without the parameters, which `has_parameters` says.
     first: bool,
-    /// With `coarse=true`, the `version` of such an answer: for the parameters that it lacks, or, where its jobs have changed since, for all
-    /// columns, of another `version`.
+    /// With `coarse=true`, the `version` in the head of such an answer: for the parameters that it lacks. Where its jobs have changed since, all
+    /// columns are answered; their `version` is another one.
     has: Option<String>,
+    /// A `version`: where jobs are still as it had them, there is no answer but the status 204.
+    knows: Option<String>,
 }
 
 impl ColumnsQuery {
     /// As a page asks that has nothing.
-    const FIRST: Self = Self { coarse: true, first: true, has: None };
+    fn first() -> Self {
+        Self { coarse: true, first: true, ..Self::default() }
+    }
 
     fn checked(self) -> Answered<Self> {
         if !self.coarse && (self.first || self.has.is_some()) {
             return Err(Refusal::invalid("`first` and `has` go with `coarse=true`"));
         }
-        if self.first && self.has.is_some() {
-            return Err(Refusal::invalid(
-                "who asks for what comes first has nothing: leave `first` or `has` out",
-            ));
+        if self.has.is_some() && (self.first || self.knows.is_some()) {
+            return Err(Refusal::invalid("`has` goes neither with `first` nor with `knows`"));
         }
         Ok(self)
+    }
+
+    /// What is answered where jobs have this version; none where that is known.
+    fn answer(&self, version: &str) -> Option<Part> {
+        if self.knows.as_deref() == Some(version) {
+            return None;
+        }
+        Some(match self {
+            Self { coarse: false, .. } => Part::Exact,
+            Self { first: true, .. } => Part::First,
+            Self { has: Some(has), .. } if has == version => Part::Rest,
+            _ => Part::Coarse,
+        })
     }
 }
 
@@ -193,6 +212,7 @@ async fn curves(
     params(ColumnsQuery),
     responses(
         (status = 200, body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 204, description = "Jobs are as the version had them that `knows` names."),
         (status = 304, description = "They are those that `If-None-Match` names."),
     ),
 )]
@@ -203,8 +223,10 @@ async fn columns(
     headers: HeaderMap,
 ) -> Answered<Response> {
     let asked = query(asked)?.checked()?;
-    let answer = answer(&web, sweep_id(&id)?, asked).await?;
-    Ok(answer.answer(&headers, "application/octet-stream"))
+    Ok(match answer(&web, sweep_id(&id)?, asked).await? {
+        Answer::New(version) => version.answer(&headers, "application/octet-stream"),
+        Answer::Known => StatusCode::NO_CONTENT.into_response(),
+    })
 }
 
 /// Begins to make what the browser asks for when it has read the page of a sweep: meanwhile a processor would wait for it. Not where
@@ -215,12 +237,18 @@ pub(super) fn begin(web: &Web, sweep: SweepId) {
     }
     let web = web.clone();
     // Where they cannot be made, who asks is told why.
-    tokio::spawn(async move { answer(&web, sweep, ColumnsQuery::FIRST).await.is_ok() });
+    tokio::spawn(async move { answer(&web, sweep, ColumnsQuery::first()).await.is_ok() });
 }
 
-async fn answer(web: &Web, sweep: SweepId, asked: ColumnsQuery) -> Answered<Version> {
+async fn answer(web: &Web, sweep: SweepId, asked: ColumnsQuery) -> Answered<Answer> {
     let columns = made(web, sweep).await?;
-    web.sent.work(move || columns.answer(&asked)).await
+    if let Some(ready) = columns.ready(&asked) {
+        return Ok(ready);
+    }
+    // Others who ask for these wait without a place in which something else could be made.
+    let _making = columns.sent.making.lock().await;
+    let making = columns.clone();
+    web.sent.work(move || making.answer(&asked)).await
 }
 
 /// The columns of a sweep, as new as they must be.

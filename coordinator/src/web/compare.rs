@@ -18,7 +18,7 @@ use super::{
     Web,
     answers::{Answered, Refusal},
     asked::query,
-    kept::{Bounds, FRESH_TIMES, Version},
+    kept::{Bounds, Version},
     reading::sweep_id,
 };
 use crate::{
@@ -32,13 +32,8 @@ const SWEEPS_MAX: usize = 12;
 /// Requests that wait for a comparison, or have one made: each may be of other sweeps, and take a minute.
 pub(super) const WAITING_MAX: usize = 8;
 /// Some kilobytes of each sweep.
-const BOUNDS: Bounds<Version> = Bounds {
-    fresh: Duration::from_secs(10),
-    fresh_times: FRESH_TIMES,
-    kept_max: 8,
-    size: Version::len,
-    size_max: 16 << 20,
-};
+const BOUNDS: Bounds<Version> =
+    Bounds { fresh: Duration::from_secs(10), kept_max: 8, size: Version::len, size_max: 16 << 20 };
 
 /// The routes.
 pub(super) fn routes() -> OpenApiRouter<Web> {

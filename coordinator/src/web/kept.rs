@@ -25,8 +25,9 @@ use crate::api::{Api, task_ended};
 /// How many are made at a time: of so many large sweeps at once, each has its rows in memory. A small sweep need not wait for a single large one.
 const MAKING_MAX: usize = 2;
 
-/// What is made of a large sweep serves for so many times as long as it took to make: who looks on costs at most a tenth of a processor.
-pub(super) const FRESH_TIMES: u32 = 10;
+/// What is made of a large sweep serves for so many times as long as it took to make: who looks on costs at most a tenth of a processor, and as
+/// much again where columns are made ready for charts.
+const FRESH_TIMES: u32 = 10;
 /// Digits of a hash that name a version.
 const HASH_CHARACTERS: usize = 32;
 
@@ -34,8 +35,6 @@ const HASH_CHARACTERS: usize = 32;
 pub(super) struct Bounds<T> {
     /// How long what was made of sweeps that go on is good enough.
     pub(super) fresh: Duration,
-    /// For how many times as long as it took to make it is good enough, too: [`FRESH_TIMES`], or more where more work follows.
-    pub(super) fresh_times: u32,
     /// How many are kept: those that people look at now.
     pub(super) kept_max: usize,
     /// How large one is, and the most that all may come to; one alone may be larger.
@@ -151,7 +150,7 @@ impl<T: Clone> Kept<T> {
         let _place = self.making.acquire().await.map_err(|_| task_ended())?;
         let since = Instant::now();
         let content = make.await?;
-        let fresh = bounds.fresh.max(since.elapsed().saturating_mul(bounds.fresh_times));
+        let fresh = bounds.fresh.max(since.elapsed().saturating_mul(FRESH_TIMES));
         self.keep(Made { sweeps: sweeps.to_vec(), since, fresh, ended, content: content.clone() }, bounds);
         Ok(content)
     }

@@ -8,7 +8,7 @@ use axum::{
     Extension, Form, Router,
     extract::{FromRequestParts, Path, Query, State, rejection::ExtensionRejection},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
-    response::{AppendHeaders, Html, IntoResponse, Redirect, Response},
+    response::{Html, IntoResponse, Redirect, Response},
     routing::{get, post},
 };
 use engine::Issuer;
@@ -228,9 +228,10 @@ fn enter(
     }
 }
 
-async fn log_out(State(web): State<Web>) -> Response {
-    let cookies = web.access.log_out().map(|cookie| (header::SET_COOKIE, cookie)).collect::<Vec<_>>();
-    (AppendHeaders(cookies), Redirect::to(LOGIN)).into_response()
+async fn log_out(State(web): State<Web>, headers: HeaderMap) -> Response {
+    let cookie = HeaderValue::from_str(&web.access.log_out(&headers));
+    let Ok(cookie) = cookie else { return answers::no_page() };
+    ([(header::SET_COOKIE, cookie)], Redirect::to(LOGIN)).into_response()
 }
 
 /// The page that asks for a token, or whether that of a link is the reader's.

@@ -386,11 +386,20 @@ async fn who_has_some_columns_is_sent_the_others_or_all_where_jobs_have_changed(
     assert!(parameters > 0 && others > 0);
     assert_eq!(head("").await, (version.clone(), parameters, others));
     assert_eq!(head(&format!("coarse=true&has={version}")).await, (version.clone(), parameters, 0));
-    assert_eq!(head("coarse=true&has=another").await, (version, parameters, others));
+    for asked in
+        ["coarse=true&has=another", "coarse=true&knows=another", "coarse=true&first=true&knows=another"]
+    {
+        assert_eq!(head(asked).await, (version.clone(), parameters, others), "{asked}");
+    }
+    for asked in ["coarse=true", "coarse=true&first=true", "coarse=false"] {
+        let (status, body) = ask(&format!("{asked}&knows={version}")).await;
+        assert_eq!((status, body.len()), (StatusCode::NO_CONTENT, 0), "{asked}");
+    }
     for (asked, says) in [
         ("first=true", "go with `coarse=true`"),
         ("has=1", "go with `coarse=true`"),
-        ("coarse=true&first=true&has=1", "leave `first` or `has` out"),
+        ("coarse=true&first=true&has=1", "neither with `first`"),
+        ("coarse=true&knows=1&has=1", "nor with `knows`"),
     ] {
         let (status, refused) = ask(asked).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{asked}");

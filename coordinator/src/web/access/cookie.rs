@@ -15,7 +15,8 @@ const FORWARDED_PROTO: &str = "x-forwarded-proto";
 
 /// What a server's cookies are called. Cookies are for all ports of a machine, on each of which there may be another coordinator, so the name has
 /// the port. Where the browser speaks TLS, with this server or with a proxy before it, it is a name that browsers take from this host alone, and
-/// only with `Secure`: another one than without TLS, as a browser lets no cookie without `Secure` take the place of one that has it.
+/// only with `Secure`; no other counts there. Without TLS it is another one, as a browser lets no cookie without `Secure` take the place of one
+/// that has it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CookieName {
     port: u16,
@@ -41,7 +42,7 @@ impl Session {
 
     /// The header that hands it to a browser which has sent these headers.
     pub(crate) fn cookie(&self, asked: &HeaderMap) -> String {
-        self.name.cookie(&self.value, SESSION, self.name.is_secure || is_behind_tls(asked))
+        self.name.cookie(&self.value, SESSION, asked)
     }
 
     /// Whose session a browser has that sends these headers. `found` says who someone is, and what their sessions are signed with.
@@ -53,9 +54,9 @@ impl Session {
         let all = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
         let mut pairs =
             all.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        let name = name.of(name.is_over_tls(headers));
         pairs.find_map(|(sent, value)| {
-            let is_ours = sent == name.with(true) || !name.is_secure && sent == name.with(false);
-            let (someone, key) = found(value.split_once('.').filter(|_| is_ours)?.0)?;
+            let (someone, key) = found(value.split_once('.').filter(|_| sent == name)?.0)?;
             is_valid(value, &key).then_some(someone)
         })
     }
@@ -67,21 +68,26 @@ impl CookieName {
         Self { port, is_secure }
     }
 
-    /// The name with TLS or without.
-    fn with(self, is_secure: bool) -> String {
-        format!("{}sweep-session-{}", if is_secure { "__Host-" } else { "" }, self.port)
+    /// Whether the browser that sends these headers speaks TLS.
+    fn is_over_tls(self, asked: &HeaderMap) -> bool {
+        self.is_secure || is_behind_tls(asked)
     }
 
-    /// The headers that take back what a browser may have.
-    pub(super) fn ended(self) -> impl Iterator<Item = String> {
-        let names = [true, false].into_iter().filter(move |is_secure| *is_secure || !self.is_secure);
-        names.map(move |is_secure| self.cookie("", Duration::ZERO, is_secure))
+    /// The name with TLS or without.
+    fn of(self, is_over_tls: bool) -> String {
+        format!("{}sweep-session-{}", if is_over_tls { "__Host-" } else { "" }, self.port)
+    }
+
+    /// The header that takes the cookie back from a browser which has sent these headers.
+    pub(super) fn ended(self, asked: &HeaderMap) -> String {
+        self.cookie("", Duration::ZERO, asked)
     }
 
     /// No script may read it, and no form on a page of another server sends it.
-    fn cookie(self, value: &str, lasts: Duration, is_secure: bool) -> String {
-        let (name, seconds) = (self.with(is_secure), lasts.as_secs());
-        let secure = if is_secure { "; Secure" } else { "" };
+    fn cookie(self, value: &str, lasts: Duration, asked: &HeaderMap) -> String {
+        let is_over_tls = self.is_over_tls(asked);
+        let (name, seconds) = (self.of(is_over_tls), lasts.as_secs());
+        let secure = if is_over_tls { "; Secure" } else { "" };
         format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}")
     }
 }
@@ -135,8 +141,9 @@ mod tests {
 
     #[test]
     fn a_cookie_is_for_this_server_and_for_no_script() {
+        let asked = HeaderMap::new();
         let cookie =
-            |is_secure| CookieName::new(8080, is_secure).cookie("x", Duration::from_secs(60), is_secure);
+            |is_secure| CookieName::new(8080, is_secure).cookie("x", Duration::from_secs(60), &asked);
         let plain = cookie(false);
         assert_eq!(plain, "sweep-session-8080=x; Path=/; Max-Age=60; HttpOnly; SameSite=Lax");
         assert_eq!(cookie(true), plain.replace("sweep-", "__Host-sweep-") + "; Secure");

@@ -94,30 +94,36 @@ export async function list(path, most) {
  * says so, and `complete` adds them.
  */
 export async function columns(sweep, known) {
-  // The server says that a browser must ask again each time; the first answer is one that the page itself asked for (`frame.html`).
-  const response = await ask(`/sweeps/${sweep}/columns?coarse=true&first=true`, {}, PATIENCE_COLUMNS_MS);
-  const tag = response.headers.get('etag');
-  if (tag && tag === known?.tag) {
-    await response.body?.cancel();
-    return null;
-  }
-  const found = new Columns(await whole(response, 'arrayBuffer'), tag);
-  return found.version === known?.version ? null : found;
+  // The first answer is one that the page itself asked for (`frame.html`).
+  return readColumns(sweep, known ? `first=true&knows=${known.version}` : 'first=true', known);
 }
 
-/** The columns with those of the parameters: these, or others where the jobs have changed since they came. Who asks meanwhile gets the same. */
+/** The columns with those of the parameters; null where they are those that are known. */
+export async function wholeColumns(sweep, known) {
+  if (known && !known.isWhole) return complete(sweep, known);
+  return readColumns(sweep, known ? `knows=${known.version}` : '', known);
+}
+
+/** These columns with those of the parameters, or others where the jobs have changed since they came. Who asks meanwhile gets the same. */
 export async function complete(sweep, columns) {
   if (columns.isWhole) return columns;
-  const read = async () => {
-    const response = await ask(`/sweeps/${sweep}/columns?coarse=true&has=${columns.version}`, {}, PATIENCE_COLUMNS_MS);
-    return columns.with(await whole(response, 'arrayBuffer'));
-  };
-  columns.coming ??= read();
+  columns.coming ??= readColumns(sweep, `has=${columns.version}`, columns);
   try {
     return await columns.coming;
   } finally {
     columns.coming = null;
   }
+}
+
+async function readColumns(sweep, query, known) {
+  // What depends on what is known is never asked for again.
+  const cache = known ? 'no-store' : 'default';
+  const response = await ask(`/sweeps/${sweep}/columns?${['coarse=true', query].filter(Boolean).join('&')}`, { cache }, PATIENCE_COLUMNS_MS);
+  if (response.status === 204) return null;
+  const { head, columns } = read(await whole(response, 'arrayBuffer'));
+  if (head.version !== known?.version) return new Columns(head, columns);
+  known.add(columns);
+  return known;
 }
 
 const KINDS = { u8: Uint8Array, u16: Uint16Array, u32: Uint32Array, f32: Float32Array, f64: Float64Array };
@@ -144,9 +150,7 @@ function read(bytes) {
 
 /** Jobs, column by column. */
 export class Columns {
-  constructor(bytes, tag) {
-    const { head, columns } = read(bytes);
-    this.tag = tag;
+  constructor(head, columns) {
     this.version = head.version;
     this.rows = head.rows;
     this.leftOut = head.left_out;
@@ -161,14 +165,11 @@ export class Columns {
     this.parameters = columns.filter((column) => column.isParameter);
   }
 
-  /** These with the columns of parameters that came; or all that came, where they are of other jobs. */
-  with(bytes) {
-    const { head, columns } = read(bytes);
-    if (head.version !== this.version) return new Columns(bytes, null);
+  /** Adds the columns of the parameters. */
+  add(columns) {
     for (const column of columns) this.byName.set(column.name, column);
     this.parameters = columns;
     this.isWhole = true;
-    return this;
   }
 
   /** A column by its name; of a parameter, `parameter:NAME`. */

@@ -79,18 +79,22 @@ export class Curves {
   }
 
   async read() {
+    // Others may come before the answer.
+    const { columns } = this;
     const rows = this.wanted();
     const turn = (this.turn = {});
-    const jobs = rows.map((row) => this.columns.job[row]);
+    const jobs = rows.map((row) => columns.job[row]);
     try {
       const { items } = jobs.length ? await get(`/sweeps/${this.sweep}/curves?jobs=${jobs.join()}&metric=${encodeURIComponent(this.chosen)}`) : { items: [] };
       if (turn !== this.turn) return;
       fill(this.wrong);
       const byJob = new Map(items.map((curve) => [curve.job, curve]));
-      const varying = this.columns.parameters.filter((column) => new Set(rows.map((row) => column.valueOf(row))).size > 1);
+      const { isWhole, parameters } = columns;
+      const varying = parameters.filter((column) => new Set(rows.map((row) => column.valueOf(row))).size > 1);
       const line = (row, place) => {
         const curve = byJob.get(jobs[place]);
-        const note = varying.slice(0, 6).map((column) => `${clipped(column.label, 24)} ${clipped(short(column.valueOf(row)), 24)}`).join(' · ');
+        // What comes later has its place already.
+        const note = !isWhole ? '…' : varying.slice(0, 6).map((column) => `${clipped(column.label, 24)} ${clipped(short(column.valueOf(row)), 24)}`).join(' · ');
         return curve && { key: jobs[place], title: `${t('job')} ${jobs[place]}`, note, href: `/sweeps/${this.sweep}/jobs/${jobs[place]}`, x: curve.epochs, y: curve.values };
       };
       this.shown = jobs;

@@ -74,7 +74,7 @@ enum Data {
     Exact(Vec<f64>),
 }
 
-/// A name of these jobs as they are, by everything but their parameters, which follow from their numbers.
+/// A name of these jobs as they are, by everything that is sent of them but their parameters, which follow from their numbers.
 pub(super) fn version(columns: &JobColumns) -> String {
     let mut hasher = blake3::Hasher::new();
     let mut hash = |bytes: Vec<u8>| {
@@ -84,6 +84,8 @@ pub(super) fn version(columns: &JobColumns) -> String {
     let whole = |numbers: &[u32]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
     let real = |numbers: &[f32]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
     columns.parameter_names().for_each(|name| hash(name.into()));
+    // Which of very many jobs are sent depends on what is better.
+    hash(vec![columns.maximize.into()]);
     hash(columns.left_out.to_le_bytes().to_vec());
     hash(columns.states.iter().flat_map(|state| state.as_str().bytes()).collect());
     [&columns.jobs, &columns.epochs_done, &columns.pack_sizes]

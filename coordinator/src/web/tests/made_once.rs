@@ -12,7 +12,7 @@ use super::{
 };
 
 const BOUNDS: Bounds<u32> =
-    Bounds { fresh: Duration::from_secs(3_600), fresh_times: 10, kept_max: 2, size: |_| 1, size_max: 10 };
+    Bounds { fresh: Duration::from_secs(3_600), kept_max: 2, size: |_| 1, size_max: 10 };
 
 #[tokio::test]
 async fn what_was_made_of_some_sweeps_serves_for_the_same_in_this_order() {

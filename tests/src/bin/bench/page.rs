@@ -29,9 +29,7 @@ const PAGES_READ: &[(u64, &[&str])] = &[
         6,
         &[
             "/api/v1/sweeps/2",
-            // A page that has these asks for the others alone, unless jobs have changed, as they do here.
-            "/api/v1/sweeps/2/columns?coarse=true&first=true",
-            "/api/v1/sweeps/2/columns?coarse=true&has=older",
+            "/api/v1/sweeps/2/columns?coarse=true&knows=older",
             "/api/v1/sweeps/2/table?sort=objective&order=descending&rows=50",
             "/api/v1/sweeps/2/analysis",
             "/api/v1/sweeps/2/curves?jobs=1,2,3,4,5,6,7,8&metric=val_accuracy",
@@ -44,9 +42,9 @@ const PAGES_READ: &[(u64, &[&str])] = &[
         1,
         &[
             "/api/v1/sweeps/1",
-            "/api/v1/sweeps/1/columns?coarse=true&first=true",
+            "/api/v1/sweeps/1/columns?coarse=true&first=true&knows=older",
             "/api/v1/sweeps/2",
-            "/api/v1/sweeps/2/columns?coarse=true&first=true",
+            "/api/v1/sweeps/2/columns?coarse=true&first=true&knows=older",
             COMPARE,
         ],
     ),

@@ -73,7 +73,7 @@ export async function show(main) {
 /** A sweep with its history; that of columns that have not changed is the one that is known. */
 async function read(id, known) {
   const [sweep, columns] = await Promise.all([get(`/sweeps/${id}`), readColumns(id, known.get(id))]);
-  if (columns) known.set(id, { tag: columns.tag, version: columns.version, ...history(columns, sweep.metric.maximize) });
+  if (columns) known.set(id, { version: columns.version, ...history(columns, sweep.metric.maximize) });
   return { sweep, ...known.get(id) };
 }
 

@@ -1,7 +1,7 @@
 // One sweep: what it does now, its best job, charts of all jobs, and their table. What happens comes as events; the columns that charts are
 // drawn from are read again at most every few seconds.
 
-import { columns as readColumns, complete, get } from '../api.js';
+import { columns as readColumns, complete, get, wholeColumns } from '../api.js';
 import { ofSweep } from '../actions.js';
 import { Curves } from '../best.js';
 import { HeatMap } from '../charts/heatmap.js';
@@ -107,7 +107,7 @@ class Page {
     else this.jobs.show(this.sweep);
     this.tail.hidden = false;
     if (this.heard || !this.columns) this.refresh();
-    else afterFrame(() => this.complete(columns).catch((error) => fill(this.wrong, problem(error))));
+    if (this.columns) afterFrame(() => this.complete(this.columns).catch((error) => fill(this.wrong, problem(error))));
   }
 
   /** Shows what is drawn of the parameters, unless they were there or other columns have come. */
@@ -118,13 +118,6 @@ class Page {
     if (!found) this.refresh();
     else if (found === columns) this.showCharts();
     else this.take(found);
-  }
-
-  /** The columns as they are now, with those of the parameters; null where they are those that are shown. */
-  async readAll() {
-    const { columns } = this;
-    const found = (await readColumns(this.id, columns)) ?? columns;
-    return found === columns && columns.isWhole ? null : complete(this.id, found);
   }
 
   /** Listens for what happens. Of a sweep that has ended, one looks now and then whether it goes on. */
@@ -197,7 +190,7 @@ class Page {
     const { heard } = this;
     const sweep = await get(`/sweeps/${this.id}`);
     // After it, so that no end is known whose jobs are not.
-    const columns = !this.isStarting && (await this.readAll());
+    const columns = !this.isStarting && (await wholeColumns(this.id, this.columns));
     if (turn !== this.turn) return;
     this.sweep = heard === this.heard ? sweep : { ...sweep, ...this.last, waiting: this.sweep.waiting };
     this.showHead();
@@ -256,6 +249,8 @@ class Page {
   showCharts() {
     const { columns, sweep } = this;
     const { isWhole } = columns;
+    if (this.charted?.columns === columns && this.charted.isWhole === isWhole) return;
+    this.charted = { columns, isWhole };
     const hasRows = columns.rows > 0;
     this.charts.hidden = !hasRows;
     const hasValues = columns.objective.some(Number.isFinite);

@@ -154,7 +154,7 @@ fn jobs_have_another_version_when_anything_of_them_changes_or_a_parameter_begins
         parameters: vec![("rate".into(), ParameterColumn::Numbers(vec![0.5, 0.25]))].into(),
         ..JobColumns::default()
     };
-    let changes: [fn(&mut JobColumns); 9] = [
+    let changes: [fn(&mut JobColumns); 10] = [
         |_| {},
         |columns| columns.jobs[1] = 3,
         |columns| columns.states[1] = JobState::Done,
@@ -163,6 +163,7 @@ fn jobs_have_another_version_when_anything_of_them_changes_or_a_parameter_begins
         |columns| columns.train_seconds[1] = 3.0,
         |columns| columns.pack_sizes[1] = 2,
         |columns| columns.left_out = 1,
+        |columns| columns.maximize = true,
         |columns| columns.parameters = Vec::new().into(),
     ];
     let mut versions: Vec<String> = changes
