@@ -187,7 +187,8 @@ export class Columns {
 
   /** Rows from the best to the worst, without those that have no objective. Made once, when someone asks. */
   order(maximize) {
-    return (this.ordered ??= best(this.objective, maximize));
+    if (this.ordered?.maximize !== maximize) this.ordered = { maximize, rows: best(this.objective, maximize) };
+    return this.ordered.rows;
   }
 
   /** How many jobs have an objective. */

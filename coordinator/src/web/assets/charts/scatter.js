@@ -57,7 +57,7 @@ export class Scatter {
 
   /** Shows these columns. That those of the parameters have come makes no difference to what is drawn. */
   show(columns, metric) {
-    const isNew = columns !== this.columns;
+    const isNew = columns !== this.columns || metric !== this.metric;
     const wanted = this.left.values.x;
     this.columns = columns;
     this.metric = metric;

@@ -196,7 +196,11 @@ class Page {
     this.showHead();
     if (columns) this.take(columns);
     // A job that failed again as before has the same columns, and another attempt in the table.
-    else if (!this.isStarting) this.jobs.show(this.sweep);
+    else if (!this.isStarting) {
+      // The parameters may have come with an answer to an earlier question, and jobs may be ranked otherwise.
+      if (this.columns) this.showCharts();
+      this.jobs.show(this.sweep);
+    }
   }
 
   take(columns) {
@@ -249,8 +253,9 @@ class Page {
   showCharts() {
     const { columns, sweep } = this;
     const { isWhole } = columns;
-    if (this.charted?.columns === columns && this.charted.isWhole === isWhole) return;
-    this.charted = { columns, isWhole };
+    const charted = { columns, isWhole, metric: JSON.stringify(sweep.metric) };
+    if (this.charted && Object.keys(charted).every((key) => charted[key] === this.charted[key])) return;
+    this.charted = charted;
     const hasRows = columns.rows > 0;
     this.charts.hidden = !hasRows;
     const hasValues = columns.objective.some(Number.isFinite);
