@@ -247,6 +247,9 @@ async fn answer(web: &Web, sweep: SweepId, asked: ColumnsQuery) -> Answered<Answ
     }
     // Others who ask for these wait without a place in which something else could be made.
     let _making = columns.sent.making.lock().await;
+    if let Some(ready) = columns.ready(&asked) {
+        return Ok(ready);
+    }
     let making = columns.clone();
     web.sent.work(move || making.answer(&asked)).await
 }
